@@ -1,0 +1,1 @@
+"""Every published figure's command; what they printed is kept in `records/`."""

@@ -1,0 +1,53 @@
+"""Writes a figure down together with what it depends on: hardware, versions, commit, command."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(__file__).parent / "records"
+
+
+def write_record(name: str, result: dict[str, Any]) -> Path:
+    """Write `records/NAME.json`: the result and the circumstances it was measured in; returns the path."""
+    import torch
+
+    record = {
+        "command": " ".join(["python", "-m", _module_name(), *sys.argv[1:]]),
+        "when": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        **result,
+    }
+    path = RECORDS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def _commit() -> str:
+    """The commit measured, with `+` where the working tree differs from it."""
+    root = Path(__file__).parent.parent
+    git = ["git", "-C", str(root)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    edits = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False
+    )
+    return (head.stdout.strip() or "unknown") + ("+" if edits.stdout.strip() else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,24 @@
+"""Errors that a user can cause and mend, and the search for the name they probably meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something the user can put right: the message names the value and the next action.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest valid one, or all of them.
+
+    >>> nearest("modren", ["lecture", "gpt2", "modern"])
+    "did you mean 'modern'?"
+    >>> nearest("x", ["lecture", "gpt2"])
+    'valid: gpt2, lecture'
+    """
+    names = list(valid)
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(names))}"
