@@ -1,1 +1,33 @@
-"""Nano-GPT: build a GPT in ten sections, then train one on your own text."""
+"""Nano-GPT: build a GPT in ten sections, then train one on your own text.
+
+    import nanogpt
+    run = nanogpt.train("book.txt", minutes=1)
+    print(run.generate("Once"))
+
+`train` and `load` are imported when they are first used, so that `import nanogpt` stays light.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nanogpt.errors import UserError
+    from nanogpt.launch import train
+    from nanogpt.run import Run, load
+
+__version__ = "0.1.0"
+__all__ = ["Run", "UserError", "__version__", "load", "train"]
+
+_HOMES = {
+    "train": "nanogpt.launch",
+    "load": "nanogpt.run",
+    "Run": "nanogpt.run",
+    "UserError": "nanogpt.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nanogpt' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

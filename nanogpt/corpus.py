@@ -8,12 +8,12 @@ import hashlib
 import os
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanogpt.errors import UserError
+from nanogpt.files import cache_folder, write_atomically
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -75,13 +75,6 @@ def load_corpus(source: str | os.PathLike[str] | None = None, encoding: str = "u
     return _from_bytes(_read(path), str(path), str(path.resolve()), path.stem, encoding)
 
 
-def cache_folder() -> Path:
-    """The folder for what can be made again: `NANOGPT_CACHE`, else this system's cache folder for the user."""
-    import platformdirs
-
-    return Path(os.environ.get("NANOGPT_CACHE") or platformdirs.user_cache_dir("nanogpt"))
-
-
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
     r"""Bytes to text: a byte-order mark is dropped, and line ends `\r\n` and `\r` become `\n`.
 
@@ -109,21 +102,6 @@ def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
     except LookupError:
         raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside its place, flushed to disk, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 def _default_corpus() -> Corpus:

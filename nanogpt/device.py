@@ -1,0 +1,51 @@
+"""The machine: which device, which number format, and whether the step is compiled."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from nanogpt.errors import UserError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`cpu`, `cuda`, `mps`, or with `auto` the fastest of those that are there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there[name]:
+        usable = ", ".join(kind for kind, yes in there.items() if yes)
+        raise UserError(f"device {name!r} is not on this machine, or this torch is built without it; choose {usable}")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Mixed precision for the forward pass: bfloat16 where it is asked for, or by itself on GPUs that have it.
+
+    Not by itself on CPUs, where it is slower at these sizes; never float16, which needs its loss scaled.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def compile_or_not(
+    model: nn.Module, mode: str, device: torch.device, attempt: Callable[[Callable[..., Any]], None]
+) -> tuple[Callable[..., Any], str | None]:
+    """The model to call in a training step, compiled where that is wanted and works, and a note where it failed.
+
+    `attempt` runs the candidate once, forward and backward: compilation fails late, in its first call.
+    """
+    if mode == "off" or (mode == "auto" and device.type != "cuda"):
+        return model, None
+    compiled = torch.compile(model, dynamic=False)
+    try:
+        attempt(compiled)
+    except Exception as error:  # torch.compile raises whatever its compilers raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return model, f"torch.compile failed, training goes on without it ({reason[:200]})"
+    return compiled, None

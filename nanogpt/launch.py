@@ -1,0 +1,185 @@
+"""From a request to a training: find the text, settle the config, plan, make the run's folder; or resume one."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanogpt.checkpoint import RunFolder
+from nanogpt.config import Config, load_preset
+from nanogpt.corpus import Corpus, load_corpus
+from nanogpt.data import check_length, prepare
+from nanogpt.errors import UserError
+from nanogpt.model import Block
+from nanogpt.plan import Plan
+from nanogpt.planning import END_SECONDS, Pace, choose_size
+from nanogpt.progress import show_training
+from nanogpt.run import RUNS, Run, load, newest_run, open_data
+from nanogpt.tokenizer import Tokenizer, train_tokenizer
+from nanogpt.training import StopEvent, Trainer
+
+Text = str | os.PathLike[str] | None
+
+
+def train(
+    text: Text = None,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    preset: str = "modern",
+    out: str | os.PathLike[str] | None = None,
+    val: Text = None,
+    resume: str | os.PathLike[str] | None = None,
+    block: type[torch.nn.Module] = Block,
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Train a GPT on a text and return it, its best checkpoint loaded; the run is kept in its folder.
+
+    `text` is a path, a folder, `-`, or a corpus name (see `nanogpt.corpus`). Give `minutes` and the machine is
+    measured and a fitting size chosen, or `steps` and sizes are the preset's; with neither, one minute. `settings`
+    are single fields of `nanogpt.config` by name, and win over the preset. `val` is a text to validate on in place
+    of the last tenth. `resume` goes on with an interrupted run, and takes no other settings. `block` is a class of
+    blocks of one's own. Progress goes to standard error.
+
+    Raises UserError for whatever the caller can mend.
+
+    >>> run = nanogpt.train("tale.txt", steps=3, n_layer=2, n_embd=32, block_size=16, progress=False)
+    >>> run.path.as_posix(), run.step
+    ('runs/tale-modern-1', 3)
+    """
+    started = time.monotonic()
+    if resume is not None:
+        if text is not None or minutes is not None or steps is not None or val is not None or settings:
+            raise UserError("a resumed run goes on by its own plan: give no text, minutes, steps or settings with it")
+        trainer = resume_run(resume, block=block)
+    else:
+        trainer = start_run(
+            text,
+            minutes=minutes,
+            steps=steps,
+            preset=preset,
+            out=out,
+            val=val,
+            block=block,
+            started=started,
+            **settings,
+        )
+    if trainer is not None:
+        for event in show_training(trainer, quiet=not progress):
+            if isinstance(event, StopEvent):
+                raise KeyboardInterrupt
+    return load(trainer.folder.path if trainer else _resumed(resume), block=block)
+
+
+def start_run(
+    text: Text = None,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    preset: str = "modern",
+    out: str | os.PathLike[str] | None = None,
+    val: Text = None,
+    block: type[torch.nn.Module] = Block,
+    started: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> Trainer:
+    """A new run, its folder made and its plan written, ready for its `events`. `started` is when the time began."""
+    started = time.monotonic() if started is None else started
+    minutes = _length_asked(minutes, steps)
+    config = load_preset(preset).override(**settings)
+    if out is not None and Path(out).exists():
+        RunFolder.create(out)  # raises: said before minutes are spent on planning
+    corpus = load_corpus(text, config.data.encoding)
+    val_corpus = None if val is None else load_corpus(val, config.data.encoding)
+    tokenizer = _tokenizer(config, corpus, val_corpus)
+    config = config.override(vocab_size=tokenizer.vocab_size)
+    data = prepare(corpus, tokenizer, val_corpus)
+    if steps is None and minutes is not None:
+        seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
+        config, steps = choose_size(config, data, seconds, settings.keys())
+    assert steps is not None
+    check_length(data, config.model.block_size)
+    plan = Plan(
+        text=corpus.name,
+        source=corpus.source,
+        val_source=val_corpus.source if val_corpus else None,
+        data_key=data.key,
+        steps=steps,
+        minutes=minutes,
+    )
+    folder = RunFolder.create(out) if out is not None else _create_numbered(corpus.name, config.preset)
+    folder.write_config(config)
+    folder.write_tokenizer(tokenizer)
+    folder.write_plan(plan)
+    return Trainer(
+        folder,
+        config,
+        plan,
+        data,
+        block=block,
+        notes=corpus.notes + (val_corpus.notes if val_corpus else ()),
+        should_stop=should_stop,
+        new_length=Pace(started, minutes) if minutes is not None else lambda trainer: None,
+    )
+
+
+def resume_run(
+    path: str | os.PathLike[str],
+    *,
+    block: type[torch.nn.Module] = Block,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trainer | None:
+    """An interrupted run (`last` is the newest), ready to go on from its last checkpoint; None where it is done.
+
+    It goes on by its plan as written: the clock is not asked again.
+    """
+    folder = RunFolder.open(_resumed(path))
+    if is_done(folder):
+        return None
+    trainer = Trainer(
+        folder, folder.read_config(), folder.read_plan(), open_data(folder), block=block, should_stop=should_stop
+    )
+    trainer.restore()
+    return trainer
+
+
+def is_done(folder: RunFolder) -> bool:
+    """Whether the run's training is over."""
+    return any(line.get("event") == "done" for line in folder.metrics())
+
+
+def _resumed(path: str | os.PathLike[str] | None) -> Path:
+    return newest_run() if path is None or os.fspath(path) == "last" else Path(path)
+
+
+def _length_asked(minutes: float | None, steps: int | None) -> float | None:
+    """The minutes to train for; None where steps were given."""
+    if minutes is not None and steps is not None:
+        raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: one of them decides the length")
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise UserError(f"steps is {steps!r}; choose a whole number from 1")
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
+    return 1.0 if steps is None and minutes is None else minutes
+
+
+def _tokenizer(config: Config, corpus: Corpus, val_corpus: Corpus | None) -> Tokenizer:
+    # The alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite.
+    texts = corpus.documents + (val_corpus.documents if val_corpus else ())
+    return train_tokenizer(config.data.tokenizer, texts, config.data.end_of_document)
+
+
+def _create_numbered(text: str, preset: str) -> RunFolder:
+    """`runs/<text>-<preset>-<n>` with the first free n."""
+    safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
+    name = f"{safe}-{Path(preset).stem}"
+    number = 1
+    while (RUNS / f"{name}-{number}").exists():
+        number += 1
+    return RunFolder.create(RUNS / f"{name}-{number}")

@@ -1,0 +1,255 @@
+"""The decoder: token ids in, logits of the next token out.
+
+One class for the lecture's block, GPT-2's and the modern one; `ModelConfig` chooses the parts. Only the model is
+here: sampling, key-value caches, mixed precision and compilation are applied from outside.
+
+Shapes: B batch, T time, S time of keys and values (T, and what a cache holds before it), C channels (n_embd),
+H heads, K heads of keys and values, D channels of a head, F channels inside the feed-forward network, V vocabulary.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanogpt.config import ModelConfig
+from nanogpt.errors import UserError
+
+
+class LayerCache(Protocol):
+    """Keys and values of one layer, kept from earlier calls."""
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Take (B, K, T, D) new ones; return all so far, (B, K, S, D)."""
+        ...
+
+
+class Cache(Protocol):
+    """What a model needs of a key-value cache; `nanogpt.sampling` has one."""
+
+    length: int
+    layers: list[LayerCache]
+
+
+def make_norm(config: ModelConfig, size: int) -> nn.Module:
+    """Normalisation over the last dimension, of `size` channels."""
+    if config.norm == "rms":
+        return nn.RMSNorm(size, eps=config.norm_eps)
+    return nn.LayerNorm(size, eps=config.norm_eps, bias=config.bias)
+
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn channel pairs (i, i + D/2) by their position's angle: (B, H, T, D) -> the same (Su et al. 2021, 3.2.2).
+
+    `turn` is (cos, sin), each (T, D/2). Pairing the halves, as Qwen and Llama do, where the paper pairs neighbours.
+    """
+    cos, sin = turn
+    a, b = x.chunk(2, dim=-1)  # each (B, H, T, D/2)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)  # (B, H, T, D)
+
+
+class Attention(nn.Module):
+    """Causal scaled dot-product self-attention with several heads (Vaswani et al. 2017, 3.2): (B, T, C) -> same.
+
+    The three projections are one product, rows in the order queries, keys, values.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_head, self.kv_heads, self.size = config.n_head, config.kv_heads, config.head_channels
+        self.dropout = config.dropout if config.attention_dropout is None else config.attention_dropout
+        rows = (self.n_head + 2 * self.kv_heads) * self.size
+        self.qkv = nn.Linear(config.n_embd, rows, bias=config.qkv_bias)
+        self.proj = nn.Linear(self.n_head * self.size, config.n_embd, bias=config.bias)
+        self.q_norm = nn.RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = nn.RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: LayerCache | None) -> Tensor:
+        B, T, _ = x.shape
+        heads = self.qkv(x).view(B, T, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
+        q, k, v = heads.split([self.n_head, self.kv_heads, self.kv_heads], dim=1)  # (B, H, T, D), 2 x (B, K, T, D)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if turn is not None:
+            q, k = rotate(q, turn), rotate(k, turn)
+        if cache is not None:
+            k, v = cache.append(k, v)  # each (B, K, S, D)
+        if self.kv_heads < self.n_head:
+            # Repeating is what enable_gqa does on a CPU; done here, every torch and device takes the same path.
+            k, v = (t.repeat_interleave(self.n_head // self.kv_heads, dim=1) for t in (k, v))  # each (B, H, S, D)
+        y = self._attend(q, k, v)  # (B, H, T, D)
+        return self.proj(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(q k' / sqrt(D)) v, every position seeing itself and what came before: (B, H, T, D)."""
+        T, S = q.size(2), k.size(2)
+        dropout = self.dropout if self.training else 0.0
+        if T == S:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+        # is_causal lines up the first query with the first key; with a cache it is the last ones that belong together.
+        seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)  # (T, S)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
+
+
+class FeedForward(nn.Module):
+    """The position-wise network (Vaswani et al. 2017, 3.3; gated: Shazeer 2020): (B, T, C) -> (B, T, C).
+
+    With swiglu, `up` holds the gate's rows first, then the values': one product for both.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.activation = config.activation
+        self.up = nn.Linear(config.n_embd, config.hidden * (2 if self.activation == "swiglu" else 1), config.bias)
+        self.down = nn.Linear(config.hidden, config.n_embd, config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self._activate(self.up(x)))  # (B, T, C)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.activation == "swiglu":
+            gate, value = x.chunk(2, dim=-1)  # each (B, T, F)
+            return F.silu(gate) * value
+        if self.activation == "relu":
+            return F.relu(x)
+        return F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
+
+
+class Block(nn.Module):
+    """Attention, then the feed-forward network, each inside a residual connection: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.norm_position == "pre"
+        self.attention_norm = make_norm(config, config.n_embd)
+        self.attention = Attention(config)
+        self.mlp_norm = make_norm(config, config.n_embd)
+        self.mlp = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, cache: LayerCache | None = None) -> Tensor:
+        if self.pre_norm:
+            x = x + self.dropout(self.attention(self.attention_norm(x), turn, cache))
+            return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, turn, cache)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+class GPT(nn.Module):
+    """Token ids (B, T) to the logits of each next token (B, T, V).
+
+    `block` is the place for a block of one's own: a class made from a `ModelConfig`, whose modules map (B, T, C),
+    the rotation of the positions and one layer's cache to (B, T, C). Subclass `Block` and override what differs.
+
+    >>> from nanogpt.config import ModelConfig
+    >>> model = GPT(ModelConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12))
+    >>> model(torch.tensor([[1, 2, 3, 5, 8]])).shape
+    torch.Size([1, 5, 11])
+    """
+
+    sinusoids: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self, config: ModelConfig, generator: torch.Generator | None = None, block: type[nn.Module] = Block
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        if config.position == "learned":
+            self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
+        elif config.position == "sinusoidal":
+            self.register_buffer("sinusoids", sinusoids(config.block_size, config.n_embd), persistent=False)
+        else:
+            cos, sin = rotations(config.block_size, config.head_channels, config.rope_theta)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+        self.dropout = nn.Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
+        # After post-norm blocks the stream is normalised already (the paper has no further norm).
+        self.final_norm = make_norm(config, config.n_embd) if config.norm_position == "pre" else nn.Identity()
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+        initialise(self, generator)
+
+    def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
+        """Logits (B, T, V) of the tokens after each of `idx` (B, T), which follow what `cache` holds.
+
+        Raises UserError where cache and idx together are longer than block_size.
+        """
+        T, start = idx.size(1), cache.length if cache else 0
+        if start + T > self.config.block_size:
+            raise UserError(
+                f"a context of {start + T} tokens is longer than block_size {self.config.block_size}: "
+                f"crop it to its newest tokens"
+            )
+        x = self.dropout(self._embed(idx, start))  # (B, T, C)
+        turn = None
+        if self.config.position == "rope":
+            turn = (self.cos[start : start + T], self.sin[start : start + T])  # each (T, D/2)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, turn, cache.layers[layer] if cache else None)
+        if cache:
+            cache.length += T
+        return self.lm_head(self.final_norm(x))  # (B, T, V)
+
+    def _embed(self, idx: Tensor, start: int) -> Tensor:
+        T = idx.size(1)
+        x = self.token_embedding(idx)  # (B, T, C)
+        if self.config.position == "learned":
+            return x + self.position_embedding.weight[start : start + T]
+        if self.config.position == "sinusoidal":
+            return x + self.sinusoids[start : start + T]
+        return x
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers; a tied weight counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def sinusoids(length: int, n_embd: int) -> Tensor:
+    """The paper's position encoding (Vaswani et al. 2017, 3.5), sine and cosine in turn: (length, C)."""
+    rates = 10_000.0 ** (-torch.arange(0, n_embd, 2) / n_embd)  # (ceil(C/2),)
+    angles = torch.arange(length)[:, None] * rates  # (length, ceil(C/2))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
+
+
+def rotations(length: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of position times rate, one rate a channel pair: each (length, D/2)."""
+    rates = theta ** (-torch.arange(0, size, 2) / size)  # (D/2,)
+    angles = torch.arange(length)[:, None] * rates  # (length, D/2)
+    return angles.cos(), angles.sin()
+
+
+@torch.no_grad()
+def initialise(model: GPT, generator: torch.Generator | None = None) -> None:
+    """Set every weight by `config.init`; what is drawn comes from `generator` alone.
+
+    `zero` starts each block as the identity and the prediction as uniform, so that early gradients are those of a
+    linear model; matrices are uniform with variance 1 / fan-in. `scaled` is GPT-2's: weights that write into the
+    residual stream are smaller by sqrt(2 n_layer), the number of its summands.
+    """
+    config = model.config
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            if module.bias is not None:
+                module.bias.zero_()
+            if config.tie_embeddings and module is model.lm_head:
+                continue
+            into_stream = name.endswith(("attention.proj", "mlp.down"))
+            if config.init == "zero" and (into_stream or module is model.lm_head):
+                module.weight.zero_()
+            elif config.init == "zero":
+                bound = math.sqrt(3 / module.in_features)
+                module.weight.uniform_(-bound, bound, generator=generator)
+            else:
+                shrink = math.sqrt(2 * config.n_layer) if config.init == "scaled" and into_stream else 1.0
+                module.weight.normal_(0.0, 0.02 / shrink, generator=generator)
+        elif isinstance(module, nn.Embedding):
+            # Tied and zero: the embedding is the output layer too, so it starts small for uniform predictions.
+            spread = 0.3 if config.init == "zero" and not config.tie_embeddings else 0.02
+            module.weight.normal_(0.0, spread, generator=generator)

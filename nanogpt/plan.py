@@ -1,0 +1,83 @@
+"""What was decided for a run before it began, and the changes on the way; kept as `plan.toml`.
+
+The plan is what a resumed run goes by: it asks no clock again, and the same plan with the same seed gives the same
+weights. How a plan is made from minutes is in `nanogpt.planning`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from nanogpt.config import FORMAT, check_format
+from nanogpt.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """From this step on the run is `steps` long in all."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run's text and length."""
+
+    text: str
+    """the corpus' short name"""
+    source: str
+    """what finds the corpus again"""
+    val_source: str | None = None
+    """what finds the validation text, where one was given"""
+    data_key: str
+    """finds the token ids in the cache"""
+    steps: int
+    """length of the run as first planned"""
+    minutes: float | None = None
+    """what was asked for, where it was time"""
+    changes: tuple[Change, ...] = ()
+    """changes of the length on the way, in the order of their steps"""
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the run, as it stands now."""
+        return self.changes[-1].steps if self.changes else self.steps
+
+    def change(self, step: int, steps: int) -> "Plan":
+        """This plan with a new length from `step` on."""
+        return replace(self, changes=(*self.changes, Change(step=step, steps=steps)))
+
+    def progress(self, step: int) -> float:
+        """Share of the run that is done after `step` steps: 0 to 1, in a line between changes.
+
+        >>> plan = Plan(text="t", source="t", data_key="k", steps=10).change(5, 15)
+        >>> [plan.progress(step) for step in (0, 5, 10, 15)]
+        [0.0, 0.5, 0.75, 1.0]
+        """
+        done, at, total = 0.0, 0, self.steps
+        for change in self.changes:
+            if change.step >= step:
+                break
+            done += (change.step - at) / (total - at) * (1 - done)
+            at, total = change.step, change.steps
+        return done + (step - at) / (total - at) * (1 - done)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tables for TOML."""
+        tables = {key: value for key, value in asdict(self).items() if value is not None}
+        return {"format": FORMAT, **tables, "changes": [asdict(change) for change in self.changes]}
+
+    @classmethod
+    def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Plan":
+        """Read what `to_dict` wrote; UserError, naming `where`, for anything else."""
+        check_format(tables, where)
+        known = {field.name for field in fields(cls)}
+        try:
+            settings = {key: value for key, value in tables.items() if key in known}
+            settings["changes"] = tuple(Change(**change) for change in tables.get("changes", []))
+            plan = cls(**settings)
+            plan.progress(plan.total_steps)
+        except (TypeError, ZeroDivisionError):
+            raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
+        return plan

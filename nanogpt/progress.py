@@ -1,0 +1,109 @@
+"""A training as seen in a terminal: a bar with loss, speed and times, the samples above it.
+
+Where standard error is no terminal, a line for each evaluation instead. Passes the events on, so that the caller
+sees them too.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nanogpt.training import (
+    DoneEvent,
+    EvalEvent,
+    Event,
+    NoteEvent,
+    PlanEvent,
+    SampleEvent,
+    StartEvent,
+    StepEvent,
+    Trainer,
+)
+
+
+def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
+    """Train to the end, showing it on standard error unless `quiet`."""
+    if quiet:
+        yield from trainer.events()
+        return
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}  val {task.fields[val]}  {task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
+        state = trainer.state
+        task = bar.add_task("", total=trainer.plan.total_steps, completed=state.step, loss="–", val="–", speed="")
+        view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
+        for event in trainer.events():
+            view.show(event)
+            yield event
+
+
+class TerminalView:
+    """Turns events into lines and into the fields of a bar."""
+
+    def __init__(self, console: Console, trainer: Trainer, update: Callable[..., None]) -> None:
+        self._console, self._trainer, self._update = console, trainer, update
+        self._began = time.monotonic()
+        self._loss = "–"
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case StartEvent():
+                self._start(event)
+            case NoteEvent():
+                self._print(f"note: {event.text}", "yellow")
+            case StepEvent():
+                self._loss = f"{event.loss:.3f}"
+                speed = f"{event.tokens_per_second:,.0f} tokens/s"
+                self._update(completed=event.step, loss=self._loss, speed=speed)
+            case EvalEvent():
+                self._evaluation(event)
+            case SampleEvent() if event.step:  # before the first step it is noise
+                self._print(event.text.strip("\n"), "dim")
+            case PlanEvent():
+                self._update(total=event.steps)
+            case DoneEvent():
+                self._done(event)
+
+    def _start(self, event: StartEvent) -> None:
+        model, train = self._trainer.config.model, self._trainer.config.train
+        tokens = event.steps * event.tokens_per_step
+        self._print(
+            f"{event.folder}: {self._trainer.config.preset}, {event.parameters:,} parameters ({model.n_layer} layers, "
+            f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}\n"
+            f"{event.steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
+            f"{tokens / event.train_tokens:.1f} times the training text"
+            + (f"; going on from step {event.step:,}" if event.step else ""),
+            "bold",
+        )
+
+    def _evaluation(self, event: EvalEvent) -> None:
+        loss = event.evaluation.loss
+        self._update(completed=event.step, val=f"{loss:.3f}")
+        line = f"step {event.step:,}: train {self._loss}  val {loss:.4f}"
+        if not self._console.is_terminal:
+            line += f"  ({time.monotonic() - self._began:.0f} s)"
+        self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
+
+    def _done(self, event: DoneEvent) -> None:
+        result = event.evaluation
+        why = "stopped early, its patience was at an end; " if event.early else ""
+        self._update(completed=event.step, total=event.step)
+        self._print(
+            f"done: {why}validation loss {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte "
+            f"(checkpoint of step {event.best_step:,}; {result.protocol})",
+            "bold",
+        )
+
+    def _print(self, text: str, style: str) -> None:
+        # Names and samples are text, not markup: a bracket in them must not be read as a style.
+        self._console.print(text, style=style, markup=False, soft_wrap=True)

@@ -1,0 +1,166 @@
+"""A trained model, opened from its run folder: generate, stream, evaluate."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from nanogpt.checkpoint import RunFolder, load_model_tensors, read_state
+from nanogpt.config import Config, SampleConfig
+from nanogpt.corpus import load_corpus
+from nanogpt.data import Dataset, join_documents, prepare
+from nanogpt.device import pick_device
+from nanogpt.errors import UserError
+from nanogpt.evaluation import Evaluation, evaluate
+from nanogpt.model import GPT, Block
+from nanogpt.plan import Plan
+from nanogpt.sampling import generate_text, stream_text
+from nanogpt.tokenizer import Tokenizer
+
+RUNS = Path("runs")
+"""Where runs are kept, below the working folder."""
+
+Unknown = Literal["error", "skip"]
+
+
+class Run:
+    """A run's model and all that it needs to be used. Made by `nanogpt.load` and `nanogpt.train`."""
+
+    def __init__(self, folder: RunFolder, model: GPT, step: int) -> None:
+        self.folder = folder
+        self.config: Config = folder.read_config()
+        self.plan: Plan = folder.read_plan()
+        self.tokenizer: Tokenizer = folder.read_tokenizer()
+        self.model = model
+        self.step = step
+        """the step of the checkpoint that was loaded"""
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    def generate(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> str:
+        """A text that begins with the prompt; settings are the fields of `SampleConfig`.
+
+        Raises UserError for a character that the model never saw, and for settings out of range.
+
+        >>> run = nanogpt.load(folder)
+        >>> text = run.generate("the c", tokens=7, temperature=0.5)
+        >>> text.startswith("the c"), len(text)
+        (True, 12)
+        """
+        return prompt + generate_text(self.model, self.tokenizer, prompt, _one(settings), unknown)[0]
+
+    def generate_batch(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> list[str]:
+        """As `generate`, several texts at once: `samples=3` gives three.
+
+        >>> len(nanogpt.load(folder).generate_batch("the", tokens=5, samples=3))
+        3
+        """
+        texts = generate_text(self.model, self.tokenizer, prompt, SampleConfig(**settings), unknown)
+        return [prompt + text for text in texts]
+
+    def stream(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> Iterator[str]:
+        """The continuation of the prompt, piece by piece as it comes.
+
+        >>> len("".join(nanogpt.load(folder).stream("the", tokens=5)))
+        5
+        """
+        for pieces in stream_text(self.model, self.tokenizer, prompt, _one(settings), unknown):
+            if pieces[0]:
+                yield pieces[0]
+
+    def evaluate(self, text: str | os.PathLike[str] | None = None, unknown: Unknown = "error") -> Evaluation:
+        """The loss on the run's own validation part, or on the whole of another corpus; whole-split protocol.
+
+        >>> evaluation = nanogpt.load(folder).evaluate()
+        >>> 0 < evaluation.loss < 4, evaluation.tokens
+        (True, 199)
+        """
+        if text is None:
+            return evaluate(self.model, open_data(self.folder).val, self.tokenizer)
+        corpus = load_corpus(text, self.config.data.encoding)
+        return evaluate(self.model, join_documents(corpus.documents, self.tokenizer, unknown), self.tokenizer)
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str = "auto",
+    block: type[torch.nn.Module] = Block,
+) -> Run:
+    """Open a run: its best checkpoint by validation loss, or its last. With no path, the newest run below `runs`.
+
+    `block` is the class of the blocks, where the model was trained with one of one's own.
+    Raises UserError where there is no run, or where its files are damaged or do not match each other.
+
+    >>> run = nanogpt.load(folder)
+    >>> run.config.model.n_layer
+    2
+    """
+    folder = RunFolder.open(newest_run() if path is None else path)
+    found = folder.checkpoint(checkpoint)
+    if found is None:
+        raise UserError(
+            f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; "
+            f"go on with it by --resume {folder.path}"
+        )
+    model = GPT(folder.read_config().model, block=block)
+    load_model_tensors(model, found / "model.safetensors")
+    model.to(pick_device(device)).eval()
+    return Run(folder, model, read_state(found).step)
+
+
+def list_runs(parent: Path = RUNS) -> list[RunFolder]:
+    """The runs below a folder, the one trained last at the end."""
+    if not parent.is_dir():
+        return []
+    found = [RunFolder(path) for path in parent.iterdir() if (path / "plan.toml").is_file()]
+    return sorted(found, key=_last_change)
+
+
+def newest_run(parent: Path = RUNS) -> Path:
+    """The run that was trained last; UserError where there is none."""
+    runs = list_runs(parent)
+    if not runs:
+        raise UserError(f"no run below {str(parent)!r}: train one with `nanogpt train`, or name a run folder")
+    return runs[-1].path
+
+
+def open_data(folder: RunFolder) -> Dataset:
+    """The token ids that a run was trained on: from the cache, else made again from its text.
+
+    Raises UserError where the text is gone or has changed.
+    """
+    plan, config = folder.read_plan(), folder.read_config()
+    found = Dataset.load(plan.data_key)
+    if found is not None:
+        return found
+    if plan.source == "-":
+        raise UserError(
+            "the run's text came from standard input and is no longer in the cache: it cannot be read again"
+        )
+    corpus = load_corpus(plan.source, config.data.encoding)
+    val = load_corpus(plan.val_source, config.data.encoding) if plan.val_source else None
+    try:
+        data = prepare(corpus, folder.read_tokenizer(), val)
+    except UserError:
+        data = None  # a character that the tokenizer has not: another text
+    if data is None or data.key != plan.data_key:
+        raise UserError(f"the text {plan.source!r} has changed since the run {str(folder.path)!r} began: restore it")
+    return data
+
+
+def _last_change(folder: RunFolder) -> float:
+    last = folder.path / "checkpoints" / "last"
+    return (last if last.exists() else folder.path / "plan.toml").stat().st_mtime
+
+
+def _one(settings: dict[str, Any]) -> SampleConfig:
+    if settings.get("samples", 1) != 1:
+        raise UserError(f"samples is {settings['samples']}; for several texts at once call generate_batch")
+    return SampleConfig(**settings)
