@@ -1,0 +1,199 @@
+# %% [markdown]
+# # 2. Looking back: the mean of the past
+#
+# **New here:** four functions for one mean (`mean_by_loop`, `mean_by_matrix`, `mean_by_softmax`, `mean_by_cumsum`) with
+# `causal_mask`, and `LanguageModel`, the frame that holds every model to the end of the course. **From before:**
+# `run_experiment`, `Result` (1).
+#
+# **In the lecture:** [00:42:13] loops, [00:47:11] the trick, [00:51:54] matrix product, [00:54:42] softmax. **In the paper:**
+# the mask of section 3.2.3, and section 3.4 for the frame's two ends.
+#
+# **Takes** about 10 seconds on a laptop. **Expect** a validation loss of about 3.05 after 5,000 steps: *worse* than
+# the table of pairs. That is the lesson.
+#
+# The bigram model knows one character. To know more, each place must take in something from the places before it. The
+# simplest thing to take is the mean. It is a poor way of listening, but it is exactly the machinery of attention, with
+# every weight equal; and there is a trick to computing it that all of deep learning's speed rests on.
+
+# %%
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from course.console import Report, finish, quiet, run, show
+from course.s01_bigram import Result, run_experiment
+
+IDEA = "the mean of the past"
+
+# %% [markdown]
+# ## Four ways to one mean
+#
+# For each piece of a batch and each place $t$, average the vectors from the first to the $t$-th, itself included:
+#
+# $$\bar x_t = \frac{1}{t} \sum_{s \le t} x_s$$
+#
+# **By hand**, for three places of two channels:
+#
+# | $t$ | $x_t$ | mean so far |
+# |---|---|---|
+# | 1 | (1, 3) | (1, 3) |
+# | 2 | (5, 1) | (3, 2) |
+# | 3 | (3, 5) | (3, 3) |
+#
+# The **loop** says just that. It is slow: two loops in Python, and B·T tiny sums.
+#
+# The **matrix product** says it in one go. Row $t$ of a lower-triangular matrix holds $1/t$ up to column $t$ and 0
+# after it; the product of that matrix with $x$ is all the means at once:
+#
+# $$\begin{pmatrix} 1 & 0 & 0 \\ 1/2 & 1/2 & 0 \\ 1/3 & 1/3 & 1/3 \end{pmatrix}
+# \begin{pmatrix} 1 & 3 \\ 5 & 1 \\ 3 & 5 \end{pmatrix} =
+# \begin{pmatrix} 1 & 3 \\ 3 & 2 \\ 3 & 3 \end{pmatrix}$$
+#
+# The **masked softmax** makes the same matrix from *scores*. Let every score be 0 where looking is allowed and
+# $-\infty$ where it is not: $e^0 = 1$, $e^{-\infty} = 0$, and softmax divides by the sum. Why bother? Because scores
+# need not be 0. In section 4 they will depend on what stands in the two places, and nothing else will change.
+#
+# The **cumulative sum** is the cheapest: add up, divide by the count. It needs no T × T matrix, but it cannot be
+# generalised to unequal weights. (Cheap ways of looking back are a subject of research to this day.)
+
+
+# %%
+def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
+    """Who may look at whom: (T, T), true at [t, s] where s is not after t."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()  # (T, T)
+
+
+def mean_by_loop(x: Tensor) -> Tensor:
+    """Mean of the past, place by place: (B, T, C) -> (B, T, C)."""
+    means = torch.empty_like(x)
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            means[b, t] = x[b, : t + 1].mean(dim=0)  # (t + 1, C) -> (C)
+    return means
+
+
+def mean_by_matrix(x: Tensor) -> Tensor:
+    """Mean of the past as one matrix product: (B, T, C) -> (B, T, C)."""
+    allowed = causal_mask(x.shape[1], x.device).to(x.dtype)  # (T, T)
+    weights = allowed / allowed.sum(dim=1, keepdim=True)  # (T, T), each row sums to 1
+    return weights @ x  # (T, T) @ (B, T, C) -> (B, T, C)
+
+
+def mean_by_softmax(x: Tensor) -> Tensor:
+    """Mean of the past as a softmax over equal scores: (B, T, C) -> (B, T, C)."""
+    allowed = causal_mask(x.shape[1], x.device)  # (T, T)
+    scores = torch.zeros(allowed.shape, dtype=x.dtype, device=x.device)  # (T, T)
+    weights = scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)  # (T, T), each row sums to 1
+    return weights @ x  # (T, T) @ (B, T, C) -> (B, T, C)
+
+
+def mean_by_cumsum(x: Tensor) -> Tensor:
+    """Mean of the past as a running sum over a running count: (B, T, C) -> (B, T, C)."""
+    counts = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]  # (T, 1)
+    return x.cumsum(dim=1) / counts  # (B, T, C)
+
+
+def compare_the_four(batch_size: int = 4, length: int = 256, n_embd: int = 32) -> None:
+    """They agree on the example by hand and on random numbers; how long each takes."""
+    example = torch.tensor([[[1.0, 3.0], [5.0, 1.0], [3.0, 5.0]]])  # (1, 3, 2)
+    by_hand = torch.tensor([[[1.0, 3.0], [3.0, 2.0], [3.0, 3.0]]])
+    x = torch.randn(batch_size, length, n_embd, generator=torch.Generator().manual_seed(0))
+    expected = mean_by_loop(x)
+    print(f"B {batch_size}, T {length}, C {n_embd}: the best of three calls")
+    for mean in (mean_by_loop, mean_by_matrix, mean_by_softmax, mean_by_cumsum):
+        assert torch.allclose(mean(example), by_hand, atol=1e-6)
+        assert torch.allclose(mean(x), expected, atol=1e-5)
+        print(f"  {mean.__name__:<16} {1000 * shortest_seconds(mean, x):8.3f} ms, same numbers")
+
+
+def shortest_seconds(function: Callable[[Tensor], Tensor], x: Tensor, calls: int = 3) -> float:
+    """The shortest time of a few calls: the others were disturbed by something else on the machine."""
+    seconds = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        function(x)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+# %%
+if __name__ == "__main__":
+    show(compare_the_four)
+
+# %% [markdown]
+# ## A frame for every model to come
+#
+# The bigram table mapped a token straight to V logits. From now on there is room in between. A token first becomes a
+# vector of C = `n_embd` channels, its *embedding*: what the model knows about it. A *body* turns the T vectors of a
+# piece into T vectors of the same size, and here the places may talk. A last linear layer, the *head* of the language
+# model, reads V logits off each vector.
+#
+# Only the body changes from section to section, so it is an argument. Here it is the mean.
+
+
+# %%
+class LanguageModel(nn.Module):
+    """Tokens to embeddings, through a body, to next-token logits: (B, T) -> (B, T, V)."""
+
+    def __init__(self, vocab_size: int, n_embd: int, body: nn.Module) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocab_size, n_embd)
+        self.body = body
+        self.lm_head = nn.Linear(n_embd, vocab_size)
+
+    def embed(self, idx: Tensor) -> Tensor:
+        """(B, T) -> (B, T, C)."""
+        return self.token_embedding(idx)
+
+    def forward(self, idx: Tensor) -> Tensor:
+        x = self.body(self.embed(idx))  # (B, T, C)
+        return self.lm_head(x)  # (B, T, V)
+
+
+class Averaging(nn.Module):
+    """A body in which every place hears the mean of its past: (B, T, C) -> (B, T, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return mean_by_softmax(x)
+
+
+# %%
+def main(
+    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, n_embd: int = 32
+) -> Result:
+    """Train the frame around the mean of the past."""
+    return run_experiment(
+        lambda vocab_size: LanguageModel(vocab_size, n_embd, Averaging()),
+        label="mean of the past",
+        steps=steps,
+        seed=seed,
+        text=text,
+        report=report,
+    )
+
+
+# %%
+if __name__ == "__main__":
+    result = run(main)
+
+# %% [markdown]
+# ## What we have
+#
+# More is seen, and the loss is higher than the bigram's. In a mean of eight characters the last one, which tells most
+# about the next, has a weight of 1/8 like the others, and nothing tells the model which it was. Looking back is not
+# enough. Two things are missing: to know *where* a character stood (section 3), and to choose *whom* to listen to
+# (section 4).
+#
+# **Try it**
+# 1. Let each place keep itself: `return x + mean_by_softmax(x)`. *Expect* a loss below the bigram's: the last
+#    character is back, and the mean adds a little. (You have just invented the residual connection of section 7.)
+# 2. Replace the scores 0 by `-0.5 * (t - s)`, so that near places count more. *Expect* a loss between the two: someone
+#    chose the weights well, but it was you and not the model.
+# 3. Time the four ways for T = 1,024. *Expect* four times the time for the loop, sixteen times for the two matrices
+#    once they dominate, four times for the cumulative sum.
+
+# %%
+if __name__ == "__main__":
+    finish(result)
