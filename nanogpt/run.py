@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from nanogpt.config import Config, SampleConfig
 from nanogpt.corpus import load_corpus
 from nanogpt.data import Dataset, join_documents, prepare
 from nanogpt.device import pick_device
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation import Evaluation, evaluate
 from nanogpt.model import GPT, Block
 from nanogpt.plan import Plan
@@ -42,8 +43,10 @@ class Run:
         """The run's folder."""
         return self.folder.path
 
-    def generate(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> str:
-        """A text that begins with the prompt; settings are the fields of `SampleConfig`.
+    def generate(
+        self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
+    ) -> str:
+        """A text that begins with the prompt. Give a `SampleConfig`, or its fields by name.
 
         Raises UserError for a character that the model never saw, and for settings out of range.
 
@@ -52,24 +55,31 @@ class Run:
         >>> text.startswith("the c"), len(text)
         (True, 12)
         """
-        return prompt + generate_text(self.model, self.tokenizer, prompt, _one(settings), unknown)[0]
+        return prompt + "".join(self.stream(prompt, unknown, config=config, **settings))
 
-    def generate_batch(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> list[str]:
+    def generate_batch(
+        self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
+    ) -> list[str]:
         """As `generate`, several texts at once: `samples=3` gives three.
 
         >>> len(nanogpt.load(folder).generate_batch("the", tokens=5, samples=3))
         3
         """
-        texts = generate_text(self.model, self.tokenizer, prompt, SampleConfig(**settings), unknown)
-        return [prompt + text for text in texts]
+        config = _sample_config(config, settings)
+        return [prompt + text for text in generate_text(self.model, self.tokenizer, prompt, config, unknown)]
 
-    def stream(self, prompt: str = "", unknown: Unknown = "error", **settings: Any) -> Iterator[str]:
+    def stream(
+        self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
+    ) -> Iterator[str]:
         """The continuation of the prompt, piece by piece as it comes.
 
         >>> len("".join(nanogpt.load(folder).stream("the", tokens=5)))
         5
         """
-        for pieces in stream_text(self.model, self.tokenizer, prompt, _one(settings), unknown):
+        config = _sample_config(config, settings)
+        if config.samples != 1:
+            raise UserError(f"samples is {config.samples}; for several texts at once call generate_batch")
+        for pieces in stream_text(self.model, self.tokenizer, prompt, config, unknown):
             if pieces[0]:
                 yield pieces[0]
 
@@ -160,7 +170,9 @@ def _last_change(folder: RunFolder) -> float:
     return (last if last.exists() else folder.path / "plan.toml").stat().st_mtime
 
 
-def _one(settings: dict[str, Any]) -> SampleConfig:
-    if settings.get("samples", 1) != 1:
-        raise UserError(f"samples is {settings['samples']}; for several texts at once call generate_batch")
-    return SampleConfig(**settings)
+def _sample_config(config: SampleConfig | None, settings: dict[str, Any]) -> SampleConfig:
+    known = [field.name for field in fields(SampleConfig)]
+    for name in settings:
+        if name not in known:
+            raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
+    return replace(config or SampleConfig(), **settings)

@@ -1,0 +1,7 @@
+"""`python -m nanogpt`, the same as the command `nanogpt`."""
+
+import sys
+
+from nanogpt.cli import main
+
+sys.exit(main())

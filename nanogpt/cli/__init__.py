@@ -1,0 +1,68 @@
+"""The command `nanogpt`: one file for each subcommand, imported when it is called, thin over the library.
+
+Exit codes: 0 done, 1 our mistake (a traceback), 2 something to mend (one line says what), 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from nanogpt import __version__
+from nanogpt.errors import UserError, nearest
+
+COMMANDS = {
+    "train": "train a GPT on a text, or resume a run",
+    "sample": "generate text with a run",
+    "eval": "measure a run's loss, on its own validation text or another",
+    "info": "describe a run or a text",
+    "runs": "list, compare and delete runs",
+}
+
+OVERVIEW = """\
+usage: nanogpt COMMAND [OPTIONS]
+
+Train a small GPT on your own text, on the machine you have, and let it write.
+
+{commands}
+
+first steps:
+  nanogpt train book.txt --minutes 5
+  nanogpt sample --prompt "Once upon a time"
+
+`nanogpt COMMAND --help` tells a command's options, with an example. `nanogpt --version` the version.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview(), end="")
+        return 0
+    if words[0] == "--version":
+        print(f"nanogpt {__version__}")
+        return 0
+    try:
+        _run(words[0], words[1:])
+    except UserError as error:
+        print(f"nanogpt: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away, as `head` does; nothing is left to say, also not at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _run(command: str, argv: Sequence[str]) -> None:
+    if command not in COMMANDS:
+        raise UserError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
+    import_module(f"nanogpt.cli.{command}").main(argv)
+    sys.stdout.flush()
+
+
+def overview() -> str:
+    """What `nanogpt` prints without a command."""
+    return OVERVIEW.format(commands="\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items()))

@@ -1,0 +1,79 @@
+"""Dataclasses to flags: tyro parses, the dataclass' field docstrings are the help.
+
+A config field becomes a flag whose value is None when it is not given, so that what the user named can be told
+from what the preset says; the help shows the preset's value.
+"""
+
+import ast
+import inspect
+from collections.abc import Collection, Sequence
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import tyro
+
+Parsed = TypeVar("Parsed")
+
+
+def parse(kind: type[Parsed], command: str, argv: Sequence[str]) -> Parsed:
+    """Read a command's arguments; prints the help or what is wrong with them and exits, with 0 or 2."""
+    return tyro.cli(kind, prog=f"nanogpt {command}", args=argv, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def optional(metavar: str) -> Any:
+    """Marks a flag that may be left out; its help says what happens then, so no default is shown."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
+def optional_flags(name: str, parts: dict[str, Any], leave_out: Collection[str] = ()) -> Any:
+    """A dataclass with one group for each named config, each of its fields a flag, None where it is not given.
+
+    The configs' values are what the help shows as defaults.
+    """
+    groups = {part: _optional_copy(part, config, leave_out) for part, config in parts.items()}
+    members = [(part, group, field(default_factory=group)) for part, group in groups.items()]
+    return make_dataclass(name, members, frozen=True, kw_only=True)
+
+
+def given(options: Any, parts: Collection[str]) -> dict[str, Any]:
+    """The flags that the user named in some groups, and their values."""
+    groups = [getattr(options, part) for part in parts]
+    values = {one.name: getattr(group, one.name) for group in groups for one in fields(group)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _optional_copy(part: str, config: Any, leave_out: Collection[str]) -> type:
+    docs, hints = field_docs(type(config)), get_type_hints(type(config))
+    flags: list[tuple[str, Any, Any]] = []
+    for one in fields(config):
+        if one.name not in leave_out:
+            value = getattr(config, one.name)
+            shown = "" if value is None else f"(default: {value})"
+            about = tyro.conf.arg(help=docs[one.name], help_behavior_hint=shown, metavar=_metavar(hints[one.name]))
+            flags.append((one.name, Annotated[hints[one.name] | None, about], None))
+    return make_dataclass(part, flags, frozen=True, kw_only=True)
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass.
+
+    >>> from nanogpt.config import DataConfig
+    >>> field_docs(DataConfig)["encoding"]
+    'encoding of the text files'
+    """
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    docs = {}
+    for statement, below in zip(tree.body, tree.body[1:]):
+        match statement, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                docs[name] = " ".join(text.split())
+    return docs
+
+
+def _metavar(hint: Any) -> str:
+    """What stands for the value in the help: `INT`, or the choices."""
+    if get_origin(hint) is Literal:
+        return "{" + ",".join(map(str, get_args(hint))) + "}"
+    kind = next((one for one in get_args(hint) if one is not type(None)), hint)
+    return {int: "INT", float: "NUMBER", bool: "{True,False}", str: "TEXT"}[kind]

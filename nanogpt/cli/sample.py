@@ -1,0 +1,81 @@
+"""`nanogpt sample`: a run writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from nanogpt.cli.arguments import optional, parse
+from nanogpt.config import SampleConfig
+from nanogpt.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Generate text with a run.
+
+    The text appears as it is written. It may be longer than the model's context: when that is full, its newest
+    half is read again and the text goes on.
+
+    example:
+      nanogpt sample --prompt "ROMEO:" --tokens 300 --temperature 0.7 --samples 2
+    """
+
+    run: Annotated[tyro.conf.Positional[str | None], optional("[RUN]")] = None
+    """run folder; the newest below runs/ if left out"""
+    prompt: str = ""
+    """the text's beginning"""
+    prompt_file: Annotated[str | None, optional("FILE")] = None
+    """read the prompt from a file"""
+    unknown: Literal["error", "skip"] = "error"
+    """what to do with characters of the prompt that the model never saw"""
+    out: Annotated[str | None, optional("FILE")] = None
+    """write to a new file instead of the terminal"""
+    checkpoint: Literal["best", "last"] = "best"
+    """which of the run's checkpoints"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to run"""
+    config: SampleConfig = field(default_factory=SampleConfig)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse and generate."""
+    options = parse(Sample, "sample", argv)
+    prompt = _prompt(options)
+    if options.out is not None and Path(options.out).exists():
+        raise UserError(f"{options.out!r} exists already and is not overwritten: choose another --out, or delete it")
+    from nanogpt.files import write_atomically
+    from nanogpt.run import load
+
+    run = load(options.run, checkpoint=options.checkpoint, device=options.device)
+    if options.out is None and options.config.samples == 1:
+        pieces = run.stream(prompt, options.unknown, config=options.config)
+        first = next(pieces, "")  # before the prompt is printed: it may be refused
+        print(prompt, first, sep="", end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+        return
+    texts = run.generate_batch(prompt, options.unknown, config=options.config)
+    if options.out is None:
+        for number, text in enumerate(texts, 1):
+            print(f"--- {number} of {len(texts)}\n{text}")
+    else:
+        write_atomically(Path(options.out), ("\n".join(texts) + "\n").encode("utf-8", "surrogatepass"))
+        print(f"wrote {len(texts)} text(s) to {options.out}")
+
+
+def _prompt(options: Sample) -> str:
+    if options.prompt_file is None:
+        return options.prompt
+    if options.prompt:
+        raise UserError("both --prompt and --prompt-file were given: leave one of them out")
+    from nanogpt.corpus import decode_text
+
+    try:
+        data = Path(options.prompt_file).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {options.prompt_file!r}: {error.strerror}") from None
+    return decode_text(data, options.prompt_file)

@@ -1,0 +1,130 @@
+"""`nanogpt train`: plan, train, show it, save it."""
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from nanogpt.cli.arguments import given, optional, optional_flags, parse
+from nanogpt.config import PARTS, load_preset
+from nanogpt.errors import UserError
+
+DEFAULT_PRESET = "modern"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a GPT on a text, or resume a run.
+
+    With --minutes the machine is measured, a fitting size is chosen, and the time is kept. With --steps nothing is
+    measured: sizes are the preset's. With neither, one minute. Any setting of model, data and training is a flag.
+
+    examples:
+      nanogpt train book.txt --minutes 5
+      nanogpt train shakespeare --steps 2000 --n-layer 6 --dropout 0.1
+      nanogpt train --resume last
+    """
+
+    text: Annotated[tyro.conf.Positional[str | None], optional("[TEXT]")] = None
+    """file, folder, '-' for standard input, or shakespeare or python; if left out, shakespeare where it can be had"""
+    minutes: Annotated[float | None, optional("NUMBER")] = None
+    """time to train for, everything counted"""
+    steps: Annotated[int | None, optional("INT")] = None
+    """updates to train for"""
+    preset: str = DEFAULT_PRESET
+    """modern, gpt2, lecture, or a .toml file of settings"""
+    out: Annotated[str | None, optional("FOLDER")] = None
+    """the run's folder; runs/TEXT-PRESET-N if left out"""
+    val: Annotated[str | None, optional("TEXT")] = None
+    """a text to validate on, instead of the last tenth"""
+    resume: Annotated[str | None, optional("RUN")] = None
+    """go on with an interrupted run; 'last' is the newest"""
+
+
+class Interrupt:
+    """The first Ctrl-C or SIGTERM asks the training to save and stop; the second ends the program at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        print("\nnanogpt: saving at the end of this step; once more to stop at once", file=sys.stderr)
+
+    def install(self) -> None:
+        """Take both signals."""
+        signal.signal(signal.SIGINT, self)
+        signal.signal(signal.SIGTERM, self)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse and train."""
+    started = time.monotonic()
+    options, settings = parse_train(argv)
+    if options.resume is not None:
+        _refuse_beside_resume(options, settings)
+    # torch takes seconds to import: only now that the arguments are known to be right.
+    from nanogpt.launch import is_done, resume_run, start_run
+    from nanogpt.progress import show_training
+    from nanogpt.training import StopEvent
+
+    interrupt = Interrupt()
+    if options.resume is not None:
+        trainer = resume_run(options.resume, should_stop=lambda: interrupt.asked)
+        if trainer is None:
+            print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
+            return
+    else:
+        trainer = start_run(
+            options.text,
+            minutes=options.minutes,
+            steps=options.steps,
+            preset=options.preset,
+            out=options.out,
+            val=options.val,
+            started=started,
+            should_stop=lambda: interrupt.asked,
+            **settings,
+        )
+    interrupt.install()
+    folder = trainer.folder.path
+    for event in show_training(trainer):
+        if isinstance(event, StopEvent):
+            print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
+            raise KeyboardInterrupt
+    assert is_done(trainer.folder)
+    print(f'let it write: nanogpt sample {folder} --prompt "..."')
+
+
+def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:
+    """The options, and the settings that were named among the fields of the three configs."""
+    shown = load_preset(_preset_named(argv))
+    configs = {part: getattr(shown, part) for part in PARTS}
+    flags = optional_flags("Settings", configs, leave_out=("vocab_size",))
+    kind = make_dataclass("Train", [], bases=(Train, flags), frozen=True, kw_only=True)
+    kind.__doc__ = Train.__doc__
+    options: Any = parse(kind, "train", argv)
+    return options, given(options, PARTS)
+
+
+def _preset_named(argv: Sequence[str]) -> str:
+    """The preset on the command line, read before the rest so that the help can show its values."""
+    for word, following in zip(argv, [*argv[1:], ""]):
+        if word == "--preset":
+            return following
+        if word.startswith("--preset="):
+            return word.removeprefix("--preset=")
+    return DEFAULT_PRESET
+
+
+def _refuse_beside_resume(options: Train, settings: dict[str, Any]) -> None:
+    beside = [name for name in ("text", "minutes", "steps", "out", "val") if getattr(options, name) is not None]
+    if beside or settings:
+        names = ", ".join([*beside, *settings])
+        raise UserError(f"a resumed run goes on by its own plan: leave {names} out, or train anew without --resume")
