@@ -1,0 +1,62 @@
+# Each target does everything from a bare Python 3.11 or newer, in an environment of its own in .venv:
+#   make demo      train a small GPT on real text for a minute, and let it write
+#   make course    climb the ten sections
+#   make test      lint, types and the fast tests;  make test-all  also the slow ones
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH_THERE := -c "import torch" 2>/dev/null
+
+.PHONY: demo course test test-all lint format clean
+
+demo: $(VENV)/core.stamp
+	$(BIN)/nanogpt train --minutes 1
+	$(BIN)/nanogpt sample --tokens 400
+
+course: $(VENV)/plot.stamp
+	$(BIN)/python -m course
+
+test: lint
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+test-all: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+
+# A torch that is importable already is kept: whoever has a build for their GPU, or the small CPU build, keeps it.
+$(VENV)/env.stamp:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	  echo "Nano-GPT needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version);" \
+	       "name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || { \
+	  if $(PYTHON) $(TORCH_THERE); then shared=--system-site-packages; fi; \
+	  $(PYTHON) -m venv $$shared $(VENV); }
+	@touch $@
+
+$(VENV)/constraints.txt: constraints.txt $(VENV)/env.stamp
+	@if $(BIN)/python $(TORCH_THERE); then grep -v '^torch==' constraints.txt > $@; else cp constraints.txt $@; fi
+
+$(VENV)/core.stamp: pyproject.toml $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e .
+	@touch $@
+
+$(VENV)/plot.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[plot]"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[test]"
+	@touch $@
