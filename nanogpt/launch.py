@@ -20,7 +20,7 @@ from nanogpt.planning import END_SECONDS, Pace, choose_size
 from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, load, newest_run, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
-from nanogpt.training import StopEvent, Trainer
+from nanogpt.training import Trainer
 
 Text = str | os.PathLike[str] | None
 
@@ -70,9 +70,8 @@ def train(
             **settings,
         )
     if trainer is not None:
-        for event in show_training(trainer, quiet=not progress):
-            if isinstance(event, StopEvent):
-                raise KeyboardInterrupt
+        for _ in show_training(trainer, quiet=not progress):
+            pass
     return load(trainer.folder.path if trainer else _resumed(resume), block=block)
 
 
