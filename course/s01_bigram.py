@@ -319,11 +319,11 @@ class Result:
 def prepare_text(text: str | None, block_size: int) -> tuple[CharTokenizer, Tensor, Tensor]:
     """A tokenizer and the two parts, (N,) each, of a text (None: the default corpus). Raises InputError if too short."""
     text = load_corpus().text if text is None else text
-    shortest = math.ceil((block_size + 1) / 0.9) + 1
-    if len(text) < max(shortest, 20):
+    shortest = 10 * (block_size + 1)  # so that the last tenth holds a whole window
+    if len(text) < shortest:
         raise InputError(
             f"the text has {len(text):,} characters, too few for pieces of {block_size} and a tenth to validate on; "
-            f"give at least {max(shortest, 20):,}, better 100,000"
+            f"give one of at least {shortest:,}, better 100,000"
         )
     tokenizer = CharTokenizer(text)
     return tokenizer, *split(torch.tensor(tokenizer.encode(text)))
@@ -418,7 +418,7 @@ if __name__ == "__main__":
 # 1. A table of pairs can also be had by counting. Count how often each character follows each in the training part, add
 #    one to every count, divide by the row's sum, and evaluate the logarithms as a `Bigram`'s table. *Expect* about
 #    2.48: training found, by small steps, what counting finds at once.
-# 2. Start the table at size 3 instead of 0.02. *Expect* a first loss near 7, and the same last one: the model loses
+# 2. Start the table at size 3 instead of 0.02. *Expect* a first loss near 8, and the same last one: the model loses
 #    only the time it takes to unlearn.
 # 3. Write with `logits / 0.5` in place of `logits` in `generate`. *Expect* fewer odd pairs, and circles: `the the the`.
 
