@@ -160,7 +160,9 @@ class TrainConfig:
     eval_every: int | None = None
     """steps between evaluations; a tenth of the run when not given"""
     eval_tokens: int = 32_768
-    """validation tokens read by an evaluation on the way; the last one reads them all"""
+    """validation tokens read by an evaluation on the way"""
+    final_eval_tokens: int | None = None
+    """validation tokens read by the last evaluation; all of them when not given"""
     patience: int | None = None
     """stop after so many evaluations without a better loss"""
     sample_tokens: int = 120

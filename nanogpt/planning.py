@@ -5,25 +5,31 @@ step are measured by training each candidate for a moment; the weights of that m
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
 from nanogpt.config import Config
 from nanogpt.data import Dataset
-from nanogpt.training import Stepper, Trainer, build_model
+from nanogpt.training import EVALUATIONS, Stepper, Trainer, build_model
 
 MEASURE_SECONDS = 0.5
 MEASURE_STEPS = 20
 WARM_STEPS = 2
 LOOK_SECONDS = 2.0
+LOOK_PROGRESS = 0.05
 TOLERANCE = 0.01
-EVALUATIONS = 10
+TOLERANCE_LEFT = 0.1
+FEWEST_STEPS = 10
+"""Also on a machine that seems slower: `Pace` needs some steps to see how fast it really is."""
+FINAL_SHARE = 0.05
+"""Of the time, for the last evaluation."""
 END_SECONDS = 1.0
 """Kept for what comes after the last evaluation: the last lines, and the interpreter's end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Size:
     """A model and batch to choose from, and the fewest steps that make it worth its cost."""
 
@@ -41,31 +47,18 @@ class Size:
         return {name: value for name, value in asdict(self).items() if name != "fewest_steps"}
 
 
+SIZE_FIELDS = frozenset(
+    {"n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden", "block_size", "batch_size", "accumulation"}
+)
+"""Settings that make a size: who names one of them has chosen, and nothing is chosen instead."""
+
+
 SIZES = (
-    Size(n_layer=2, n_head=4, n_embd=64, block_size=32, batch_size=16, learning_rate=5e-3, dropout=0.0, fewest_steps=0),
-    Size(
-        n_layer=3, n_head=4, n_embd=128, block_size=64, batch_size=16, learning_rate=4e-3, dropout=0.0, fewest_steps=400
-    ),
-    Size(
-        n_layer=4,
-        n_head=6,
-        n_embd=192,
-        block_size=128,
-        batch_size=16,
-        learning_rate=3e-3,
-        dropout=0.0,
-        fewest_steps=800,
-    ),
-    Size(
-        n_layer=6,
-        n_head=6,
-        n_embd=384,
-        block_size=256,
-        batch_size=32,
-        learning_rate=1e-3,
-        dropout=0.2,
-        fewest_steps=2500,
-    ),
+    Size(2, 4, 64, 32, 16, learning_rate=5e-3, dropout=0.0, fewest_steps=0),
+    Size(3, 4, 128, 64, 16, learning_rate=4e-3, dropout=0.0, fewest_steps=400),
+    Size(4, 6, 192, 128, 16, learning_rate=3e-3, dropout=0.0, fewest_steps=800),
+    Size(5, 8, 256, 256, 16, learning_rate=2e-3, dropout=0.1, fewest_steps=1000),
+    Size(6, 6, 384, 256, 64, learning_rate=1e-3, dropout=0.2, fewest_steps=3000),
 )
 
 
@@ -76,22 +69,21 @@ def choose_size(config: Config, data: Dataset, seconds: float, named: Collection
     one of them is a size, or the preset is another than `modern`, nothing is chosen and only the speed is measured.
     """
     start = time.monotonic()
-    if config.preset != "modern" or not set(named).isdisjoint(
-        SIZES[0].settings().keys() - {"learning_rate", "dropout"}
-    ):
-        return config, steps_within(config, data, seconds, seconds_per_step(config, data))
-    best: tuple[Config, int] | None = None
-    for size in SIZES:
-        candidate = config.override(**{name: v for name, v in size.settings().items() if name not in named})
-        if best is not None and candidate.model.block_size * 2 > len(data.train):
+    free = config.preset == "modern" and set(named).isdisjoint(SIZE_FIELDS)
+    chosen: tuple[Config, int] | None = None
+    for size in SIZES if free else [None]:
+        settings = {} if size is None else {name: v for name, v in size.settings().items() if name not in named}
+        candidate = config.override(**settings)
+        if chosen is not None and candidate.model.block_size * 2 > len(data.train):
             break
         per_step = seconds_per_step(candidate, data)
+        candidate = _with_final_evaluation(candidate, data, seconds, per_step, named)
         steps = steps_within(candidate, data, seconds - (time.monotonic() - start), per_step)
-        if best is not None and steps < size.fewest_steps:
+        if chosen is not None and size is not None and steps < size.fewest_steps:
             break
-        best = candidate, steps
-    assert best is not None
-    return best
+        chosen = candidate, steps
+    assert chosen is not None
+    return chosen
 
 
 def seconds_per_step(config: Config, data: Dataset) -> float:
@@ -104,26 +96,44 @@ def seconds_per_step(config: Config, data: Dataset) -> float:
         times.append(time.perf_counter() - begin)
         if step >= WARM_STEPS and sum(times[WARM_STEPS:]) > MEASURE_SECONDS:
             break
-    return sorted(times[WARM_STEPS:])[len(times[WARM_STEPS:]) // 2]
+    return statistics.median(times[WARM_STEPS:])
 
 
 def steps_within(config: Config, data: Dataset, seconds: float, per_step: float) -> int:
-    """How many steps fit, beside the evaluations on the way and the last one; at least 1.
+    """How many steps fit, beside the evaluations on the way and the last one; at least `FEWEST_STEPS`.
 
     A first guess, which `Pace` corrects: a forward pass costs about a third of a step, a sampled token as much as
     128 that are read at once.
     """
-    per_token = per_step / (config.train.batch_sequences * config.model.block_size) / 3
-    read = min(len(data.val), config.train.eval_tokens) + 128 * config.train.sample_tokens
-    beside = per_token * ((EVALUATIONS + 1) * read + len(data.val))
-    return max(1, int((seconds - beside) / per_step))
+    on_the_way = min(len(data.val), config.train.eval_tokens) + 128 * config.train.sample_tokens
+    read = (EVALUATIONS + 1) * on_the_way + _final_tokens(config, data)
+    return max(FEWEST_STEPS, int((seconds - read * _seconds_per_token(config, per_step)) / per_step))
+
+
+def _with_final_evaluation(
+    config: Config, data: Dataset, seconds: float, per_step: float, named: Collection[str]
+) -> Config:
+    """Read as much of the validation part at the end as fits into a twentieth of the time: all, or a named subset."""
+    fits = max(config.train.eval_tokens, int(FINAL_SHARE * seconds / _seconds_per_token(config, per_step)))
+    if "final_eval_tokens" in named or fits >= len(data.val):
+        return config
+    return config.override(final_eval_tokens=fits)
+
+
+def _seconds_per_token(config: Config, per_step: float) -> float:
+    return per_step / (config.train.batch_sequences * config.model.block_size) / 3
+
+
+def _final_tokens(config: Config, data: Dataset) -> int:
+    return min(len(data.val), config.train.final_eval_tokens or len(data.val))
 
 
 class Pace:
     """Keeps a training to its time: asked after each step whether the run's length has to change.
 
-    What is left of the time, less what evaluations still to come will take, over the seconds of a step as measured
-    since the last look. A difference under 1 % of the whole time is left alone.
+    Looks every two seconds of training, or every twentieth of the run where that is sooner: what is left of the
+    time, less what evaluations still to come will take, over the seconds of a step since the last look. A
+    difference under a tenth of what is left, or under 1 % of the whole time, is left alone.
     """
 
     def __init__(self, started: float, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -133,24 +143,25 @@ class Pace:
 
     def __call__(self, trainer: Trainer) -> int | None:
         """The new length of the run, or None to leave it."""
-        state = trainer.state
+        state, plan = trainer.state, trainer.plan
         spent = state.seconds - self._spent
         left = self._deadline - self._clock() - self.seconds_beside(trainer)
-        if spent < LOOK_SECONDS and left > 0:
+        advanced = plan.progress(state.step) - plan.progress(self._step)
+        if spent < LOOK_SECONDS and advanced < LOOK_PROGRESS and left > 0:
             return None
         per_step = spent / (state.step - self._step)
         self._step, self._spent = state.step, state.seconds
         possible = state.step + max(0, int(left / per_step))
-        if abs(possible - trainer.plan.total_steps) * per_step < TOLERANCE * self._seconds:
+        if abs(possible - plan.total_steps) * per_step < max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left):
             return None
         return possible
 
     @staticmethod
     def seconds_beside(trainer: Trainer) -> float:
         """Time for the evaluations still to come, the last of them of the whole validation part."""
-        if not trainer.eval_seconds:
+        if not trainer.pause_seconds:
             return 0.0
-        each = sum(trainer.eval_seconds) / len(trainer.eval_seconds)
+        each = sum(trainer.pause_seconds) / len(trainer.pause_seconds)
         left = math.ceil((1 - trainer.plan.progress(trainer.state.step)) * EVALUATIONS)
-        share = len(trainer.data.val) / min(len(trainer.data.val), trainer.config.train.eval_tokens)
-        return each * (left + share)
+        on_the_way = min(len(trainer.data.val), trainer.config.train.eval_tokens)
+        return each * (left + _final_tokens(trainer.config, trainer.data) / on_the_way)

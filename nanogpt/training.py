@@ -32,6 +32,9 @@ from nanogpt.plan import Plan
 from nanogpt.sampling import generate_text
 from nanogpt.streams import stream
 
+EVALUATIONS = 10
+"""Evaluations on the way, where `eval_every` does not say otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -199,7 +202,7 @@ class Trainer:
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
         self.should_stop, self.new_length = should_stop, new_length
-        self.eval_seconds: list[float] = []
+        self.pause_seconds: list[float] = []
         self._unread: list[Tensor] = []
         self._last_log = 0.0
 
@@ -220,14 +223,12 @@ class Trainer:
         for note in self.notes:
             yield NoteEvent(step=self.state.step, text=note)
         if self.folder.checkpoint("last") is None:
-            yield from self._evaluate()
-            yield self._save()
+            yield from self._pause()
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
             yield from self._train_step()
             yield from self._change_plan()
             if self._evaluation_is_due():
-                yield from self._evaluate()
-                yield self._save()
+                yield from self._pause()
             if self.state.step < self.plan.total_steps and self.should_stop():
                 yield self._save()
                 yield StopEvent(step=self.state.step)
@@ -282,11 +283,21 @@ class Trainer:
         return StepEvent(step=self.state.step, loss=loss, learning_rate=rate, tokens_per_second=speed)
 
     def _evaluation_is_due(self) -> bool:
-        every = self.config.train.eval_every or max(1, round(self.plan.steps / 10))
-        return self.state.step % every == 0 or self.state.step == self.plan.total_steps
+        step, every = self.state.step, self.config.train.eval_every
+        if every is not None:
+            return step % every == 0 or step == self.plan.total_steps
+        # By progress: a run whose length is changed on the way keeps its number of evaluations.
+        before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
+        return now > before
+
+    def _pause(self) -> Iterator[Event]:
+        """Evaluate, write a sample, save; whoever keeps the time is told how long it took."""
+        start = time.perf_counter()
+        yield from self._evaluate()
+        yield self._save()
+        self.pause_seconds.append(time.perf_counter() - start)
 
     def _evaluate(self) -> Iterator[Event]:
-        start = time.perf_counter()
         step = self.state.step
         self._read_losses()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens)
@@ -301,7 +312,6 @@ class Trainer:
             seed = stream(self.config.train.seed, "sample", step)
             sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
             yield SampleEvent(step=step, text=generate_text(self.model, self.tokenizer, config=sample)[0])
-        self.eval_seconds.append(time.perf_counter() - start)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.train.patience
@@ -321,11 +331,11 @@ class Trainer:
         return CheckpointEvent(step=self.state.step, path=str(path))
 
     def _finish(self) -> DoneEvent:
-        """Measure the best checkpoint on the whole validation part: the run's figure."""
+        """Measure the best checkpoint, on the whole validation part unless that was planned otherwise."""
         best = self.folder.checkpoint("best")
         if best is not None and self.state.best_step != self.state.step:
             load_model_tensors(self.model, best / "model.safetensors")
-        result = evaluate(self.model, self.data.val, self.tokenizer)
+        result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens)
         best_step = self.state.best_step or 0
         early = self.state.step < self.plan.total_steps
         self._log("done", **asdict(result), best_step=best_step, early=early)
