@@ -13,6 +13,7 @@ from nanogpt.checkpoint import RunFolder
 from nanogpt.config import Config, load_preset
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import check_length, prepare
+from nanogpt.device import pick_device
 from nanogpt.errors import UserError
 from nanogpt.model import Block
 from nanogpt.plan import Plan
@@ -92,8 +93,9 @@ def start_run(
     started = time.monotonic() if started is None else started
     minutes = _length_asked(minutes, steps)
     config = load_preset(preset).override(**settings)
+    pick_device(config.train.device)  # what cannot be had is said before anything is written
     if out is not None and Path(out).exists():
-        RunFolder.create(out)  # raises: said before minutes are spent on planning
+        RunFolder.create(out)  # raises, for the same reason
     corpus = load_corpus(text, config.data.encoding)
     val_corpus = None if val is None else load_corpus(val, config.data.encoding)
     tokenizer = _tokenizer(config, corpus, val_corpus)
