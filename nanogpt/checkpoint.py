@@ -25,9 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanogpt.config import FORMAT, Config, check_format, read_toml
+from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.files import write_atomically
+from nanogpt.files import FORMAT, check_format, read_toml, write_atomically
 from nanogpt.model import GPT
 from nanogpt.plan import Plan
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer

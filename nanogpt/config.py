@@ -13,9 +13,7 @@ from typing import Any, Literal
 
 from nanogpt.checks import check_not_negative, check_positive, check_share, check_types
 from nanogpt.errors import UserError, nearest
-
-FORMAT = 1
-"""Version of the run folder. A folder with a higher one is refused, not guessed at."""
+from nanogpt.files import FORMAT, check_format, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,23 +299,6 @@ def part_of(name: str) -> str:
             return part
     known = [f.name for kind in PARTS.values() for f in fields(kind)]
     raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as tables; UserError where it is missing or not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}; correct or restore it") from None
-
-
-def check_format(tables: Mapping[str, Any], where: str) -> None:
-    """Refuse a file written by a newer version of this package."""
-    found = tables.get("format", FORMAT)
-    if not isinstance(found, int) or found > FORMAT:
-        raise UserError(f"{where} is from a newer nanogpt (format {found}; this one reads {FORMAT}): upgrade nanogpt")
 
 
 def _read_part(kind: type, table: Any, where: str) -> Any:

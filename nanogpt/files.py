@@ -1,8 +1,16 @@
-"""Files that are written whole or not at all, and the folder for what can be made again."""
+"""Files that are written whole or not at all, are read with clear errors, and say of which format they are."""
 
 import os
 import tempfile
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from nanogpt.errors import UserError
+
+FORMAT = 1
+"""Version of the run folder. A folder with a higher one is refused, not guessed at."""
 
 
 def cache_folder() -> Path:
@@ -25,3 +33,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as tables; UserError where it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}; correct or restore it") from None
+
+
+def check_format(tables: Mapping[str, Any], where: str) -> None:
+    """Refuse a file written by a newer version of this package."""
+    found = tables.get("format", FORMAT)
+    if not isinstance(found, int) or found > FORMAT:
+        raise UserError(f"{where} is from a newer nanogpt (format {found}; this one reads {FORMAT}): upgrade nanogpt")

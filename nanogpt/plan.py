@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from nanogpt.config import FORMAT, check_format
 from nanogpt.errors import UserError
+from nanogpt.files import FORMAT, check_format
 
 
 @dataclass(frozen=True, kw_only=True)

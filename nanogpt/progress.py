@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nanogpt.training import (
+from nanogpt.events import (
     DoneEvent,
     EvalEvent,
     Event,
@@ -19,8 +19,8 @@ from nanogpt.training import (
     SampleEvent,
     StartEvent,
     StepEvent,
-    Trainer,
 )
+from nanogpt.training import Trainer
 
 
 def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:

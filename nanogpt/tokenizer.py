@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogpt.config import check_format
 from nanogpt.errors import UserError
+from nanogpt.files import FORMAT, check_format
 
 Ids = NDArray[np.int32]
 CHUNK_CHARACTERS = 1 << 22
@@ -187,7 +187,7 @@ def train_tokenizer(kind: str, texts: Iterable[str], end_of_document: bool = Tru
 
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
     """The text of `tokenizer.json`."""
-    return json.dumps({"format": 1, **tokenizer.to_dict()}, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps({"format": FORMAT, **tokenizer.to_dict()}, ensure_ascii=False, indent=1) + "\n"
 
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:

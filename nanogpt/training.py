@@ -8,7 +8,7 @@ so that neither the consumer nor an evaluation nor an interruption changes the w
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
@@ -25,7 +25,19 @@ from nanogpt.config import Config, SampleConfig, TrainConfig
 from nanogpt.data import Dataset, batch
 from nanogpt.device import autocast, compile_or_not, pick_device
 from nanogpt.errors import UserError
-from nanogpt.evaluation import Evaluation, evaluate
+from nanogpt.evaluation import evaluate
+from nanogpt.events import (
+    CheckpointEvent,
+    DoneEvent,
+    EvalEvent,
+    Event,
+    NoteEvent,
+    PlanEvent,
+    SampleEvent,
+    StartEvent,
+    StepEvent,
+    StopEvent,
+)
 from nanogpt.model import GPT, Block
 from nanogpt.optim import learning_rate, make_optimizer
 from nanogpt.plan import Plan
@@ -34,89 +46,6 @@ from nanogpt.streams import stream
 
 EVALUATIONS = 10
 """Evaluations on the way, where `eval_every` does not say otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened after `step` updates."""
-
-    step: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StartEvent(Event):
-    """The training begins, or goes on, at `step`."""
-
-    folder: str
-    parameters: int
-    steps: int
-    """planned length of the run"""
-    tokens_per_step: int
-    train_tokens: int
-    """tokens of the training part"""
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepEvent(Event):
-    """Updates were made; emitted every `log_every` steps."""
-
-    loss: float
-    """mean training loss of the steps since the last such event, nats a token"""
-    learning_rate: float
-    tokens_per_second: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalEvent(Event):
-    """The validation loss was measured."""
-
-    evaluation: Evaluation
-    best: bool
-    """no earlier one was lower"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleEvent(Event):
-    """The model wrote something."""
-
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointEvent(Event):
-    """The run can go on from here."""
-
-    path: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanEvent(Event):
-    """The run's length was changed to `steps`, to keep its time."""
-
-    steps: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoteEvent(Event):
-    """Something a person should know."""
-
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopEvent(Event):
-    """The run was asked to stop before its end, and saved."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoneEvent(Event):
-    """The run is over: the best checkpoint by the whole-split protocol."""
-
-    evaluation: Evaluation
-    best_step: int
-    early: bool
-    """stopped by patience, before its planned end"""
 
 
 def build_model(config: Config, block: type[torch.nn.Module] = Block) -> GPT:

@@ -70,9 +70,9 @@ def main(argv: Sequence[str]) -> None:
     if options.resume is not None:
         _refuse_beside_resume(options, settings)
     # torch takes seconds to import: only now that the arguments are known to be right.
+    from nanogpt.events import StopEvent
     from nanogpt.launch import is_done, resume_run, start_run
     from nanogpt.progress import show_training
-    from nanogpt.training import StopEvent
 
     interrupt = Interrupt()
     if options.resume is not None:
