@@ -1,0 +1,78 @@
+"""What every test gets: a folder of its own, a cache of its own, no network, one thread, a fixed seed.
+
+At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+# One thread each: tests run beside each other, and sums then add up in one order. Also for processes started here.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+torch.set_num_threads(1)
+
+# A port that nothing listens on: whoever reads the usual variables, in this process or a child, is refused at once.
+NOWHERE = "http://127.0.0.1:9"
+
+WORDS = "the cat sat on the mat, and the dog saw that the cat sat there. so they ran to a tree; it was red."
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, tmp_path_factory, monkeypatch):
+    """An empty working folder, an empty cache, no data folder, no network, a seed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("NANOGPT_DATA", raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv(name, NOWHERE)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    forbid_network(monkeypatch)
+    torch.manual_seed(1337)
+
+
+def forbid_network(monkeypatch):
+    """Connections to anything but this machine raise."""
+
+    def guarded(original):
+        def connect(self, address):
+            if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+                raise AssertionError(f"a test tried to connect to {address}")
+            return original(self, address)
+
+        return connect
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """The folder of a small run that has ended: 2 layers, trained on 2,000 characters."""
+    import nanogpt
+
+    home = tmp_path_factory.mktemp("finished")
+    text = home / "cats.txt"
+    text.write_text((WORDS + "\n") * 30, encoding="utf-8")
+    text.write_text(text.read_text(encoding="utf-8")[:2000], encoding="utf-8")
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "batch_size": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NANOGPT_CACHE", str(home / "cache"))
+        nanogpt.train(text, steps=30, out=home / "run", progress=False, sample_tokens=4, **sizes)
+    return home / "run"
+
+
+@pytest.fixture(autouse=True)
+def _doctests(request, isolated):
+    """The names that the examples in docstrings use, and the text that they train on."""
+    if isinstance(request.node, pytest.DoctestItem):
+        import nanogpt
+
+        names = request.getfixturevalue("doctest_namespace")
+        names.update(nanogpt=nanogpt, torch=torch, folder=request.getfixturevalue("finished_run"))
+        Path("tale.txt").write_text((WORDS + "\n") * 10, encoding="utf-8")

@@ -1,0 +1,321 @@
+"""Texts by name, file, folder and standard input; downloads from a server of our own."""
+
+import hashlib
+import http.server
+import io
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nanogpt import corpus
+from nanogpt.corpus import CorpusUnavailable, decode_text, load_corpus
+from nanogpt.errors import UserError
+from nanogpt.files import cache_folder
+
+PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+def refuses(*words, call=load_corpus, **settings):
+    with pytest.raises(UserError) as caught:
+        call(**settings)
+    for word in words:
+        assert word in str(caught.value), caught.value
+    return caught.value
+
+
+# Files
+
+
+def test_a_file():
+    Path("My book.txt").write_bytes("Über\r\nalles\rklar\n".encode())
+    found = load_corpus("My book.txt")
+    assert found.documents == ("Über\nalles\nklar\n",)
+    assert (found.name, found.source) == ("My book", str(Path("My book.txt").absolute()))
+    assert found.notes == ("line ends \\r\\n are read as \\n",)
+
+
+def test_a_plain_file_has_no_notes():
+    Path("book.txt").write_bytes(b"one\ntwo\n")
+    assert load_corpus(Path("book.txt")).notes == ()
+
+
+def test_a_byte_order_mark_is_dropped():
+    assert decode_text(b"\xef\xbb\xbfcaf\xc3\xa9", "there") == "café"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8", "UTF_8"])
+def test_encodings(encoding):
+    Path("book.txt").write_bytes("café ole".encode(encoding))
+    assert load_corpus("book.txt", encoding).text == "café ole"
+
+
+def test_no_such_file():
+    refuses("no file or folder 'bok.txt'", "shakespeare", "python", source="bok.txt")
+
+
+@pytest.mark.parametrize("data", [b"", b" \r\n\t\n", b"\xef\xbb\xbf"])
+def test_an_empty_text(data):
+    Path("book.txt").write_bytes(data)
+    refuses("book.txt is empty", "nothing to learn from", source="book.txt")
+
+
+def test_a_binary_file():
+    Path("cat.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    refuses("cat.png is a binary file", "byte 8 is 0", source="cat.png")
+
+
+def test_utf_16_is_recognised():
+    Path("book.txt").write_bytes("two".encode("utf-16"))
+    refuses("book.txt is in UTF-16", "--encoding utf-16", source="book.txt")
+
+
+def test_invalid_utf_8_names_the_byte_and_the_way_on():
+    Path("book.txt").write_bytes(b"one\ntwo\ncaf\xe9 ole")
+    refuses("book.txt", "0xe9", "offset 11", "line 3", "--encoding latin-1", source="book.txt")
+    assert load_corpus("book.txt", "latin-1").text.endswith("café ole")
+
+
+def test_invalid_bytes_after_a_byte_order_mark():
+    refuses("0xe9", call=decode_text, data=b"\xef\xbb\xbfcaf\xe9 ole", where="there")
+
+
+def test_an_encoding_that_there_is_not():
+    Path("book.txt").write_bytes(b"text")
+    refuses("unknown encoding 'utf-9'", "utf-8", source="book.txt", encoding="utf-9")
+    refuses("unknown encoding 'base64'", source="book.txt", encoding="base64")
+
+
+def test_home_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Path("book.txt").write_text("text")
+    assert load_corpus("~/book.txt").text == "text"
+
+
+# Folders
+
+
+def test_a_folder_is_a_document_a_file_in_the_order_of_their_paths():
+    for name, text in {"b.txt": "two", "a/z.md": "one", "c.py": "three\r\n", ".git/x": "no", "empty.txt": ""}.items():
+        path = Path("books", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    Path("books/d.bin").write_bytes(b"\0\1")
+    found = load_corpus("books")
+    assert found.documents == ("one", "two", "three\n")
+    assert found.text == "one\ntwo\nthree\n"
+    assert (found.name, found.source) == ("books", str(Path("books").absolute()))
+    assert found.notes == ("left out 1 binary file(s): d.bin",)
+
+
+def test_a_folder_in_utf_16():
+    Path("books").mkdir()
+    Path("books/a.txt").write_bytes("two".encode("utf-16"))
+    assert load_corpus("books", "utf-16").text == "two"
+
+
+@pytest.mark.parametrize("name", [None, "blank.txt", ".hidden"])
+def test_a_folder_without_text(name):
+    Path("books").mkdir()
+    if name:
+        Path("books", name).write_text("hidden" if name.startswith(".") else "\n\n")
+    refuses("no text below the folder 'books'", ".txt", source="books")
+
+
+def test_a_file_in_a_folder_that_is_not_utf_8_is_named():
+    Path("books").mkdir()
+    Path("books/bad.txt").write_bytes(b"caf\xe9")
+    refuses("bad.txt", "0xe9", source="books")
+
+
+# Standard input
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"typed\n")))
+    found = load_corpus("-")
+    assert (found.text, found.name, found.source) == ("typed\n", "stdin", "-")
+
+
+def test_empty_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    refuses("standard input is empty", source="-")
+
+
+# Named corpora
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Tiny Shakespeare, tinier."""
+    monkeypatch.setattr(corpus, "SHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
+    monkeypatch.setattr(corpus, "SHAKESPEARE_BYTES", len(PLAY))
+    return PLAY
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Answer every request with some bytes, on this machine."""
+    servers = []
+
+    def start(body, status=200, seconds=0.0):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                time.sleep(seconds)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        monkeypatch.setattr(corpus, "SHAKESPEARE_URL", f"http://127.0.0.1:{server.server_port}/input.txt")
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def cached():
+    return cache_folder() / "shakespeare.txt"
+
+
+def test_shakespeare_is_downloaded_once(play, serve, monkeypatch):
+    serve(play)
+    found = load_corpus("shakespeare")
+    assert (found.text.encode(), found.name, found.source) == (play, "shakespeare", "shakespeare")
+    assert cached().read_bytes() == play
+    monkeypatch.setattr(corpus, "_download", None)  # a second one would raise
+    assert load_corpus("shakespeare") == found == load_corpus()
+
+
+def test_the_data_folder_comes_before_the_cache(play, monkeypatch, tmp_path):
+    (tmp_path / "shakespeare.txt").write_bytes(play)
+    cached().parent.mkdir(parents=True, exist_ok=True)
+    cached().write_bytes(b"never read")
+    monkeypatch.setenv("NANOGPT_DATA", str(tmp_path))
+    assert load_corpus("shakespeare").text.encode() == play
+
+
+def test_a_data_folder_without_it_is_passed_over(play, monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOGPT_DATA", str(tmp_path))
+    cached().write_bytes(play)
+    assert load_corpus("shakespeare").text.encode() == play
+
+
+def test_a_data_folder_that_there_is_not(monkeypatch):
+    monkeypatch.setenv("NANOGPT_DATA", "nowhere")
+    refuses("NANOGPT_DATA is 'nowhere'", "not a folder", source="shakespeare")
+
+
+def test_a_file_of_that_name_with_another_text_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "shakespeare.txt").write_bytes(PLAY)
+    monkeypatch.setenv("NANOGPT_DATA", str(tmp_path))
+    refuses("shakespeare.txt is not Tiny Shakespeare", "SHA-256", source="shakespeare")
+
+
+def test_a_download_with_another_hash_is_not_kept(play, serve):
+    serve(play[:-2] + b"!\n")
+    refuses("is not Tiny Shakespeare", "SHA-256", source="shakespeare")
+    assert not cached().exists()
+
+
+def test_a_download_that_is_too_large_is_not_kept(play, serve):
+    serve(play + b"x" * 100_000)
+    refuses(f"more than the {len(play)} bytes", source="shakespeare")
+    assert not cached().exists()
+
+
+def unavailable(*words):
+    error = refuses("'shakespeare'", "network", "NANOGPT_DATA", "'python'", *words, source="shakespeare")
+    assert isinstance(error, CorpusUnavailable)
+    assert not cached().exists()
+
+
+def test_a_server_that_fails(serve):
+    serve(b"", status=503)
+    unavailable("Service Unavailable")
+
+
+def test_a_server_that_does_not_answer_in_time(serve, monkeypatch):
+    monkeypatch.setattr(corpus, "DOWNLOAD_TIMEOUT_SECONDS", 0.1)
+    serve(PLAY, seconds=0.5)
+    unavailable("timed out")
+
+
+def test_no_network():
+    unavailable()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nFi"]
+)
+def test_a_server_that_speaks_something_else(answer, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply():
+            connection, _ = server.accept()
+            connection.recv(4096)
+            connection.sendall(answer)
+            connection.close()
+
+        threading.Thread(target=reply, daemon=True).start()
+        monkeypatch.setattr(corpus, "SHAKESPEARE_URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        unavailable()
+
+
+@pytest.fixture
+def small_python(monkeypatch):
+    """A standard library of three files, one of them a test."""
+    for name in ("b.py", "a.py", "test/c.py"):
+        path = Path("stdlib", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# {name}\n")
+    monkeypatch.setattr(corpus.sysconfig, "get_paths", lambda: {"stdlib": "stdlib"})
+
+
+def test_python_is_the_standard_library_without_its_tests(small_python):
+    found = load_corpus("python")
+    assert found.documents == ("# a.py\n", "# b.py\n")
+    assert (found.name, found.source, found.notes) == ("python", "python", ())
+
+
+@pytest.mark.slow
+def test_python_comes_with_every_interpreter():
+    found = load_corpus("python")
+    assert len(found.documents) > 300
+    assert "def runcall(" in found.text
+
+
+def test_without_a_name_python_stands_in_and_says_so(small_python):
+    found = load_corpus()
+    assert (found.name, found.source) == ("python", "python")
+    (note,) = found.notes
+    assert "'shakespeare' is not on this machine" in note
+    assert "'python'" in note
+    assert "\n" not in note
+
+
+def test_a_named_corpus_is_never_replaced(small_python):
+    with pytest.raises(CorpusUnavailable):
+        load_corpus("shakespeare")
+
+
+def test_a_name_wins_over_a_file_of_that_name(small_python):
+    Path("python").write_text("my own")
+    assert load_corpus("python").documents[0] == "# a.py\n"
+    assert load_corpus("./python").text == "my own"
+
+
+def test_importing_it_is_light():
+    code = "import sys, nanogpt.corpus, nanogpt.config; print(*{'torch', 'numpy', 'rich', 'tyro'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

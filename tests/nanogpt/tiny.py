@@ -1,0 +1,108 @@
+"""Small models and runs for tests. Sizes are primes, each another, wherever the architecture allows."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from nanogpt.config import Config, load_preset
+from nanogpt.launch import resume_run, start_run
+from nanogpt.model import GPT
+from nanogpt.training import StopEvent
+
+PRESETS = ("lecture", "gpt2", "modern")
+
+V, BLOCK, LAYERS, HEADS, C, HIDDEN = 37, 11, 2, 3, 13, 17
+D = 10  # even, for RoPE: 2 x 5
+B, T = 5, 7
+
+SMALL_RUN = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12, "batch_size": 3, "sample_tokens": 5}
+
+
+def tiny_config(preset: str = "modern", **settings) -> Config:
+    """A preset's parts at tiny sizes, without dropout unless it is named."""
+    sizes = {"vocab_size": V, "block_size": BLOCK, "n_layer": LAYERS, "n_head": HEADS, "n_embd": C, "head_size": D}
+    return load_preset(preset).override(**sizes | {"mlp_hidden": HIDDEN, "dropout": 0.0} | settings)
+
+
+def tiny_model(preset: str = "modern", seed: int = 7, **settings) -> GPT:
+    """A model in evaluation mode with every weight drawn, so that no path through it is zero or one."""
+    model = GPT(tiny_config(preset, **settings).model).eval()
+    shake(model, seed)
+    return model
+
+
+@torch.no_grad()
+def shake(model: torch.nn.Module, seed: int = 7) -> None:
+    """Draw every weight anew: matrices small, norms near 1, biases near 0, none of them a round number."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, p in model.named_parameters():
+        noise = torch.randn(p.shape, generator=generator)
+        center = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        p.copy_(center + 0.3 * noise)
+
+
+def token_ids(*shape: int, vocab_size: int = V, seed: int = 3) -> torch.Tensor:
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
+    """A text of so many characters, about twenty distinct ones, never twice the same line."""
+    lines = (f"{n} cats and {n * n % 97} dogs ran to tree {n * 7 % 31}.\n" for n in range(10**6))
+    text = ""
+    while len(text) < characters:
+        text += next(lines)
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text[:characters], encoding="utf-8")
+    return path.absolute()
+
+
+def start(out: str, steps: int = 8, preset: str = "modern", stop_at: int | None = None, text="tale.txt", **settings):
+    """A trainer of a small run on `tale.txt`; `stop_at` asks it to stop after so many steps."""
+    if not Path(text).exists():
+        write_text(text)
+    trainer = start_run(text, steps=steps, preset=preset, out=out, **SMALL_RUN | settings)
+    if stop_at is not None:
+        trainer.should_stop = lambda: trainer.state.step >= stop_at
+    return trainer
+
+
+def finish(trainer) -> list:
+    """All events to the end."""
+    return list(trainer.events())
+
+
+def trained(out: str, **settings) -> Path:
+    """The folder of a small finished run."""
+    trainer = start(out, **settings)
+    finish(trainer)
+    return trainer.folder.path
+
+
+def stopped_and_resumed(out: str, stop_at: int, **settings) -> Path:
+    """As `trained`, but stopped and saved on the way, and gone on with by a new trainer."""
+    first = start(out, stop_at=stop_at, **settings)
+    assert isinstance(finish(first)[-1], StopEvent)
+    second = resume_run(out)
+    assert second.state.step == stop_at
+    finish(second)
+    return second.folder.path
+
+
+def weights(run: Path, which: str = "last") -> bytes:
+    """The bytes of a checkpoint's model and optimizer."""
+    folder = run / "checkpoints" / (run / "checkpoints" / which).read_text().strip()
+    return (folder / "model.safetensors").read_bytes() + (folder / "optimizer.safetensors").read_bytes()
+
+
+def metrics(run: Path) -> list[dict]:
+    """The lines of metrics.jsonl without what a clock says."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+def outcome(run: Path) -> tuple:
+    """All of a finished run that must not depend on how often it was interrupted."""
+    pointers = [(run / "checkpoints" / name).read_text() for name in ("last", "best")]
+    return weights(run, "last"), weights(run, "best"), metrics(run), pointers
