@@ -1,4 +1,4 @@
-"""A GPT in ten sections: run `python -m course.s01_bigram`, read it, go on to the next; `python -m course` climbs all ten.
+"""A GPT in ten sections: run `python -m course.s01_bigram`, read it, go on; `python -m course` climbs all ten.
 
 Each section is at once a script, a module to import, and the source of a notebook (percent format). It adds one idea
 and imports the rest from the sections before it. `course.console` holds what is no lesson: flags, progress, pictures.

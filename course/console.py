@@ -73,40 +73,39 @@ class Options:
 
 def show(demo: Callable[..., Any], *arguments: Any) -> None:
     """Run a demonstration: what it prints is printed, and a matplotlib figure that it returns is kept or displayed."""
-    with _friendly_exit():
+    with friendly_exit():
         options = read_options()
         printed = io.StringIO()
         name = demo.__name__.replace("_", "-")
         with contextlib.redirect_stdout(printed) if options.events else contextlib.nullcontext():
             figure, missing = _call_demo(demo, arguments)
-        report = _reporter(options)
+        report = reporter(options)
         if options.events and printed.getvalue():
             report("demo", name=name, text=printed.getvalue())
-        if missing:
-            report("note", text=f"no picture of {name}: matplotlib is missing; get it with: pip install matplotlib")
-        elif figure is not None and not _display_in_notebook(figure):
+        if missing or (figure is not None and not _display_in_notebook(figure)):
             section = options.section or Path(inspect.getfile(demo)).stem
-            report("picture", path=str(save_picture(figure, f"{section}-{name}")))
+            _keep(report, f"{section}-{name}", figure, missing)
         if not options.events:
             print()
 
 
 def run(function: Callable[..., Any]) -> Any:
     """Call a section's `main` (or another function with its arguments) with the flags given and progress shown."""
-    with _friendly_exit():
+    with friendly_exit():
         options = read_options()
-        report = _reporter(options)
+        report = reporter(options)
         for note in options.notes:
             report("note", text=note)
-        return function(**options.arguments(), report=report)
+        with one_thread():
+            return function(**options.arguments(), report=report)
 
 
 def finish(result: Any) -> None:
     """Print what a section reached, from its Result; with `--events`, the sample and the last event, `done`."""
-    with _friendly_exit():
+    with friendly_exit():
         options = read_options()
         if options.events:
-            report = _reporter(options)
+            report = reporter(options)
             report("sample", text=result.sample)
             report("done", **done_fields(result))
         else:
@@ -159,6 +158,35 @@ def save_picture(figure: Any, name: str) -> Path:
             f"cannot write the picture {str(path)!r}: {error.strerror}; run from a folder you can write to"
         ) from None
     return path
+
+
+def keep_picture(report: Report, name: str, draw: Callable[[], Any]) -> None:
+    """Draw a figure, save it and report where; without matplotlib, report how to get it."""
+    _keep(report, name, *_call_demo(draw, ()))
+
+
+def _keep(report: Report, name: str, figure: Any, missing: bool) -> None:
+    if missing:
+        report("note", text=f"no picture {name}: matplotlib is missing; get it with: pip install matplotlib")
+    else:
+        report("picture", path=str(save_picture(figure, name)))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread meanwhile, and then in as many as before.
+
+    Products as small as these are done before a second thread has woken up, and where another program keeps a core
+    busy, the threads wait for each other: section 4 then takes ten times as long with two threads as with one.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class JsonLines:
@@ -279,7 +307,9 @@ def _parser(section: str) -> argparse.ArgumentParser:
         "(default: shakespeare where it can be had, else python)",
     )
     parser.add_argument(
-        "--events", action="store_true", help="print JSON lines (step, loss, sample, demo, picture, done) instead of text"
+        "--events",
+        action="store_true",
+        help="print JSON lines (step, loss, sample, demo, picture, done) instead of text",
     )
     if whole:
         parser.add_argument(
@@ -316,7 +346,7 @@ def _sections(value: str) -> Sequence[int]:
 
 
 @contextlib.contextmanager
-def _friendly_exit() -> Iterator[None]:
+def friendly_exit() -> Iterator[None]:
     """In a section's own process, end without a traceback on input errors, Ctrl-C and a closed pipe."""
     if not started_as():
         yield
@@ -340,7 +370,7 @@ def _last_line(message: str, code: int) -> int:
     return code
 
 
-def _reporter(options: Options) -> Report:
+def reporter(options: Options) -> Report:
     return JsonLines(options.section) if options.events else Terminal()
 
 

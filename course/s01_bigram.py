@@ -4,24 +4,25 @@
 # **New here:** `CharTokenizer`, `split`, `get_batch`, `Bigram`, and the tools that every later section uses as they
 # are: `train`, `evaluate`, `generate`, `run_experiment` with its `Setting`, `Losses` and `Result`.
 #
-# **In the lecture:** [00:07:52] reading the data, [00:09:28] tokens and the split, [00:14:27] batches, [00:22:11] the
-# bigram model, [00:34:53] training it. **In the paper** ("Attention Is All You Need", Vaswani et al. 2017): the two ends of
-# figure 1, and section 3.4: tokens in, softmax over next tokens out. Everything between those ends comes later.
+# **In the lecture:** [00:07:52] reading the data, [00:09:28] tokens and the split, [00:14:27] batches, [00:22:11]
+# the bigram model, [00:34:53] training it. **In the paper** ("Attention Is All You Need", Vaswani et al. 2017): the
+# two ends of figure 1, and section 3.4: tokens in, softmax over next tokens out. Everything between those ends
+# comes later.
 #
 # **Takes** about 5 seconds on a laptop. **Expect** a validation loss of about 2.49 on Tiny Shakespeare after 3,000
 # steps, from 4.17 untrained.
 #
 # A language model answers one question: given the text so far, how likely is each possible next character? Whoever
 # can answer it can also write: ask, draw a character, append it, ask again. This section builds the whole machine
-# around that question (text to numbers, examples, a loss, training, writing) with the smallest model that can be put
-# inside. The nine sections after this one only exchange the model.
+# around that question (text to numbers, examples, a loss, training, writing) with the smallest model that can be
+# put inside. The nine sections after this one only exchange the model.
 
 # %%
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ IDEA = "a table from each character to the next"
 #
 # A network computes with numbers, so each character of the text gets one: its place in the sorted alphabet of the
 # text. For the text `hello` the alphabet is `e h l o`, so `h` is 1, `e` is 0, and the whole is `1 0 2 2 3`. Real
-# systems use longer pieces (GPT-2 has 50,257 of them); with characters nothing is hidden and the vocabulary is small.
+# systems use longer pieces (GPT-2 has 50,257 of them); with characters nothing is hidden and the vocabulary is
+# small.
 
 
 # %%
@@ -78,13 +80,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What it may see, and what it is tested on
 #
-# A model that only repeats what it saw is of no use, and we want to notice. So the last tenth of the text is put aside
-# and never trained on: the *validation* part. The loss there is the number this course is about.
+# A model that only repeats what it saw is of no use, and we want to notice. So the last tenth of the text is put
+# aside and never trained on: the *validation* part. The loss there is the number this course is about.
 #
 # Training does not read the text from front to back. Each step takes a *batch* of short pieces from random places,
 # `batch_size` (B) of them, each `block_size` (T) characters long. The target at every place is simply the character
-# that follows, so the targets are the inputs shifted by one, and a piece of eight characters holds eight examples at
-# once: after `F`, expect `i`; after `Fi`, expect `r`; after `Fir`, expect `s`...
+# that follows, so the targets are the inputs shifted by one, and a piece of eight characters holds eight examples
+# at once: after `F`, expect `i`; after `Fi`, expect `r`; after `Fir`, expect `s`...
 
 
 # %%
@@ -123,13 +125,15 @@ if __name__ == "__main__":
 # probability $p$, the model pays $-\ln p$: nothing for certainty, 0.69 for a coin toss ($p = 1/2$), much for having
 # thought it impossible. The loss is the mean over all examples, in *nats* per character.
 #
-# A network puts out any numbers it likes, the *logits*; *softmax*, $p_i = e^{z_i} / \sum_j e^{z_j}$, turns them into
-# probabilities. Take logits $(1, 2, 0)$: the powers are $2.718, 7.389, 1$, their sum is $11.107$, so the probabilities
-# are $0.245, 0.665, 0.090$. If the second came true the loss is $-\ln 0.665 = 0.408$; if the third did, $2.408$.
+# A network puts out any numbers it likes, the *logits*; *softmax*, $p_i = e^{z_i} / \sum_j e^{z_j}$, turns them
+# into probabilities. Take logits $(1, 2, 0)$: the powers are $2.718, 7.389, 1$, their sum is $11.107$, so the
+# probabilities are $0.245, 0.665, 0.090$. If the second came true the loss is $-\ln 0.665 = 0.408$; if the third
+# did, $2.408$.
 #
 # One number to know by heart: whoever knows nothing gives each of V characters $1/V$ and pays $\ln V$, for the 65
-# characters of Shakespeare 4.17. A loss far above that, before any training, means that a model is *sure of nonsense*.
-# That is what happens if its table starts with numbers as large as 1: the loss begins about half a nat higher.
+# characters of Shakespeare 4.17. A loss far above that, before any training, means that a model is *sure of
+# nonsense*. That is what happens if its table starts with numbers as large as 1: the loss begins about half a nat
+# higher.
 
 
 # %%
@@ -185,11 +189,11 @@ class Bigram(nn.Module):
 # ## Training
 #
 # Every step is the same three lines, here and in the largest models: the loss of a batch; its gradient for every
-# parameter (`backward`); a small move of every parameter against its gradient (`step`). AdamW keeps for each parameter
-# a running mean of its gradient and of its square, and so finds for each a step of a sensible size.
+# parameter (`backward`); a small move of every parameter against its gradient (`step`). AdamW keeps for each
+# parameter a running mean of its gradient and of its square, and so finds for each a step of a sensible size.
 #
-# `train` is a generator: it hands back the loss after each step, and whoever called it decides what to do in between
-# (draw a progress bar, evaluate, stop).
+# `train` is a generator: it hands back the loss after each step, and whoever called it decides what to do in
+# between (draw a progress bar, evaluate, stop).
 
 
 # %%
@@ -218,9 +222,9 @@ def train(
 # ## Measuring
 #
 # The mean over a few random batches would be a different number each time. We cut the *whole* validation part into
-# consecutive windows of `block_size`, the last one shorter, so that every character but the first is predicted exactly
-# once, and take the mean. This is the loss that every table in this course shows. (The lecture's figures are means of
-# random batches; the two differ by a few hundredths.)
+# consecutive windows of `block_size`, the last one shorter, so that every character but the first is predicted
+# exactly once, and take the mean. This is the loss that every table in this course shows. (The lecture's figures
+# are means of random batches; the two differ by a few hundredths.)
 
 
 # %%
@@ -243,9 +247,9 @@ def evaluate(model: nn.Module, data: Tensor, block_size: int, batch_size: int = 
 # %% [markdown]
 # ## Writing
 #
-# The model gives the probabilities of the next character; we draw one, append it, and ask again. No model here reads
-# more than `block_size` characters back, so the context is cropped to that before each question. Drawing, rather than
-# always taking the likeliest, is what keeps the text from running in circles.
+# The model gives the probabilities of the next character; we draw one, append it, and ask again. No model here
+# reads more than `block_size` characters back, so the context is cropped to that before each question. Drawing,
+# rather than always taking the likeliest, is what keeps the text from running in circles.
 
 
 # %%
@@ -265,8 +269,8 @@ def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, se
 # %% [markdown]
 # ## One experiment
 #
-# A model, a text, a setting: train, measure before and after, write a sample. Every section ends by calling this with
-# its own model, so that their losses compare.
+# A model, a text, a setting: train, measure before and after, write a sample. Every section ends by calling this
+# with its own model, so that their losses compare.
 
 
 # %%
@@ -300,7 +304,8 @@ class Result:
     """Spent training; measuring excluded."""
     sample: str
     protocol: str
-    model: nn.Module = field(repr=False)
+    model: Any = field(repr=False)
+    """Any: each section knows the parts of its own model, and the type of a general module does not."""
     tokenizer: CharTokenizer = field(repr=False)
     validation: Tensor = field(repr=False)
     """The validation part, (N,)."""
@@ -317,7 +322,7 @@ class Result:
 
 
 def prepare_text(text: str | None, block_size: int) -> tuple[CharTokenizer, Tensor, Tensor]:
-    """A tokenizer and the two parts, (N,) each, of a text (None: the default corpus). Raises InputError if too short."""
+    """A tokenizer and the parts (N,) of a text (None: the default corpus). Raises InputError if it is too short."""
     text = load_corpus().text if text is None else text
     shortest = 10 * (block_size + 1)  # so that the last tenth holds a whole window
     if len(text) < shortest:
@@ -370,7 +375,7 @@ def run_experiment(
         learning_rate=setting.learning_rate,
         seed=seed,
     ):
-        if step == 1 or step == steps or step % max(1, steps // 100) == 0:
+        if step in (1, steps) or step % max(1, steps // 100) == 0:
             report("step", label=label, step=step, steps=steps, loss=loss)
         if step == steps or (evaluate_every and step % evaluate_every == 0):
             seconds += time.perf_counter() - resumed
@@ -398,9 +403,7 @@ def run_experiment(
 def main(steps: int = 3000, seed: int = 1337, text: str | None = None, report: Report = quiet) -> Result:
     """Train the table of pairs. It takes ten times the learning rate of later models: its gradients cannot explode."""
     setting = Setting(learning_rate=1e-2)
-    return run_experiment(
-        Bigram, label="bigram", steps=steps, seed=seed, text=text, report=report, setting=setting
-    )
+    return run_experiment(Bigram, label="bigram", steps=steps, seed=seed, text=text, report=report, setting=setting)
 
 
 # %%
@@ -415,12 +418,13 @@ if __name__ == "__main__":
 # letters, because nothing in the model is.
 #
 # **Try it**
-# 1. A table of pairs can also be had by counting. Count how often each character follows each in the training part, add
-#    one to every count, divide by the row's sum, and evaluate the logarithms as a `Bigram`'s table. *Expect* about
-#    2.48: training found, by small steps, what counting finds at once.
+# 1. A table of pairs can also be had by counting. Count how often each character follows each in the training part,
+#    add one to every count, divide by the row's sum, and evaluate the logarithms as a `Bigram`'s table. *Expect*
+#    about 2.48: training found, by small steps, what counting finds at once.
 # 2. Start the table at size 3 instead of 0.02. *Expect* a first loss near 8, and the same last one: the model loses
 #    only the time it takes to unlearn.
-# 3. Write with `logits / 0.5` in place of `logits` in `generate`. *Expect* fewer odd pairs, and circles: `the the the`.
+# 3. Write with `logits / 0.5` in place of `logits` in `generate`. *Expect* fewer odd pairs, and circles: `the the
+#    the`.
 
 # %%
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 # %% [markdown]
 # # 2. Looking back: the mean of the past
 #
-# **New here:** four functions for one mean (`mean_by_loop`, `mean_by_matrix`, `mean_by_softmax`, `mean_by_cumsum`) with
-# `causal_mask`, and `LanguageModel`, the frame that holds every model to the end of the course. **From before:**
-# `run_experiment`, `Result` (1).
+# **New here:** four functions for one mean (`mean_by_loop`, `mean_by_matrix`, `mean_by_softmax`, `mean_by_cumsum`)
+# with `causal_mask`, and `LanguageModel`, the frame that holds every model to the end of the course. **From
+# before:** `run_experiment`, `Result` (1).
 #
-# **In the lecture:** [00:42:13] loops, [00:47:11] the trick, [00:51:54] matrix product, [00:54:42] softmax. **In the paper:**
-# the mask of section 3.2.3, and section 3.4 for the frame's two ends.
+# **In the lecture:** [00:42:13] loops, [00:47:11] the trick, [00:51:54] matrix product, [00:54:42] softmax. **In
+# the paper:** the mask of section 3.2.3, and section 3.4 for the frame's two ends.
 #
 # **Takes** about 10 seconds on a laptop. **Expect** a validation loss of about 3.05 after 5,000 steps: *worse* than
 # the table of pairs. That is the lesson.
 #
-# The bigram model knows one character. To know more, each place must take in something from the places before it. The
-# simplest thing to take is the mean. It is a poor way of listening, but it is exactly the machinery of attention, with
-# every weight equal; and there is a trick to computing it that all of deep learning's speed rests on.
+# The bigram model knows one character. To know more, each place must take in something from the places before it.
+# The simplest thing to take is the mean. It is a poor way of listening, but it is exactly the machinery of
+# attention, with every weight equal; and there is a trick to computing it that all of deep learning's speed rests
+# on.
 
 # %%
 import time
@@ -52,8 +53,9 @@ IDEA = "the mean of the past"
 # \begin{pmatrix} 1 & 3 \\ 3 & 2 \\ 3 & 3 \end{pmatrix}$$
 #
 # The **masked softmax** makes the same matrix from *scores*. Let every score be 0 where looking is allowed and
-# $-\infty$ where it is not: $e^0 = 1$, $e^{-\infty} = 0$, and softmax divides by the sum. Why bother? Because scores
-# need not be 0. In section 4 they will depend on what stands in the two places, and nothing else will change.
+# $-\infty$ where it is not: $e^0 = 1$, $e^{-\infty} = 0$, and softmax divides by the sum. Why bother? Because
+# scores need not be 0. In section 4 they will depend on what stands in the two places, and nothing else will
+# change.
 #
 # The **cumulative sum** is the cheapest: add up, divide by the count. It needs no T × T matrix, but it cannot be
 # generalised to unequal weights. (Cheap ways of looking back are a subject of research to this day.)
@@ -125,10 +127,10 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## A frame for every model to come
 #
-# The bigram table mapped a token straight to V logits. From now on there is room in between. A token first becomes a
-# vector of C = `n_embd` channels, its *embedding*: what the model knows about it. A *body* turns the T vectors of a
-# piece into T vectors of the same size, and here the places may talk. A last linear layer, the *head* of the language
-# model, reads V logits off each vector.
+# The bigram table mapped a token straight to V logits. From now on there is room in between. A token first becomes
+# a vector of C = `n_embd` channels, its *embedding*: what the model knows about it. A *body* turns the T vectors of
+# a piece into T vectors of the same size, and here the places may talk. A last linear layer, the *head* of the
+# language model, reads V logits off each vector.
 #
 # Only the body changes from section to section, so it is an argument. Here it is the mean.
 
@@ -161,7 +163,7 @@ class Averaging(nn.Module):
 
 # %%
 def main(
-    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, n_embd: int = 32
+    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, n_embd: int = 32
 ) -> Result:
     """Train the frame around the mean of the past."""
     return run_experiment(
@@ -181,16 +183,16 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# More is seen, and the loss is higher than the bigram's. In a mean of eight characters the last one, which tells most
-# about the next, has a weight of 1/8 like the others, and nothing tells the model which it was. Looking back is not
-# enough. Two things are missing: to know *where* a character stood (section 3), and to choose *whom* to listen to
-# (section 4).
+# More is seen, and the loss is higher than the bigram's. In a mean of eight characters the last one, which tells
+# most about the next, has a weight of 1/8 like the others, and nothing tells the model which it was. Looking back
+# is not enough. Two things are missing: to know *where* a character stood (section 3), and to choose *whom* to
+# listen to (section 4).
 #
 # **Try it**
 # 1. Let each place keep itself: `return x + mean_by_softmax(x)`. *Expect* a loss below the bigram's: the last
 #    character is back, and the mean adds a little. (You have just invented the residual connection of section 7.)
-# 2. Replace the scores 0 by `-0.5 * (t - s)`, so that near places count more. *Expect* a loss between the two: someone
-#    chose the weights well, but it was you and not the model.
+# 2. Replace the scores 0 by `-0.5 * (t - s)`, so that near places count more. *Expect* a loss between the two:
+#    someone chose the weights well, but it was you and not the model.
 # 3. Time the four ways for T = 1,024. *Expect* four times the time for the loop, sixteen times for the two matrices
 #    once they dominate, four times for the cumulative sum.
 

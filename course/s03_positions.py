@@ -1,17 +1,18 @@
 # %% [markdown]
 # # 3. Where a token stands: position encodings
 #
-# **New here:** `LearnedPositions`, `SinusoidalPositions`, and `PositionedModel`, which adds either to the token embeddings.
-# **From before:** `run_experiment`, `Result` (1), `LanguageModel`, `Averaging`, `causal_mask`, `mean_by_softmax` (2).
+# **New here:** `LearnedPositions`, `SinusoidalPositions`, and `PositionedModel`, which adds either to the token
+# embeddings. **From before:** `run_experiment`, `Result` (1), `LanguageModel`, `Averaging`, `causal_mask`,
+# `mean_by_softmax` (2).
 #
 # **In the lecture:** [01:00:18] positional encoding. **In the paper:** section 3.5, with the sinusoids' equations.
 #
-# **Takes** about 15 seconds on a laptop. **Expect** a validation loss of about 2.83, as in section 2: positions are of no
-# use to a plain mean, and this section shows why. They are indispensable from the next section on.
+# **Takes** about 15 seconds on a laptop. **Expect** a validation loss of about 2.83, as in section 2: positions are
+# of no use to a plain mean, and this section shows why. They are indispensable from the next section on.
 #
 # The mean of the past does not depend on the order of the past. Neither does any other sum in which each token's
-# share depends only on what the token *is*: `dog bites man` and `man bites dog` go in as the same set. The remedy is
-# almost too simple. Each place gets a vector of its own, and it is added to the token's: the same letter looks
+# share depends only on what the token *is*: `dog bites man` and `man bites dog` go in as the same set. The remedy
+# is almost too simple. Each place gets a vector of its own, and it is added to the token's: the same letter looks
 # different in a different place.
 
 # %%
@@ -32,17 +33,17 @@ IDEA = "position added to the token"
 # %% [markdown]
 # ## Two kinds of position vectors
 #
-# **Learned:** a table with one row for each place, trained like every other parameter. GPT-2 and the lecture do this.
-# It has `block_size` rows, so the model has no idea of any place beyond.
+# **Learned:** a table with one row for each place, trained like every other parameter. GPT-2 and the lecture do
+# this. It has `block_size` rows, so the model has no idea of any place beyond.
 #
-# **Sinusoidal:** the paper computes the rows instead, from waves of different lengths. Channels come in pairs; pair $i$
-# of place $t$ holds
+# **Sinusoidal:** the paper computes the rows instead, from waves of different lengths. Channels come in pairs; pair
+# $i$ of place $t$ holds
 #
 # $$PE_{t,2i} = \sin(t \,/\, 10000^{2i/C}), \qquad PE_{t,2i+1} = \cos(t \,/\, 10000^{2i/C})$$
 #
-# The first pair turns by one radian from place to place, the last hardly at all: like the hands of a clock, the fast
-# ones tell near places apart and the slow ones far ones. **By hand**, for C = 4, the frequencies are
-# $1$ and $1/100$:
+# The first pair turns by one radian from place to place, the last hardly at all: like the hands of a clock, the
+# fast ones tell near places apart and the slow ones far ones. **By hand**, for C = 4, the frequencies are $1$ and
+# $1/100$:
 #
 # | $t$ | $\sin t$ | $\cos t$ | $\sin t/100$ | $\cos t/100$ |
 # |---|---|---|---|---|
@@ -50,8 +51,8 @@ IDEA = "position added to the token"
 # | 1 | 0.8415 | 0.5403 | 0.0100 | 1.0000 |
 # | 2 | 0.9093 | −0.4161 | 0.0200 | 0.9998 |
 #
-# Why waves? By $\cos a \cos b + \sin a \sin b = \cos(a - b)$, the scalar product of two rows depends only on how far
-# apart they are. "Three back" looks the same everywhere, for products of just the kind that section 4 computes.
+# Why waves? By $\cos a \cos b + \sin a \sin b = \cos(a - b)$, the scalar product of two rows depends only on how
+# far apart they are. "Three back" looks the same everywhere, for products of just the kind that section 4 computes.
 
 
 # %%
@@ -132,13 +133,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Without positions the past is a set
 #
-# Let each place listen more to those that resemble it: the scores, instead of 0, are the products of the embeddings,
-# $x_t \cdot x_s$. (That is nearly section 4.) Then swap two tokens of the past and look at the last place. Without
-# positions nothing changes, to the last digit that rounding leaves. With them it does.
+# Let each place listen more to those that resemble it: the scores, instead of 0, are the products of the
+# embeddings, $x_t \cdot x_s$. (That is nearly section 4.) Then swap two tokens of the past and look at the last
+# place. Without positions nothing changes, to the last digit that rounding leaves. With them it does.
 #
-# The plain mean, however, stays a set even with positions: the mean of sums is the sum of the means,
-# $\overline{e + p} = \bar e + \bar p$, and $\bar p$ is the same whichever token stood where. This is why the loss of this
-# section does not move.
+# The plain mean, however, stays a set even with positions: the mean of sums is the sum of the means, $\overline{e +
+# p} = \bar e + \bar p$, and $\bar p$ is the same whichever token stood where. This is why the loss of this section
+# does not move.
 
 
 # %%
@@ -177,7 +178,7 @@ if __name__ == "__main__":
 
 # %%
 def main(
-    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, n_embd: int = 32
+    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, n_embd: int = 32
 ) -> Result:
     """Train the mean of the past again, now of tokens with their positions."""
     return run_experiment(
@@ -197,14 +198,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# Every token now carries its place, and nobody asks for it yet. Today's models mostly do it otherwise: they turn the
-# queries and keys of section 4 by an angle that grows with the place (RoPE), which makes the products depend on
+# Every token now carries its place, and nobody asks for it yet. Today's models mostly do it otherwise: they turn
+# the queries and keys of section 4 by an angle that grows with the place (RoPE), which makes the products depend on
 # distance alone, as the sinusoids' did, but at every layer.
 #
 # **Try it**
-# 1. Train with `SinusoidalPositions(n_embd)`. *Expect* the same loss within 0.02: a mean does not listen to those either.
-# 2. Give `SinusoidalPositions` the base 100 in place of 10,000 and draw it. *Expect* all hands of the clock to be fast:
-#    places some 600 apart begin to look alike.
+# 1. Train with `SinusoidalPositions(n_embd)`. *Expect* the same loss within 0.02: a mean does not listen to those
+#    either.
+# 2. Give `SinusoidalPositions` the base 100 in place of 10,000 and draw it. *Expect* all hands of the clock to be
+#    fast: places some 600 apart begin to look alike.
 # 3. Call `LearnedPositions(8, 32)(9)`. *Expect* an error, and think about what a model with a block of 8 should do
 #    with a ninth character. (Section 1's `generate` has the answer.)
 

@@ -1,25 +1,26 @@
 # %% [markdown]
 # # 4. Choosing whom to listen to: self-attention
 #
-# **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention; `attention_picture`.
-# **From before:** `run_experiment`, `generate`, `Result` (1), `causal_mask`, `mean_by_softmax` (2), `LearnedPositions`,
-# `PositionedModel` (3).
+# **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention;
+# `attention_picture`. **From before:** `run_experiment`, `generate`, `Result` (1), `causal_mask`, `mean_by_softmax`
+# (2), `LearnedPositions`, `PositionedModel` (3).
 #
-# **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it into the
-# network. **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
+# **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it
+# into the network. **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
 #
 # **Takes** about 20 seconds on a laptop. **Expect** a validation loss of about 2.40 after 5,000 steps: the first
 # model that beats the table of pairs.
 #
-# The mean listens to everyone alike. But a vowel wants to know the consonant before it, and the end of a word how the
-# word began: the weights should depend on who asks and who is there. So let every token do three things, each by a
-# linear layer of its own:
+# The mean listens to everyone alike. But a vowel wants to know the consonant before it, and the end of a word how
+# the word began: the weights should depend on who asks and who is there. So let every token do three things, each
+# by a linear layer of its own:
 #
 # - ask a question, the **query** $q$: "what am I looking for?"
 # - put up a sign, the **key** $k$: "what am I?"
 # - have something to say, the **value** $v$: "what you get if you listen to me".
 #
-# The score of a pair is the product of question and sign. From there all is as in section 2: mask, softmax, weighted sum.
+# The score of a pair is the product of question and sign. From there all is as in section 2: mask, softmax,
+# weighted sum.
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left(\frac{Q K^\top}{\sqrt{d_k}} + \mathrm{mask}\right) V$$
 
@@ -81,8 +82,8 @@ class Head(nn.Module):
 # | 3 | (1, 1) | (1, 1) | (5, 5) |
 #
 # The second token asks (0, 1). The first one's key gives the product 0, its own gives 2; the third is in the future
-# and not asked. Divided by $\sqrt 2$ that is $0$ and $1.414$; the powers are $1$ and $4.113$; the weights $0.196$ and
-# $0.804$. It hears $0.196 \cdot (10, 0) + 0.804 \cdot (0, 10) = (1.96, 8.04)$.
+# and not asked. Divided by $\sqrt 2$ that is $0$ and $1.414$; the powers are $1$ and $4.113$; the weights $0.196$
+# and $0.804$. It hears $0.196 \cdot (10, 0) + 0.804 \cdot (0, 10) = (1.96, 8.04)$.
 #
 # The third asks (1, 1): products $1, 2, 2$; divided, $0.707, 1.414, 1.414$; powers $2.028, 4.113, 4.113$; weights
 # $0.198, 0.401, 0.401$; it hears $(3.98, 6.02)$. The first can only listen to itself: $(10, 0)$.
@@ -122,10 +123,10 @@ if __name__ == "__main__":
 # ## Why divide by $\sqrt{d_k}$?
 #
 # If the D numbers of a query and a key are independent with variance 1, their product is a sum of D terms and has
-# variance D. Scores of size $\sqrt D$ are large, and the softmax of large numbers is nearly a choice of one: the place
-# listens to a single other, chosen by chance before anything is learned. Worse, a softmax that has made its choice
-# hardly reacts to its scores any more (its derivative is $p(1 - p)$, nearly 0 at both ends), so it learns slowly to
-# unmake it. Division brings the variance back to 1.
+# variance D. Scores of size $\sqrt D$ are large, and the softmax of large numbers is nearly a choice of one: the
+# place listens to a single other, chosen by chance before anything is learned. Worse, a softmax that has made its
+# choice hardly reacts to its scores any more (its derivative is $p(1 - p)$, nearly 0 at both ends), so it learns
+# slowly to unmake it. Division brings the variance back to 1.
 
 
 # %%
@@ -146,10 +147,14 @@ def show_the_scale(length: int = 8, n_pairs: int = 2000) -> None:
             lambda scores: (scores.softmax(-1) * (1 - scores.softmax(-1))).mean().item(),
         ):
             cells += [statistic(plain), statistic(scaled)]
-        print(f"{D:3}   {cells[0]:7.1f}   {cells[1]:7.2f}   {cells[2]:7.2f}  {cells[3]:7.2f}   {cells[4]:7.3f}  {cells[5]:7.3f}")
+        print(
+            f"{D:3}   {cells[0]:7.1f}   {cells[1]:7.2f}   {cells[2]:7.2f}  {cells[3]:7.2f}   "
+            f"{cells[4]:7.3f}  {cells[5]:7.3f}"
+        )
         assert abs(cells[0] / D - 1) < 0.1
         assert abs(cells[1] - 1) < 0.1
-    assert cells[2] > 0.9 > 0.5 > cells[3]  # D = 256: a choice of one, against a weighing of several
+    assert cells[2] > 0.9  # D = 256, plain: a choice of one
+    assert cells[3] < 0.5  # scaled: a weighing of several
     assert cells[5] > 5 * cells[4]
 
 
@@ -160,8 +165,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## The future stays hidden
 #
-# While it trains, the model predicts at all T places at once. If a place could see what comes after it, it would see
-# its own answer. The mask forbids it, and we can check from outside: change a token, and no logits before it may move.
+# While it trains, the model predicts at all T places at once. If a place could see what comes after it, it would
+# see its own answer. The mask forbids it, and we can check from outside: change a token, and no logits before it
+# may move.
 
 
 # %%
@@ -190,8 +196,8 @@ if __name__ == "__main__":
 #
 # Before attention, language models were recurrent: one state, updated token by token. To carry something over a
 # hundred tokens, it had to survive a hundred updates, and the updates had to be done one after another. A head has
-# none of that. The same three matrices serve for one token or eight, all places are computed at once, and between any two
-# of them there is a single step. Per layer, for T tokens of C channels (table 1 of the paper):
+# none of that. The same three matrices serve for one token or eight, all places are computed at once, and between
+# any two of them there is a single step. Per layer, for T tokens of C channels (table 1 of the paper):
 #
 # | | multiplications | steps one after another | longest path |
 # |---|---|---|---|
@@ -280,7 +286,7 @@ if __name__ == "__main__":
 
 # %%
 def main(
-    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, n_embd: int = 32
+    steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, n_embd: int = 32
 ) -> Result:
     """Train one head of self-attention."""
     return run_experiment(
@@ -360,10 +366,10 @@ if __name__ == "__main__":
 # of today's language models are stacks of masked ones, as here.
 #
 # **Try it**
-# 1. Leave out the division by $\sqrt D$ and train. *Expect* a loss a little higher; with D = 32 the harm is small, in
-#    a deep model with large heads it is not.
-# 2. Leave out the mask and train. *Expect* a training loss that falls far lower than ever, and samples that are worse
-#    than the bigram's: it has learned to look up the answer, and when it writes there is none yet.
+# 1. Leave out the division by $\sqrt D$ and train. *Expect* a loss a little higher; with D = 32 the harm is small,
+#    in a deep model with large heads it is not.
+# 2. Leave out the mask and train. *Expect* a training loss that falls far lower than ever, and samples that are
+#    worse than the bigram's: it has learned to look up the answer, and when it writes there is none yet.
 # 3. Leave out the positions (add zeros). *Expect* to lose much of the gain over section 2: a choosy listener that
 #    does not know who spoke last.
 

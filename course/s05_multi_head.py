@@ -1,28 +1,28 @@
 # %% [markdown]
 # # 5. Several conversations at once: multi-head attention
 #
-# **New here:** `MultiHead` (heads of section 4 in a list) and `BatchedMultiHead`, the same in fewer and larger products,
-# which all later sections use. **From before:** `run_experiment`, `evaluate`, `Result` (1), `causal_mask` (2),
-# `LearnedPositions`, `PositionedModel` (3), `Head`, `attention_weights`, `attention_picture` (4).
+# **New here:** `MultiHead` (heads of section 4 in a list) and `BatchedMultiHead`, the same in fewer and larger
+# products, which all later sections use. **From before:** `run_experiment`, `evaluate`, `Result` (1), `causal_mask`
+# (2), `LearnedPositions`, `PositionedModel` (3), `Head`, `attention_weights`, `attention_picture` (4).
 #
 # **In the lecture:** [01:21:59] several heads, [01:46:22] the batched form. **In the paper:** section 3.2.2.
 #
 # **Takes** about 20 seconds on a laptop. **Expect** a validation loss of about 2.27 after 5,000 steps.
 #
-# A head's weights sum to 1: what it gives to one token it takes from the others. To hear the last vowel *and* whether a
-# line has just begun, it would have to listen half to each, and would hear a blend of both. So let there be several
-# heads, each narrower: H of them of size D = C / H, for the same price as one of size C. Each asks a question of its own;
-# what they hear is put side by side, and one more linear layer, the *projection*, mixes it.
+# A head's weights sum to 1: what it gives to one token it takes from the others. To hear the last vowel *and*
+# whether a line has just begun, it would have to listen half to each, and would hear a blend of both. So let there
+# be several heads, each narrower: H of them of size D = C / H, for the same price as one of size C. Each asks a
+# question of its own; what they hear is put side by side, and one more linear layer, the *projection*, mixes it.
 #
 # $$\mathrm{MultiHead}(x) = \mathrm{Concat}(\mathrm{head}_1, \ldots, \mathrm{head}_H)\, W^O$$
 #
-# **By hand:** two tokens have the values 0 and 10. One head wants their mean, another only the second. Two heads say
-# $(5, 10)$, and whoever reads that knows both. One head with the weights in between, $(1/4, 3/4)$, says $7.5$, and from
-# that neither can be had back.
+# **By hand:** two tokens have the values 0 and 10. One head wants their mean, another only the second. Two heads
+# say $(5, 10)$, and whoever reads that knows both. One head with the weights in between, $(1/4, 3/4)$, says $7.5$,
+# and from that neither can be had back.
 
 # %%
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -56,9 +56,10 @@ class MultiHead(nn.Module):
 # %% [markdown]
 # ## The same, batched
 #
-# A loop over heads is clear and wasteful: H small products where one large one would do, and computers like large ones.
-# The queries of all heads are one linear layer of C to C, whose output is *regarded* as H pieces of D; then H becomes
-# a dimension beside the batch, and `attention_weights`, which only looks at the last two dimensions, works as it is.
+# A loop over heads is clear and wasteful: H small products where one large one would do, and computers like large
+# ones. The queries of all heads are one linear layer of C to C, whose output is *regarded* as H pieces of D; then H
+# becomes a dimension beside the batch, and `attention_weights`, which only looks at the last two dimensions, works
+# as it is.
 
 
 # %%
@@ -94,8 +95,8 @@ def batch_heads(looped: MultiHead) -> BatchedMultiHead:
     """The batched form of a list of heads: their matrices, one below the other."""
     batched = BatchedMultiHead(looped.proj.in_features, len(looped.heads))
     for name in ("query", "key", "value"):
-        matrices = [head.get_submodule(name).get_parameter("weight") for head in looped.heads]  # H times (D, C)
-        batched.get_submodule(name).get_parameter("weight").copy_(torch.cat(matrices))  # (C, C)
+        matrices = [head.get_parameter(f"{name}.weight").data for head in looped.heads]  # H times (D, C)
+        batched.get_parameter(f"{name}.weight").copy_(torch.cat(matrices))  # (C, C)
     batched.proj.load_state_dict(looped.proj.state_dict())
     return batched
 
@@ -138,6 +139,7 @@ def main(
     seed: int = 1337,
     text: str | None = None,
     report: Report = quiet,
+    *,
     n_embd: int = 32,
     n_head: int = 4,
 ) -> Result:
@@ -181,17 +183,17 @@ if __name__ == "__main__":
     show(draw_heads, result)
 
 # %% [markdown]
-# Pictures of one piece of text can deceive. So three numbers for each head, over many pieces: how far back it looks, in
-# the mean; the *entropy* of its weights, which is 0 for a head that picks one token and $\ln 8 = 2.08$ for the last
-# place of one that listens to eight alike; and the only question that counts in the end, what the loss becomes when
-# the head is switched off.
+# Pictures of one piece of text can deceive. So three numbers for each head, over many pieces: how far back it
+# looks, in the mean; the *entropy* of its weights, which is 0 for a head that picks one token and $\ln 8 = 2.08$
+# for the last place of one that listens to eight alike; and the only question that counts in the end, what the loss
+# becomes when the head is switched off.
 
 
 # %%
 def switch_off(model: nn.Module, head: int) -> nn.Module:
     """A copy of the model in which this head says nothing: its rows of the value matrix are zero."""
     silenced = copy.deepcopy(model)
-    attention = silenced.get_submodule("body")
+    attention: Any = silenced.get_submodule("body")
     D = attention.proj.in_features // attention.n_head
     with torch.no_grad():
         attention.value.weight[head * D : (head + 1) * D] = 0.0
@@ -241,14 +243,16 @@ if __name__ == "__main__":
 # ## What we have
 #
 # The same number of weights as one wide head (the projection aside), better used. In today's models heads are the
-# dearest thing to keep while writing, because the keys and values of all past tokens must be kept for each; so several
-# heads share theirs (grouped queries).
+# dearest thing to keep while writing, because the keys and values of all past tokens must be kept for each; so
+# several heads share theirs (grouped queries).
 #
 # **Try it**
-# 1. Train 1, 2, 4, 8 and 16 heads. *Expect* the first steps to gain most; heads of size 2 can hardly ask a question.
-# 2. Take the projection out of `BatchedMultiHead.forward`. *Expect* hardly a change here, where `lm_head` can mix the
-#    heads just as well; from section 7 on, where the next layer's input is a sum, it is needed.
-# 3. Switch off two heads at once. *Expect* a loss that need not be the sum of the two losses: heads cover for each other.
+# 1. Train 1, 2, 4, 8 and 16 heads. *Expect* the first steps to gain most; heads of size 2 can hardly ask a
+#    question.
+# 2. Take the projection out of `BatchedMultiHead.forward`. *Expect* hardly a change here, where `lm_head` can mix
+#    the heads just as well; from section 7 on, where the next layer's input is a sum, it is needed.
+# 3. Switch off two heads at once. *Expect* a loss that need not be the sum of the two losses: heads cover for each
+#    other.
 
 # %%
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
 # %% [markdown]
 # # 6. Think after talking: the feed-forward network
 #
-# **New here:** `FeedForward`, the position-wise network. **From before:** `run_experiment`, `Result` (1), `LearnedPositions`,
-# `PositionedModel` (3), `BatchedMultiHead` (5).
+# **New here:** `FeedForward`, the position-wise network. **From before:** `run_experiment`, `Result` (1),
+# `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead` (5).
 #
 # **In the lecture:** [01:24:25] feed-forward layers. **In the paper:** section 3.3, equation 2.
 #
 # **Takes** about 25 seconds on a laptop. **Expect** a validation loss of about 2.23 after 5,000 steps.
 #
-# Attention moves information between places, but it computes little with it: what a head hears is a weighted *sum*, and
-# straight from there the logits are read off. Nobody has had time to think. So each place gets a small network of its
-# own (the same for all places) to work on what it heard:
+# Attention moves information between places, but it computes little with it: what a head hears is a weighted *sum*,
+# and straight from there the logits are read off. Nobody has had time to think. So each place gets a small network
+# of its own (the same for all places) to work on what it heard:
 #
 # $$\mathrm{FFN}(x) = \max(0,\, x W_1 + b_1)\, W_2 + b_2$$
 #
-# It widens C channels to 4 C, bends them with *ReLU* (negative numbers become 0), and narrows them again. Without the
-# bend, two linear layers in a row would be no more than one.
+# It widens C channels to 4 C, bends them with *ReLU* (negative numbers become 0), and narrows them again. Without
+# the bend, two linear layers in a row would be no more than one.
 #
-# **By hand:** no linear layer computes $|x|$: it would have to turn round at 0. Two bent channels can. Let
-# $W_1 = (1, -1)$ and $W_2 = (1, 1)$, no biases. For $x = 3$: $(3, -3)$, bent $(3, 0)$, sum 3. For $x = -2$:
-# $(-2, 2)$, bent $(0, 2)$, sum 2.
+# **By hand:** no linear layer computes $|x|$: it would have to turn round at 0. Two bent channels can. Let $W_1 =
+# (1, -1)$ and $W_2 = (1, 1)$, no biases. For $x = 3$: $(3, -3)$, bent $(3, 0)$, sum 3. For $x = -2$: $(-2, 2)$,
+# bent $(0, 2)$, sum 2.
 
 # %%
 import torch
@@ -50,11 +50,11 @@ class FeedForward(nn.Module):
 # %% [markdown]
 # ## Each place for itself
 #
-# *Position-wise* means: the places do not see each other here. Change the vector at one place, and only that place's
-# output changes; shuffle the places, and the outputs are shuffled alike. All talking is done by attention.
+# *Position-wise* means: the places do not see each other here. Change the vector at one place, and only that
+# place's output changes; shuffle the places, and the outputs are shuffled alike. All talking is done by attention.
 #
-# Most of a model's weights are in these networks: $8 C^2 + 5 C$, against $4 C^2 + C$ for the attention before them. If
-# a model knows that Paris is in France, it is mostly here that it does.
+# Most of a model's weights are in these networks: $8 C^2 + 5 C$, against $4 C^2 + C$ for the attention before them.
+# If a model knows that Paris is in France, it is mostly here that it does.
 
 
 # %%
@@ -98,6 +98,7 @@ def main(
     seed: int = 1337,
     text: str | None = None,
     report: Report = quiet,
+    *,
     n_embd: int = 32,
     n_head: int = 4,
 ) -> Result:
@@ -124,13 +125,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# Talk, then think: this pair is the unit of which every Transformer is built. Today's models differ in the bend (GELU
-# in GPT-2; SwiGLU, which lets one half of the hidden channels gate the other, in most since), hardly in the idea.
+# Talk, then think: this pair is the unit of which every Transformer is built. Today's models differ in the bend
+# (GELU in GPT-2; SwiGLU, which lets one half of the hidden channels gate the other, in most since), hardly in the
+# idea.
 #
 # **Try it**
 # 1. Remove `.relu()`. *Expect* the loss of section 5 again: two linear layers in a row are one.
 # 2. Make it 1× and 16× wide. *Expect* less gain, and a little more; 4× is a habit that has held up.
-# 3. Put a second pair of heads and network after the first. *Expect* less than you hoped. The next section says why.
+# 3. Put a second pair of heads and network after the first. *Expect* less than you hoped. The next section says
+#    why.
 
 # %%
 if __name__ == "__main__":

@@ -1,29 +1,29 @@
 # %% [markdown]
 # # 7. Depth that trains: residual connections
 #
-# **New here:** `Block` (talk, think, and each time *add*), and `PlainBlock`, the same without adding, to see what depth
-# does then; `gradient_norms`. **From before:** `run_experiment`, `cross_entropy`, `Result` (1), `LearnedPositions`,
-# `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6).
+# **New here:** `Block` (talk, think, and each time *add*), and `PlainBlock`, the same without adding, to see what
+# depth does then; `gradient_norms`. **From before:** `run_experiment`, `cross_entropy`, `Result` (1),
+# `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6).
 #
-# **In the lecture:** [01:26:48] residual connections. **In the paper:** section 3.1 (the arrows around each sub-layer in
-# figure 1); the idea is from He et al. 2015.
+# **In the lecture:** [01:26:48] residual connections. **In the paper:** section 3.1 (the arrows around each
+# sub-layer in figure 1); the idea is from He et al. 2015.
 #
-# **Takes** about 70 seconds on a laptop, half of them for the stack without. **Expect** a validation loss of about 2.09
-# after 5,000 steps with residual connections, and about 2.3 without.
+# **Takes** about 70 seconds on a laptop, half of them for the stack without. **Expect** a validation loss of about
+# 2.09 after 5,000 steps with residual connections, and about 2.3 without.
 #
 # If one pair of talking and thinking helps, three should help more. Stacked plainly, they do not. The gradient that
-# reaches the first layer has been multiplied by every layer above it, and by then there is little of it left; what the
-# tokens *were* has likewise been stirred three times before it reaches the logits.
+# reaches the first layer has been multiplied by every layer above it, and by then there is little of it left; what
+# the tokens *were* has likewise been stirred three times before it reaches the logits.
 #
 # The remedy is a plus sign. A layer no longer replaces its input, it adds to it:
 #
 # $$x \leftarrow x + \mathrm{Sublayer}(x)$$
 #
-# Now there is a road on which nothing is multiplied, from the embeddings to the logits and for the gradient all the way
-# back: the *residual stream*, from which every layer reads and to which it adds.
+# Now there is a road on which nothing is multiplied, from the embeddings to the logits and for the gradient all the
+# way back: the *residual stream*, from which every layer reads and to which it adds.
 #
-# **By hand:** let each of ten layers multiply by 0.1. Plainly stacked, the gradient of the first is
-# $0.1^9 = 0.000000001$ of the last one's. With the plus sign each layer is $x + 0.1 x$, and the factor $1.1^9 = 2.36$.
+# **By hand:** let each of ten layers multiply by 0.1. Plainly stacked, the gradient of the first is $0.1^9 =
+# 0.000000001$ of the last one's. With the plus sign each layer is $x + 0.1 x$, and the factor $1.1^9 = 2.36$.
 
 # %%
 from collections.abc import Callable, Sequence
@@ -74,9 +74,10 @@ def stack(block: type[Block], n_layer: int, n_embd: int, n_head: int) -> nn.Sequ
 # %% [markdown]
 # ## What reaches the bottom
 #
-# Twelve blocks, untrained; one batch; one `backward`. How large is the gradient of each block's weights? Without the
-# plus signs it shrinks by a constant factor with each block down: on the logarithmic scale of the picture, a straight line into
-# nothing. The lowest blocks are then left as they were drawn, and what they do to the tokens is noise.
+# Twelve blocks, untrained; one batch; one `backward`. How large is the gradient of each block's weights? Without
+# the plus signs it shrinks by a constant factor with each block down: on the logarithmic scale of the picture, a
+# straight line into nothing. The lowest blocks are then left as they were drawn, and what they do to the tokens is
+# noise.
 
 
 # %%
@@ -141,6 +142,7 @@ def main(
     seed: int = 1337,
     text: str | None = None,
     report: Report = quiet,
+    *,
     n_embd: int = 32,
     n_head: int = 4,
     n_layer: int = 3,
@@ -170,19 +172,19 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# Same weights, same number of operations, two plus signs: the plain stack of three is no better than the single pair of section
-# 6, and the one with residual connections makes the largest step since attention. The words of the sample begin to
-# be words.
+# Same weights, same number of operations, two plus signs: the plain stack of three is no better than the single
+# pair of section 6, and the one with residual connections makes the largest step since attention. The words of the
+# sample begin to be words.
 #
-# The picture of the stream has lasted: one reads of attention heads that *write to* it, of directions in it that mean
-# something, and of models edited by adding to it. What it has not got is a bound. Every layer adds, nothing subtracts;
-# the next section sees to that.
+# The picture of the stream has lasted: one reads of attention heads that *write to* it, of directions in it that
+# mean something, and of models edited by adding to it. What it has not got is a bound. Every layer adds, nothing
+# subtracts; the next section sees to that.
 #
 # **Try it**
 # 1. Train with `n_layer=1` and `n_layer=6`. *Expect* about 2.2, and a gain beyond three that shrinks.
 # 2. Multiply what is added by 0.1. *Expect* a slower start and much the same end.
-# 3. Keep the plus around attention and take it from the feed-forward network. *Expect* a loss between the two, nearer
-#    to the worse one: a road with one gap is no road.
+# 3. Keep the plus around attention and take it from the feed-forward network. *Expect* a loss between the two,
+#    nearer to the worse one: a road with one gap is no road.
 
 # %%
 if __name__ == "__main__":

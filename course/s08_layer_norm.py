@@ -1,25 +1,26 @@
 # %% [markdown]
 # # 8. Keeping the stream in bounds: layer normalisation
 #
-# **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the lecture:
-# normalise what each sub-layer reads), which goes on. **From before:** `run_experiment`, `Result` (1), `LearnedPositions`,
-# `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6), `Block`, `stack`, `gradient_norms`, `depth_picture` (7).
+# **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the
+# lecture: normalise what each sub-layer reads), which goes on. **From before:** `run_experiment`, `Result` (1),
+# `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6), `Block`, `stack`,
+# `gradient_norms`, `depth_picture` (7).
 #
-# **In the lecture:** [01:32:51] layernorm. **In the paper:** section 3.1, LayerNorm(x + Sublayer(x)); Ba et al. 2016; for
-# the change of place, Radford et al. 2019 (GPT-2) and Xiong et al. 2020.
+# **In the lecture:** [01:32:51] layernorm. **In the paper:** section 3.1, LayerNorm(x + Sublayer(x)); Ba et al.
+# 2016; for the change of place, Radford et al. 2019 (GPT-2) and Xiong et al. 2020.
 #
 # **Takes** about 80 seconds on a laptop, for two models. **Expect** validation losses of about 2.07 for both after
 # 5,000 steps.
 #
-# Every block adds to the residual stream, so it grows from block to block; and a sub-layer that must serve at several
-# sizes of its input learns badly. Layer normalisation brings each vector to one size: subtract its mean, divide by its
-# standard deviation, over the C channels of one token. Then give it back the freedom to be otherwise, by a gain $g$ and
-# a shift $b$ per channel, both learned.
+# Every block adds to the residual stream, so it grows from block to block; and a sub-layer that must serve at
+# several sizes of its input learns badly. Layer normalisation brings each vector to one size: subtract its mean,
+# divide by its standard deviation, over the C channels of one token. Then give it back the freedom to be otherwise,
+# by a gain $g$ and a shift $b$ per channel, both learned.
 #
 # $$\mathrm{LayerNorm}(x) = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} \cdot g + b$$
 #
-# **By hand:** $x = (1, 2, 6)$ has the mean 3, the deviations $(-2, -1, 3)$, the variance $(4 + 1 + 9) / 3 = 4.667$ and the
-# standard deviation 2.160. Normalised: $(-0.926, -0.463, 1.389)$. Ten times $x$ gives the same.
+# **By hand:** $x = (1, 2, 6)$ has the mean 3, the deviations $(-2, -1, 3)$, the variance $(4 + 1 + 9) / 3 = 4.667$
+# and the standard deviation 2.160. Normalised: $(-0.926, -0.463, 1.389)$. Ten times $x$ gives the same.
 
 # %%
 from dataclasses import replace
@@ -83,10 +84,10 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## After or before?
 #
-# The paper normalises *after* adding: `norm(x + sublayer(x))`. Whatever leaves a block has size 1, but the free road of
-# section 7 now leads through a normalisation at every step. GPT-2 moved it: `x + sublayer(norm(x))`. Each sub-layer
-# reads a normalised copy, and the stream itself is left alone from end to end; it may grow, so one last norm stands
-# before the logits. Deep models train so without the careful warm-up that the paper needed.
+# The paper normalises *after* adding: `norm(x + sublayer(x))`. Whatever leaves a block has size 1, but the free
+# road of section 7 now leads through a normalisation at every step. GPT-2 moved it: `x + sublayer(norm(x))`. Each
+# sub-layer reads a normalised copy, and the stream itself is left alone from end to end; it may grow, so one last
+# norm stands before the logits. Deep models train so without the careful warm-up that the paper needed.
 
 
 # %%
@@ -162,6 +163,7 @@ def main(
     seed: int = 1337,
     text: str | None = None,
     report: Report = quiet,
+    *,
     n_embd: int = 32,
     n_head: int = 4,
     n_layer: int = 3,
@@ -191,17 +193,19 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# At three blocks the two places of the norm end within a hundredth or two of each other, and a little below section 7. The
-# norm earns its keep with depth: at the six blocks of section 10 it is what allows a plain recipe to train at all.
+# At three blocks the two places of the norm end within a hundredth or two of each other, and a little below section
+# 7. The norm earns its keep with depth: at the six blocks of section 10 it is what allows a plain recipe to train
+# at all.
 #
-# Today's models keep the GPT-2 place and mostly drop the mean, the shift, or both (RMSNorm): dividing by the size is
-# what matters.
+# Today's models keep the GPT-2 place and mostly drop the mean, the shift, or both (RMSNorm): dividing by the size
+# is what matters.
 #
 # **Try it**
 # 1. Leave out the subtraction of the mean. *Expect* no difference that you can tell from chance.
-# 2. Train both with `n_layer=12`. *Expect* pre-norm to go on as before, and post-norm to fall behind or fail at this
-#    learning rate: it wants a warm-up.
-# 3. Take the last norm away from the pre-norm stack. *Expect* little at three blocks: `lm_head` learns to live with it.
+# 2. Train both with `n_layer=12`. *Expect* pre-norm to go on as before, and post-norm to fall behind or fail at
+#    this learning rate: it wants a warm-up.
+# 3. Take the last norm away from the pre-norm stack. *Expect* little at three blocks: `lm_head` learns to live with
+#    it.
 
 # %%
 if __name__ == "__main__":
