@@ -1,21 +1,20 @@
 # %% [markdown]
 # # 1. The simplest language model: a table of pairs
 #
-# **New here:** `CharTokenizer`, `split`, `get_batch`, `Bigram`, and the tools that every later section uses as they
-# are: `train`, `evaluate`, `generate`, `run_experiment` with its `Setting`, `Losses` and `Result`.
-#
-# **In the lecture:** [00:07:52] reading the data, [00:09:28] tokens and the split, [00:14:27] batches, [00:22:11]
-# the bigram model, [00:34:53] training it. **In the paper** ("Attention Is All You Need", Vaswani et al. 2017): the
-# two ends of figure 1, and section 3.4: tokens in, softmax over next tokens out. Everything between those ends
-# comes later.
-#
-# **Takes** about 5 seconds on a laptop. **Expect** a validation loss of about 2.49 on Tiny Shakespeare after 3,000
-# steps, from 4.17 untrained.
+# - **New here:** `CharTokenizer`, `split`, `get_batch`, `Bigram`, and the tools that every later section uses as
+#   they are: `train`, `evaluate`, `generate`, `run_experiment` with its `Setting`, `Losses` and `Result`.
+# - **In the lecture:** [00:07:52] reading the data, [00:09:28] tokens and the split, [00:14:27] batches, [00:22:11]
+#   the bigram model, [00:34:53] training it.
+# - **In the paper** ("Attention Is All You Need", Vaswani et al. 2017): the two ends of figure 1, and section 3.4:
+#   tokens in, softmax over next tokens out. Everything between those ends comes later.
+# - **Takes** about 5 seconds on a laptop.
+# - **Expect** a validation loss of about 2.49 on Tiny Shakespeare after 3,000 steps, from 4.17 untrained.
 #
 # A language model answers one question: given the text so far, how likely is each possible next character? Whoever
 # can answer it can also write: ask, draw a character, append it, ask again. This section builds the whole machine
 # around that question (text to numbers, examples, a loss, training, writing) with the smallest model that can be
 # put inside. The nine sections after this one only exchange the model.
+
 
 # %%
 import math

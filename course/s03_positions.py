@@ -1,19 +1,21 @@
 # %% [markdown]
 # # 3. Where a token stands: position encodings
 #
-# **New here:** `LearnedPositions`, `SinusoidalPositions`, and `PositionedModel`, which adds either to the token
-# embeddings. **From before:** `run_experiment`, `Result` (1), `LanguageModel`, `Averaging`, `causal_mask`,
-# `mean_by_softmax` (2).
-#
-# **In the lecture:** [01:00:18] positional encoding. **In the paper:** section 3.5, with the sinusoids' equations.
-#
-# **Takes** about 15 seconds on a laptop. **Expect** a validation loss of about 2.83, as in section 2: positions are
-# of no use to a plain mean, and this section shows why. They are indispensable from the next section on.
+# - **New here:** `LearnedPositions`, `SinusoidalPositions`, and `PositionedModel`, which adds either to the token
+#   embeddings.
+# - **From before:** `run_experiment`, `Result` (1), `LanguageModel`, `Averaging`, `causal_mask`, `mean_by_softmax`
+#   (2).
+# - **In the lecture:** [01:00:18] positional encoding.
+# - **In the paper:** section 3.5, with the sinusoids' equations.
+# - **Takes** about 15 seconds on a laptop.
+# - **Expect** a validation loss of about 2.82, as in section 2: positions are of no use to a plain mean, and this
+#   section shows why. They are indispensable from the next section on.
 #
 # The mean of the past does not depend on the order of the past. Neither does any other sum in which each token's
 # share depends only on what the token *is*: `dog bites man` and `man bites dog` go in as the same set. The remedy
 # is almost too simple. Each place gets a vector of its own, and it is added to the token's: the same letter looks
 # different in a different place.
+
 
 # %%
 from typing import TYPE_CHECKING
@@ -116,7 +118,7 @@ def draw_sinusoids(n_embd: int = 32, length: int = 64) -> "Figure":
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(SinusoidalPositions(n_embd)(length), cmap="cividis", aspect="auto", vmin=-1, vmax=1)
+    image = axes.imshow(SinusoidalPositions(n_embd)(length).numpy(), cmap="cividis", aspect="auto", vmin=-1, vmax=1)
     axes.set(xlabel="channel", ylabel="place", title="Sinusoidal positions: fast waves left, slow waves right")
     figure.colorbar(image)
     return figure

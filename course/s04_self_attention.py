@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 4. Choosing whom to listen to: self-attention
 #
-# **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention;
-# `attention_picture`. **From before:** `run_experiment`, `generate`, `Result` (1), `causal_mask`, `mean_by_softmax`
-# (2), `LearnedPositions`, `PositionedModel` (3).
-#
-# **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it
-# into the network. **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
-#
-# **Takes** about 20 seconds on a laptop. **Expect** a validation loss of about 2.40 after 5,000 steps: the first
-# model that beats the table of pairs.
+# - **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention;
+#   `attention_picture`.
+# - **From before:** `run_experiment`, `generate`, `Result` (1), `causal_mask`, `mean_by_softmax` (2),
+#   `LearnedPositions`, `PositionedModel` (3).
+# - **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it
+#   into the network.
+# - **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
+# - **Takes** about 20 seconds on a laptop.
+# - **Expect** a validation loss of about 2.40 after 5,000 steps: the first model that beats the table of pairs.
 #
 # The mean listens to everyone alike. But a vowel wants to know the consonant before it, and the end of a word how
 # the word began: the weights should depend on who asks and who is there. So let every token do three things, each
@@ -23,6 +23,7 @@
 # weighted sum.
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left(\frac{Q K^\top}{\sqrt{d_k}} + \mathrm{mask}\right) V$$
+
 
 # %%
 import math
@@ -320,7 +321,7 @@ def attention_picture(weights: Tensor, characters: Sequence[str], titles: Sequen
     figure = Figure(figsize=(1 + 2.9 * len(weights), 3.6), layout="constrained")
     hidden = ~causal_mask(len(characters))  # (T, T)
     for axes, matrix, title in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, titles):
-        image = axes.imshow(matrix.masked_fill(hidden, torch.nan), cmap="cividis", vmin=0, vmax=1)
+        image = axes.imshow(matrix.masked_fill(hidden, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
         axes.set_title(title, fontsize=10)
         axes.set(xlabel="is listened to", xticks=range(len(labels)), yticks=range(len(labels)))
         axes.set_xticklabels(labels)

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 5. Several conversations at once: multi-head attention
 #
-# **New here:** `MultiHead` (heads of section 4 in a list) and `BatchedMultiHead`, the same in fewer and larger
-# products, which all later sections use. **From before:** `run_experiment`, `evaluate`, `Result` (1), `causal_mask`
-# (2), `LearnedPositions`, `PositionedModel` (3), `Head`, `attention_weights`, `attention_picture` (4).
-#
-# **In the lecture:** [01:21:59] several heads, [01:46:22] the batched form. **In the paper:** section 3.2.2.
-#
-# **Takes** about 20 seconds on a laptop. **Expect** a validation loss of about 2.27 after 5,000 steps.
+# - **New here:** `MultiHead` (heads of section 4 in a list) and `BatchedMultiHead`, the same in fewer and larger
+#   products, which all later sections use.
+# - **From before:** `run_experiment`, `evaluate`, `Result` (1), `causal_mask` (2), `LearnedPositions`,
+#   `PositionedModel` (3), `Head`, `attention_weights`, `attention_picture` (4).
+# - **In the lecture:** [01:21:59] several heads, [01:46:22] the batched form.
+# - **In the paper:** section 3.2.2.
+# - **Takes** about 20 seconds on a laptop.
+# - **Expect** a validation loss of about 2.27 after 5,000 steps.
 #
 # A head's weights sum to 1: what it gives to one token it takes from the others. To hear the last vowel *and*
 # whether a line has just begun, it would have to listen half to each, and would hear a blend of both. So let there
@@ -19,6 +20,7 @@
 # **By hand:** two tokens have the values 0 and 10. One head wants their mean, another only the second. Two heads
 # say $(5, 10)$, and whoever reads that knows both. One head with the weights in between, $(1/4, 3/4)$, says $7.5$,
 # and from that neither can be had back.
+
 
 # %%
 import copy

@@ -1,15 +1,14 @@
 # %% [markdown]
 # # 7. Depth that trains: residual connections
 #
-# **New here:** `Block` (talk, think, and each time *add*), and `PlainBlock`, the same without adding, to see what
-# depth does then; `gradient_norms`. **From before:** `run_experiment`, `cross_entropy`, `Result` (1),
-# `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6).
-#
-# **In the lecture:** [01:26:48] residual connections. **In the paper:** section 3.1 (the arrows around each
-# sub-layer in figure 1); the idea is from He et al. 2015.
-#
-# **Takes** about 70 seconds on a laptop, half of them for the stack without. **Expect** a validation loss of about
-# 2.09 after 5,000 steps with residual connections, and about 2.3 without.
+# - **New here:** `Block` (talk, think, and each time *add*), and `PlainBlock`, the same without adding, to see what
+#   depth does then; `gradient_norms`.
+# - **From before:** `run_experiment`, `cross_entropy`, `Result` (1), `LearnedPositions`, `PositionedModel` (3),
+#   `BatchedMultiHead` (5), `FeedForward` (6).
+# - **In the lecture:** [01:26:48] residual connections.
+# - **In the paper:** section 3.1 (the arrows around each sub-layer in figure 1); the idea is from He et al. 2015.
+# - **Takes** about 70 seconds on a laptop, half of them for the stack without.
+# - **Expect** a validation loss of about 2.09 after 5,000 steps with residual connections, and about 2.3 without.
 #
 # If one pair of talking and thinking helps, three should help more. Stacked plainly, they do not. The gradient that
 # reaches the first layer has been multiplied by every layer above it, and by then there is little of it left; what
@@ -24,6 +23,7 @@
 #
 # **By hand:** let each of ten layers multiply by 0.1. Plainly stacked, the gradient of the first is $0.1^9 =
 # 0.000000001$ of the last one's. With the plus sign each layer is $x + 0.1 x$, and the factor $1.1^9 = 2.36$.
+
 
 # %%
 from collections.abc import Callable, Sequence

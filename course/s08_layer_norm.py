@@ -1,16 +1,15 @@
 # %% [markdown]
 # # 8. Keeping the stream in bounds: layer normalisation
 #
-# **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the
-# lecture: normalise what each sub-layer reads), which goes on. **From before:** `run_experiment`, `Result` (1),
-# `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead` (5), `FeedForward` (6), `Block`, `stack`,
-# `gradient_norms`, `depth_picture` (7).
-#
-# **In the lecture:** [01:32:51] layernorm. **In the paper:** section 3.1, LayerNorm(x + Sublayer(x)); Ba et al.
-# 2016; for the change of place, Radford et al. 2019 (GPT-2) and Xiong et al. 2020.
-#
-# **Takes** about 80 seconds on a laptop, for two models. **Expect** validation losses of about 2.07 for both after
-# 5,000 steps.
+# - **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the
+#   lecture: normalise what each sub-layer reads), which goes on.
+# - **From before:** `run_experiment`, `Result` (1), `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead`
+#   (5), `FeedForward` (6), `Block`, `stack`, `gradient_norms`, `depth_picture` (7).
+# - **In the lecture:** [01:32:51] layernorm.
+# - **In the paper:** section 3.1, LayerNorm(x + Sublayer(x)); Ba et al. 2016; for the change of place, Radford et
+#   al. 2019 (GPT-2) and Xiong et al. 2020.
+# - **Takes** about 80 seconds on a laptop, for two models.
+# - **Expect** a validation loss of about 2.07 for both after 5,000 steps.
 #
 # Every block adds to the residual stream, so it grows from block to block; and a sub-layer that must serve at
 # several sizes of its input learns badly. Layer normalisation brings each vector to one size: subtract its mean,
@@ -21,6 +20,7 @@
 #
 # **By hand:** $x = (1, 2, 6)$ has the mean 3, the deviations $(-2, -1, 3)$, the variance $(4 + 1 + 9) / 3 = 4.667$
 # and the standard deviation 2.160. Normalised: $(-0.926, -0.463, 1.389)$. Ten times $x$ gives the same.
+
 
 # %%
 from dataclasses import replace
@@ -195,7 +195,7 @@ if __name__ == "__main__":
 #
 # At three blocks the two places of the norm end within a hundredth or two of each other, and a little below section
 # 7. The norm earns its keep with depth: at the six blocks of section 10 it is what allows a plain recipe to train
-# at all.
+#    at all.
 #
 # Today's models keep the GPT-2 place and mostly drop the mean, the shift, or both (RMSNorm): dividing by the size
 # is what matters.

@@ -1,17 +1,16 @@
 # %% [markdown]
 # # 10. The whole decoder: a GPT
 #
-# **New here:** `GPT`, which is everything before, put together and scaled up. **From before:** `run_experiment`,
-# `generate`, `CharTokenizer`, `Result`, `Setting` (1), `LearnedPositions`, `PositionedModel` (3), `LayerNorm`,
-# `PreNormBlock` (8), `DropoutMultiHead`, `DropoutFeedForward` (9).
-#
-# **In the lecture:** [01:37:49] scaling up, [01:42:39] encoder, decoder, both, [01:46:22] nanoGPT. **In the
-# paper:** the right half of figure 1 without its middle sub-layer (there is no other sequence to ask), and table 3
-# for the sizes.
-#
-# **Takes:** with a CUDA GPU the full size is trained (tens of minutes on an ordinary one; the lecture took 15 on an
-# A100) and reaches about 1.48 by the lecture's measure. Without one, a narrower model of the same depth is trained
-# in about two minutes. **Expect** then a validation loss of about ??? after 1,000 steps.
+# - **New here:** `GPT`, which is everything before, put together and scaled up.
+# - **From before:** `run_experiment`, `generate`, `CharTokenizer`, `Result`, `Setting` (1), `LearnedPositions`,
+#   `PositionedModel` (3), `LayerNorm`, `PreNormBlock` (8), `DropoutMultiHead`, `DropoutFeedForward` (9).
+# - **In the lecture:** [01:37:49] scaling up, [01:42:39] encoder, decoder, both, [01:46:22] nanoGPT.
+# - **In the paper:** the right half of figure 1 without its middle sub-layer (there is no other sequence to ask),
+#   and table 3 for the sizes.
+# - **Takes:** with a CUDA GPU the full size is trained (tens of minutes on an ordinary one; the lecture took 15 on
+#   an A100) and reaches about 1.48 by the lecture's measure. Without one, a narrower model of the same depth is
+#   trained in about two minutes.
+# - **Expect** then a validation loss of about 1.97 after 1,000 steps.
 #
 # Nothing new is needed. Tokens and positions are added (1, 3); six blocks in turn talk (4, 5), think (6), add (7),
 # read normalised (8) and drop out (9); a last norm and a linear layer give the logits.
@@ -24,7 +23,8 @@
 # | batch | 64 | 16 |
 # | dropout | 0.2 | 0 (it is far from learning by heart) |
 # | learning rate, steps | 3e-4, 5,000 | 1e-3, 1,000 |
-# | parameters, for 65 characters | 10,788,929 | 687,521 |
+# | parameters, for 65 characters | 10,788,929 | 688,193 |
+
 
 # %%
 from collections import OrderedDict
@@ -126,8 +126,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Training
 #
-# With small weights the untrained model gives every character nearly the same probability, so its loss starts within
-# a tenth of $\ln V$; sections 2 to 8 started up to half a nat above.
+# With small weights the untrained model gives every character nearly the same probability, so its loss starts
+# within a tenth of $\ln V$; sections 2 to 8 started up to half a nat above.
 
 
 # %%

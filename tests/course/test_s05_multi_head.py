@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from course import s05_multi_head as s05
+from course.s01_bigram import evaluate
+from course.s02_averaging import causal_mask
+
+
+@torch.no_grad()
+def test_list_of_heads_batched_and_torch_are_one_function() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 7, 15)  # H 5, D 3: a mix-up of H and D, or of T and H, changes numbers
+    looped = s05.MultiHead(15, 5)
+    batched = s05.batch_heads(looped)
+    theirs = s05.as_torch_attention(batched)(x, x, x, attn_mask=~causal_mask(7))[0]
+    assert torch.allclose(batched(x), looped(x), atol=1e-6)
+    assert torch.allclose(theirs, looped(x), atol=1e-6)
+
+
+@torch.no_grad()
+def test_each_heads_weights_are_that_heads() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 7, 15)
+    looped = s05.MultiHead(15, 5)
+    weights = s05.batch_heads(looped).weights(x)  # (B, H, T, T)
+    assert weights.shape == (2, 5, 7, 7)
+    for h, head in enumerate(looped.heads):
+        assert torch.allclose(weights[:, h], head.weights(x), atol=1e-6)
+
+
+def test_channels_that_cannot_be_shared_are_refused() -> None:
+    with pytest.raises(ValueError, match="15 channels cannot be shared among 4 heads"):
+        s05.BatchedMultiHead(15, 4)
+
+
+def test_switching_off_silences_one_head_and_leaves_the_model(text: str) -> None:
+    result = s05.main(steps=5, text=text, n_embd=20, n_head=5)
+    before = evaluate(result.model, result.validation, 8)
+    silenced = s05.switch_off(result.model, 2)
+    x = torch.randn(2, 7, 20)
+    attention, silent = result.model.body, silenced.body
+    with torch.no_grad():
+        heard = attention.weights(x) @ attention.by_head(attention.value(x))  # (B, H, T, D)
+        heard[:, 2] = 0
+        assert torch.allclose(silent(x), attention.proj(heard.transpose(1, 2).flatten(2)), atol=1e-6)
+    assert evaluate(result.model, result.validation, 8) == before
+
+
+def test_measures_of_heads_that_listen_to_all_alike(text: str) -> None:
+    """Equal weights look back by the mean of 0, 1/2, ... 7/2 and have the mean entropy of ln 1 ... ln 8."""
+    result = s05.main(steps=1, text=text)
+    torch.nn.init.zeros_(result.model.body.query.weight)
+    measured = s05.measure_heads(result)
+    assert measured["distance"] == pytest.approx([1.75] * 4, rel=1e-5)
+    assert measured["entropy"] == pytest.approx([torch.arange(1, 9).log().mean().item()] * 4, rel=1e-5)
+    assert measured["difference"] == pytest.approx([0.0] * 4, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_trained_heads_are_each_needed_and_each_different() -> None:
+    """The section's claim that every head learns a representation of its own, on a real text."""
+    from nanogpt.corpus import load_corpus
+
+    result = s05.main(text=load_corpus("python").text[:1_000_000])
+    measured = s05.measure_heads(result)
+    assert min(measured["loss"]) > result.after.val + 0.02
+    assert min(measured["difference"]) > 0.05

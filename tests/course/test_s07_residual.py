@@ -1,0 +1,41 @@
+import torch
+from torch import nn
+
+from course import s07_residual as s07
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+def test_blocks_by_hand() -> None:
+    """x + 2x = 3x, then 3x + 5 * 3x = 18x; without adding, 5 * 2x = 10x."""
+    x = torch.tensor([1.0, -3.0])
+    assert torch.equal(s07.Block(Times(2), Times(5))(x), 18 * x)
+    assert torch.equal(s07.PlainBlock(Times(2), Times(5))(x), 10 * x)
+
+
+def test_the_stack_has_blocks_of_its_own() -> None:
+    body = s07.stack(s07.Block, n_layer=3, n_embd=10, n_head=5)
+    assert len(body) == 3
+    assert len({id(parameter) for parameter in body.parameters()}) == len(list(body[0].parameters())) * 3
+
+
+def test_gradients_reach_the_lowest_block_only_with_residual_connections() -> None:
+    norms = s07.compare_gradients(n_layer=8)
+    with_residual, without = norms.values()
+    assert len(with_residual) == len(without) == 8
+    assert min(with_residual) > max(with_residual) / 30
+    assert without[0] < 1e-4 * without[-1]
+
+
+def test_both_stacks_are_trained_and_the_residual_one_goes_on(text: str) -> None:
+    result = s07.main(steps=3, text=text)
+    assert type(result.model.body[0]) is s07.Block
+    assert [type(other.model.body[0]) for other in result.others] == [s07.PlainBlock]
+    assert result.parameters == result.others[0].parameters
