@@ -4,6 +4,7 @@ Here: finding the bytes, checking and decoding them into documents. Not here: to
 and validation parts (`nanogpt.data`). Importing this module is cheap: no torch, no numpy, no look at the disk.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -172,9 +173,10 @@ def _python_sources() -> Corpus:
     documents = []
     for path in sorted(root.rglob("*.py")):
         if left_out.isdisjoint(path.relative_to(root).parts):
-            text = decode_text(_read(path), str(path))
-            if text:
-                documents.append(text)
+            # A source in another encoding is left out: this corpus is the one that is always there.
+            with contextlib.suppress(UserError):
+                documents.append(decode_text(_read(path), str(path)))
+    documents = [text for text in documents if text]
     if not documents:
         raise UserError(f"no Python sources below {root}; name another corpus, or a file of your own")
     return Corpus(name="python", source="python", documents=tuple(documents))
