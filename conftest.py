@@ -23,20 +23,22 @@ WORDS = "the cat sat on the mat, and the dog saw that the cat sat there. so they
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path, tmp_path_factory, monkeypatch):
+def isolated(tmp_path, tmp_path_factory):
     """An empty working folder, an empty cache, no data folder, no network, a seed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("NANOGPT_DATA", raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name.upper(), raising=False)
-        monkeypatch.setenv(name, NOWHERE)
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    forbid_network(monkeypatch)
-    torch.manual_seed(1337)
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test's `monkeypatch.undo()` leaves it alone
+        patch.chdir(tmp_path)
+        patch.setenv("NANOGPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("NANOGPT_DATA", raising=False)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.delenv(name.upper(), raising=False)
+            patch.setenv(name, NOWHERE)
+        patch.setenv("no_proxy", "127.0.0.1,localhost")
+        forbid_network(patch)
+        torch.manual_seed(1337)
+        yield
 
 
-def forbid_network(monkeypatch):
+def forbid_network(patch):
     """Connections to anything but this machine raise."""
 
     def guarded(original):
@@ -48,7 +50,7 @@ def forbid_network(monkeypatch):
         return connect
 
     for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+        patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
 
 
 @pytest.fixture(scope="session")

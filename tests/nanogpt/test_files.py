@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt.files import cache_folder, write_atomically
+from nanogpt.errors import UserError
+from nanogpt.files import FORMAT, cache_folder, check_format, read_toml, write_atomically
 
 
 def test_writes_and_replaces():
@@ -44,3 +45,19 @@ def test_the_cache_folder_can_be_named(monkeypatch):
     assert cache_folder() == Path("here")
     monkeypatch.delenv("NANOGPT_CACHE")
     assert cache_folder().name == "nanogpt" or "nanogpt" in cache_folder().parts
+
+
+def test_a_toml_file_that_is_not_there_or_not_text():
+    with pytest.raises(UserError, match=r"cannot read 'mine\.toml'"):
+        read_toml(Path("mine.toml"))
+    Path("mine.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not valid TOML"):
+        read_toml(Path("mine.toml"))
+
+
+def test_a_newer_format_is_refused_and_this_one_is_not():
+    check_format({"format": FORMAT}, "there")
+    check_format({}, "there")
+    for found in (FORMAT + 1, "new"):
+        with pytest.raises(UserError, match="there is from a newer nanogpt"):
+            check_format({"format": found}, "there")

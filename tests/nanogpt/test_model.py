@@ -44,9 +44,9 @@ EACH_PART = pytest.mark.parametrize(
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
 
 
-def explicit_attention(layer: Attention, x, turn=None, mask=None):
+def explicit_attention(layer: Attention, x, turn=None):
     """The paper's formula, one head at a time, from the layer's own weights."""
-    B, T, _ = x.shape
+    T = x.size(1)
     H, K, D = layer.n_head, layer.kv_heads, layer.size
     out = layer.qkv(x)
     heads = []

@@ -7,8 +7,8 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt.config import FORMAT
 from nanogpt.errors import UserError
+from nanogpt.files import FORMAT
 from nanogpt.plan import Plan
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from nanogpt.config import Config, load_preset
+from nanogpt.events import StopEvent
 from nanogpt.launch import resume_run, start_run
 from nanogpt.model import GPT
-from nanogpt.training import StopEvent
 
 PRESETS = ("lecture", "gpt2", "modern")
 

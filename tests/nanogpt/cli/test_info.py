@@ -1,0 +1,53 @@
+"""`nanogpt info`."""
+
+import shutil
+from pathlib import Path
+
+import nanogpt as library
+
+
+def lines(text):
+    return dict(line.split("  ", 1) for line in text.splitlines())
+
+
+def test_a_run(nanogpt, finished_run):
+    run = library.load(finished_run)
+    found = {name: value.strip() for name, value in lines(nanogpt("info", finished_run).out).items()}
+    assert found["text"] == "cats"
+    assert found["preset"] == "modern"
+    assert found["model"] == f"2 layers, 2 heads, 32 channels, block 16, vocabulary {run.tokenizer.vocab_size}"
+    assert found["parameters"] == f"{run.model.parameter_count:,}"
+    assert found["steps"] == "30 of 30, finished"
+    assert found["validation"] == f"{run.evaluate().loss:.4f} nats/token"
+    size = sum(path.stat().st_size for path in finished_run.rglob("*") if path.is_file())
+    assert found["on disk"] == f"{size / 1e6:.1f} MB"
+
+
+def test_the_newest_run(nanogpt, finished_run):
+    shutil.copytree(finished_run, "runs/cats")
+    assert "runs/cats" in nanogpt("info").out
+
+
+def test_a_text(nanogpt):
+    Path("book.txt").write_bytes("Größe und Süße\r\n".encode() * 100)
+    found = {name: value.strip() for name, value in lines(nanogpt("info", "book.txt").out).items()}
+    assert found["text"] == "book"
+    assert found["documents"] == "1"
+    assert found["characters"] == "1,500, 12 distinct"
+    assert found["bytes"] == "1,900 of UTF-8"
+    assert found["training part"] == "1,350 characters"
+    assert found["validation part"] == "150 characters, the last tenth"
+    assert found["alphabet"] == "\\n GSdenrußöü"
+    assert found["note 1"] == "line ends \\r\\n are read as \\n"
+
+
+def test_nothing_to_describe(refuses):
+    refuses("info", saying=["no run below 'runs'"])
+    refuses("info", "nowhere", saying=["no file or folder 'nowhere'"])
+    Path("book.txt").write_bytes(b"caf\xe9")
+    refuses("info", "book.txt", saying=["--encoding latin-1"])
+
+
+def test_an_encoding(nanogpt):
+    Path("book.txt").write_bytes(b"caf\xe9")
+    assert "4, 4 distinct" in nanogpt("info", "book.txt", "--encoding", "latin-1").out

@@ -1,0 +1,105 @@
+"""`nanogpt runs`."""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import finish, start
+
+import nanogpt as library
+
+
+@pytest.fixture
+def two(finished_run):
+    """A finished run, and one that was stopped."""
+    shutil.copytree(finished_run, "runs/cats")
+    finish(start("runs/tale", stop_at=3, dropout=0.25, preset="gpt2"))
+
+
+def answer(monkeypatch, text):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_the_list(nanogpt, two):
+    found = nanogpt("runs")
+    assert found.code == 0
+    rows = [line.split() for line in found.out.splitlines()]
+    cats, tale = (next(row for row in rows if row and row[0] == name) for name in ("runs/cats", "runs/tale"))
+    run = library.load("runs/cats")
+    assert cats[1:4] == ["cats", "modern", f"{run.model.parameter_count:,}"]
+    assert cats[4:8] == ["30", "of", "30,", "finished"]
+    assert f"{run.evaluate().loss:.4f}" in cats
+    assert tale[1:3] == ["tale", "gpt2"]
+    assert tale[4:7] == ["3", "of", "8"]
+    assert rows.index(cats) < rows.index(tale)
+
+
+def test_no_runs(nanogpt):
+    found = nanogpt("runs")
+    assert (found.code, found.out) == (0, "no runs below runs/ yet: train one with `nanogpt train`\n")
+    assert "no runs below elsewhere/" in nanogpt("runs", "--folder", "elsewhere").out
+
+
+def test_an_unreadable_run_does_not_hide_the_others(nanogpt, two):
+    Path("runs/tale/config.toml").write_text("[[[")
+    found = nanogpt("runs")
+    assert found.code == 0
+    assert "runs/cats" in found.out
+    assert "unreadable" in found.out
+
+
+def test_compare(nanogpt, two):
+    found = nanogpt("runs", "--compare", "runs/cats", "runs/tale")
+    assert found.code == 0
+    table = {line.split()[0]: line.split()[1:] for line in found.out.splitlines()[1:]}
+    assert table["preset"] == ["modern", "gpt2"]
+    assert table["dropout"] == ["0.0", "0.25"]
+    assert table["n_embd"] == ["32", "16"]
+    assert table["text"] == ["cats", "tale"]
+    assert "n_layer" not in table  # the same in both
+
+
+def test_compare_alike(nanogpt, two):
+    assert "no setting differs" in nanogpt("runs", "--compare", "runs/cats", "runs/cats").out
+
+
+@pytest.mark.parametrize("text", ["n\n", "\n", "", "no\n", "delete\n"])
+def test_delete_asks_and_anything_but_yes_keeps(nanogpt, two, monkeypatch, text):
+    answer(monkeypatch, text)
+    found = nanogpt("runs", "--delete", "runs/cats")
+    assert found.code == 0
+    assert "kept runs/cats" in found.out
+    assert library.load("runs/cats").step >= 0
+
+
+@pytest.mark.parametrize("text", ["y\n", "YES\n"])
+def test_delete_after_yes(nanogpt, two, monkeypatch, text):
+    answer(monkeypatch, text)
+    assert "deleted runs/cats" in nanogpt("runs", "--delete", "runs/cats").out
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["tale"]
+
+
+def test_delete_asks_for_each(nanogpt, two, monkeypatch):
+    answer(monkeypatch, "n\ny\n")
+    nanogpt("runs", "--delete", "runs/cats", "runs/tale")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["cats"]
+
+
+def test_delete_without_asking(nanogpt, two, monkeypatch):
+    answer(monkeypatch, "n\nn\n")
+    nanogpt("runs", "--delete", "runs/cats", "runs/tale", "--yes")
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_delete_named_twice(nanogpt, two):
+    assert nanogpt("runs", "--delete", "runs/cats", "runs/cats/", "--yes").code == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["tale"]
+
+
+def test_bad_input(refuses, two):
+    refuses("runs", "--delete", "runs/cats", "runs/nowhere", "--yes", saying=["no run folder 'runs/nowhere'"])
+    refuses("runs", "--delete", ".", "--yes", saying=["not a run folder"])
+    refuses("runs", "--compare", "runs/cats", saying=["name two or more"])
+    refuses("runs", "--compare", "runs/cats", "--delete", "runs/cats", saying=["--compare and --delete"])

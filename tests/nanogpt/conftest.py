@@ -1,0 +1,1 @@
+"""Here so that tests in this folder and below it find the module `tiny`."""

@@ -1,0 +1,542 @@
+"""The loop: what one update does, what changes a run and what does not, and how it ends and goes on."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import (
+    PRESETS,
+    finish,
+    metrics,
+    outcome,
+    start,
+    stopped_and_resumed,
+    tiny_config,
+    trained,
+    weights,
+    write_text,
+)
+from torch.nn import functional as F
+
+from nanogpt.data import Dataset, batch
+from nanogpt.errors import UserError
+from nanogpt.evaluation import evaluate
+from nanogpt.events import (
+    CheckpointEvent,
+    DoneEvent,
+    EvalEvent,
+    NoteEvent,
+    PlanEvent,
+    SampleEvent,
+    StartEvent,
+    StepEvent,
+    StopEvent,
+)
+from nanogpt.launch import is_done, resume_run
+from nanogpt.model import Block
+from nanogpt.optim import learning_rate
+from nanogpt.run import load
+from nanogpt.training import Stepper, build_model, mean_loss
+
+EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
+EVERYTHING = {"dropout": 0.1, "accumulation": 2, "log_every": 3}
+
+
+def stepper(preset="gpt2", **settings):
+    config = tiny_config(preset, **settings)
+    ids = np.random.default_rng(3).integers(0, 37, 500).astype(np.uint16)
+    return Stepper(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""))
+
+
+def state_of(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+# One update
+
+
+def test_mean_loss_by_hand():
+    logits = torch.tensor([[[0.0, 0.0], [math.log(3), 0.0]]])
+    assert mean_loss(logits, torch.tensor([[1, 0]])).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+
+
+@EACH_PRESET
+def test_a_step_is_loss_gradient_clip_update(preset):
+    made = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5)
+    model, data = made.model, made.data
+    twin = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5).model
+    for step, rate in enumerate((1e-2, 3e-3)):
+        loss, norm = made.step(step, rate).tolist()
+        x, y = batch(data.train, 11, 5, 1337, step)
+        expected = F.cross_entropy(twin(x).flatten(0, 1), y.flatten())
+        gradients = torch.autograd.grad(expected, list(twin.parameters()))
+        length = torch.stack([g.norm() for g in gradients]).norm().item()
+        assert loss == pytest.approx(expected.item(), rel=1e-5)
+        assert norm == pytest.approx(length, rel=1e-4)
+        if step == 0:  # AdamW's first update: the sign of the gradient, by the rate, after the decay
+            shrink = min(1, 0.25 / (length + 1e-6))
+            with torch.no_grad():
+                for p, g in zip(twin.parameters(), gradients):
+                    small = g * shrink
+                    p.mul_(1 - rate * (0.2 if p.ndim > 1 else 0)).sub_(rate * small / (small.abs() + 1e-8))
+        for (name, p), q in zip(model.named_parameters(), twin.parameters()):
+            if step == 0:
+                torch.testing.assert_close(p, q, rtol=1e-3, atol=2e-4, msg=name)
+        with torch.no_grad():
+            for p, q in zip(model.parameters(), twin.parameters()):
+                q.copy_(p)
+
+
+def test_accumulation_is_one_big_batch():
+    big, small = stepper(batch_size=6), stepper(batch_size=2, accumulation=3)
+    assert big.tokens_per_step == small.tokens_per_step == 6 * 11
+    seen = []
+    for made in (big, small):
+        made.optimizer.zero_grad = lambda **kwargs: None
+        losses = made.step(4, 0.0)
+        seen.append((losses, {name: p.grad.clone() for name, p in made.model.named_parameters()}))
+    (one, gradients), (other, others) = seen
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_gradients_do_not_pile_up():
+    made = stepper()
+    made.step(0, 0.0)
+    assert all(p.grad is None for p in made.model.parameters())
+    assert made.step(3, 0.0).tolist() == stepper().step(3, 0.0).tolist()
+
+
+def test_the_rate_is_the_optimizers():
+    made = stepper()
+    before = state_of(made.model)
+    made.step(0, 0.0)
+    assert all(torch.equal(before[name], p) for name, p in made.model.named_parameters())
+    made.step(0, 1e-3)
+    assert not all(torch.equal(before[name], p) for name, p in made.model.named_parameters())
+
+
+def test_dropout_is_a_function_of_seed_step_and_micro_step():
+    def loss(step, seed=1337, accumulation=1):
+        made = stepper(dropout=0.5, seed=seed, accumulation=accumulation, batch_size=2)
+        torch.manual_seed(np.random.randint(10**6))
+        torch.rand(7)
+        return made.step(step, 0.0)[0].item()
+
+    assert loss(3) == loss(3)
+    assert loss(3) != loss(4)
+    assert loss(3) != loss(3, seed=1338)
+    # The second micro-step does not repeat the first one's masks: with one window all else would be the same.
+    made = stepper(dropout=0.5, accumulation=2, batch_size=1)
+    masks = []
+    made.model.dropout.register_forward_hook(lambda module, args, out: masks.append(out == 0))
+    made.step(0, 0.0)
+    assert not torch.equal(*masks)
+
+
+def test_a_step_leaves_the_callers_random_numbers_alone():
+    made = stepper(dropout=0.5)
+    before = torch.get_rng_state()
+    made.step(0, 1e-3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_first_weights_are_a_function_of_the_seed():
+    one, two, other = (state_of(build_model(tiny_config(seed=seed))) for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["token_embedding.weight"], other["token_embedding.weight"])
+
+
+def test_training_in_bfloat16():
+    exact, mixed = stepper(precision="float32").step(0, 1e-3)[0], stepper(precision="bfloat16").step(0, 1e-3)[0]
+    assert mixed.item() == pytest.approx(exact.item(), rel=1e-2)
+    assert mixed.item() != exact.item()
+    assert all(p.dtype == torch.float32 for p in stepper(precision="bfloat16").model.parameters())
+
+
+def test_a_compilation_that_fails_is_told_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model, **options: lambda x: 1 / 0)
+    events = finish(start("compiled", compile="on", dropout=0.2))
+    (note,) = [event.text for event in events if isinstance(event, NoteEvent)]
+    assert "torch.compile failed, training goes on without it (division by zero)" in note
+    monkeypatch.undo()
+    assert weights(Path("compiled")) == weights(trained("plain", compile="off", dropout=0.2))
+
+
+# The run
+
+
+@EACH_PRESET
+def test_the_loss_falls(preset):
+    write_text("tale.txt", 3000)
+    events = finish(start("run", steps=60, preset=preset, learning_rate=1e-2, dropout=0.0))
+    losses = [event.loss for event in events if isinstance(event, StepEvent)]
+    assert losses[-1] < losses[0] - 0.5
+    assert events[-1].evaluation.loss < math.log(20) - 0.5
+
+
+def test_the_events_of_a_run_in_their_order():
+    events = finish(start("run", steps=4, eval_every=2, log_every=2))
+    kinds = [(type(event).__name__.removesuffix("Event"), event.step) for event in events]
+    evaluated = ["Eval", "Sample", "Checkpoint"]
+    assert kinds == [
+        ("Start", 0),
+        *((kind, 0) for kind in evaluated),
+        ("Step", 2),
+        *((kind, 2) for kind in evaluated),
+        ("Step", 4),
+        *((kind, 4) for kind in evaluated),
+        ("Done", 4),
+    ]
+    first = events[0]
+    assert isinstance(first, StartEvent)
+    assert (first.folder, first.steps, first.tokens_per_step, first.device) == ("run", 4, 3 * 12, "cpu")
+    assert first.train_tokens == 900
+
+
+def test_the_figures_of_the_events_are_true():
+    trainer = start("run", steps=6, eval_every=3, log_every=2, eval_tokens=10**6)
+    for event in trainer.events():
+        match event:
+            case StartEvent():
+                assert event.parameters == sum(p.numel() for p in trainer.model.parameters())
+            case EvalEvent():
+                expected = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
+                assert event.evaluation == expected
+            case StepEvent():
+                rate = learning_rate((event.step - 1) / 6, event.step / 6, trainer.config.train)
+                assert event.learning_rate == pytest.approx(rate)
+            case CheckpointEvent():
+                assert Path(event.path).name == f"step-{event.step}"
+                assert (Path(event.path) / "model.safetensors").exists()
+            case DoneEvent():
+                best = load("run").evaluate()
+                assert event.evaluation == best
+                assert not event.early
+
+
+def test_a_logged_loss_is_the_mean_since_the_last_line():
+    each = [line["loss"] for line in metrics(trained("each", log_every=1)) if line["event"] == "step"]
+    threes = [line for line in metrics(trained("threes", log_every=3)) if line["event"] == "step"]
+    assert [line["step"] for line in threes] == [3, 6, 8]
+    expected = [sum(each[a:b]) / (b - a) for a, b in ((0, 3), (3, 6), (6, 8))]
+    assert [line["loss"] for line in threes] == pytest.approx(expected)
+
+
+def test_an_evaluation_every_tenth_of_the_run_unless_named():
+    def steps(out, **settings):
+        return [line["step"] for line in metrics(trained(out, sample_tokens=0, **settings)) if line["event"] == "eval"]
+
+    assert steps("tenth", steps=20) == [*range(0, 21, 2)]
+    assert steps("named", steps=10, eval_every=4) == [0, 4, 8, 10]
+    assert steps("short", steps=3) == [0, 1, 2, 3]
+
+
+def test_a_subset_on_the_way_and_the_whole_at_the_end():
+    lines = metrics(trained("run", eval_tokens=24))
+    on_the_way = [line for line in lines if line["event"] == "eval"]
+    assert all(line["tokens"] == 24 and "evenly spaced" in line["protocol"] for line in on_the_way)
+    assert lines[-1]["tokens"] == 99
+    assert lines[-1]["protocol"].startswith("whole split")
+
+
+def test_no_samples_where_none_are_wanted():
+    assert not [event for event in finish(start("run", sample_tokens=0)) if isinstance(event, SampleEvent)]
+
+
+def test_samples_have_the_length_asked_for():
+    samples = [event for event in finish(start("run", sample_tokens=7)) if isinstance(event, SampleEvent)]
+    assert samples
+    assert all(len(event.text) <= 7 for event in samples)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eval_every": 1},
+        {"eval_every": 5},
+        {"sample_tokens": 0},
+        {"log_every": 1},
+        {"eval_tokens": 20},
+        {"compile": "off"},
+    ],
+    ids=str,
+)
+def test_looking_does_not_change_the_weights(settings):
+    plain = trained("plain", dropout=0.1)
+    assert weights(trained("looked", dropout=0.1, **settings)) == weights(plain)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seed": 3},
+        {"batch_size": 4},
+        {"beta1": 0.8},
+        {"beta2": 0.9},
+        {"grad_clip": 0.01},
+        {"weight_decay": 0.5},
+        {"warmup": 0.5},
+        {"decay": 0.2},
+        {"final_lr": 0.5},
+        {"learning_rate": 1e-2},
+        {"accumulation": 2},
+        {"precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_these_settings_do(settings):
+    assert weights(trained("changed", **settings)) != weights(trained("plain"))
+
+
+def test_the_same_run_twice_is_the_same_run():
+    assert outcome(trained("one", **EVERYTHING)) == outcome(trained("two", **EVERYTHING))
+
+
+# Stopped and gone on with
+
+
+@pytest.mark.parametrize(
+    ("preset", "stop_at"), [("modern", 1), ("modern", 4), ("modern", 5), ("gpt2", 4), ("lecture", 1)]
+)
+def test_resumed_is_uninterrupted(preset, stop_at):
+    # Logged every third step, evaluated every fifth: 1 and 4 lie between, 5 on an evaluation.
+    settings = EVERYTHING | {"preset": preset, "steps": 8, "eval_every": 5}
+    assert outcome(stopped_and_resumed("stopped", stop_at, **settings)) == outcome(trained("whole", **settings))
+
+
+def test_stopped_twice():
+    whole = trained("whole", steps=9, **EVERYTHING)
+    finish(start("stopped", steps=9, stop_at=2, **EVERYTHING))
+    again = resume_run("stopped", should_stop=lambda: again.state.step >= 7)
+    assert isinstance(finish(again)[-1], StopEvent)
+    finish(resume_run("stopped"))
+    assert outcome(Path("stopped")) == outcome(whole)
+
+
+EVENTS_OF_A_RUN = 18
+
+
+def test_killed_after_any_event_it_goes_on_as_if_nothing_had_been():
+    settings = {"steps": 6, "eval_every": 2, "log_every": 1, "dropout": 0.1, "sample_tokens": 1}
+    whole = outcome(trained("whole", **settings))
+    assert len(finish(start("counted", **settings))) == EVENTS_OF_A_RUN + 2
+    for killed_after in range(1, EVENTS_OF_A_RUN + 2):
+        out = f"killed-{killed_after}"
+        events = start(out, **settings).events()
+        for _ in range(killed_after):
+            next(events)
+        events.close()
+        finish(resume_run(out))
+        assert outcome(Path(out)) == whole, f"killed after event {killed_after}"
+
+
+def test_killed_before_anything_was_trained():
+    start("killed")
+    finish(resume_run("killed"))
+    assert outcome(Path("killed")) == outcome(trained("whole"))
+
+
+def test_a_finished_run_has_nothing_to_resume():
+    run = trained("run")
+    assert resume_run(run) is None
+    assert is_done(start("other").folder) is False
+
+
+def test_killed_between_the_last_checkpoint_and_the_end():
+    whole = trained("whole")
+    events = start("killed").events()
+    while not isinstance(event := next(events), CheckpointEvent) or event.step < 8:
+        pass
+    events.close()
+    assert [type(event) for event in finish(resume_run("killed"))] == [StartEvent, DoneEvent]
+    assert outcome(Path("killed")) == outcome(whole)
+
+
+def test_a_run_goes_on_when_its_cache_is_gone(monkeypatch, tmp_path):
+    whole = trained("whole", **EVERYTHING)
+    finish(start("stopped", stop_at=3, **EVERYTHING))
+    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
+    finish(resume_run("stopped"))
+    assert outcome(Path("stopped")) == outcome(whole)
+
+
+def test_a_run_goes_on_when_its_text_is_gone_but_not_its_cache():
+    finish(start("stopped", stop_at=3))
+    Path("tale.txt").unlink()
+    assert isinstance(finish(resume_run("stopped"))[-1], DoneEvent)
+
+
+def test_a_run_does_not_go_on_with_another_text(monkeypatch, tmp_path):
+    finish(start("stopped", stop_at=3))
+    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
+    for text in (Path("tale.txt").read_text()[::-1], "another alphabet, entirely!?" * 40):
+        Path("tale.txt").write_text(text)
+        with pytest.raises(UserError, match=r"tale\.txt' has changed since the run 'stopped' began"):
+            resume_run("stopped")
+
+
+class Parallel(Block):
+    """Attention and feed-forward network beside each other."""
+
+    def forward(self, x, turn=None, cache=None):
+        return x + self.attention(self.attention_norm(x), turn, cache) + self.mlp(self.mlp_norm(x))
+
+
+class Thoughtless(Block):
+    """Attention alone: the feed-forward network is there, and never used."""
+
+    def forward(self, x, turn=None, cache=None):
+        return x + self.attention(self.attention_norm(x), turn, cache)
+
+
+@pytest.mark.parametrize("block", [Parallel, Thoughtless])
+def test_a_block_of_ones_own_is_trained_and_resumed(block):
+    def make(out):
+        trainer = start(out)
+        return type(trainer)(trainer.folder, trainer.config, trainer.plan, trainer.data, block=block)
+
+    whole, stopped = make("whole"), make("stopped")
+    stopped.should_stop = lambda: stopped.state.step >= 3
+    finish(whole)
+    finish(stopped)
+    finish(resume_run("stopped", block=block))
+    assert outcome(Path("stopped")) == outcome(Path("whole"))
+    assert load("whole", block=block).evaluate().loss == metrics(Path("whole"))[-1]["loss"]
+    assert load("whole", block=block).evaluate().loss != load("whole").evaluate().loss
+
+
+# A plan that changes
+
+
+def changing(out, changes, steps=12, **settings):
+    trainer = start(out, steps=steps, **EVERYTHING | settings)
+    trainer.new_length = lambda trainer: changes.get(trainer.state.step)
+    return trainer
+
+
+@pytest.mark.parametrize("changes", [{4: 9}, {3: 15, 10: 13}, {5: 2}, {5: 5}], ids=str)
+def test_replaying_a_recorded_plan_gives_the_same_bytes(changes):
+    events = finish(changing("live", changes))
+    last = max(list(changes.values())[-1], list(changes)[-1])
+    assert events[-1].step == last
+    assert [event.step for event in events if isinstance(event, PlanEvent)] == list(changes)
+    # A run that has the plan with its changes from the start, as one does that was killed before its first checkpoint.
+    replay = start("replay", steps=12, **EVERYTHING)
+    replay.folder.write_plan(load("live").plan)
+    finish(resume_run("replay"))
+    assert weights(Path("replay")) == weights(Path("live"))
+    assert metrics(Path("replay"))[-1] == metrics(Path("live"))[-1]
+
+
+def test_a_change_is_kept_when_the_run_is_killed_after_it():
+    whole = changing("whole", {4: 9})
+    finish(whole)
+    events = changing("killed", {4: 9}).events()
+    while not isinstance(next(events), PlanEvent):
+        pass
+    events.close()
+    finish(resume_run("killed"))
+    assert outcome(Path("killed")) == outcome(Path("whole"))
+
+
+def test_a_change_bends_the_learning_rate():
+    finish(changing("live", {4: 6}, log_every=1, warmup=0.0, decay=1.0, learning_rate=1e-3))
+    rates = [line["learning_rate"] * 1e3 for line in metrics(Path("live")) if line["event"] == "step"]
+    assert rates == pytest.approx([1, 11 / 12, 10 / 12, 9 / 12, 8 / 12, 4 / 12])
+
+
+# The best checkpoint, patience
+
+
+def scripted(monkeypatch, *losses):
+    """Evaluations on the way that find these losses."""
+    script = iter(losses)
+
+    def fake(model, ids, tokenizer, max_tokens=None):
+        result = evaluate(model, ids, tokenizer, max_tokens)
+        return result if max_tokens is None else replace(result, loss=next(script))
+
+    monkeypatch.setattr("nanogpt.training.evaluate", fake)
+
+
+def test_the_best_checkpoint_is_the_one_with_the_lowest_loss(monkeypatch):
+    scripted(monkeypatch, 3.0, 2.0, 1.0, 1.5, 1.0, 2.5)
+    events = finish(start("run", steps=5, eval_every=1))
+    assert [event.best for event in events if isinstance(event, EvalEvent)] == [True, True, True, False, False, False]
+    assert (events[-1].best_step, events[-1].early) == (2, False)
+    assert load("run").step == 2
+    assert load("run", checkpoint="last").step == 5
+    assert events[-1].evaluation.loss == load("run").evaluate().loss != load("run", checkpoint="last").evaluate().loss
+
+
+def test_patience(monkeypatch):
+    scripted(monkeypatch, 3.0, 2.0, 2.5, 1.5, 1.7, 1.6, 1.4)
+    events = finish(start("run", steps=100, eval_every=3, patience=2))
+    assert events[-1].step == 15  # 1.7 at step 12, 1.6 at step 15
+    assert (events[-1].best_step, events[-1].early) == (9, True)
+    assert metrics(Path("run"))[-1]["early"] is True
+    assert is_done(start("other").folder) is False
+    assert resume_run("run") is None
+
+
+def test_patience_survives_an_interruption(monkeypatch):
+    scripted(monkeypatch, 3.0, 3.5, 3.6)
+    finish(start("run", steps=100, eval_every=2, patience=2, stop_at=3))
+    events = finish(resume_run("run"))
+    assert (events[-1].step, events[-1].early) == (4, True)
+
+
+def test_without_patience_it_goes_to_the_end(monkeypatch):
+    scripted(monkeypatch, 1.0, *[2.0] * 10)
+    assert finish(start("run", steps=4, eval_every=1))[-1].step == 4
+
+
+# A loss that is not finite
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("log_every", [1, 4, 100])
+@pytest.mark.parametrize("at", [0, 5])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(monkeypatch, value, log_every, at):
+    original = Stepper.step
+    monkeypatch.setattr(
+        Stepper, "step", lambda self, step, rate: original(self, step, rate) * (value if step == at else 1)
+    )
+    trainer = start("run", steps=9, eval_every=3, log_every=log_every)
+    with pytest.raises(UserError, match=rf"step {at} .*became {value}.*--learning-rate \(now 0.003\)"):
+        finish(trainer)
+    monkeypatch.undo()
+    assert load("run", checkpoint="last").step == (0 if at == 0 else 3)
+    assert not is_done(trainer.folder)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(monkeypatch):
+    original = Stepper.step
+    monkeypatch.setattr(
+        Stepper, "step", lambda self, step, rate: original(self, step, rate) * torch.tensor([1, math.inf])
+    )
+    with pytest.raises(UserError, match="gradient's norm inf"):
+        finish(start("run"))
+
+
+@pytest.mark.parametrize("eval_every", [1, 4])
+def test_a_learning_rate_far_too_high_harms_no_checkpoint(eval_every):
+    settings = {"learning_rate": 1e38, "warmup": 0.0, "grad_clip": math.inf, "eval_every": eval_every, "steps": 8}
+    with pytest.raises(UserError, match="--learning-rate"):
+        finish(start("run", preset="gpt2", **settings))
+    for checkpoint in ("last", "best"):
+        run = load("run", checkpoint=checkpoint)
+        assert all(torch.isfinite(p).all() for p in run.model.parameters())
+        assert math.isfinite(run.evaluate().loss)
+
+
+def test_metrics_are_json_a_line_each():
+    for line in trained("run").joinpath("metrics.jsonl").read_text().splitlines():
+        values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        assert {"event", "step", "seconds"} <= values.keys()
