@@ -420,8 +420,8 @@ if __name__ == "__main__":
 # 1. A table of pairs can also be had by counting. Count how often each character follows each in the training part,
 #    add one to every count, divide by the row's sum, and evaluate the logarithms as a `Bigram`'s table. *Expect*
 #    about 2.48: training found, by small steps, what counting finds at once.
-# 2. Start the table at size 3 instead of 0.02. *Expect* a first loss near 8, and the same last one: the model loses
-#    only the time it takes to unlearn.
+# 2. Start the table at size 3 instead of 0.02. *Expect* a first loss of about 8, and nearly the same last one: the
+#    model only loses the time that it takes to unlearn.
 # 3. Write with `logits / 0.5` in place of `logits` in `generate`. *Expect* fewer odd pairs, and circles: `the the
 #    the`.
 

@@ -149,7 +149,9 @@ def show_depth(n_layer: int = 12, n_embd: int = 32, n_head: int = 4) -> "Figure"
         print(f"{name:<12}{sizes[name][0]:9.2f}{sizes[name][-1]:13.2f}{norms[name][0]:12.3f}{norms[name][-1]:13.3f}")
     assert all(abs(size - 1) < 0.01 for size in sizes["post-norm"])
     assert sizes["pre-norm"][-1] > sizes["pre-norm"][0]  # left to grow; the last norm brings it back
-    return depth_picture(sizes, "size of the stream (root mean square)", "Untrained blocks: what leaves each")
+    return depth_picture(
+        sizes, "size of the stream (root mean square)", "Untrained blocks: what leaves each", yscale="linear"
+    )
 
 
 # %%

@@ -9,7 +9,7 @@
 # - **In the paper:** section 5.4; Srivastava et al. 2014.
 # - **Takes** about two minutes on a laptop.
 # - **Expect**, on 10,000 characters, a validation loss that turns around near 2.2 without dropout and does not with
-#   it; and on the whole text about 2.00 after 3,000 steps.
+#   it; and on the whole text about 2.00 after 1,500 steps.
 #
 # So far training and validation losses have stayed close: a toy model cannot remember a million characters. Enlarge
 # the model, or shrink the text, and it can: it sees the same text again and again and begins to learn it by heart.
@@ -17,8 +17,9 @@
 # the reason for the validation part.
 #
 # Dropout makes learning by heart hard. In each training step each number is set to zero with probability $p$, at
-# random, so that no weight can rely on any particular other one being there. What remains is multiplied by $1 / (1
-# - p)$: the mean stays what it was, and so nothing has to be changed when dropout is off, in evaluation and in use.
+# random, so that no weight can rely on any particular other one being there. What remains is multiplied by
+# $1/(1-p)$: the mean stays what it was, and so nothing has to be changed when dropout is off, in evaluation and in
+# use.
 #
 # **By hand:** $x = (1, 2, 3, 4)$, $p = 1/2$. If the first and the third are kept, $(2, 0, 6, 0)$ comes out; if the
 # other two, $(0, 4, 0, 8)$. The mean of the two is $x$.
@@ -178,7 +179,9 @@ def draw_overfitting(pair: Result) -> "Figure":
             f"{name}: validation best at step {best.step:,} with {best.val:.2f}, "
             f"at the end {one.after.val:.2f}; training at the end {one.after.train:.2f}"
         )
-    axes.set(xlabel="step", ylabel="loss (nats per character)", title="Learning by heart: dotted falls, full turns up")
+    axes.set(
+        xlabel="step", ylabel="loss (nats per character)", title="Little text: training (dotted) against validation"
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -195,9 +198,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## On the whole text
 #
-# The same model on all of it. In 3,000 steps it reads one and a half million characters: every one about one and a
-# half times. Nothing can be learned by heart at that pace, so here a little dropout is a price without a return; it
-# is left in to have the whole of section 10 in small. The larger the model and the longer the training, the more it
+# The same model on all of it. In 1,500 steps it reads three quarters of a million characters: not every one even
+# once. Nothing can be learned by heart at that pace, so here a little dropout is a price without a return; it is
+# left in to have the whole of section 10 in small. The larger the model and the longer the training, the more it
 # pays.
 
 
