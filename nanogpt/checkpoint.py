@@ -264,5 +264,5 @@ def _read_text(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
+    with path.open("rb+") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())

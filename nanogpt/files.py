@@ -1,7 +1,6 @@
 """Files that are written whole or not at all, are read with clear errors, and say of which format they are."""
 
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,15 +22,15 @@ def cache_folder() -> Path:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: beside its place, flushed to disk, then renamed over it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).replace(path)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
