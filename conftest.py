@@ -5,6 +5,7 @@ At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 torch.set_num_threads(1)
+
+# For the module `tiny`, which the tests in this folder and below it share.
+sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))
 
 # A port that nothing listens on: whoever reads the usual variables, in this process or a child, is refused at once.
 NOWHERE = "http://127.0.0.1:9"

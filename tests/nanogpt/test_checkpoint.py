@@ -125,11 +125,11 @@ def test_files_are_plain_bytes(run):
 # Whole at every moment
 
 
-@pytest.mark.parametrize("name", [".step-5.123", "this process'"])
+@pytest.mark.parametrize("name", [".step-8.123", "this process'"])
 def test_what_a_killed_run_left_behind_does_no_harm(name):
     whole = trained("whole")
     finish(start("killed", stop_at=3))
-    left = Path("killed/checkpoints", f".step-5.{os.getpid()}" if name == "this process'" else name)
+    left = Path("killed/checkpoints", f".step-8.{os.getpid()}" if name == "this process'" else name)
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
     Path("killed/checkpoints/step-7").mkdir()  # renamed, but no pointer names it yet

@@ -140,6 +140,7 @@ print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs"} & sys.m
     assert python(code).strip() == ""
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_by_itself_and_is_silent():
     code = f"import importlib\nfor name in {sorted(GRAPH.keys() - {'nanogpt.__main__'})}: importlib.import_module(name)"
     assert python(code) == ""

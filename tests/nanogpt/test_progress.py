@@ -28,7 +28,7 @@ def screen(monkeypatch):
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_is_shown(screen, terminal):
     file = screen(terminal)
-    events = list(show_training(start("run", steps=20)))
+    events = list(show_training(start("run", steps=20, eval_every=2)))
     shown = file.getvalue()
     done = events[-1]
     assert "run: modern," in shown

@@ -16,7 +16,10 @@ V, BLOCK, LAYERS, HEADS, C, HIDDEN = 37, 11, 2, 3, 13, 17
 D = 10  # even, for RoPE: 2 x 5
 B, T = 5, 7
 
-SMALL_RUN = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12, "batch_size": 3, "sample_tokens": 5}
+SMALL_RUN = {
+    **{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12},
+    **{"batch_size": 3, "sample_tokens": 5, "eval_every": 4},
+}
 
 
 def tiny_config(preset: str = "modern", **settings) -> Config:

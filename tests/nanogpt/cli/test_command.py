@@ -46,7 +46,7 @@ FLAGS = {
 
 def flags_in(text):
     """The flags that a help explains: at the start of a line of its boxes."""
-    return set(re.findall(r"^[│| ]*(?:-h, )?(--[a-z0-9-]+)", text, re.MULTILINE)) - {"--help"}
+    return set(re.findall(r"^[│| ]*(?:-h, )?(--[a-z][a-z0-9-]*)", text, re.MULTILINE)) - {"--help"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
