@@ -172,10 +172,15 @@ class RunFolder:
             shutil.rmtree(beside, ignore_errors=True)
             raise
         write_atomically(parent / "last", f"{name}\n".encode())
-        if state.best_step == state.step:
-            write_atomically(parent / "best", f"{name}\n".encode())
+        self.point_to_best(state)
         self._drop_old(state)
         return parent / name
+
+    def point_to_best(self, state: State) -> None:
+        """Make `best` name the best step by the state, also where a kill came between the two pointers' moves."""
+        best = self.path / "checkpoints" / f"step-{state.best_step}"
+        if best.is_dir():
+            write_atomically(best.parent / "best", f"{best.name}\n".encode())
 
     def _drop_old(self, state: State) -> None:
         folders = {int(f.name[5:]): f for f in (self.path / "checkpoints").glob("step-*") if f.name[5:].isdecimal()}

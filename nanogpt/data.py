@@ -123,10 +123,10 @@ def check_length(data: Dataset, block_size: int) -> None:
         needed = block_size + 1 if name == "training" else 2
         if len(ids) < needed:
             fits = min(len(data.train) - 1, block_size)
-            advice = f"choose --block-size {fits} or less" if fits > 0 and name == "training" else "give a longer text"
+            shorter = f"choose --block-size {fits} or less, or " if fits > 0 and name == "training" else ""
             raise UserError(
                 f"the {name} part of the text has {len(ids)} tokens, but a block of {block_size} needs {needed}: "
-                f"{advice}, or a longer text"
+                f"{shorter}give a longer text"
             )
 
 

@@ -144,6 +144,7 @@ class Trainer:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint / "optimizer.safetensors")
             self.state = state
             self._last_log = state.seconds
+            self.folder.point_to_best(state)
         self.folder.cut_metrics(self.state.step if checkpoint else -1)
 
     def events(self) -> Iterator[Event]:
