@@ -50,7 +50,7 @@ def climb(
 
 def table(rungs: Iterable[Rung], width: int = 120) -> str:
     """The rungs as lines of text; variants that were measured for comparison are indented below their rung."""
-    head = f"{'section':<20}{'idea':<38}{'parameters':>11}{'train':>8}{'val':>8}{'seconds':>9}  sample"
+    head = f"{'section':<20}{'idea':<44}{'parameters':>11}{'train':>8}{'val':>8}{'seconds':>9}  sample"
     lines = [head, "-" * min(width, len(head) + 20)]
     for rung in rungs:
         lines.append(_row(rung.section, rung.idea, rung.result, width))
@@ -60,7 +60,7 @@ def table(rungs: Iterable[Rung], width: int = 120) -> str:
 
 def _row(section: str, idea: str, result: "Result", width: int) -> str:
     numbers = f"{result.parameters:>11,}{result.after.train:>8.3f}{result.after.val:>8.3f}{result.seconds:>9.1f}"
-    row = f"{section:<20}{idea:<38}{numbers}  "
+    row = f"{section:<20}{idea:<44}{numbers}  "
     return row + " ".join(result.sample.split())[: max(20, width - len(row))]
 
 
@@ -101,20 +101,26 @@ def main() -> None:
         for note in options.notes:
             report("note", text=note)
         sections = [SECTIONS[number - 1] for number in options.sections]
-        rungs = []
-        for rung in climb(sections, options.arguments(), lambda section: _report(options, section, sections)):
-            rungs.append(rung)
-            if options.events:
-                section_report = console.JsonLines(rung.section)
-                section_report("sample", text=rung.result.sample)
-                section_report("done", idea=rung.idea, **console.done_fields(rung.result))
-        if not options.events:
-            print(f"\n{table(rungs, shutil.get_terminal_size((120, 24)).columns)}\n")
-            for protocol in dict.fromkeys(rung.result.protocol for rung in rungs):
-                print(f"losses: {protocol}")
+        rungs: list[Rung] = []
+        try:
+            for rung in climb(sections, options.arguments(), lambda section: _report(options, section, sections)):
+                rungs.append(rung)
+                if options.events:
+                    section_report = console.JsonLines(rung.section)
+                    section_report("sample", text=rung.result.sample)
+                    section_report("done", idea=rung.idea, **console.done_fields(rung.result))
+        finally:  # after Ctrl-C, or where a later section wants more text, what was reached is shown all the same
+            if rungs and not options.events:
+                _print_table(rungs)
         console.keep_picture(report, "ladder", lambda: draw_ladder(rungs))
         if options.events:
             report("done", sections=[rung.section for rung in rungs])
+
+
+def _print_table(rungs: list[Rung]) -> None:
+    print(f"\n{table(rungs, shutil.get_terminal_size((120, 24)).columns)}\n")
+    for protocol in dict.fromkeys(rung.result.protocol for rung in rungs):
+        print(f"losses: {protocol}")
 
 
 def _report(options: console.Options, section: str, sections: list[str]) -> console.Report:

@@ -77,7 +77,7 @@ def show(demo: Callable[..., Any], *arguments: Any) -> None:
         options = read_options()
         printed = io.StringIO()
         name = demo.__name__.replace("_", "-")
-        with contextlib.redirect_stdout(printed) if options.events else contextlib.nullcontext():
+        with one_thread(), contextlib.redirect_stdout(printed) if options.events else contextlib.nullcontext():
             figure, missing = _call_demo(demo, arguments)
         report = reporter(options)
         if options.events and printed.getvalue():

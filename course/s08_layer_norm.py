@@ -204,8 +204,8 @@ if __name__ == "__main__":
 #
 # **Try it**
 # 1. Leave out the subtraction of the mean. *Expect* no difference that you can tell from chance.
-# 2. Train both with `n_layer=12`. *Expect* pre-norm to go on as before, and post-norm to fall behind or fail at
-#    this learning rate: it wants a warm-up.
+# 2. Train both with `n_layer=12` for 1,500 steps. *Expect* about 2.15 before and 2.16 after: at this width even
+#    twelve post-norm blocks train, if a little behind. The trouble begins with wider and deeper ones.
 # 3. Take the last norm away from the pre-norm stack. *Expect* little at three blocks: `lm_head` learns to live with
 #    it.
 

@@ -211,7 +211,8 @@ if __name__ == "__main__":
 # **Try it**
 # 1. `main(full=True)` on a GPU, and without dropout. *Expect* the training loss to fall far below 1, and the
 #    validation loss to turn around at about 1.5: section 9 again, at full size.
-# 2. Exchange `PreNormBlock` for `PostNormBlock`. *Expect* a slow or failed start at six layers without a warm-up.
+# 2. Let the trained model write with `block_size=8` in `generate`. *Expect* text like section 8's: words hold
+#    together, lines and speakers do not. It knows more than it is now shown.
 # 3. Train on a text of your own: `python -m course.s10_gpt --text my_book.txt`. *Expect* about the same loss for
 #    any European language at a million characters, and a higher one for less text.
 

@@ -118,6 +118,15 @@ def test_bad_input_is_one_line_that_names_the_value(module: str, arguments: list
     assert err.startswith(f"python -m {module}: ")
 
 
+def test_a_climb_that_ends_early_shows_what_was_reached(start) -> None:
+    """300 characters are enough for the toy's pieces of 8, and not for section 9's of 32."""
+    Path("little.txt").write_text(Path("book.txt").read_text(encoding="utf-8")[:300], encoding="utf-8")
+    code, out, err = start("course", "--sections", "8-9", "--steps", "1", "--text", "little.txt")
+    assert code == 2
+    assert "300 characters" in err
+    assert "s08_layer_norm" in out.split("section ")[-1]
+
+
 @pytest.mark.parametrize("value", ["0", "11", "8-4", "a", "1-", ""])
 def test_sections_that_are_none_are_refused(value: str, start) -> None:
     code, _, err = start("course", "--sections", value)
