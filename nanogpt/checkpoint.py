@@ -157,6 +157,8 @@ class RunFolder:
         """Write `checkpoints/step-N`, then point `last`, and `best` where this is it, to it; drop old ones."""
         parent = self.path / "checkpoints"
         name = f"step-{state.step}"
+        for half_written in parent.glob(".step-*"):  # left by a run that was killed
+            shutil.rmtree(half_written)
         beside = parent / f".{name}.{os.getpid()}"
         beside.mkdir(parents=True)
         try:
@@ -231,8 +233,12 @@ def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer) -> dict[str,
 def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: Path) -> None:
     """Put back what `optimizer_tensors` gave."""
     own = dict(model.named_parameters())
-    expected = {f"{name}:{key}": tuple(p.shape) for name, p in own.items() for key in ("exp_avg", "exp_avg_sq")}
-    _check_shapes(path, expected | {f"{name}:step": () for name in own})
+    # A parameter that no loss has reached yet (in a block of one's own) has no state.
+    kept = {name.split(":")[0] for name in _shapes(path)}
+    expected = {
+        f"{name}:{key}": tuple(own[name].shape) for name in kept & own.keys() for key in ("exp_avg", "exp_avg_sq")
+    }
+    _check_shapes(path, expected | {f"{name}:step": () for name in kept & own.keys()})
     on_device = optimizer.defaults.get("fused")  # where the optimizer wants its count of steps
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
@@ -242,19 +248,24 @@ def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: P
 
 def _check_shapes(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
     """Compare a file's header with the names and shapes that the config asks for, before anything is read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: restore it from a copy of the run") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
+    found = _shapes(path)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UserError(
                 f"{path} does not match config.toml: {name} is {_shape(found.get(name))} in the file and "
                 f"{_shape(expected.get(name))} by the config; restore the config that the run was trained with"
             )
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a file's tensors, from its header."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: restore it from a copy of the run") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

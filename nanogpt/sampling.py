@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nanogpt.config import ModelConfig, SampleConfig
+from nanogpt.errors import UserError
 from nanogpt.model import GPT
 from nanogpt.streams import uniform
 from nanogpt.tokenizer import Tokenizer
@@ -109,9 +110,11 @@ def draw(logits: Tensor, numbers: list[float]) -> Tensor:
     """One token a row: where the running sum of probabilities passes the row's uniform number, (B, V) -> (B,).
 
     One number a token rather than torch's generator: any token of any sample can be drawn again by itself, and a
-    CPU and a GPU draw alike.
+    CPU and a GPU draw alike. Raises UserError where the logits are not numbers.
     """
     running = logits.double().softmax(-1).cumsum(-1)  # (B, V)
+    if running[:, -1].isnan().any():
+        raise UserError("the model's predictions are not numbers: its training diverged; train it again")
     # Scaled by the sum as rounded, so that the last likely token, never one beyond it, takes the rest.
     aims = torch.tensor(numbers, dtype=torch.float64, device=logits.device)[:, None] * running[:, -1:]
     return torch.searchsorted(running, aims, right=True).squeeze(-1)  # (B,)

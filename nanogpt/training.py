@@ -197,11 +197,14 @@ class Trainer:
         self._unread.clear()
         for step, (loss, norm) in enumerate(rows, self.state.step - len(rows)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise UserError(
-                    f"at step {step} the loss became {loss} and the gradient's norm {norm}; the last checkpoint is "
-                    f"from before. Lower --learning-rate (now {self.config.train.learning_rate}) and train again"
-                )
+                raise self._diverged(f"at step {step} the loss became {loss} and the gradient's norm {norm}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what}; the last checkpoint is from before. Lower --learning-rate (now "
+            f"{self.config.train.learning_rate}) and train again"
+        )
 
     def _logged(self, rate: float) -> StepEvent:
         losses, seconds = self.state.pending, self.state.seconds - self._last_log
@@ -231,6 +234,8 @@ class Trainer:
         step = self.state.step
         self._read_losses()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens)
+        if not math.isfinite(result.loss):
+            raise self._diverged(f"after step {step} the validation loss became {result.loss}")
         best = self.state.best_loss is None or result.loss < self.state.best_loss
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
