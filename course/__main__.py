@@ -79,9 +79,8 @@ def draw_ladder(rungs: list[Rung]) -> "Figure":
     if variants:
         heights = [other.after.val for _, other in variants]
         axes.plot([i for i, _ in variants], heights, "X", color="#b3a369", label="validation, variant", markersize=9)
-    for (i, other), above in zip(variants, (True, False) * len(variants)):
-        side = (8, 8) if above else (8, -14)
-        axes.annotate(other.label, (i, other.after.val), textcoords="offset points", xytext=side, fontsize=8)
+    for i, other in variants:
+        axes.annotate(other.label, (i, other.after.val), textcoords="offset points", xytext=(20, 8), fontsize=8)
     for i, one in zip(places, after):
         axes.annotate(f"{one.val:.2f}", (i, one.val), textcoords="offset points", xytext=(0, 11), ha="center")
     axes.set_xticks(places, [rung.section.replace("_", "\n", 1).replace("_", " ") for rung in rungs], fontsize=9)

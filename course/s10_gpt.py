@@ -7,9 +7,8 @@
 # - **In the lecture:** [01:37:49] scaling up, [01:42:39] encoder, decoder, both, [01:46:22] nanoGPT.
 # - **In the paper:** the right half of figure 1 without its middle sub-layer (there is no other sequence to ask),
 #   and table 3 for the sizes.
-# - **Takes:** with a CUDA GPU the full size is trained (tens of minutes on an ordinary one; the lecture took 15 on
-#   an A100) and reaches about 1.48 by the lecture's measure. Without one, a narrower model of the same depth is
-#   trained in about two minutes.
+# - **Takes:** with a CUDA GPU the full size is trained (the lecture took 15 minutes on an A100) and reaches about
+#   1.48 by the lecture's measure. Without one, a narrower model of the same depth is trained in about two minutes.
 # - **Expect** then a validation loss of about 1.97 after 1,000 steps.
 #
 # Nothing new is needed. Tokens and positions are added (1, 3); six blocks in turn talk (4, 5), think (6), add (7),
