@@ -150,7 +150,7 @@ def test_a_text_shorter_than_a_block_names_both_and_the_way_out():
     ) as caught:
         check_length(dataset(11, 2), 11)
     check_length(dataset(11, 2), 10)
-    assert "or a longer text" in str(caught.value)
+    assert "or give a longer text" in str(caught.value)
 
 
 @pytest.mark.parametrize(("train", "val"), [(100, 1), (100, 0), (1, 100), (0, 0)])
@@ -158,7 +158,7 @@ def test_a_text_too_short_for_any_block(train, val):
     with pytest.raises(UserError, match="longer text") as caught:
         check_length(dataset(train, val), 11)
     assert "--block-size" not in str(caught.value)
-    assert "give a longer text, or a longer text" not in str(caught.value)
+    assert str(caught.value).count("longer text") == 1
 
 
 # Windows

@@ -158,7 +158,6 @@ def test_help_answers_soon(words):
     assert min(seconds) < 0.6  # 0.3 on a quiet machine
 
 
-@pytest.mark.slow
 def test_as_a_module_and_its_exit_codes(process):
     found = process("info", "nowhere.txt")
     out, err = found.communicate()
