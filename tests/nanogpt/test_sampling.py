@@ -211,13 +211,14 @@ def test_batched_is_single(preset):
     assert len(set(columns)) == 3
 
 
-def test_the_penalty_sees_the_window_and_nothing_else():
+@pytest.mark.parametrize(("prompt", "token"), [([V - 1], V - 2), ([V - 1] + [0] * BLOCK, V - 1)])
+def test_the_penalty_sees_the_window_and_nothing_else(prompt, token):
     model = tiny_model()
     with torch.no_grad():
         model.lm_head.weight.zero_()
     model.lm_head.bias = torch.nn.Parameter(torch.arange(V).float())  # always prefers the last
-    found = generated(model, torch.tensor([V - 1]), tokens=1, temperature=0.0, repetition_penalty=2.0)
-    assert found == [[V - 2]]
+    found = generated(model, torch.tensor(prompt), tokens=1, temperature=0.0, repetition_penalty=2.0)
+    assert found == [[token]]
 
 
 def test_the_seed_decides():
