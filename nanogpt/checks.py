@@ -13,6 +13,9 @@ def check_types(config: Any) -> None:
         if get_origin(kind) is Literal:
             if value not in allowed:
                 raise UserError(f"{name} is {value!r}; {nearest(str(value), map(str, allowed))}")
+        elif get_origin(kind) is tuple:
+            if not isinstance(value, tuple) or any(type(one) is not allowed[0] for one in value):
+                raise UserError(f"{name} is {value!r}; give a tuple of {allowed[0].__name__}, such as ('a', 'b')")
         elif float in allowed and isinstance(value, int) and not isinstance(value, bool):
             continue
         elif type(value) not in allowed:
@@ -32,5 +35,5 @@ def check_share(name: str, value: float | None, top: bool = False) -> None:
 
 def check_not_negative(name: str, value: float) -> None:
     """Raise UserError below 0."""
-    if value < 0:
+    if not 0 <= value < float("inf"):
         raise UserError(f"{name} is {value}; choose 0 or more")

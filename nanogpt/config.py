@@ -223,6 +223,7 @@ class SampleConfig:
     """how many texts, drawn together"""
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("tokens", "top_k", "repetition_penalty", "samples"):
             check_positive(name, getattr(self, name))
         if not 0 <= self.temperature < float("inf"):
@@ -269,6 +270,7 @@ class Config:
         return cls(preset=str(tables.get("preset", "")), **parts)
 
 
+DEFAULT_PRESET = "modern"
 PARTS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
 
@@ -285,7 +287,7 @@ def load_preset(name: str) -> Config:
     'gelu_tanh'
     """
     if name.endswith(".toml"):
-        return Config.from_dict(read_toml(Path(name)), name)
+        return Config.from_dict({"preset": Path(name).stem} | read_toml(Path(name)), name)
     if name not in preset_names():
         raise UserError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
     text = (resources.files("nanogpt") / "presets" / f"{name}.toml").read_text(encoding="utf-8")

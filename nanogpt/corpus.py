@@ -85,18 +85,17 @@ def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
     'café\n'
     """
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
         if b"\0" in data[:BINARY_PROBE_BYTES]:
             offset = data.index(b"\0")
             raise UserError(f"{where} is a binary file (byte {offset:,} is 0), not a text; give a plain text file")
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{where} is not {encoding.removesuffix('-sig')}: byte 0x{data[error.start]:02x} at offset "
+            f"{where} is not {encoding}: byte 0x{data[error.start]:02x} at offset "
             f"{error.start:,} (line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
             f"--encoding cp1252, or save the file as UTF-8"
         ) from None
@@ -124,7 +123,6 @@ def _shakespeare() -> Corpus:
             break
     else:
         data = _download(SHAKESPEARE_URL, SHAKESPEARE_BYTES)
-        _check_shakespeare(data, SHAKESPEARE_URL)
         write_atomically(cache_folder() / "shakespeare.txt", data)
     text = decode_text(data, "shakespeare")
     return Corpus(name="shakespeare", source="shakespeare", documents=(text,))
@@ -149,20 +147,24 @@ def _check_shakespeare(data: bytes, where: str) -> None:
 
 def _download(url: str, limit_bytes: int) -> bytes:
     """Fetch at most `limit_bytes`; raises CorpusUnavailable where the network or the server does not answer."""
+    import http.client
     import urllib.error
     import urllib.request
 
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
             data = answer.read(limit_bytes + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise CorpusUnavailable(
             f"'shakespeare' is not on this machine and could not be downloaded ({reason}); connect to the network "
             f"once, set NANOGPT_DATA to a folder that holds shakespeare.txt, or use 'python' or a file of your own"
         ) from None
-    if len(data) > limit_bytes:
-        raise UserError(f"{url} holds more than the {limit_bytes:,} bytes expected; nothing was kept")
+    if len(data) > limit_bytes or hashlib.sha256(data).hexdigest() != SHAKESPEARE_SHA256:
+        raise CorpusUnavailable(
+            f"{url} answered with something that is not Tiny Shakespeare (a sign-in page of the network?); nothing was "
+            f"kept. Try again later, or set NANOGPT_DATA to a folder that holds shakespeare.txt"
+        )
     return data
 
 

@@ -42,8 +42,8 @@ def compile_or_not(
     """
     if mode == "off" or (mode == "auto" and device.type != "cuda"):
         return model, None
-    compiled = torch.compile(model, dynamic=False)
     try:
+        compiled = torch.compile(model, dynamic=False)
         attempt(compiled)
     except Exception as error:  # torch.compile raises whatever its compilers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -44,10 +44,11 @@ def evaluate(model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | 
         raise UserError(f"{len(ids)} token(s) leave nothing to predict; give a longer text")
     whole = (len(ids) - 1) // block_size  # full windows; what is left is one shorter
     rest = len(ids) - 1 - whole * block_size
-    chosen = np.arange(whole)
-    if max_tokens is not None and len(ids) > max_tokens and whole > 1:
+    chosen, protocol = np.arange(whole), f"whole split, {len(ids) - 1:,} tokens in consecutive windows of {block_size}"
+    if max_tokens is not None and len(ids) > max_tokens and whole:
         chosen = np.linspace(0, whole - 1, max(1, max_tokens // block_size)).astype(np.int64)
         rest = 0
+        protocol = f"{len(chosen):,} of {whole:,} windows of {block_size}, evenly spaced"
     total, count, size = 0.0, 0, tokenizer.token_bytes()
     total_bytes = 0
     for some in np.array_split(chosen, math.ceil(len(chosen) * block_size / TOKENS_AT_ONCE) or 1):
@@ -61,10 +62,6 @@ def evaluate(model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | 
         total += _summed_loss(model, row)
         count += rest
         total_bytes += int(size[row[:, 1:]].sum())
-    if len(chosen) == whole:
-        protocol = f"whole split, {count:,} tokens in consecutive windows of {block_size}"
-    else:
-        protocol = f"{len(chosen):,} of {whole:,} windows of {block_size}, evenly spaced"
     bits = total / math.log(2) / max(total_bytes, 1)
     return Evaluation(loss=total / count, bits_per_byte=bits, tokens=count, protocol=protocol)
 

@@ -3,21 +3,21 @@
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nanogpt.checkpoint import RunFolder
-from nanogpt.config import Config, load_preset
+from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import check_length, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
 from nanogpt.model import Block
 from nanogpt.plan import Plan
-from nanogpt.planning import END_SECONDS, Pace, choose_size
+from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
 from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, load, newest_run, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
@@ -31,7 +31,7 @@ def train(
     *,
     minutes: float | None = None,
     steps: int | None = None,
-    preset: str = "modern",
+    preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Text = None,
     resume: str | os.PathLike[str] | None = None,
@@ -55,8 +55,8 @@ def train(
     """
     started = time.monotonic()
     if resume is not None:
-        if text is not None or minutes is not None or steps is not None or val is not None or settings:
-            raise UserError("a resumed run goes on by its own plan: give no text, minutes, steps or settings with it")
+        beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
+        refuse_beside_resume(beside | settings)
         trainer = resume_run(resume, block=block)
     else:
         trainer = start_run(
@@ -81,7 +81,7 @@ def start_run(
     *,
     minutes: float | None = None,
     steps: int | None = None,
-    preset: str = "modern",
+    preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Text = None,
     block: type[torch.nn.Module] = Block,
@@ -92,7 +92,7 @@ def start_run(
     """A new run, its folder made and its plan written, ready for its `events`. `started` is when the time began."""
     started = time.monotonic() if started is None else started
     minutes = _length_asked(minutes, steps)
-    config = load_preset(preset).override(**settings)
+    config = load_preset(preset or DEFAULT_PRESET).override(**settings)
     pick_device(config.train.device)  # what cannot be had is said before anything is written
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
@@ -103,6 +103,7 @@ def start_run(
     data = prepare(corpus, tokenizer, val_corpus)
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
+        check_length(data, smallest_block(config, settings.keys()))
         config, steps = choose_size(config, data, seconds, settings.keys())
     assert steps is not None
     check_length(data, config.model.block_size)
@@ -148,6 +149,15 @@ def resume_run(
     )
     trainer.restore()
     return trainer
+
+
+def refuse_beside_resume(given: Mapping[str, Any]) -> None:
+    """Raise UserError where anything is asked of a resumed run: it goes on by its own plan and settings."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise UserError(
+            f"a resumed run goes on by its own plan: leave {', '.join(names)} out, or train anew without --resume"
+        )
 
 
 def is_done(folder: RunFolder) -> bool:

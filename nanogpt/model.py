@@ -33,10 +33,20 @@ class Cache(Protocol):
     layers: list[LayerCache]
 
 
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + eps) times a gain, over the last dimension (Zhang and Sennrich 2019): any shape.
+
+    torch's, with the gain in the input's number format: under mixed precision it would else leave its fused path.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 def make_norm(config: ModelConfig, size: int) -> nn.Module:
     """Normalisation over the last dimension, of `size` channels."""
     if config.norm == "rms":
-        return nn.RMSNorm(size, eps=config.norm_eps)
+        return RMSNorm(size, eps=config.norm_eps)
     return nn.LayerNorm(size, eps=config.norm_eps, bias=config.bias)
 
 
@@ -63,8 +73,8 @@ class Attention(nn.Module):
         rows = (self.n_head + 2 * self.kv_heads) * self.size
         self.qkv = nn.Linear(config.n_embd, rows, bias=config.qkv_bias)
         self.proj = nn.Linear(self.n_head * self.size, config.n_embd, bias=config.bias)
-        self.q_norm = nn.RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
+        self.q_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: LayerCache | None) -> Tensor:
         B, T, _ = x.shape

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, nearest
 from nanogpt.files import FORMAT, check_format
 
 
@@ -74,6 +74,8 @@ class Plan:
         check_format(tables, where)
         known = {field.name for field in fields(cls)}
         try:
+            for key in tables.keys() - known - {"format"}:
+                raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
             settings = {key: value for key, value in tables.items() if key in known}
             settings["changes"] = tuple(Change(**change) for change in tables.get("changes", []))
             plan = cls(**settings)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
-from nanogpt.config import Config
+from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
 from nanogpt.training import EVALUATIONS, Stepper, Trainer, build_model
 
@@ -62,6 +62,11 @@ SIZES = (
 )
 
 
+def smallest_block(config: Config, named: Collection[str]) -> int:
+    """The shortest context that `choose_size` could choose."""
+    return SIZES[0].block_size if _is_free(config, named) else config.model.block_size
+
+
 def choose_size(config: Config, data: Dataset, seconds: float, named: Collection[str]) -> tuple[Config, int]:
     """The config for so many seconds of training, and its number of steps.
 
@@ -69,7 +74,7 @@ def choose_size(config: Config, data: Dataset, seconds: float, named: Collection
     one of them is a size, or the preset is another than `modern`, nothing is chosen and only the speed is measured.
     """
     start = time.monotonic()
-    free = config.preset == "modern" and set(named).isdisjoint(SIZE_FIELDS)
+    free = _is_free(config, named)
     chosen: tuple[Config, int] | None = None
     for size in SIZES if free else [None]:
         settings = {} if size is None else {name: v for name, v in size.settings().items() if name not in named}
@@ -84,6 +89,10 @@ def choose_size(config: Config, data: Dataset, seconds: float, named: Collection
         chosen = candidate, steps
     assert chosen is not None
     return chosen
+
+
+def _is_free(config: Config, named: Collection[str]) -> bool:
+    return config.preset == DEFAULT_PRESET and set(named).isdisjoint(SIZE_FIELDS)
 
 
 def seconds_per_step(config: Config, data: Dataset) -> float:

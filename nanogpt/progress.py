@@ -106,4 +106,4 @@ class TerminalView:
 
     def _print(self, text: str, style: str) -> None:
         # Names and samples are text, not markup: a bracket in them must not be read as a style.
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+        self._console.print(text, style=style, markup=False, emoji=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 our mistake (a traceback), 2 something to mend (one line says what), 130 interrupted.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nanogpt {__version__}")
         return 0
     share_processors()
+    # A terminal or pipe that cannot show a character gets its code, not a traceback.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run(words[0], words[1:])
     except UserError as error:
@@ -58,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def share_processors() -> None:
-    """Let OpenMP's idle threads sleep instead of spin; read by torch's libgomp when it is loaded, so before that.
+    """Let OpenMP's idle threads spin for a moment only, then sleep; read when torch loads libgomp, so before that.
 
-    A spinning thread takes the processor from the one it waits for as soon as anything else runs on the machine: on
-    two cores beside one busy program, a training step of a small model took 30 times as long. Who sets one of these
-    variables decides.
+    A thread that spins while it waits takes the processor from the one it waits for, as soon as anything else runs on
+    the machine: beside one busy program a step of a small model took from 4 to 50 times as long. Sleeping at once
+    (OMP_WAIT_POLICY=PASSIVE) costs a quiet machine nearly half its speed. Whoever sets one of these variables decides.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = "3000"
 
 
 def _run(command: str, argv: Sequence[str]) -> None:

@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
     if options.compare and options.delete:
         raise UserError("--compare and --delete were given together: do one, then the other")
     if options.delete:
-        _delete([RunFolder.open(path) for path in options.delete], options.yes)
+        named = {Path(path).resolve(): path for path in options.delete}  # one named twice is deleted once
+        _delete([RunFolder.open(path) for path in named.values()], options.yes)
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
     else:
@@ -54,9 +55,12 @@ def main(argv: Sequence[str]) -> None:
 
 def describe(folder: "RunFolder") -> dict[str, str]:
     """A run's figures, by name."""
+    from nanogpt.checkpoint import read_state
+
     config, plan = folder.read_config(), folder.read_plan()
     model, losses, done = config.model, _losses(folder), _done(folder)
-    step = max((line["step"] for line in folder.metrics()), default=0)
+    last = folder.checkpoint("last")
+    step = read_state(last).step if last else 0
     return {
         "run": str(folder.path),
         "text": plan.text,

@@ -10,10 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from nanogpt.cli.arguments import given, optional, optional_flags, parse
-from nanogpt.config import PARTS, load_preset
-from nanogpt.errors import UserError
-
-DEFAULT_PRESET = "modern"
+from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +32,8 @@ class Train:
     """time to train for, everything counted"""
     steps: Annotated[int | None, optional("INT")] = None
     """updates to train for"""
-    preset: str = DEFAULT_PRESET
-    """modern, gpt2, lecture, or a .toml file of settings"""
+    preset: Annotated[str | None, optional("NAME")] = None
+    """modern (if left out), gpt2, lecture, or a .toml file of settings"""
     out: Annotated[str | None, optional("FOLDER")] = None
     """the run's folder; runs/TEXT-PRESET-N if left out"""
     val: Annotated[str | None, optional("TEXT")] = None
@@ -67,15 +64,15 @@ def main(argv: Sequence[str]) -> None:
     """Parse and train."""
     started = time.monotonic()
     options, settings = parse_train(argv)
-    if options.resume is not None:
-        _refuse_beside_resume(options, settings)
     # torch takes seconds to import: only now that the arguments are known to be right.
     from nanogpt.events import StopEvent
-    from nanogpt.launch import is_done, resume_run, start_run
+    from nanogpt.launch import is_done, refuse_beside_resume, resume_run, start_run
     from nanogpt.progress import show_training
 
     interrupt = Interrupt()
     if options.resume is not None:
+        beside = ("text", "minutes", "steps", "preset", "out", "val")
+        refuse_beside_resume({name: getattr(options, name) for name in beside} | settings)
         trainer = resume_run(options.resume, should_stop=lambda: interrupt.asked)
         if trainer is None:
             print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
@@ -121,10 +118,3 @@ def _preset_named(argv: Sequence[str]) -> str:
         if word.startswith("--preset="):
             return word.removeprefix("--preset=")
     return DEFAULT_PRESET
-
-
-def _refuse_beside_resume(options: Train, settings: dict[str, Any]) -> None:
-    beside = [name for name in ("text", "minutes", "steps", "out", "val") if getattr(options, name) is not None]
-    if beside or settings:
-        names = ", ".join([*beside, *settings])
-        raise UserError(f"a resumed run goes on by its own plan: leave {names} out, or train anew without --resume")

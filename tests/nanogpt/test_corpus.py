@@ -223,16 +223,14 @@ def test_a_file_of_that_name_with_another_text_is_refused(monkeypatch, tmp_path)
     refuses("shakespeare.txt is not Tiny Shakespeare", "SHA-256", source="shakespeare")
 
 
-def test_a_download_with_another_hash_is_not_kept(play, serve):
-    serve(play[:-2] + b"!\n")
-    refuses("is not Tiny Shakespeare", "SHA-256", source="shakespeare")
+@pytest.mark.parametrize("change", [lambda play: play[:-2] + b"!\n", lambda play: play + b"x" * 100_000])
+def test_a_download_of_something_else_is_not_kept(play, serve, change):
+    """A network's sign-in page answers every address with 200: named, it is refused; by default, `python` is read."""
+    serve(change(play))
+    error = refuses("is not Tiny Shakespeare", "nothing was kept", "NANOGPT_DATA", source="shakespeare")
+    assert isinstance(error, CorpusUnavailable)
     assert not cached().exists()
-
-
-def test_a_download_that_is_too_large_is_not_kept(play, serve):
-    serve(play + b"x" * 100_000)
-    refuses(f"more than the {len(play)} bytes", source="shakespeare")
-    assert not cached().exists()
+    assert load_corpus().name == "python"
 
 
 def unavailable(*words):
