@@ -74,7 +74,7 @@ def _measured(record: dict[str, Any]) -> str:
     machine, versions = record["hardware"], record["versions"]
     return (
         f"Measured by `{record['command']}` on {machine['cores']} cores ({machine['processor']}), torch "
-        f"{versions['torch']}, commit {record['commit'].rstrip('+')}; ± is half the distance between the highest and "
+        f"{versions['torch']}, commit {record['commit']}; ± is half the distance between the highest and "
         f"the lowest seed."
     )
 

@@ -217,8 +217,10 @@ class Trainer:
 
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
+        if step == self.plan.total_steps:  # also where the run was cut short here: its progress is then below 1
+            return True
         if every is not None:
-            return step % every == 0 or step == self.plan.total_steps
+            return step % every == 0
         # By progress: a run whose length is changed on the way keeps its number of evaluations.
         before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
         return now > before

@@ -554,3 +554,14 @@ def test_metrics_are_json_a_line_each():
     for line in trained("run").joinpath("metrics.jsonl").read_text().splitlines():
         values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
         assert {"event", "step", "seconds"} <= values.keys()
+
+
+def test_a_run_cut_short_is_measured_and_saved_where_it_ends():
+    """Its progress is below 1 then, so it is not the plan that says that an evaluation is due."""
+    trainer = start("run", steps=1000)
+    trainer.new_length = lambda trainer: 5 if trainer.state.step == 5 else None
+    events = list(trainer.events())
+    assert [event.step for event in events if isinstance(event, EvalEvent)] == [0, 5]
+    assert trainer.folder.checkpoint("last").name == "step-5"
+    assert isinstance(events[-1], DoneEvent)
+    assert events[-1].step == 5
