@@ -4,8 +4,9 @@
 
 4 layers, 4 heads, 128 channels, block 64, batch 12, 2,000 steps on Tiny Shakespeare. nanoGPT's own checkpoint of that
 recipe (karpathy/nanoGPT, README, "I only have a macbook") measured by the same protocol has 1.898; its README gives
-1.88, the mean of random batches. Each run's figure is that of its best checkpoint on a part of the validation text, as
-the command `nanogpt train` ends with; the last checkpoint's stands beside it.
+1.88, the mean of random batches; 1.898 was measured once, elsewhere, and is no result of this command. Each run's
+figure is the whole-split loss of its best checkpoint, chosen as `nanogpt train` does, by the evaluations on the way;
+the last checkpoint's stands beside it.
 """
 
 import argparse

@@ -13,6 +13,7 @@ read from safetensors alone, which holds numbers and no code.
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -68,7 +69,7 @@ class RunFolder:
         except FileExistsError:
             raise UserError(
                 f"{os.fspath(path)!r} exists already, and a run is never overwritten: choose another --out, go on "
-                f"with it by --resume {os.fspath(path)}, or delete it"
+                f"with it by --resume {shlex.quote(os.fspath(path))}, or delete it"
             ) from None
         except OSError as error:
             raise UserError(
@@ -118,6 +119,15 @@ class RunFolder:
     def write_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Keep the run's tokenizer."""
         write_atomically(self.path / "tokenizer.json", dump_tokenizer(tokenizer).encode())
+
+    def check_vocabulary(self) -> None:
+        """Raise UserError where the tokenizer is not the one that the model was made for."""
+        size, expected = self.read_tokenizer().vocab_size, self.read_config().model.vocab_size
+        if size != expected:
+            raise UserError(
+                f"{self.path / 'tokenizer.json'} has {size} tokens, but config.toml says vocab_size {expected}: "
+                f"restore the tokenizer that the run was trained with"
+            )
 
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that was cut off by a crash is left out."""
@@ -243,7 +253,7 @@ def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: P
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
         device = own[name].device if key != "step" or on_device else torch.device("cpu")
-        optimizer.state[own[name]][key] = tensor.to(device)
+        optimizer.state[own[name]][key] = tensor.to(device, copy=True)
 
 
 def _check_shapes(path: Path, expected: dict[str, tuple[int, ...]]) -> None:

@@ -182,6 +182,7 @@ class TrainConfig:
             "learning_rate",
             "eval_every",
             "eval_tokens",
+            "final_eval_tokens",
             "log_every",
             "patience",
         ):
@@ -287,7 +288,7 @@ def load_preset(name: str) -> Config:
     'gelu_tanh'
     """
     if name.endswith(".toml"):
-        return Config.from_dict({"preset": Path(name).stem} | read_toml(Path(name)), name)
+        return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
     if name not in preset_names():
         raise UserError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
     text = (resources.files("nanogpt") / "presets" / f"{name}.toml").read_text(encoding="utf-8")

@@ -46,13 +46,12 @@ class Dataset:
         """From the cache; None where it is not there, or not whole."""
         folder = _folder(key)
         try:
-            parts = {part: np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in PARTS}
+            parts = {
+                part: np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("train", "val")
+            }
         except (OSError, ValueError, EOFError):
             return None
         return cls(**parts, key=key)
-
-
-PARTS = ("train", "val")
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None) -> Dataset:

@@ -27,7 +27,11 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     Not by itself on CPUs, where it is slower at these sizes; never float16, which needs its loss scaled.
     """
     if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        precision = (
+            "bfloat16"
+            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            else "float32"
+        )
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -83,7 +83,7 @@ class StopEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DoneEvent(Event):
-    """The run is over: the best checkpoint by the whole-split protocol."""
+    """The run is over: its best checkpoint, by the whole-split protocol unless a subset was planned."""
 
     evaluation: Evaluation
     best_step: int

@@ -16,7 +16,7 @@ from nanogpt.data import check_length, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
 from nanogpt.model import Block
-from nanogpt.plan import Plan
+from nanogpt.plan import Plan, block_name
 from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
 from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, load, newest_run, open_data
@@ -73,7 +73,9 @@ def train(
     if trainer is not None:
         for _ in show_training(trainer, quiet=not progress):
             pass
-    return load(trainer.folder.path if trainer else _resumed(resume), block=block)
+    if trainer is None:
+        return load(_resumed(resume), block=block)
+    return load(trainer.folder.path, block=block, device=trainer.config.train.device)
 
 
 def start_run(
@@ -104,7 +106,7 @@ def start_run(
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
         check_length(data, smallest_block(config, settings.keys()))
-        config, steps = choose_size(config, data, seconds, settings.keys())
+        config, steps = choose_size(config, data, seconds, settings.keys(), block)
     assert steps is not None
     check_length(data, config.model.block_size)
     plan = Plan(
@@ -114,6 +116,7 @@ def start_run(
         data_key=data.key,
         steps=steps,
         minutes=minutes,
+        block=block_name(block),
     )
     folder = RunFolder.create(out) if out is not None else _create_numbered(corpus.name, config.preset)
     folder.write_config(config)
@@ -144,9 +147,10 @@ def resume_run(
     folder = RunFolder.open(_resumed(path))
     if is_done(folder):
         return None
-    trainer = Trainer(
-        folder, folder.read_config(), folder.read_plan(), open_data(folder), block=block, should_stop=should_stop
-    )
+    plan = folder.read_plan()
+    plan.check_block(block)
+    folder.check_vocabulary()
+    trainer = Trainer(folder, folder.read_config(), plan, open_data(folder), block=block, should_stop=should_stop)
     trainer.restore()
     return trainer
 
@@ -191,6 +195,12 @@ def _create_numbered(text: str, preset: str) -> RunFolder:
     safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
     name = f"{safe}-{Path(preset).stem}"
     number = 1
-    while (RUNS / f"{name}-{number}").exists():
+    while True:
+        path = RUNS / f"{name}-{number}"
+        if not path.exists():
+            try:
+                return RunFolder.create(path)
+            except UserError:
+                if not path.exists():  # no other training took the number just now: it cannot be made
+                    raise
         number += 1
-    return RunFolder.create(RUNS / f"{name}-{number}")

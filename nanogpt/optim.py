@@ -16,7 +16,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    betas = (config.beta1, config.beta2)
+    betas = (float(config.beta1), float(config.beta2))  # torch refuses a whole number beside a fraction
     # One kernel for all parameters: on a CPU a third of the step of a small model otherwise goes to this loop.
     fused = {p.device.type for p in parameters} <= {"cpu", "cuda"}
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=fused)

@@ -12,6 +12,11 @@ from nanogpt.errors import UserError, nearest
 from nanogpt.files import FORMAT, check_format
 
 
+def block_name(block: type) -> str | None:
+    """What a plan calls a class of blocks; None for the library's own."""
+    return None if block.__module__ == "nanogpt.model" else block.__qualname__
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """From this step on the run is `steps` long in all."""
@@ -36,6 +41,8 @@ class Plan:
     """length of the run as first planned"""
     minutes: float | None = None
     """what was asked for, where it was time"""
+    block: str | None = None
+    """the class of the blocks, where it is one of one's own"""
     changes: tuple[Change, ...] = ()
     """changes of the length on the way, in the order of their steps"""
 
@@ -43,6 +50,16 @@ class Plan:
     def total_steps(self) -> int:
         """Length of the run, as it stands now."""
         return self.changes[-1].steps if self.changes else self.steps
+
+    def check_block(self, block: type) -> None:
+        """Raise UserError where a run would be opened with other blocks than it was trained with."""
+        name = block_name(block)
+        if name != self.block:
+            trained, given = (one or "of the library" for one in (self.block, name))
+            raise UserError(
+                f"this run was trained with the blocks {trained}, not {given}: "
+                f"open it from Python with the block it was trained with, nanogpt.load(path, block=...)"
+            )
 
     def change(self, step: int, steps: int) -> "Plan":
         """This plan with a new length from `step` on."""

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
+from torch import nn
+
 from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
+from nanogpt.model import Block
 from nanogpt.training import EVALUATIONS, Stepper, Trainer, build_model
 
 MEASURE_SECONDS = 0.5
@@ -23,6 +26,8 @@ TOLERANCE = 0.01
 TOLERANCE_LEFT = 0.1
 FEWEST_STEPS = 10
 """Also on a machine that seems slower: `Pace` needs some steps to see how fast it really is."""
+COMPILE_SECONDS = 600.0
+"""Time from which `torch.compile` is left to `auto`."""
 FINAL_SHARE = 0.05
 """Of the time, for the last evaluation."""
 END_SECONDS = 1.0
@@ -67,7 +72,9 @@ def smallest_block(config: Config, named: Collection[str]) -> int:
     return SIZES[0].block_size if _is_free(config, named) else config.model.block_size
 
 
-def choose_size(config: Config, data: Dataset, seconds: float, named: Collection[str]) -> tuple[Config, int]:
+def choose_size(
+    config: Config, data: Dataset, seconds: float, named: Collection[str], block: type[nn.Module] = Block
+) -> tuple[Config, int]:
     """The config for so many seconds of training, and its number of steps.
 
     The largest of `SIZES` that gets its fewest steps; settings in `named` stay as the caller gave them, and where
@@ -81,7 +88,8 @@ def choose_size(config: Config, data: Dataset, seconds: float, named: Collection
         candidate = config.override(**settings)
         if chosen is not None and candidate.model.block_size * 2 > len(data.train):
             break
-        per_step = seconds_per_step(candidate, data)
+        candidate = _with_compile(candidate, seconds)
+        per_step = seconds_per_step(candidate, data, block)
         candidate = _with_final_evaluation(candidate, data, seconds, per_step, named)
         steps = steps_within(candidate, data, seconds - (time.monotonic() - start), per_step)
         if chosen is not None and size is not None and steps < size.fewest_steps:
@@ -95,9 +103,10 @@ def _is_free(config: Config, named: Collection[str]) -> bool:
     return config.preset == DEFAULT_PRESET and set(named).isdisjoint(SIZE_FIELDS)
 
 
-def seconds_per_step(config: Config, data: Dataset) -> float:
-    """Median time of an update on this machine, from a few of them."""
-    stepper = Stepper(build_model(config), config.train, data)
+def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block) -> float:
+    """Median time of an update on this machine, from a few of them; not compiled, which takes longer than it tells."""
+    config = config.override(compile="off")
+    stepper = Stepper(build_model(config, block), config.train, data)
     times: list[float] = []
     for step in range(WARM_STEPS + MEASURE_STEPS):
         begin = time.perf_counter()
@@ -117,6 +126,12 @@ def steps_within(config: Config, data: Dataset, seconds: float, per_step: float)
     on_the_way = min(len(data.val), config.train.eval_tokens) + 128 * config.train.sample_tokens
     read = (EVALUATIONS + 1) * on_the_way + _final_tokens(config, data)
     return max(FEWEST_STEPS, int((seconds - read * _seconds_per_token(config, per_step)) / per_step))
+
+
+def _with_compile(config: Config, seconds: float) -> Config:
+    """A compilation takes about a minute: left to `auto`, a short run goes without."""
+    short = config.train.compile == "auto" and seconds < COMPILE_SECONDS
+    return config.override(compile="off") if short else config
 
 
 def _with_final_evaluation(
@@ -155,6 +170,8 @@ class Pace:
         state, plan = trainer.state, trainer.plan
         spent = state.seconds - self._spent
         left = self._deadline - self._clock() - self.seconds_beside(trainer)
+        if state.step >= plan.total_steps and left > 0:
+            return None  # the learning rate has come to its end: more steps would teach nothing
         advanced = plan.progress(state.step) - plan.progress(self._step)
         if spent < LOOK_SECONDS and advanced < LOOK_PROGRESS and left > 0:
             return None

@@ -119,6 +119,8 @@ def load(
             f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; "
             f"go on with it by --resume {folder.path}"
         )
+    folder.read_plan().check_block(block)
+    folder.check_vocabulary()
     model = GPT(folder.read_config().model, block=block)
     load_model_tensors(model, found / "model.safetensors")
     model.to(pick_device(device)).eval()

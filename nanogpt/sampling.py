@@ -112,12 +112,12 @@ def draw(logits: Tensor, numbers: list[float]) -> Tensor:
     One number a token rather than torch's generator: any token of any sample can be drawn again by itself, and a
     CPU and a GPU draw alike. Raises UserError where the logits are not numbers.
     """
-    running = logits.double().softmax(-1).cumsum(-1)  # (B, V)
+    running = logits.cpu().double().softmax(-1).cumsum(-1)  # (B, V); Apple's GPUs have no float64
     if running[:, -1].isnan().any():
         raise UserError("the model's predictions are not numbers: its training diverged; train it again")
     # Scaled by the sum as rounded, so that the last likely token, never one beyond it, takes the rest.
-    aims = torch.tensor(numbers, dtype=torch.float64, device=logits.device)[:, None] * running[:, -1:]
-    return torch.searchsorted(running, aims, right=True).squeeze(-1)  # (B,)
+    aims = torch.tensor(numbers, dtype=torch.float64)[:, None] * running[:, -1:]
+    return torch.searchsorted(running, aims, right=True).squeeze(-1).to(logits.device)  # (B,)
 
 
 @torch.no_grad()

@@ -50,8 +50,10 @@ EVALUATIONS = 10
 
 def build_model(config: Config, block: type[torch.nn.Module] = Block) -> GPT:
     """A fresh model whose first weights are a function of the seed."""
-    generator = torch.Generator().manual_seed(stream(config.train.seed, "init"))
-    return GPT(config.model, generator, block)
+    seed = stream(config.train.seed, "init")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for what a block of one's own draws by itself
+        return GPT(config.model, torch.Generator().manual_seed(seed), block)
 
 
 def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -96,8 +98,8 @@ class Stepper:
         size = self.model.config.block_size
         inputs, targets = batch(self.data.train, size, self.config.batch_size, self.config.seed, number)
         with autocast(self.device, self.config.precision):
-            logits = forward(inputs.to(self.device, non_blocking=True))  # (B, T, V)
-            return mean_loss(logits, targets.to(self.device, non_blocking=True))
+            logits = forward(inputs.to(self.device))  # (B, T, V)
+            return mean_loss(logits, targets.to(self.device))
 
     def _attempt(self, forward: Callable[..., Tensor]) -> None:
         with torch.random.fork_rng(devices=self._devices()):
@@ -133,7 +135,7 @@ class Trainer:
         self.should_stop, self.new_length = should_stop, new_length
         self.pause_seconds: list[float] = []
         self._unread: list[Tensor] = []
-        self._last_log = 0.0
+        self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
         """Go on from the last checkpoint; without one, from the beginning."""
@@ -143,7 +145,7 @@ class Trainer:
             if (state := read_state(checkpoint)).step:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint / "optimizer.safetensors")
             self.state = state
-            self._last_log = state.seconds
+            self._last_log = (state.step, state.seconds)
             self.folder.point_to_best(state)
         self.folder.cut_metrics(self.state.step if checkpoint else -1)
 
@@ -157,10 +159,12 @@ class Trainer:
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
             yield from self._train_step()
             yield from self._change_plan()
-            if self._evaluation_is_due():
+            paused = self._evaluation_is_due()
+            if paused:
                 yield from self._pause()
             if self.state.step < self.plan.total_steps and self.should_stop():
-                yield self._save()
+                if not paused:  # else this step is saved already, and writing it again would put it at risk
+                    yield self._save()
                 yield StopEvent(step=self.state.step)
                 return
         yield self._finish()
@@ -183,8 +187,8 @@ class Trainer:
         self._unread.append(self.stepper.step(step, rate))
         self.state = replace(self.state, step=step + 1)
         log = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
-        if log:  # reading a loss waits for the device, so most steps leave theirs unread
-            self._read_losses()
+        if log or self.stepper.device.type == "cpu":
+            self._read_losses()  # this waits for a GPU, so there most steps leave theirs unread
         self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
         if log:
             yield self._logged(rate)
@@ -207,11 +211,12 @@ class Trainer:
         )
 
     def _logged(self, rate: float) -> StepEvent:
-        losses, seconds = self.state.pending, self.state.seconds - self._last_log
-        self._last_log = self.state.seconds
+        losses, (last_step, last_seconds) = self.state.pending, self._last_log
+        self._last_log = (self.state.step, self.state.seconds)
         self.state = replace(self.state, pending=())
         loss = sum(losses) / len(losses)
-        speed = round(len(losses) * self.stepper.tokens_per_step / max(seconds, 1e-9), 1)
+        tokens = (self.state.step - last_step) * self.stepper.tokens_per_step
+        speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
         self._log("step", loss=loss, learning_rate=rate, tokens_per_second=speed)
         return StepEvent(step=self.state.step, loss=loss, learning_rate=rate, tokens_per_second=speed)
 
@@ -228,13 +233,15 @@ class Trainer:
     def _pause(self) -> Iterator[Event]:
         """Evaluate, write a sample, save; whoever keeps the time is told how long it took."""
         start = time.perf_counter()
+        self._read_losses()
+        begin = time.perf_counter()
+        self.state = replace(self.state, seconds=self.state.seconds + begin - start)
         yield from self._evaluate()
         yield self._save()
-        self.pause_seconds.append(time.perf_counter() - start)
+        self.pause_seconds.append(time.perf_counter() - begin)
 
     def _evaluate(self) -> Iterator[Event]:
         step = self.state.step
-        self._read_losses()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens)
         if not math.isfinite(result.loss):
             raise self._diverged(f"after step {step} the validation loss became {result.loss}")
@@ -255,7 +262,7 @@ class Trainer:
         return patience is not None and self.state.stale >= patience
 
     def _change_plan(self) -> Iterator[Event]:
-        steps = self.new_length(self)
+        steps = None if self._unread else self.new_length(self)  # a GPU's time is known once its losses are read
         if steps is not None and steps != self.plan.total_steps:
             self.plan = self.plan.change(self.state.step, max(steps, self.state.step))
             # Written before it is acted on: a run that is killed now goes on by the same plan.

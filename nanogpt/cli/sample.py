@@ -1,5 +1,6 @@
 """`nanogpt sample`: a run writes."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,8 @@ def main(argv: Sequence[str]) -> None:
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
+    if options.run is None:
+        print(f"({run.path}, step {run.step:,})", file=sys.stderr)
     if options.out is None and options.config.samples == 1:
         pieces = run.stream(prompt, options.unknown, config=options.config)
         first = next(pieces, "")  # before the prompt is printed: it may be refused

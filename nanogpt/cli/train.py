@@ -1,5 +1,6 @@
 """`nanogpt train`: plan, train, show it, save it."""
 
+import shlex
 import signal
 import sys
 import time
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
             **settings,
         )
     interrupt.install()
-    folder = trainer.folder.path
+    folder = shlex.quote(str(trainer.folder.path))
     for event in show_training(trainer):
         if isinstance(event, StopEvent):
             print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
