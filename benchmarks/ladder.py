@@ -12,7 +12,7 @@ import argparse
 from statistics import mean
 from typing import Any
 
-from benchmarks.record import write_record
+from benchmarks.record import circumstances, write_record
 from course.__main__ import SECTIONS, climb
 from course.console import Terminal
 from course.s01_bigram import Result
@@ -63,15 +63,15 @@ def main() -> None:
     parser.add_argument("--text", default="shakespeare", help="a corpus by name, or a path (default: shakespeare)")
     parser.add_argument("--steps", type=int, help="steps of each training, for a trial; the record is then not written")
     given = parser.parse_args()
+    measured_in = circumstances()
     corpus = load_corpus(given.text)
     rows = measure(given.seeds, corpus.text, given.steps)
     for row in rows:
         name = f"{row['section']} {row['variant']}"
         print(f"{name:<45}{row['val_loss']:8.4f}  spread {row['val_spread']:.4f}  of {row['val_losses']}")
     if given.steps is None:
-        print(
-            write_record("ladder", {"corpus": corpus.name, "threads_used": 1, "seeds": given.seeds, "sections": rows})
-        )
+        result = {"corpus": corpus.name, "threads_used": 1, "seeds": given.seeds, "sections": rows}
+        print(write_record("ladder", measured_in, result))
 
 
 if __name__ == "__main__":

@@ -12,20 +12,23 @@ from typing import Any
 RECORDS = Path(__file__).parent / "records"
 
 
-def write_record(name: str, result: dict[str, Any]) -> Path:
-    """Write `records/NAME.json`: the result and the circumstances it was measured in; returns the path."""
+def circumstances() -> dict[str, Any]:
+    """Command, commit, machine and versions, taken before the measurement: the working tree may change during it."""
     import torch
 
-    record = {
+    return {
         "command": " ".join(["python", "-m", _module_name(), *sys.argv[1:]]),
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
         "hardware": {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        **result,
     }
+
+
+def write_record(name: str, measured_in: dict[str, Any], result: dict[str, Any]) -> Path:
+    """Write `records/NAME.json`: the circumstances and the result; returns the path."""
     path = RECORDS / f"{name}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(measured_in | result, indent=2) + "\n", encoding="utf-8")
     return path
 
 
