@@ -8,8 +8,8 @@
 # - **In the lecture:** [01:37:49] scaling up, dropout.
 # - **In the paper:** section 5.4; Srivastava et al. 2014.
 # - **Takes** about two minutes on a laptop.
-# - **Expect**, on 10,000 characters, a validation loss that turns around near 2.2 without dropout and does not with
-#   it; and on the whole text about 2.00 after 1,500 steps.
+# - **Expect** a validation loss of about 2.00 after 1,500 steps on the whole text; and on 10,000 characters one that
+#   turns around near 2.2 without dropout, and does not with it.
 #
 # So far training and validation losses have stayed close: a toy model cannot remember a million characters. Enlarge
 # the model, or shrink the text, and it can: it sees the same text again and again and begins to learn it by heart.

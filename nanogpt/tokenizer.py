@@ -194,16 +194,15 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     """The tokenizer written by `dump_tokenizer`; UserError, naming `where`, for anything else."""
     try:
         tables = json.loads(text)
-        newer = tables.get("format") != FORMAT
-        if not newer and tables["kind"] == "char":
+        check_format(tables, where)
+        if tables["kind"] == "char":
             return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
-        if not newer and tables["kind"] == "byte":
+        if tables["kind"] == "byte":
             return ByteTokenizer(tables["end_of_document"] is True)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    except UserError as error:  # these name the file themselves, or not at all
+        raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of this program: restore it from a copy of the run") from None
-    check_format(tables, where)
     raise UserError(f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char and byte")
 
 

@@ -54,7 +54,7 @@ def describe_corpus(corpus: Corpus) -> dict[str, str]:
         "characters": f"{sum(map(len, corpus.documents)):,}, {len(alphabet):,} distinct",
         "bytes": f"{sum(len(document.encode('utf-8', 'replace')) for document in corpus.documents):,} of UTF-8",
         "training part": f"{sum(map(len, train)):,} characters",
-        "validation part": f"{sum(map(len, val)):,} characters, the end of the text",
+        "validation part": f"{sum(map(len, val)):,} characters, the last tenth or 10 MB",
         "alphabet": repr("".join(alphabet[:120]))[1:-1] + (" …" if alphabet[120:] else ""),
     }
     return lines | {f"note {number}": note for number, note in enumerate(corpus.notes, 1)}

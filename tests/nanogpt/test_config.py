@@ -96,7 +96,7 @@ def test_configs_are_frozen_and_named(kind):
 def test_a_preset_by_path():
     Path("mine.toml").write_text('preset = "mine"\n[model]\nn_layer = 5\n')
     config = load_preset("mine.toml")
-    assert (config.preset, config.model.n_layer, config.train) == ("mine", 5, TrainConfig())
+    assert (config.preset, config.model.n_layer, config.train) == ("mine.toml", 5, TrainConfig())
 
 
 def test_a_missing_setting_is_left_out_of_toml():

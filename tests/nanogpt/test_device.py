@@ -45,7 +45,7 @@ def test_a_device_that_is_not_there(machine, name):
     ],
 )
 def test_precision(monkeypatch, kind, precision, bf16, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16 or including_emulation)
     context = autocast(torch.device(kind), precision)
     if expected is torch.float32:
         assert isinstance(context, contextlib.nullcontext)
@@ -57,7 +57,7 @@ def test_precision(monkeypatch, kind, precision, bf16, expected):
 @pytest.mark.parametrize(("bf16", "mixed"), [(True, True), (False, False)])
 def test_a_gpu_takes_bfloat16_where_it_has_it(monkeypatch, bf16, mixed):
     seen = []
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16 or including_emulation)
     monkeypatch.setattr(torch, "autocast", lambda kind, dtype: seen.append((kind, dtype)))
     autocast(torch.device("cuda"), "auto")
     assert seen == ([("cuda", torch.bfloat16)] if mixed else [])

@@ -269,7 +269,7 @@ def test_a_run_from_standard_input_whose_cache_is_gone(monkeypatch, tmp_path):
 def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
     seen = []
 
-    def choose(config, data, seconds, named):
+    def choose(config, data, seconds, named, block):
         seen.append((seconds, set(named)))
         return config, 4
 
@@ -285,7 +285,7 @@ def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
 
 
 def test_with_neither_it_is_one_minute(monkeypatch):
-    monkeypatch.setattr(launch, "choose_size", lambda config, data, seconds, named: (config, 4))
+    monkeypatch.setattr(launch, "choose_size", lambda config, data, seconds, named, block: (config, 4))
     write_text()
     assert start_run("tale.txt", **SMALL_RUN).plan.minutes == 1.0
 
@@ -294,3 +294,11 @@ def test_with_steps_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(launch, "choose_size", None)
     trainer = start("run")
     assert trainer.new_length(trainer) is None
+
+
+def test_sizes_in_a_presets_file_are_kept_when_minutes_are_planned(monkeypatch):
+    """Also in a file that calls itself modern, as every run's config.toml does."""
+    write_text(characters=3000)
+    Path("modern.toml").write_text('preset = "modern"\n[model]\nn_layer = 1\nn_head = 1\nn_embd = 18\nblock_size = 9\n')
+    trainer = start_run("tale.txt", minutes=0.2, preset="modern.toml", out="run")
+    assert (trainer.config.model.n_embd, trainer.config.model.block_size) == (18, 9)

@@ -299,7 +299,7 @@ def test_looking_does_not_change_the_weights(settings):
     ids=str,
 )
 def test_these_settings_do(settings):
-    assert weights(trained("changed", **settings)) != weights(trained("plain"))
+    assert weights(trained("changed", **settings)) != weights(trained("plain", init="scaled"))
 
 
 def test_the_same_run_twice_is_the_same_run():
@@ -412,8 +412,7 @@ class Thoughtless(Block):
 @pytest.mark.parametrize("block", [Parallel, Thoughtless])
 def test_a_block_of_ones_own_is_trained_and_resumed(block):
     def make(out):
-        trainer = start(out)
-        return type(trainer)(trainer.folder, trainer.config, trainer.plan, trainer.data, block=block)
+        return start(out, block=block, init="scaled")
 
     whole, stopped = make("whole"), make("stopped")
     stopped.should_stop = lambda: stopped.state.step >= 3
@@ -422,7 +421,7 @@ def test_a_block_of_ones_own_is_trained_and_resumed(block):
     finish(resume_run("stopped", block=block))
     assert outcome(Path("stopped")) == outcome(Path("whole"))
     assert load("whole", block=block).evaluate().loss == metrics(Path("whole"))[-1]["loss"]
-    assert weights(Path("whole")) != weights(trained("plain"))
+    assert weights(Path("whole")) != weights(trained("plain", init="scaled"))
 
 
 # A plan that changes
@@ -558,10 +557,38 @@ def test_metrics_are_json_a_line_each():
 
 def test_a_run_cut_short_is_measured_and_saved_where_it_ends():
     """Its progress is below 1 then, so it is not the plan that says that an evaluation is due."""
-    trainer = start("run", steps=1000)
+    trainer = start("run", steps=1000, eval_every=4)
     trainer.new_length = lambda trainer: 5 if trainer.state.step == 5 else None
     events = list(trainer.events())
-    assert [event.step for event in events if isinstance(event, EvalEvent)] == [0, 5]
+    assert [event.step for event in events if isinstance(event, EvalEvent)] == [0, 4, 5]
     assert trainer.folder.checkpoint("last").name == "step-5"
     assert isinstance(events[-1], DoneEvent)
     assert events[-1].step == 5
+
+
+def test_a_stop_during_an_evaluation_saves_its_step_once():
+    """Writing the same checkpoint again would remove the one that `last` names, for a moment."""
+    trainer = start("run", steps=8, eval_every=4)
+    events = []
+    trainer.should_stop = lambda: any(isinstance(event, EvalEvent) and event.step == 4 for event in events)
+    for event in trainer.events():
+        events.append(event)
+    assert isinstance(events[-1], StopEvent)
+    assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [0, 4]
+
+
+def test_a_run_is_not_opened_with_other_blocks_than_it_was_trained_with():
+    """A block without parameters of its own would load into the wrong model without a word."""
+    path = trained("run", block=Parallel)
+    with pytest.raises(UserError, match="trained with the blocks Parallel, not of the library"):
+        load(path)
+    with pytest.raises(UserError, match="not Thoughtless"):
+        load(path, block=Thoughtless)
+    assert load(path, block=Parallel).step > 0
+
+
+def test_a_tokenizer_of_another_run_is_refused():
+    path = trained("run")
+    (path / "tokenizer.json").write_text('{"format": 1, "kind": "byte", "end_of_document": true}')
+    with pytest.raises(UserError, match="257 tokens, but .* says vocab_size"):
+        load(path)

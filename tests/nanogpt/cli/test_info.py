@@ -36,7 +36,7 @@ def test_a_text(nanogpt):
     assert found["characters"] == "1,500, 12 distinct"
     assert found["bytes"] == "1,900 of UTF-8"
     assert found["training part"] == "1,350 characters"
-    assert found["validation part"] == "150 characters, the last tenth"
+    assert found["validation part"] == "150 characters, the last tenth or 10 MB"
     assert found["alphabet"] == "\\n GSdenrußöü"
     assert found["note 1"] == "line ends \\r\\n are read as \\n"
 
