@@ -60,9 +60,9 @@ SIZE_FIELDS = frozenset(
 
 SIZES = (
     Size(2, 4, 64, 32, 16, learning_rate=5e-3, dropout=0.0, fewest_steps=0),
-    Size(3, 4, 128, 64, 16, learning_rate=4e-3, dropout=0.0, fewest_steps=400),
-    Size(4, 6, 192, 128, 16, learning_rate=3e-3, dropout=0.0, fewest_steps=800),
-    Size(5, 8, 256, 256, 16, learning_rate=2e-3, dropout=0.1, fewest_steps=1000),
+    Size(3, 4, 128, 64, 16, learning_rate=4e-3, dropout=0.0, fewest_steps=700),
+    Size(4, 6, 192, 128, 16, learning_rate=3e-3, dropout=0.0, fewest_steps=1200),
+    Size(5, 8, 256, 256, 16, learning_rate=2e-3, dropout=0.1, fewest_steps=1500),
     Size(6, 6, 384, 256, 64, learning_rate=1e-3, dropout=0.2, fewest_steps=3000),
 )
 
