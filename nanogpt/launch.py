@@ -44,8 +44,8 @@ def train(
     `text` is a path, a folder, `-`, or a corpus name (see `nanogpt.corpus`). Give `minutes` and the machine is
     measured and a fitting size chosen, or `steps` and sizes are the preset's; with neither, one minute. `settings`
     are single fields of `nanogpt.config` by name, and win over the preset. `val` is a text to validate on in place
-    of the last tenth. `resume` goes on with an interrupted run, and takes no other settings. `block` is a class of
-    blocks of one's own. Progress goes to standard error.
+    of the last tenth. `resume` goes on with an interrupted run, and takes no other settings but `device`. `block` is a
+    class of blocks of one's own. Progress goes to standard error.
 
     Raises UserError for whatever the caller can mend.
 
@@ -56,8 +56,9 @@ def train(
     started = time.monotonic()
     if resume is not None:
         beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
+        device = settings.pop("device", None)
         refuse_beside_resume(beside | settings)
-        trainer = resume_run(resume, block=block)
+        trainer = resume_run(resume, block=block, device=device)
     else:
         trainer = start_run(
             text,
@@ -138,11 +139,13 @@ def resume_run(
     path: str | os.PathLike[str],
     *,
     block: type[torch.nn.Module] = Block,
+    device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trainer | None:
     """An interrupted run (`last` is the newest), ready to go on from its last checkpoint; None where it is done.
 
-    It goes on by its plan as written: the clock is not asked again.
+    It goes on by its plan as written: the clock is not asked again. `device` moves it to another device, where sums
+    are rounded otherwise.
     """
     folder = RunFolder.open(_resumed(path))
     if is_done(folder):
@@ -150,7 +153,10 @@ def resume_run(
     plan = folder.read_plan()
     plan.check_block(block)
     folder.check_vocabulary()
-    trainer = Trainer(folder, folder.read_config(), plan, open_data(folder), block=block, should_stop=should_stop)
+    config = folder.read_config()
+    if device is not None:
+        config = config.override(device=device)
+    trainer = Trainer(folder, config, plan, open_data(folder), block=block, should_stop=should_stop)
     trainer.restore()
     return trainer
 

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 our mistake (a traceback), 2 something to mend (one line says what), 130 interrupted.
 """
 
+import errno
 import io
 import os
 import sys
@@ -19,6 +20,9 @@ COMMANDS = {
     "info": "describe a run or a text",
     "runs": "list, compare and delete runs",
 }
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What stands between a program and a file it wants to write, and is the user's to change."""
 
 OVERVIEW = """\
 usage: nanogpt COMMAND [OPTIONS]
@@ -58,6 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader went away, as `head` does; nothing is left to say, also not at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(
+            f"nanogpt: cannot write {error.filename or 'a file'}: {error.strerror}; free some space, or choose another "
+            f"place (--out; for the cache, the environment variable NANOGPT_CACHE)",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 

@@ -40,7 +40,7 @@ class Train:
     val: Annotated[str | None, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
     resume: Annotated[str | None, optional("RUN")] = None
-    """go on with an interrupted run; 'last' is the newest"""
+    """go on with an interrupted run, by its own settings; 'last' is the newest"""
 
 
 class Interrupt:
@@ -72,9 +72,10 @@ def main(argv: Sequence[str]) -> None:
 
     interrupt = Interrupt()
     if options.resume is not None:
+        device = settings.pop("device", None)
         beside = ("text", "minutes", "steps", "preset", "out", "val")
         refuse_beside_resume({name: getattr(options, name) for name in beside} | settings)
-        trainer = resume_run(options.resume, should_stop=lambda: interrupt.asked)
+        trainer = resume_run(options.resume, device=device, should_stop=lambda: interrupt.asked)
         if trainer is None:
             print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
             return

@@ -590,5 +590,5 @@ def test_a_run_is_not_opened_with_other_blocks_than_it_was_trained_with():
 def test_a_tokenizer_of_another_run_is_refused():
     path = trained("run")
     (path / "tokenizer.json").write_text('{"format": 1, "kind": "byte", "end_of_document": true}')
-    with pytest.raises(UserError, match="257 tokens, but .* says vocab_size"):
+    with pytest.raises(UserError, match=r"257 tokens, but .* says vocab_size"):
         load(path)

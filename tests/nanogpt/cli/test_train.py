@@ -150,6 +150,26 @@ def test_resuming_takes_no_other_settings(refuses):
     refuses("train", "--resume", "run", "--preset", "gpt2", saying=["preset"])
 
 
+def test_resuming_may_change_the_device(nanogpt):
+    """A run that began on a GPU that this machine has not."""
+    whole = trained("whole")
+    finish(start("run", stop_at=3))
+    path = Path("run/config.toml")
+    path.write_text(path.read_text().replace('device = "auto"', 'device = "cuda"'))
+    found = nanogpt("train", "--resume", "run", "--device", "cpu")
+    assert found.code == 0
+    assert outcome(Path("run")) == outcome(whole)
+
+
+def test_a_full_disk_is_told_and_no_traceback(refuses, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device", str(path))
+
+    write_text()
+    monkeypatch.setattr("nanogpt.data.write_atomically", full)
+    refuses("train", "tale.txt", "--steps", 1, saying=["cannot write", ".npy", "No space left", "NANOGPT_CACHE"])
+
+
 # Interrupted
 
 
