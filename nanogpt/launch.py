@@ -99,11 +99,12 @@ def start_run(
     pick_device(config.train.device)  # what cannot be had is said before anything is written
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
-    corpus = load_corpus(text, config.data.encoding)
-    val_corpus = None if val is None else load_corpus(val, config.data.encoding)
-    tokenizer = _tokenizer(config, corpus, val_corpus)
+    corpora = [load_corpus(text, config.data.encoding)]
+    if val is not None:
+        corpora.append(load_corpus(val, config.data.encoding))
+    tokenizer = _tokenizer(config, corpora)
     config = config.override(vocab_size=tokenizer.vocab_size)
-    data = prepare(corpus, tokenizer, val_corpus)
+    data = prepare(corpora[0], tokenizer, *corpora[1:])
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
         check_length(data, smallest_block(config, settings.keys()))
@@ -111,15 +112,15 @@ def start_run(
     assert steps is not None
     check_length(data, config.model.block_size)
     plan = Plan(
-        text=corpus.name,
-        source=corpus.source,
-        val_source=val_corpus.source if val_corpus else None,
+        text=corpora[0].name,
+        source=corpora[0].source,
+        val_source=None if val is None else corpora[1].source,
         data_key=data.key,
         steps=steps,
         minutes=minutes,
         block=block_name(block),
     )
-    folder = RunFolder.create(out) if out is not None else _create_numbered(corpus.name, config.preset)
+    folder = RunFolder.create(out) if out is not None else _create_numbered(corpora[0].name, config.preset)
     folder.write_config(config)
     folder.write_tokenizer(tokenizer)
     folder.write_plan(plan)
@@ -129,7 +130,7 @@ def start_run(
         plan,
         data,
         block=block,
-        notes=corpus.notes + (val_corpus.notes if val_corpus else ()),
+        notes=tuple(note for corpus in corpora for note in corpus.notes),
         should_stop=should_stop,
         new_length=Pace(started, minutes) if minutes is not None else lambda trainer: None,
     )
@@ -190,9 +191,9 @@ def _length_asked(minutes: float | None, steps: int | None) -> float | None:
     return 1.0 if steps is None and minutes is None else minutes
 
 
-def _tokenizer(config: Config, corpus: Corpus, val_corpus: Corpus | None) -> Tokenizer:
+def _tokenizer(config: Config, corpora: list[Corpus]) -> Tokenizer:
     # The alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite.
-    texts = corpus.documents + (val_corpus.documents if val_corpus else ())
+    texts = [document for corpus in corpora for document in corpus.documents]
     return train_tokenizer(config.data.tokenizer, texts, config.data.end_of_document)
 
 
