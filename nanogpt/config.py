@@ -4,10 +4,8 @@ Precedence, stated once: the dataclass' default, then the preset's file, then wh
 user can get wrong dies here, before any work. Light to import: no torch.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -272,13 +270,13 @@ class Config:
 
 
 DEFAULT_PRESET = "modern"
+PRESETS = Path(__file__).parent / "presets"
 PARTS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
 
 def preset_names() -> list[str]:
     """The presets that come with the package."""
-    files = resources.files("nanogpt") / "presets"
-    return sorted(Path(file.name).stem for file in files.iterdir() if file.name.endswith(".toml"))
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load_preset(name: str) -> Config:
@@ -291,8 +289,7 @@ def load_preset(name: str) -> Config:
         return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
     if name not in preset_names():
         raise UserError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
-    text = (resources.files("nanogpt") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return Config.from_dict({"preset": name, **tomllib.loads(text)}, f"preset {name}")
+    return Config.from_dict({"preset": name, **read_toml(PRESETS / f"{name}.toml")}, f"preset {name}")
 
 
 def part_of(name: str) -> str:

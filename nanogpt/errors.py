@@ -1,7 +1,6 @@
 """Errors that a user can cause and mend, and the search for the name they probably meant."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class UserError(ValueError):
@@ -19,6 +18,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     >>> nearest("x", ["lecture", "gpt2"])
     'valid: gpt2, lecture'
     """
+    from difflib import get_close_matches
+
     names = list(valid)
     close = get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(names))}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import optional, parse
+from nanogpt.cli.arguments import OptionalText, optional, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,9 @@ class Eval:
       nanogpt eval runs/book-modern-1 --text other.txt
     """
 
-    run: Annotated[tyro.conf.Positional[str | None], optional("[RUN]")] = None
+    run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
     """run folder; the newest below runs/ if left out"""
-    text: Annotated[str | None, optional("TEXT")] = None
+    text: Annotated[OptionalText, optional("TEXT")] = None
     """another text, named as for training"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters of the text that the model never saw"""

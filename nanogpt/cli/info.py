@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from nanogpt.cli.arguments import optional, parse
+from nanogpt.cli.arguments import OptionalText, optional, parse
 from nanogpt.cli.runs import describe
 from nanogpt.corpus import Corpus, load_corpus
 
@@ -21,7 +21,7 @@ class Info:
       nanogpt info book.txt
     """
 
-    what: Annotated[tyro.conf.Positional[str | None], optional("[RUN|TEXT]")] = None
+    what: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN|TEXT]")] = None
     """a run folder, or a text named as for training; the newest run if left out"""
     encoding: str = "utf-8"
     """encoding of the text"""

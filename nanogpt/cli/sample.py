@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import optional, parse
+from nanogpt.cli.arguments import OptionalText, optional, parse
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -24,15 +24,15 @@ class Sample:
       nanogpt sample --prompt "ROMEO:" --tokens 300 --temperature 0.7 --samples 2
     """
 
-    run: Annotated[tyro.conf.Positional[str | None], optional("[RUN]")] = None
+    run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
     """run folder; the newest below runs/ if left out"""
     prompt: str = ""
     """the text's beginning"""
-    prompt_file: Annotated[str | None, optional("FILE")] = None
+    prompt_file: Annotated[OptionalText, optional("FILE")] = None
     """read the prompt from a file"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters of the prompt that the model never saw"""
-    out: Annotated[str | None, optional("FILE")] = None
+    out: Annotated[OptionalText, optional("FILE")] = None
     """write to a new file instead of the terminal"""
     checkpoint: Literal["best", "last"] = "best"
     """which of the run's checkpoints"""

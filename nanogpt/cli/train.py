@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import given, optional, optional_flags, parse
+from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, given, optional, optional_flags, parse
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
 
 
@@ -27,19 +27,19 @@ class Train:
       nanogpt train --resume last
     """
 
-    text: Annotated[tyro.conf.Positional[str | None], optional("[TEXT]")] = None
+    text: Annotated[tyro.conf.Positional[OptionalText], optional("[TEXT]")] = None
     """file, folder, '-' for standard input, or shakespeare or python; if left out, shakespeare where it can be had"""
-    minutes: Annotated[float | None, optional("NUMBER")] = None
+    minutes: Annotated[OptionalNumber, optional("NUMBER")] = None
     """time to train for, everything counted"""
-    steps: Annotated[int | None, optional("INT")] = None
+    steps: Annotated[OptionalInt, optional("INT")] = None
     """updates to train for"""
-    preset: Annotated[str | None, optional("NAME")] = None
+    preset: Annotated[OptionalText, optional("NAME")] = None
     """modern (if left out), gpt2, lecture, or a .toml file of settings"""
-    out: Annotated[str | None, optional("FOLDER")] = None
+    out: Annotated[OptionalText, optional("FOLDER")] = None
     """the run's folder; runs/TEXT-PRESET-N if left out"""
-    val: Annotated[str | None, optional("TEXT")] = None
+    val: Annotated[OptionalText, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
-    resume: Annotated[str | None, optional("RUN")] = None
+    resume: Annotated[OptionalText, optional("RUN")] = None
     """go on with an interrupted run, by its own settings; 'last' is the newest"""
 
 
