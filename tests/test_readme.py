@@ -27,8 +27,8 @@ def test_there_are_commands_to_check():
 def test_a_command_is_understood(command):
     _, name, *argv = shlex.split(command)
     module = importlib.import_module(f"nanogpt.cli.{name}")
-    if name == "train":
-        module.parse_train(argv)
+    if hasattr(module, f"parse_{name}"):
+        getattr(module, f"parse_{name}")(argv)
     else:
         from nanogpt.cli.arguments import parse
 

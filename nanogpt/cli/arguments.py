@@ -11,16 +11,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import field, fields, make_dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Optional, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
 Parsed = TypeVar("Parsed")
 
-# Not `str | None`: for a union written so tyro imports typeguard, a fifth of the time that a help takes.
-OptionalText = Optional[str]  # noqa: UP045
-OptionalInt = Optional[int]  # noqa: UP045
-OptionalNumber = Optional[float]  # noqa: UP045
+# Not `str | None`: for a union written so, or with None at its end, tyro imports typeguard to look at the default, a
+# fifth of the time that a help takes.
+OptionalText = Union[None, str]  # noqa: UP007
+OptionalInt = Union[None, int]  # noqa: UP007
+OptionalNumber = Union[None, float]  # noqa: UP007
 
 
 def parse(kind: type[Parsed], command: str, argv: Sequence[str]) -> Parsed:
@@ -61,9 +62,9 @@ def _optional_copy(part: str, config: Any, leave_out: Collection[str]) -> type:
     for one in fields(config):
         if one.name not in leave_out:
             value = getattr(config, one.name)
-            shown = "" if value is None else f"(default: {value})"
+            shown = "" if value in (None, ()) else f"(default: {value})"
             about = tyro.conf.arg(help=docs[one.name], help_behavior_hint=shown, metavar=_metavar(hints[one.name]))
-            flags.append((one.name, Annotated[Optional[hints[one.name]], about], None))  # noqa: UP045
+            flags.append((one.name, Annotated[Union[None, hints[one.name]], about], None))  # noqa: UP007, RUF036
     return make_dataclass(part, flags, frozen=True, kw_only=True)
 
 
@@ -93,5 +94,6 @@ def _metavar(hint: Any) -> str:
     """What stands for the value in the help: `INT`, or the choices."""
     if get_origin(hint) is Literal:
         return "{" + ",".join(map(str, get_args(hint))) + "}"
-    kind = next((one for one in get_args(hint) if one is not type(None)), hint)
-    return {int: "INT", float: "NUMBER", bool: "{True,False}", str: "TEXT"}[kind]
+    kind = hint if get_origin(hint) is tuple else next((one for one in get_args(hint) if one is not type(None)), hint)
+    names = {int: "INT", float: "NUMBER", bool: "{True,False}", str: "TEXT"}
+    return names[kind] if kind in names else f"{names[get_args(hint)[0]]} ..."

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.arguments import OptionalText, given, optional, optional_flags, parse
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -38,12 +38,11 @@ class Sample:
     """which of the run's checkpoints"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to run"""
-    config: SampleConfig = field(default_factory=SampleConfig)
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse and generate."""
-    options = parse(Sample, "sample", argv)
+    options, config = parse_sample(argv)
     prompt = _prompt(options)
     if options.out is not None and Path(options.out).exists():
         raise UserError(f"{options.out!r} exists already and is not overwritten: choose another --out, or delete it")
@@ -53,21 +52,30 @@ def main(argv: Sequence[str]) -> None:
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
     if options.run is None:
         print(f"({run.path}, step {run.step:,})", file=sys.stderr)
-    if options.out is None and options.config.samples == 1:
-        pieces = run.stream(prompt, options.unknown, config=options.config)
+    if options.out is None and config.samples == 1:
+        pieces = run.stream(prompt, options.unknown, config=config)
         first = next(pieces, "")  # before the prompt is printed: it may be refused
         print(prompt, first, sep="", end="", flush=True)
         for piece in pieces:
             print(piece, end="", flush=True)
         print()
         return
-    texts = run.generate_batch(prompt, options.unknown, config=options.config)
+    texts = run.generate_batch(prompt, options.unknown, config=config)
     if options.out is None:
         for number, text in enumerate(texts, 1):
             print(f"--- {number} of {len(texts)}\n{text}")
     else:
         write_atomically(Path(options.out), ("\n".join(texts) + "\n").encode("utf-8", "surrogatepass"))
         print(f"wrote {len(texts)} text(s) to {options.out}")
+
+
+def parse_sample(argv: Sequence[str]) -> tuple[Sample, SampleConfig]:
+    """The options, and how the text is drawn."""
+    flags = optional_flags("Settings", {"sampling": SampleConfig()})
+    kind = make_dataclass("Sample", [], bases=(Sample, flags), frozen=True, kw_only=True)
+    kind.__doc__ = Sample.__doc__
+    options: Any = parse(kind, "sample", argv)
+    return options, SampleConfig(**given(options, ["sampling"]))
 
 
 def _prompt(options: Sample) -> str:
