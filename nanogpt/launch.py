@@ -99,9 +99,7 @@ def start_run(
     pick_device(config.train.device)  # what cannot be had is said before anything is written
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
-    corpora = [load_corpus(text, config.data.encoding)]
-    if val is not None:
-        corpora.append(load_corpus(val, config.data.encoding))
+    corpora = _load_corpora(text, val, config)
     tokenizer = _tokenizer(config, corpora)
     config = config.override(vocab_size=tokenizer.vocab_size)
     data = prepare(corpora[0], tokenizer, *corpora[1:])
@@ -189,6 +187,14 @@ def _length_asked(minutes: float | None, steps: int | None) -> float | None:
     if minutes is not None and not 0 < minutes < float("inf"):
         raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
     return 1.0 if steps is None and minutes is None else minutes
+
+
+def _load_corpora(text: Text, val: Text, config: Config) -> list[Corpus]:
+    """The text to train on, and the one to validate on where there is one."""
+    corpora = [load_corpus(text, config.data.encoding)]
+    if val is not None:
+        corpora.append(load_corpus(val, config.data.encoding))
+    return corpora
 
 
 def _tokenizer(config: Config, corpora: list[Corpus]) -> Tokenizer:
