@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nanogpt.batches import batch
 from nanogpt.checkpoint import (
     RunFolder,
     State,
@@ -22,7 +23,7 @@ from nanogpt.checkpoint import (
     read_state,
 )
 from nanogpt.config import Config, SampleConfig, TrainConfig
-from nanogpt.data import Dataset, batch
+from nanogpt.data import Dataset
 from nanogpt.device import autocast, compile_or_not, pick_device
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
@@ -96,7 +97,8 @@ class Stepper:
     def _loss(self, forward: Callable[..., Tensor], number: int) -> Tensor:
         """Loss of micro-batch `number` of the whole run."""
         size = self.model.config.block_size
-        inputs, targets = batch(self.data.train, size, self.config.batch_size, self.config.seed, number)
+        count = self.config.batch_size
+        inputs, targets = batch(self.data.train, size, self.config.seed, number * count, count)
         with autocast(self.device, self.config.precision):
             logits = forward(inputs.to(self.device))  # (B, T, V)
             return mean_loss(logits, targets.to(self.device))

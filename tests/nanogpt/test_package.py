@@ -15,7 +15,7 @@ LIBRARY = sorted((ROOT / "nanogpt").rglob("*.py"))
 SOURCES = LIBRARY + sorted((ROOT / "course").rglob("*.py"))
 
 # What is read in an evening, and what these may use besides each other.
-CORE = {"config", "corpus", "tokenizer", "data", "model", "optim", "training", "sampling", "checkpoint"}
+CORE = {"config", "corpus", "tokenizer", "data", "batches", "model", "optim", "training", "sampling", "checkpoint"}
 BELOW = {"checks", "errors", "files", "streams", "device", "evaluation", "events", "plan"}
 
 
@@ -65,9 +65,9 @@ def test_the_model_file_knows_nothing_of_training():
     assert reachable("nanogpt.model") <= {f"nanogpt.{name}" for name in ("config", "checks", "errors", "files")}
 
 
-@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "streams", "files", "plan"])
+@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "streams", "files", "plan", "data"])
 def test_the_lower_rooms_know_nothing_of_the_upper(name):
-    upper = {"model", "data", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
+    upper = {"model", "batches", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
     assert reachable(f"nanogpt.{name}").isdisjoint(f"nanogpt.{other}" for other in upper)
 
 

@@ -22,7 +22,8 @@ from tiny import (
 )
 from torch.nn import functional as F
 
-from nanogpt.data import Dataset, batch
+from nanogpt.batches import batch
+from nanogpt.data import Dataset
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -71,7 +72,7 @@ def test_a_step_is_loss_gradient_clip_update(preset):
     twin = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5).model
     for step, rate in enumerate((1e-2, 3e-3)):
         loss, norm = made.step(step, rate).tolist()
-        x, y = batch(data.train, 11, 5, 1337, step)
+        x, y = batch(data.train, 11, 1337, 5 * step, 5)
         expected = F.cross_entropy(twin(x).flatten(0, 1), y.flatten())
         gradients = torch.autograd.grad(expected, list(twin.parameters()))
         length = torch.stack([g.norm() for g in gradients]).norm().item()
