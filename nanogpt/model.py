@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig
+from nanogpt.dropout import Dropout
 from nanogpt.errors import UserError
 
 
@@ -69,7 +70,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_head, self.kv_heads, self.size = config.n_head, config.kv_heads, config.head_channels
-        self.dropout = config.dropout if config.attention_dropout is None else config.attention_dropout
+        self.dropout = Dropout(config.dropout if config.attention_dropout is None else config.attention_dropout)
         rows = (self.n_head + 2 * self.kv_heads) * self.size
         self.qkv = nn.Linear(config.n_embd, rows, bias=config.qkv_bias)
         self.proj = nn.Linear(self.n_head * self.size, config.n_embd, bias=config.bias)
@@ -94,12 +95,16 @@ class Attention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k' / sqrt(D)) v, every position seeing itself and what came before: (B, H, T, D)."""
         T, S = q.size(2), k.size(2)
-        dropout = self.dropout if self.training else 0.0
-        if T == S:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+        dropped = self.training and self.dropout.share > 0
+        if T == S and not dropped:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
         # is_causal lines up the first query with the first key; with a cache it is the last ones that belong together.
         seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)  # (T, S)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
+        if not dropped:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        # The fused function has a dropout of its own, whose masks belong to no sample.
+        scores = (q @ k.transpose(-2, -1) / math.sqrt(self.size)).masked_fill(~seen, -torch.inf)  # (B, H, T, S)
+        return self.dropout(scores.softmax(-1)) @ v
 
 
 class FeedForward(nn.Module):
@@ -136,7 +141,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp_norm = make_norm(config, config.n_embd)
         self.mlp = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, cache: LayerCache | None = None) -> Tensor:
         if self.pre_norm:
@@ -176,7 +181,7 @@ class GPT(nn.Module):
             cos, sin = rotations(config.block_size, config.head_channels, config.rope_theta)
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
-        self.dropout = nn.Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
+        self.dropout = Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
         # After post-norm blocks the stream is normalised already (the paper has no further norm).
         self.final_norm = make_norm(config, config.n_embd) if config.norm_position == "pre" else nn.Identity()

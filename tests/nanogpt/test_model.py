@@ -487,6 +487,14 @@ def test_dropout_is_off_in_evaluation(name):
 
 def test_the_two_further_dropouts_follow_the_first_unless_given():
     model = tiny_model("gpt2", dropout=0.3)
-    assert (model.dropout.p, model.blocks[0].attention.dropout, model.blocks[0].dropout.p) == (0.3, 0.3, 0.3)
+    assert (model.dropout.share, model.blocks[0].attention.dropout.share, model.blocks[0].dropout.share) == (
+        0.3,
+        0.3,
+        0.3,
+    )
     model = tiny_model("gpt2", dropout=0.3, attention_dropout=0.0, embedding_dropout=0.1)
-    assert (model.dropout.p, model.blocks[0].attention.dropout, model.blocks[0].dropout.p) == (0.1, 0.0, 0.3)
+    assert (model.dropout.share, model.blocks[0].attention.dropout.share, model.blocks[0].dropout.share) == (
+        0.1,
+        0.0,
+        0.3,
+    )
