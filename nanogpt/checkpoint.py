@@ -1,16 +1,14 @@
-"""A run's folder: what is in it, written so that it is whole at every moment, and read without trust.
+"""A run's checkpoints: written so that one is whole at every moment, and believed only after their hashes are compared.
 
-    config.toml          every setting (`nanogpt.config`)
-    plan.toml            text, length and its changes (`nanogpt.plan`)
-    tokenizer.json       (`nanogpt.tokenizer`)
-    metrics.jsonl        a line for each logged step and evaluation
-    checkpoints/step-N/  model.safetensors, optimizer.safetensors, state.json
+    checkpoints/step-N/  model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
     checkpoints/last     a text file that names a step, as does checkpoints/best
+    history/             step-N.safetensors, weights alone, of steps 0, 1, 2, 4, 8 …
 
-A checkpoint is written beside its place and renamed into it; `last` and `best` move only after that. Tensors are
-read from safetensors alone, which holds numbers and no code.
+A checkpoint is written beside its place, hashed, flushed to the disk and renamed; `last` and `best` move only after
+that. `SHA256SUMS` is what the command `sha256sum --check` reads.
 """
 
+import hashlib
 import json
 import os
 import shlex
@@ -18,23 +16,18 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import tomli_w
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
-from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT, check_format, read_toml, write_atomically
-from nanogpt.model import GPT
-from nanogpt.plan import Plan
-from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
+from nanogpt.files import FORMAT, check_format, check_plain, flush, flush_folder, read_text, replacing, write_atomically
 
 KEEP = 2
 """Checkpoints kept besides the best: the last, and the one before it."""
+SUMS = "SHA256SUMS"
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,240 +48,207 @@ class State:
     """training losses of the newest steps, which no line of metrics has yet"""
 
 
-class RunFolder:
-    """The paths of a run, and its small files."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint whose hashes were compared."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    path: Path
+    state: State
+    notes: tuple[str, ...] = ()
+    """what was found damaged on the way to it"""
 
-    @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Make a new, empty folder; UserError where it exists already: a run is never overwritten."""
-        try:
-            Path(path).mkdir(parents=True)
-        except FileExistsError:
-            raise UserError(
-                f"{os.fspath(path)!r} exists already, and a run is never overwritten: choose another --out, go on "
-                f"with it by --resume {shlex.quote(os.fspath(path))}, or delete it"
-            ) from None
-        except OSError as error:
-            raise UserError(
-                f"cannot make the folder {os.fspath(path)!r}: {error.strerror}; choose another --out"
-            ) from None
-        return cls(path)
+    @property
+    def model(self) -> Path:
+        """The file of its weights."""
+        return self.path / "model.safetensors"
 
-    @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """An existing run; UserError where the folder is none."""
-        folder = cls(path)
-        if not folder.path.is_dir():
-            raise UserError(f"no run folder {str(folder.path)!r}; `nanogpt runs` lists those that are here")
-        missing = [
-            name for name in ("config.toml", "plan.toml", "tokenizer.json") if not (folder.path / name).is_file()
-        ]
-        if missing:
-            raise UserError(
-                f"{str(folder.path)!r} is not a run folder: it has no {' and no '.join(missing)}; "
-                f"`nanogpt runs` lists those that are here"
-            )
-        return folder
+    @property
+    def optimizer(self) -> Path:
+        """The file of its optimizer's state."""
+        return self.path / "optimizer.safetensors"
 
-    def read_config(self) -> Config:
-        """The run's settings."""
-        where = self.path / "config.toml"
-        return Config.from_dict(read_toml(where), str(where))
 
-    def write_config(self, config: Config) -> None:
-        """Keep the run's settings."""
-        write_atomically(self.path / "config.toml", tomli_w.dumps(config.to_dict()).encode())
+class Checkpoints:
+    """The checkpoints of the run in a folder."""
 
-    def read_plan(self) -> Plan:
-        """The run's plan, with its changes."""
-        where = self.path / "plan.toml"
-        return Plan.from_dict(read_toml(where), str(where))
+    def __init__(self, run: Path) -> None:
+        self.run, self.path, self.history_path = run, run / "checkpoints", run / "history"
 
-    def write_plan(self, plan: Plan) -> None:
-        """Keep the plan; called before a change of it is acted on."""
-        write_atomically(self.path / "plan.toml", tomli_w.dumps(plan.to_dict()).encode())
+    def steps(self) -> list[int]:
+        """The steps that have a folder here, in their order."""
+        return sorted(int(f.name[5:]) for f in self.path.glob("step-*") if _is_step(f.name) and f.is_dir())
 
-    def read_tokenizer(self) -> Tokenizer:
-        """The run's tokenizer."""
-        where = self.path / "tokenizer.json"
-        return parse_tokenizer(_read_text(where), str(where))
-
-    def write_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Keep the run's tokenizer."""
-        write_atomically(self.path / "tokenizer.json", dump_tokenizer(tokenizer).encode())
-
-    def check_vocabulary(self) -> None:
-        """Raise UserError where the tokenizer is not the one that the model was made for."""
-        size, expected = self.read_tokenizer().vocab_size, self.read_config().model.vocab_size
-        if size != expected:
-            raise UserError(
-                f"{self.path / 'tokenizer.json'} has {size} tokens, but config.toml says vocab_size {expected}: "
-                f"restore the tokenizer that the run was trained with"
-            )
-
-    def metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that was cut off by a crash is left out."""
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
-
-    def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add one line."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def cut_metrics(self, step: int) -> None:
-        """Forget what was logged after a step, from which the run now goes on."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
-        write_atomically(self.path / "metrics.jsonl", "".join(kept).encode())
-
-    def checkpoint(self, which: str) -> Path | None:
-        """The folder of `last` or `best`; None where there is none yet."""
-        pointer = self.path / "checkpoints" / which
-        if not pointer.is_file():
+    def pointer(self, which: str) -> int | None:
+        """The step that `last` or `best` names; None where the file is missing or names nothing here."""
+        file = self.path / which
+        if not file.exists():
             return None
-        name = _read_text(pointer).strip()
-        folder = pointer.parent / name
+        name = read_text(file, within=self.run).strip()
         # The name is data: only a step below this folder will do, whatever the file says.
-        if not (name.startswith("step-") and name[5:].isdecimal()) or not folder.is_dir():
-            raise UserError(f"{pointer} names {name[:40]!r}, which is not a checkpoint here: correct or restore it")
-        return folder
+        return int(name[5:]) if _is_step(name) and (self.path / name).is_dir() else None
 
-    def save_checkpoint(self, model: GPT, optimizer: torch.optim.Optimizer, state: State) -> Path:
-        """Write `checkpoints/step-N`, then point `last`, and `best` where this is it, to it; drop old ones."""
-        parent = self.path / "checkpoints"
+    def find(self, which: str = "last") -> Checkpoint | None:
+        """The checkpoint that `last` or `best` names, or where that is damaged the newest one that is whole.
+
+        None where there is none yet; UserError where all that are here are damaged.
+        """
+        notes: list[str] = []
+        for step in self._candidates(which):
+            path = self.path / f"step-{step}"
+            problem = damage(path, self.run)
+            if problem is None:
+                used = (f"the checkpoint of step {step} is used instead",) if notes else ()
+                return Checkpoint(path=path, state=read_state(path), notes=(*notes, *used))
+            notes.append(problem)
+        if notes:
+            raise UserError(f"no checkpoint here is whole: {'; '.join(notes)}; restore the run from a copy")
+        return None
+
+    def _candidates(self, which: str) -> Iterator[int]:
+        named = self.pointer(which)
+        if named is not None:
+            yield named
+        yield from (step for step in reversed(self.steps()) if step != named)
+
+    def save(self, state: State, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> Path:
+        """Write `step-N`, then point `last`, and `best` where this is it, to it; drop old ones.
+
+        Raises UserError where the system refuses a write; what was here before is then still here.
+        """
         name = f"step-{state.step}"
-        for half_written in parent.glob(".step-*"):  # left by a run that was killed
-            shutil.rmtree(half_written)
-        beside = parent / f".{name}.{os.getpid()}"
-        beside.mkdir(parents=True)
+        if not self.run.is_dir():
+            raise UserError(f"the run's folder {str(self.run)!r} is gone, moved or deleted while it was training")
         try:
-            save_file(model_tensors(model), beside / "model.safetensors")
-            save_file(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
+            self.path.mkdir(exist_ok=True)
+            self._write(self.path / name, state, {"model": model, "optimizer": optimizer})
+            write_atomically(self.path / "last", f"{name}\n".encode())
+            self.point_to_best(state)
+        except (OSError, SafetensorError) as error:
+            raise cannot_save(f"the checkpoint of step {state.step}", self.run, error) from None
+        self._drop_old(state)
+        return self.path / name
+
+    def _write(self, place: Path, state: State, tensors: dict[str, dict[str, Tensor]]) -> None:
+        beside = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        try:
+            for name, named in tensors.items():
+                save_file(named, beside / f"{name}.safetensors")
             (beside / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", encoding="utf-8")
+            sums = "".join(f"{sha256(beside / name)}  {name}\n" for name in FILES)
+            (beside / SUMS).write_text(sums, encoding="utf-8")
             for file in beside.iterdir():
-                _flush(file)
-            # Left by a run that was killed between this rename and the pointer's; nothing points to it.
-            shutil.rmtree(parent / name, ignore_errors=True)
-            beside.replace(parent / name)
+                flush(file)
+            flush_folder(beside)
+            # Left by a run that was killed between this rename and the pointer's, or that went back to an older one.
+            shutil.rmtree(place, ignore_errors=True)
+            beside.replace(place)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        write_atomically(parent / "last", f"{name}\n".encode())
-        self.point_to_best(state)
-        self._drop_old(state)
-        return parent / name
+        flush_folder(place.parent)
 
     def point_to_best(self, state: State) -> None:
         """Make `best` name the best step by the state, also where a kill came between the two pointers' moves."""
-        best = self.path / "checkpoints" / f"step-{state.best_step}"
+        best = self.path / f"step-{state.best_step}"
         if best.is_dir():
             write_atomically(best.parent / "best", f"{best.name}\n".encode())
 
     def _drop_old(self, state: State) -> None:
-        folders = {int(f.name[5:]): f for f in (self.path / "checkpoints").glob("step-*") if f.name[5:].isdecimal()}
-        kept = sorted(step for step in folders if step <= state.step)[-KEEP:]
-        for step, folder in folders.items():
+        kept = [step for step in self.steps() if step <= state.step][-KEEP:]
+        for step in self.steps():
             if step not in kept and step != state.best_step:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(self.path / f"step-{step}", ignore_errors=True)
+
+    def save_history(self, step: int, model: dict[str, Tensor]) -> None:
+        """Keep a step's weights for looking back."""
+        try:
+            self.history_path.mkdir(exist_ok=True)
+            with replacing(self.history_path / f"step-{step}.safetensors") as beside:
+                save_file(model, beside)
+        except (OSError, SafetensorError) as error:
+            raise cannot_save(f"the weights of step {step} for the history", self.run, error) from None
+
+    def history(self) -> dict[int, Path]:
+        """Step to the file of its weights, in the order of the steps; checkpoints among them."""
+        files = {int(f.stem[5:]): f for f in self.history_path.glob("step-*.safetensors") if _is_step(f.stem)}
+        files |= {step: self.path / f"step-{step}" / "model.safetensors" for step in self.steps()}
+        return dict(sorted(files.items()))
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed process left half-written."""
+        for folder in (self.path, self.history_path):
+            for half_written in folder.glob(".*.*[0-9]"):
+                if half_written.is_dir() and not half_written.is_symlink():
+                    shutil.rmtree(half_written)
+                else:
+                    half_written.unlink()
+
+
+def is_in_history(step: int) -> bool:
+    """Whether a step's weights are kept for looking back: 0, and the powers of two.
+
+    >>> [step for step in range(20) if is_in_history(step)]
+    [0, 1, 2, 4, 8, 16]
+    """
+    return step & (step - 1) == 0
+
+
+def damage(checkpoint: Path, run: Path) -> str | None:
+    """What is wrong with a checkpoint, by its hashes; None where it is whole."""
+    try:
+        lines = (line.split() for line in read_text(checkpoint / SUMS, within=run).splitlines())
+        expected = {words[1]: words[0] for words in lines if len(words) == 2}
+        for name in FILES:
+            check_plain(checkpoint / name, within=run)
+            found = sha256(checkpoint / name)
+            if found != expected.get(name):
+                return (
+                    f"{checkpoint / name} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says "
+                    f"{expected.get(name, 'nothing')[:12]}…"
+                )
+    except UserError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot read {checkpoint}: {error.strerror}"
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_state(checkpoint: Path) -> State:
     """Where the training stood at a checkpoint."""
     where = checkpoint / "state.json"
     try:
-        tables = json.loads(_read_text(where))
+        tables = json.loads(read_text(where))
         check_format(tables, str(where))
-        return State(
+        state = State(
             **{field.name: tables[field.name] for field in fields(State)} | {"pending": tuple(tables["pending"])}
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        numbers = (state.step, state.stale, state.seconds, *state.pending)
+        known = [number for number in (*numbers, state.best_step, state.best_loss) if number is not None]
+        if not all(isinstance(number, int | float) for number in known) or None in numbers:
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{where} is damaged: restore it, or delete {checkpoint.name} and its name in 'last'") from None
+    return state
 
 
-def model_tensors(model: GPT) -> dict[str, Tensor]:
-    """Name to weight, a shared one once: what model.safetensors holds."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+def cannot_save(what: str, run: Path, error: Exception) -> UserError:
+    """What to tell where the system refuses a write."""
+    reason = getattr(error, "strerror", None) or error
+    return UserError(
+        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. Mend that (free some space?), "
+        f"then go on with: nanogpt train --resume {shlex.quote(str(run))}"
+    )
 
 
-def load_model_tensors(model: GPT, path: Path) -> None:
-    """Put a checkpoint's weights into a model, after their names and shapes were compared with its own."""
-    own = dict(model.named_parameters())
-    _check_shapes(path, {name: tuple(p.shape) for name, p in own.items()})
-    with torch.no_grad():
-        for name, tensor in load_file(path).items():
-            own[name].copy_(tensor)
-
-
-def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:exp_avg`."""
-    return {
-        f"{name}:{key}": value.detach().cpu().contiguous()
-        for name, p in model.named_parameters()
-        for key, value in optimizer.state.get(p, {}).items()
-    }
-
-
-def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    own = dict(model.named_parameters())
-    # A parameter that no loss has reached yet (in a block of one's own) has no state.
-    kept = {name.split(":")[0] for name in _shapes(path)}
-    expected = {
-        f"{name}:{key}": tuple(own[name].shape) for name in kept & own.keys() for key in ("exp_avg", "exp_avg_sq")
-    }
-    _check_shapes(path, expected | {f"{name}:step": () for name in kept & own.keys()})
-    on_device = optimizer.defaults.get("fused")  # where the optimizer wants its count of steps
-    for full_name, tensor in load_file(path).items():
-        name, key = full_name.split(":")
-        device = own[name].device if key != "step" or on_device else torch.device("cpu")
-        optimizer.state[own[name]][key] = tensor.to(device, copy=True)
-
-
-def _check_shapes(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    """Compare a file's header with the names and shapes that the config asks for, before anything is read."""
-    found = _shapes(path)
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise UserError(
-                f"{path} does not match config.toml: {name} is {_shape(found.get(name))} in the file and "
-                f"{_shape(expected.get(name))} by the config; restore the config that the run was trained with"
-            )
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a file's tensors, from its header."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: restore it from a copy of the run") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else f"{list(shape)}"
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"cannot read {str(path)!r}: restore it from a copy of the run") from None
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:  # Windows flushes only what is open for writing
-        os.fsync(file.fileno())
+def _is_step(name: str) -> bool:
+    return name.startswith("step-") and name[5:].isascii() and name[5:].isdecimal() and len(name) < 25

@@ -165,6 +165,12 @@ class TrainConfig:
     """length of the sample after each evaluation; 0 for none"""
     log_every: int = 10
     """steps between two lines of metrics"""
+    history: Literal["on", "off"] = "on"
+    """keep the weights of steps 0, 1, 2, 4, 8 … for looking back; a file as large as the model for each"""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """where a loss is not finite: stop, or go back to the last checkpoint with half the learning rate"""
+    threads: int | None = None
+    """CPU threads; as many as torch takes when not given. Another number rounds sums otherwise"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to train; auto takes the fastest there is"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -183,6 +189,7 @@ class TrainConfig:
             "final_eval_tokens",
             "log_every",
             "patience",
+            "threads",
         ):
             check_positive(name, getattr(self, name))
         for name in ("warmup", "decay", "final_lr", "beta1", "beta2"):

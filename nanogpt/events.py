@@ -70,6 +70,16 @@ class PlanEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RollbackEvent(Event):
+    """A number was not finite; the run went back to `step`, and its learning rate is lower from there on."""
+
+    failed: int
+    """the step that diverged"""
+    rate_factor: float
+    """what the planned learning rate is now multiplied by"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoteEvent(Event):
     """Something a person should know."""
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from nanogpt.checkpoint import RunFolder
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import check_length, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
+from nanogpt.folder import RunFolder
 from nanogpt.model import Block
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
@@ -117,6 +117,7 @@ def start_run(
         steps=steps,
         minutes=minutes,
         block=block_name(block),
+        threads=config.train.threads or torch.get_num_threads(),
     )
     folder = RunFolder.create(out) if out is not None else _create_numbered(corpora[0].name, config.preset)
     folder.write_config(config)

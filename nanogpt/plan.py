@@ -4,10 +4,12 @@ The plan is what a resumed run goes by: it asks no clock again, and the same pla
 weights. How a plan is made from minutes is in `nanogpt.planning`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from nanogpt.checks import check_types
 from nanogpt.errors import UserError, nearest
 from nanogpt.files import FORMAT, check_format
 
@@ -23,6 +25,18 @@ class Change:
 
     step: int
     steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """The training diverged and went back to a checkpoint; from there on its learning rate is lower."""
+
+    step: int
+    """where it went back to"""
+    failed: int
+    """the step at which a number was not finite"""
+    factor: float
+    """what the learning rate is multiplied by, from `step` on"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +57,30 @@ class Plan:
     """what was asked for, where it was time"""
     block: str | None = None
     """the class of the blocks, where it is one of one's own"""
+    threads: int | None = None
+    """CPU threads of the run: another number adds up in another order"""
     changes: tuple[Change, ...] = ()
     """changes of the length on the way, in the order of their steps"""
+    rollbacks: tuple[Rollback, ...] = ()
+    """how often it diverged and went back, in the order of time"""
 
     @property
     def total_steps(self) -> int:
         """Length of the run, as it stands now."""
         return self.changes[-1].steps if self.changes else self.steps
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for a plan that no run could have."""
+        check_types(self)
+        entries: list[Change | Rollback] = [*self.changes, *self.rollbacks]
+        for entry in entries:
+            check_types(entry)
+        steps = [self.steps, *(change.steps for change in self.changes)]
+        places = [entry.step for entry in entries]
+        # The key becomes the name of a folder in the cache, so it must not lead out of it.
+        if min(steps) < 1 or min(places, default=0) < 0 or (self.threads or 1) < 1 or not self.data_key.isalnum():
+            raise ValueError
+        self.progress(self.total_steps)
 
     def check_block(self, block: type) -> None:
         """Raise UserError where a run would be opened with other blocks than it was trained with."""
@@ -64,6 +95,21 @@ class Plan:
     def change(self, step: int, steps: int) -> "Plan":
         """This plan with a new length from `step` on."""
         return replace(self, changes=(*self.changes, Change(step=step, steps=steps)))
+
+    def roll_back(self, rollback: Rollback) -> "Plan":
+        """This plan, gone back to an earlier step; changes of the length after it are made anew."""
+        changes = tuple(change for change in self.changes if change.step <= rollback.step)
+        return replace(self, changes=changes, rollbacks=(*self.rollbacks, rollback))
+
+    def rate_factor(self, step: int) -> float:
+        """What the learning rate of an update is multiplied by, for the rollbacks before it.
+
+        >>> plan = Plan(text="t", source="t", data_key="k", steps=10)
+        >>> plan = plan.roll_back(Rollback(step=4, failed=7, factor=0.5))
+        >>> [plan.rate_factor(step) for step in (3, 4, 9)]
+        [1.0, 0.5, 0.5]
+        """
+        return math.prod((rollback.factor for rollback in self.rollbacks if rollback.step <= step), start=1.0)
 
     def progress(self, step: int) -> float:
         """Share of the run that is done after `step` steps: 0 to 1, in a line between changes.
@@ -83,20 +129,22 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Tables for TOML."""
         tables = {key: value for key, value in asdict(self).items() if value is not None}
-        return {"format": FORMAT, **tables, "changes": [asdict(change) for change in self.changes]}
+        lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("changes", "rollbacks")}
+        return {"format": FORMAT, **tables, **lists}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Plan":
         """Read what `to_dict` wrote; UserError, naming `where`, for anything else."""
         check_format(tables, where)
         known = {field.name for field in fields(cls)}
+        for key in tables.keys() - known - {"format"}:
+            raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         try:
-            for key in tables.keys() - known - {"format"}:
-                raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
             settings = {key: value for key, value in tables.items() if key in known}
             settings["changes"] = tuple(Change(**change) for change in tables.get("changes", []))
+            settings["rollbacks"] = tuple(Rollback(**rollback) for rollback in tables.get("rollbacks", []))
             plan = cls(**settings)
-            plan.progress(plan.total_steps)
-        except (TypeError, ZeroDivisionError):
+            plan.check()
+        except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan

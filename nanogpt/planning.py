@@ -15,7 +15,8 @@ from torch import nn
 from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
 from nanogpt.model import Block
-from nanogpt.training import EVALUATIONS, Stepper, Trainer, build_model
+from nanogpt.stepper import Stepper, build_model
+from nanogpt.training import EVALUATIONS, Trainer
 
 MEASURE_SECONDS = 0.5
 MEASURE_STEPS = 20
@@ -168,6 +169,9 @@ class Pace:
     def __call__(self, trainer: Trainer) -> int | None:
         """The new length of the run, or None to leave it."""
         state, plan = trainer.state, trainer.plan
+        if state.step <= self._step:  # the run went back to a checkpoint
+            self._step, self._spent = state.step, state.seconds
+            return None
         spent = state.seconds - self._spent
         left = self._deadline - self._clock() - self.seconds_beside(trainer)
         if state.step >= plan.total_steps and left > 0:

@@ -16,6 +16,7 @@ from nanogpt.events import (
     Event,
     NoteEvent,
     PlanEvent,
+    RollbackEvent,
     SampleEvent,
     StartEvent,
     StepEvent,
@@ -71,6 +72,8 @@ class TerminalView:
                 self._print(event.text.strip("\n"), "dim")
             case PlanEvent():
                 self._update(total=event.steps)
+            case RollbackEvent():
+                self._rolled_back(event)
             case DoneEvent():
                 self._done(event)
 
@@ -93,6 +96,14 @@ class TerminalView:
         if not self._console.is_terminal:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
         self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
+
+    def _rolled_back(self, event: RollbackEvent) -> None:
+        self._update(completed=event.step)
+        self._print(
+            f"step {event.failed:,} diverged: back to step {event.step:,}, from there on with {event.rate_factor:g} of "
+            f"the planned learning rate",
+            "yellow",
+        )
 
     def _done(self, event: DoneEvent) -> None:
         result = event.evaluation

@@ -8,16 +8,18 @@ from typing import Any, Literal
 
 import torch
 
-from nanogpt.checkpoint import RunFolder, load_model_tensors, read_state
 from nanogpt.config import Config, SampleConfig
 from nanogpt.corpus import load_corpus
 from nanogpt.data import Dataset, join_documents, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation import Evaluation, evaluate
+from nanogpt.files import check_plain
+from nanogpt.folder import RunFolder
 from nanogpt.model import GPT, Block
 from nanogpt.plan import Plan
 from nanogpt.sampling import generate_text, stream_text
+from nanogpt.tensors import load_model
 from nanogpt.tokenizer import Tokenizer
 
 RUNS = Path("runs")
@@ -29,7 +31,7 @@ Unknown = Literal["error", "skip"]
 class Run:
     """A run's model and all that it needs to be used. Made by `nanogpt.load` and `nanogpt.train`."""
 
-    def __init__(self, folder: RunFolder, model: GPT, step: int) -> None:
+    def __init__(self, folder: RunFolder, model: GPT, step: int, notes: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.config: Config = folder.read_config()
         self.plan: Plan = folder.read_plan()
@@ -37,6 +39,8 @@ class Run:
         self.model = model
         self.step = step
         """the step of the checkpoint that was loaded"""
+        self.notes = notes
+        """what a person should know about how it was opened"""
 
     @property
     def path(self) -> Path:
@@ -99,32 +103,46 @@ class Run:
 def load(
     path: str | os.PathLike[str] | None = None,
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: str | int = "best",
     device: str = "auto",
     block: type[torch.nn.Module] = Block,
 ) -> Run:
-    """Open a run: its best checkpoint by validation loss, or its last. With no path, the newest run below `runs`.
+    """Open a run: its `best` checkpoint by validation loss, its `last`, or a step of its history by number.
 
-    `block` is the class of the blocks, where the model was trained with one of one's own.
+    With no path, the newest run below `runs`. `block` is the class of the blocks, where the model was trained with one
+    of one's own. A damaged checkpoint is told in the run's `notes`, and the newest one that is whole is opened.
     Raises UserError where there is no run, or where its files are damaged or do not match each other.
 
     >>> run = nanogpt.load(folder)
-    >>> run.config.model.n_layer
-    2
+    >>> run.config.model.n_layer, nanogpt.load(folder, checkpoint=8).step
+    (2, 8)
     """
     folder = RunFolder.open(newest_run() if path is None else path)
-    found = folder.checkpoint(checkpoint)
-    if found is None:
-        raise UserError(
-            f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; "
-            f"go on with it by --resume {folder.path}"
-        )
-    folder.read_plan().check_block(block)
+    plan, config = folder.read_plan(), folder.read_config()
+    plan.check_block(block)
     folder.check_vocabulary()
-    model = GPT(folder.read_config().model, block=block)
-    load_model_tensors(model, found / "model.safetensors")
+    file, step, notes = _choose(folder, checkpoint)
+    model = load_model(config.model, file, block)
     model.to(pick_device(device)).eval()
-    return Run(folder, model, read_state(found).step)
+    return Run(folder, model, step, notes)
+
+
+def _choose(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, ...]]:
+    """The file of the weights that are meant, their step, and what is to be told."""
+    if which in ("best", "last"):
+        found = folder.checkpoints.find(str(which))
+        if found is None:
+            raise UserError(
+                f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; "
+                f"go on with it by --resume {folder.path}"
+            )
+        return found.model, found.state.step, found.notes
+    history = folder.checkpoints.history()
+    if not str(which).isdecimal() or int(which) not in history:
+        known = ", ".join(["best", "last", *map(str, history)])
+        raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")
+    check_plain(history[int(which)], within=folder.path)
+    return history[int(which)], int(which), ()
 
 
 def list_runs(parent: Path = RUNS) -> list[RunFolder]:

@@ -5,6 +5,7 @@ events nothing is left half done. What is drawn at a step (batch, dropout) is a 
 so that neither the consumer nor an evaluation nor an interruption changes the weights.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +13,10 @@ from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from nanogpt.batches import batch
-from nanogpt.checkpoint import (
-    RunFolder,
-    State,
-    load_model_tensors,
-    load_optimizer_tensors,
-    read_state,
-)
-from nanogpt.config import Config, SampleConfig, TrainConfig
+from nanogpt.checkpoint import State, is_in_history
+from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
-from nanogpt.device import autocast, compile_or_not, pick_device
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -34,82 +26,30 @@ from nanogpt.events import (
     Event,
     NoteEvent,
     PlanEvent,
+    RollbackEvent,
     SampleEvent,
     StartEvent,
     StepEvent,
     StopEvent,
 )
-from nanogpt.model import GPT, Block
-from nanogpt.optim import learning_rate, make_optimizer
-from nanogpt.plan import Plan
+from nanogpt.folder import RunFolder
+from nanogpt.model import Block
+from nanogpt.optim import learning_rate
+from nanogpt.plan import Plan, Rollback
 from nanogpt.sampling import generate_text
+from nanogpt.stepper import Stepper, build_model
 from nanogpt.streams import stream
+from nanogpt.tensors import load_model_tensors, load_optimizer_tensors, model_tensors, optimizer_tensors
 
 EVALUATIONS = 10
 """Evaluations on the way, where `eval_every` does not say otherwise."""
+ROLLBACKS = 3
+"""How often a run goes back after it diverged; then it stops."""
+ROLLBACK_FACTOR = 0.5
 
 
-def build_model(config: Config, block: type[torch.nn.Module] = Block) -> GPT:
-    """A fresh model whose first weights are a function of the seed."""
-    seed = stream(config.train.seed, "init")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for what a block of one's own draws by itself
-        return GPT(config.model, torch.Generator().manual_seed(seed), block)
-
-
-def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats, of logits (B, T, V) and targets (B, T)."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
-class Stepper:
-    """Makes updates: gradients of a batch, clipped, into the optimizer. Knows nothing of runs and files."""
-
-    def __init__(self, model: GPT, config: TrainConfig, ids: Dataset) -> None:
-        self.device = pick_device(config.device)
-        self.model = model.to(self.device)
-        self.config, self.data = config, ids
-        self.optimizer = make_optimizer(model, config)
-        self.forward, self.note = compile_or_not(model, config.compile, self.device, self._attempt)
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens that one update learns from."""
-        return self.config.batch_sequences * self.model.config.block_size
-
-    def step(self, step: int, rate: float) -> Tensor:
-        """Update number `step` (from 0): returns the mean loss and the gradient's norm before it, (2,), unread."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.model.train()
-        total = torch.zeros((), device=self.device)
-        with torch.random.fork_rng(devices=self._devices()):
-            for micro_step in range(self.config.accumulation):
-                torch.manual_seed(stream(self.config.seed, "dropout", step, micro_step))
-                loss = self._loss(self.forward, step * self.config.accumulation + micro_step)
-                (loss / self.config.accumulation).backward()
-                total += loss.detach() / self.config.accumulation
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return torch.stack([total, norm])  # (2,)
-
-    def _loss(self, forward: Callable[..., Tensor], number: int) -> Tensor:
-        """Loss of micro-batch `number` of the whole run."""
-        size = self.model.config.block_size
-        count = self.config.batch_size
-        inputs, targets = batch(self.data.train, size, self.config.seed, number * count, count)
-        with autocast(self.device, self.config.precision):
-            logits = forward(inputs.to(self.device))  # (B, T, V)
-            return mean_loss(logits, targets.to(self.device))
-
-    def _attempt(self, forward: Callable[..., Tensor]) -> None:
-        with torch.random.fork_rng(devices=self._devices()):
-            self._loss(forward, 0).backward()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def _devices(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
+class Diverged(UserError):
+    """A loss or a gradient is not finite."""
 
 
 class Trainer:
@@ -137,29 +77,45 @@ class Trainer:
         self.should_stop, self.new_length = should_stop, new_length
         self.pause_seconds: list[float] = []
         self._unread: list[Tensor] = []
+        self._saved = False
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Go on from the last checkpoint; without one, from the beginning."""
-        checkpoint = self.folder.checkpoint("last")
+        """Go on from the last checkpoint that is whole; without one, from the beginning."""
+        checkpoint = self.folder.checkpoints.find("last")
         if checkpoint is not None:
-            load_model_tensors(self.model, checkpoint / "model.safetensors")
-            if (state := read_state(checkpoint)).step:
-                load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint / "optimizer.safetensors")
-            self.state = state
-            self._last_log = (state.step, state.seconds)
-            self.folder.point_to_best(state)
+            self.notes += checkpoint.notes
+            self.state = checkpoint.state
+            load_model_tensors(self.model, checkpoint.model)
+            self.stepper.optimizer.state.clear()
+            if self.state.step:
+                load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
+            self._last_log = (self.state.step, self.state.seconds)
+            self.folder.checkpoints.point_to_best(self.state)
+        self._unread.clear()
+        self._saved = checkpoint is not None
         self.folder.cut_metrics(self.state.step if checkpoint else -1)
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, telling what happens."""
-        yield self._start()
-        for note in self.notes:
-            yield NoteEvent(step=self.state.step, text=note)
-        if self.folder.checkpoint("last") is None:
+        with self.folder.locked(), _threads(self.plan.threads):
+            yield self._start()
+            for note in self.notes:
+                yield NoteEvent(step=self.state.step, text=note)
+            while True:
+                try:
+                    yield from self._train()
+                    return
+                except Diverged as error:
+                    yield self._roll_back(error)
+
+    def _train(self) -> Iterator[Event]:
+        if not self._saved:
+            self._keep_history()
             yield from self._pause()
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
             yield from self._train_step()
+            self._keep_history()
             yield from self._change_plan()
             paused = self._evaluation_is_due()
             if paused:
@@ -169,7 +125,7 @@ class Trainer:
                     yield self._save()
                 yield StopEvent(step=self.state.step)
                 return
-        yield self._finish()
+        yield from self._finish()
 
     def _start(self) -> StartEvent:
         return StartEvent(
@@ -186,6 +142,7 @@ class Trainer:
         start = time.perf_counter()
         step = self.state.step
         rate = learning_rate(self.plan.progress(step), self.plan.progress(step + 1), self.config.train)
+        rate *= self.plan.rate_factor(step)
         self._unread.append(self.stepper.step(step, rate))
         self.state = replace(self.state, step=step + 1)
         log = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
@@ -196,7 +153,7 @@ class Trainer:
             yield self._logged(rate)
 
     def _read_losses(self) -> None:
-        """Move unread losses to the state. Raises UserError where a loss or a gradient is not finite."""
+        """Move unread losses to the state. Raises Diverged where a loss or a gradient is not finite."""
         if not self._unread:
             return
         rows = torch.stack(self._unread).tolist()
@@ -206,11 +163,27 @@ class Trainer:
                 raise self._diverged(f"at step {step} the loss became {loss} and the gradient's norm {norm}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
 
-    def _diverged(self, what: str) -> UserError:
-        return UserError(
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
             f"{what}; the last checkpoint is from before. Lower --learning-rate (now "
-            f"{self.config.train.learning_rate}) and train again"
+            f"{self.config.train.learning_rate}) and train again, or let a run go back by itself with "
+            f"--on-divergence rollback"
         )
+
+    def _roll_back(self, error: Diverged) -> RollbackEvent:
+        """Go back to the last checkpoint, with a lower learning rate from there on; raise where that is no help."""
+        if self.config.train.on_divergence != "rollback" or not self._saved:
+            raise error
+        if len(self.plan.rollbacks) == ROLLBACKS:
+            raise UserError(f"{error.args[0]}. The run went back {ROLLBACKS} times already, which did not help")
+        failed, back = self.state.step, self.folder.checkpoints.find("last")
+        assert back is not None
+        # Written before it is acted on: a run that is killed now goes back all the same.
+        self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=failed, factor=ROLLBACK_FACTOR))
+        self.folder.write_plan(self.plan)
+        self.restore()
+        factor = self.plan.rate_factor(self.state.step)
+        return RollbackEvent(step=self.state.step, failed=failed, rate_factor=factor)
 
     def _logged(self, rate: float) -> StepEvent:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
@@ -273,20 +246,40 @@ class Trainer:
 
     def _save(self) -> CheckpointEvent:
         self._read_losses()
-        path = self.folder.save_checkpoint(self.model, self.stepper.optimizer, self.state)
+        optimizer = optimizer_tensors(self.model, self.stepper.optimizer)
+        path = self.folder.checkpoints.save(self.state, model_tensors(self.model), optimizer)
+        self._saved = True
         return CheckpointEvent(step=self.state.step, path=str(path))
 
-    def _finish(self) -> DoneEvent:
+    def _keep_history(self) -> None:
+        if self.config.train.history == "on" and is_in_history(self.state.step):
+            self._read_losses()  # nothing is kept of a step that diverged
+            self.folder.checkpoints.save_history(self.state.step, model_tensors(self.model))
+
+    def _finish(self) -> Iterator[Event]:
         """Measure the best checkpoint, on the whole validation part unless that was planned otherwise."""
-        best = self.folder.checkpoint("best")
-        if best is not None and self.state.best_step != self.state.step:
-            load_model_tensors(self.model, best / "model.safetensors")
+        best_step = self.state.step
+        if self.state.best_step != best_step and (best := self.folder.checkpoints.find("best")) is not None:
+            for note in best.notes:
+                yield NoteEvent(step=self.state.step, text=note)
+            load_model_tensors(self.model, best.model)
+            best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens)
-        best_step = self.state.best_step or 0
         early = self.state.step < self.plan.total_steps
         self._log("done", **asdict(result), best_step=best_step, early=early)
-        return DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
+        yield DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
 
     def _log(self, event: str, **values: object) -> None:
         line = {"event": event, "step": self.state.step, **values, "seconds": round(self.state.seconds, 3)}
         self.folder.append_metrics(line)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads: sums are split among them, and rounded accordingly."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

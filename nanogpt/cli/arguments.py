@@ -56,6 +56,12 @@ def given(options: Any, parts: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def tell(notes: Collection[str]) -> None:
+    """Show what a person should know, apart from what was asked for."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _optional_copy(part: str, config: Any, leave_out: Collection[str]) -> type:
     docs, hints = field_docs(type(config)), get_type_hints(type(config))
     flags: list[tuple[str, Any, Any]] = []

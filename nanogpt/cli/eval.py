@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.arguments import OptionalText, optional, parse, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Eval:
     """another text, named as for training"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters of the text that the model never saw"""
-    checkpoint: Literal["best", "last"] = "best"
-    """which of the run's checkpoints"""
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
+    """which of the run's checkpoints, or a step of its history"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to run"""
 
@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
+    tell(run.notes)
     result = run.evaluate(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
     print(f"{run.path}, step {run.step:,}, on {of}")

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, look, print."""
     options = parse(Info, "info", argv)
     if options.what is None or (Path(options.what) / "config.toml").exists():
-        from nanogpt.checkpoint import RunFolder
+        from nanogpt.folder import RunFolder
         from nanogpt.run import newest_run
 
         lines = describe(RunFolder.open(options.what or newest_run()))

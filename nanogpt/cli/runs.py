@@ -13,7 +13,7 @@ from nanogpt.cli.arguments import parse
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
-    from nanogpt.checkpoint import RunFolder
+    from nanogpt.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Runs:
 def main(argv: Sequence[str]) -> None:
     """Parse, then list, compare or delete."""
     options = parse(Runs, "runs", argv)
-    from nanogpt.checkpoint import RunFolder
+    from nanogpt.folder import RunFolder
     from nanogpt.run import list_runs
 
     if options.compare and options.delete:
@@ -55,12 +55,9 @@ def main(argv: Sequence[str]) -> None:
 
 def describe(folder: "RunFolder") -> dict[str, str]:
     """A run's figures, by name."""
-    from nanogpt.checkpoint import read_state
-
     config, plan = folder.read_config(), folder.read_plan()
     model, losses, done = config.model, _losses(folder), _done(folder)
-    last = folder.checkpoint("last")
-    step = read_state(last).step if last else 0
+    step = folder.checkpoints.pointer("last") or 0
     return {
         "run": str(folder.path),
         "text": plan.text,
@@ -156,4 +153,4 @@ def _parameters(run: "RunFolder") -> int:
 
 
 def _size(path: Path) -> str:
-    return f"{sum(file.stat().st_size for file in path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+    return f"{sum(file.lstat().st_size for file in path.rglob('*') if file.is_file()) / 1e6:.1f} MB"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, given, optional, optional_flags, parse
+from nanogpt.cli.arguments import OptionalText, given, optional, optional_flags, parse, tell
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -34,8 +34,8 @@ class Sample:
     """what to do with characters of the prompt that the model never saw"""
     out: Annotated[OptionalText, optional("FILE")] = None
     """write to a new file instead of the terminal"""
-    checkpoint: Literal["best", "last"] = "best"
-    """which of the run's checkpoints"""
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
+    """which of the run's checkpoints, or a step of its history"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to run"""
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
+    tell(run.notes)
     if options.run is None:
         print(f"({run.path}, step {run.step:,})", file=sys.stderr)
     if options.out is None and config.samples == 1:

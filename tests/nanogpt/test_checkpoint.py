@@ -1,32 +1,24 @@
-"""A run's folder is whole at every moment, and what is damaged in it is named."""
+"""A checkpoint is whole at every moment, and one that is not is never believed."""
 
 import json
 import os
+import resource
 import shutil
-from dataclasses import asdict
+import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tiny import PRESETS, finish, outcome, start, tiny_config, tiny_model, token_ids, trained, weights
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tiny import add_up, finish, outcome, refuses, start, trained, weights
 
-from nanogpt import checkpoint
-from nanogpt.checkpoint import (
-    RunFolder,
-    State,
-    load_model_tensors,
-    load_optimizer_tensors,
-    model_tensors,
-    optimizer_tensors,
-    read_state,
-)
-from nanogpt.config import TrainConfig
-from nanogpt.errors import UserError
+from nanogpt import checkpoint, training
+from nanogpt.checkpoint import Checkpoints, State, is_in_history, read_state
+from nanogpt.events import NoteEvent
 from nanogpt.files import FORMAT
 from nanogpt.launch import resume_run
-from nanogpt.model import GPT
-from nanogpt.optim import make_optimizer
 from nanogpt.run import load
 
 
@@ -36,90 +28,55 @@ def run(finished_run):
     return Path(shutil.copytree(finished_run, "run"))
 
 
-def refuses(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    for word in words:
-        assert word in str(caught.value), caught.value
-
-
 # What is there
 
 
-def test_what_a_run_holds(run):
-    assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoints",
-        "config.toml",
-        "metrics.jsonl",
-        "plan.toml",
-        "tokenizer.json",
-    ]
-    for folder in run.glob("checkpoints/step-*"):
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "model.safetensors",
-            "optimizer.safetensors",
-            "state.json",
-        ]
-    assert (run / "checkpoints/last").read_text() == "step-30\n"
+def save(checkpoints, step, best_step=0):
+    tensors = {"weight": torch.full((3, 5), float(step))}
+    return checkpoints.save(State(step=step, best_step=best_step, best_loss=1.0), tensors, tensors)
 
 
-def test_the_best_the_last_and_the_one_before_are_kept(monkeypatch):
-    folder, config = RunFolder.create("run"), tiny_config()
-    model = GPT(config.model)
-    optimizer = make_optimizer(model, config.train)
+@pytest.fixture
+def checkpoints():
+    """Of steps 3, 5 and 11, the first of them the best."""
+    Path("some").mkdir()
+    made = Checkpoints(Path("some"))
     for step in (0, 3, 5, 11):
-        folder.save_checkpoint(model, optimizer, State(step=step, best_step=3 if step >= 3 else 0, best_loss=1.0))
-    assert sorted(path.name for path in Path("run/checkpoints").iterdir()) == [
-        "best",
-        "last",
-        "step-11",
-        "step-3",
-        "step-5",
-    ]
-    assert folder.checkpoint("best").name == "step-3"
-    assert folder.checkpoint("last").name == "step-11"
+        save(made, step, min(step, 3))
+    return made
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("tied", [False, True])
-def test_weights_come_back_bit_for_bit(preset, tied):
-    model, other = (tiny_model(preset, seed=seed, tie_embeddings=tied) for seed in (1, 2))
-    save_file(model_tensors(model), "model.safetensors")
-    load_model_tensors(other, Path("model.safetensors"))
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
-    assert ("lm_head.weight" in load_file("model.safetensors")) != tied
-    assert torch.equal(model(token_ids(2, 5)), other(token_ids(2, 5)))
+def test_the_best_the_last_and_the_one_before_are_kept(checkpoints):
+    assert checkpoints.steps() == [3, 5, 11]
+    assert {path.name for path in Path("some/checkpoints").iterdir() if path.is_file()} == {"best", "last"}
+    assert (checkpoints.find("best").path.name, checkpoints.find("last").path.name) == ("step-3", "step-11")
+    assert (checkpoints.pointer("best"), checkpoints.pointer("last")) == (3, 11)
+    assert checkpoints.find().state == State(step=11, best_step=3, best_loss=1.0)
+    assert checkpoints.find().notes == ()
 
 
-def test_the_optimizer_comes_back_bit_for_bit():
-    models = [tiny_model(seed=1) for _ in range(2)]
-    optimizers = [make_optimizer(model, TrainConfig()) for model in models]
-    for p in models[0].parameters():
-        p.grad = torch.ones_like(p)
-    optimizers[0].step()
-    save_file(optimizer_tensors(models[0], optimizers[0]), "optimizer.safetensors")
-    save_file(model_tensors(models[0]), "model.safetensors")
-    load_model_tensors(models[1], Path("model.safetensors"))
-    load_optimizer_tensors(models[1], optimizers[1], Path("optimizer.safetensors"))
-    for model, optimizer in zip(models, optimizers):
-        for p in model.parameters():
-            p.grad = torch.full_like(p, -0.3)
-        optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters()))
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
+def test_the_hashes_are_those_of_sha256sum(checkpoints):
+    done = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"],
+        cwd="some/checkpoints/step-11",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count(": OK") == 3
+
+
+def test_no_checkpoint_is_none():
+    Path("some").mkdir()
+    assert Checkpoints(Path("some")).find() is None
+    assert Checkpoints(Path("some")).history() == {}
 
 
 def test_the_state_comes_back():
     state = State(step=7, best_step=5, best_loss=1.25, stale=2, seconds=3.5, pending=(1.5, 0.1))
     Path("state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}))
     assert read_state(Path()) == state
-
-
-def test_files_are_plain_bytes(run):
-    for path in run.rglob("*"):
-        if path.is_file() and path.suffix != ".safetensors":
-            path.read_text(encoding="utf-8")
-        elif path.is_file():
-            load_file(path)
 
 
 # Whole at every moment
@@ -143,7 +100,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("moment", ["save_file", "_flush", "last", "best"])
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush", "flush_folder", "last", "best"])
 @pytest.mark.parametrize("step", [0, 4, 8])
 def test_killed_while_saving(monkeypatch, moment, step):
     whole = trained("whole")
@@ -160,7 +117,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
 
     def train(patch):
         for _ in trainer.events():
-            if moment in ("save_file", "_flush") and trainer.state.step == step:
+            if moment not in ("last", "best") and trainer.state.step == step:
                 patch.setattr(checkpoint, moment, kill)
 
     with monkeypatch.context() as patch:
@@ -172,7 +129,162 @@ def test_killed_while_saving(monkeypatch, moment, step):
     assert load("killed").evaluate() == load("whole").evaluate()
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch):
+# What is damaged is told, and the one before is used
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS"])
+@pytest.mark.parametrize("harm", ["one bit", "cut", "empty", "gone", "link"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints, name, harm):
+    path = Path("some/checkpoints/step-11") / name
+    content = path.read_bytes()
+    changed = {"one bit": bytes([content[0] ^ 1]) + content[1:], "cut": content[:-20], "empty": b""}
+    path.unlink()
+    if harm == "link":
+        Path("elsewhere").write_bytes(content)
+        path.symlink_to(Path("elsewhere").absolute())
+    elif harm != "gone":
+        path.write_bytes(changed[harm])
+    found = checkpoints.find("last")
+    assert found.state.step == 5
+    damaged, used = found.notes
+    assert "step-11" in damaged
+    assert used == "the checkpoint of step 5 is used instead"
+    if name != "SHA256SUMS" and harm in ("one bit", "cut", "empty"):
+        assert name in damaged
+        assert "SHA-256 is" in damaged
+    assert checkpoints.find("best").state.step == 3
+    assert checkpoints.find("best").notes == ()
+
+
+def test_a_damaged_best_gives_the_newest_whole_one(checkpoints):
+    Path("some/checkpoints/step-3/model.safetensors").write_bytes(b"")
+    found = checkpoints.find("best")
+    assert (found.state.step, len(found.notes)) == (11, 2)
+
+
+def test_where_none_is_whole_nothing_is_used(checkpoints):
+    for step in (3, 5, 11):
+        Path(f"some/checkpoints/step-{step}/state.json").unlink()
+    message = refuses(checkpoints.find, "no checkpoint here is whole", "restore")
+    assert all(f"step-{step}" in message for step in (3, 5, 11))
+
+
+@pytest.mark.parametrize("name", ["step-99", "../../elsewhere", "step-11/../step-11", "", "step-", "step-²", "\0"])
+def test_a_pointer_to_something_else_is_not_followed(checkpoints, name):
+    Path("elsewhere").mkdir()
+    Path("some/checkpoints/last").write_text(name + "\n")
+    assert checkpoints.pointer("last") is None
+    assert checkpoints.find("last").state.step == 11
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"step": 3}', "3", '{"pending": 5}', "[" * 10_000, '{"step": "x", "pending": []}']
+)
+def test_a_damaged_state_whose_hash_is_right(checkpoints, content):
+    path = checkpoints.find().path
+    (path / "state.json").write_text(content)
+    add_up(path)
+    refuses(checkpoints.find, "state.json", "damaged", "restore")
+
+
+def test_a_state_with_words_for_numbers(checkpoints):
+    path = checkpoints.find().path
+    tables = json.loads((path / "state.json").read_text())
+    for change in ({"step": "3"}, {"step": None}, {"pending": ["x"]}, {"best_loss": [1]}):
+        (path / "state.json").write_text(json.dumps(tables | change))
+        add_up(path)
+        refuses(checkpoints.find, "state.json", "damaged")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def notes_of(events):
+    return [event.text for event in events if isinstance(event, NoteEvent)]
+
+
+def test_a_run_goes_on_from_the_one_before_and_ends_the_same():
+    """The damage costs time only: what was trained since the checkpoint before is trained again."""
+    settings = {"steps": 17, "eval_every": 3, "dropout": 0.1}
+    whole = trained("whole", **settings)
+    finish(start("run", stop_at=11, **settings))
+    flip_a_bit(Path("run/checkpoints/step-11/model.safetensors"))
+    notes = notes_of(finish(resume_run("run")))
+    assert "step-11/model.safetensors is damaged" in notes[0]
+    assert "step 9 is used instead" in notes[1]
+    assert outcome(Path("run")) == outcome(whole)
+
+
+def test_a_damaged_best_is_told_at_the_end(monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 2.0])  # the second evaluation, at step 3, is the best
+    real = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda *args: replace(real(*args), loss=next(losses, 5.0)))
+    trainer = start("run", steps=9, eval_every=3)
+    events = []
+    for event in trainer.events():
+        events.append(event)
+        if event.step == 6:
+            Path("run/checkpoints/step-3/model.safetensors").write_bytes(b"")
+    assert any("step-3/model.safetensors is damaged" in note for note in notes_of(events))
+    assert (events[-1].best_step, events[-1].evaluation.loss) == (9, 5.0)
+
+
+def test_opening_tells_what_is_damaged():
+    path = trained("run")
+    best = Checkpoints(path).find("best").path
+    (best / "model.safetensors").write_bytes(b"weights")
+    run = load("run")
+    assert run.step != int(best.name[5:])
+    assert f"{best.name}/model.safetensors is damaged" in run.notes[0]
+
+
+# Writes that fail leave what was
+
+
+MOMENTS = ["save_file", "sha256", "flush", "flush_folder", "write_atomically"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), OSError(5, "Input/output error"), SafetensorError("I/O error: disk")],
+)
+def test_a_failing_write_is_told_and_the_last_checkpoint_stands(monkeypatch, checkpoints, moment, error):
+    before = {path: path.read_bytes() for path in Path("some").rglob("*") if path.is_file()}
+
+    def fail(*args):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, moment, fail)
+        refuses(
+            lambda: save(checkpoints, 13, 13),
+            "cannot write the checkpoint of step 13 in 'some'",
+            str(error.args[-1]),
+            "nanogpt train --resume some",
+        )
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert [path for path in Path("some").rglob(".*") if path.is_dir()] == []
+    assert checkpoints.find("last").state.step == 11
+    save(checkpoints, 13, 13)
+    assert checkpoints.find("last").state.step == checkpoints.find("best").state.step == 13
+
+
+def test_a_failing_rename(monkeypatch, checkpoints):
+    def fail(self, target):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        refuses(lambda: save(checkpoints, 13), "cannot write", "Read-only file system")
+    assert checkpoints.find("last").state.step == 11
+    assert list(Path("some").rglob(".*")) == []
+
+
+def test_a_full_disk_in_the_middle_of_a_run(monkeypatch):
     trainer = start("run", eval_every=2)
 
     def full(*args):
@@ -183,139 +295,68 @@ def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch):
             if trainer.state.step == 2:
                 patch.setattr(checkpoint, "save_file", full)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        train(patch)
-    assert [path.name for path in Path("run/checkpoints").iterdir() if path.name.startswith(".")] == []
+    with monkeypatch.context() as patch:
+        refuses(lambda: train(patch), "No space left on device", "--resume run")
     assert load("run", checkpoint="last").step in (0, 2)
     finish(resume_run("run"))
     assert weights(Path("run")) == weights(trained("whole", eval_every=2))
 
 
-def test_a_last_line_that_was_cut_off_is_left_out():
-    folder = RunFolder.create("run")
-    folder.append_metrics({"event": "step", "step": 1})
-    with Path("run/metrics.jsonl").open("a") as file:
-        file.write('{"event": "step", "st')
-    assert list(folder.metrics()) == [{"event": "step", "step": 1}]
+def test_a_limit_on_the_size_of_files(checkpoints):
+    """The system's own refusal, not one of ours: a signal that Python turns into an error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    big = {"weight": torch.zeros(100_000)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        refuses(lambda: checkpoints.save(State(step=13), big, big), "cannot write the checkpoint of step 13", "large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.find("last").state.step == 11
+    assert list(Path("some").rglob(".*")) == []
 
 
-def test_metrics_are_cut_back_to_a_step():
-    folder = RunFolder.create("run")
-    for step in (0, 1, 2, 3):
-        folder.append_metrics({"event": "step", "step": step, "loss": 0.1 + step})
-    folder.cut_metrics(2)
-    assert [line["step"] for line in folder.metrics()] == [0, 1, 2]
-    folder.cut_metrics(-1)
-    assert list(folder.metrics()) == []
+# Looking back
 
 
-def test_an_existing_folder_is_never_taken():
-    Path("run").mkdir()
-    Path("file").write_text("mine")
-    for name in ("run", "file"):
-        refuses(
-            lambda name=name: RunFolder.create(name),
-            f"'{name}' exists already",
-            "never overwritten",
-            "--out",
-            f"--resume {name}",
-        )
-    refuses(lambda: RunFolder.create("file/run"), "cannot make the folder 'file/run'", "--out")
-    assert Path("file").read_text() == "mine"
+def test_steps_of_the_history():
+    assert [step for step in range(70) if is_in_history(step)] == [0, 1, 2, 4, 8, 16, 32, 64]
 
 
-# What is wrong is named
-
-
-def test_no_run_folder():
-    refuses(lambda: RunFolder.open("nowhere"), "no run folder 'nowhere'", "`nanogpt runs`")
-    Path("empty").mkdir()
-    refuses(
-        lambda: RunFolder.open("empty"),
-        "'empty' is not a run folder",
-        "config.toml and no plan.toml and no tokenizer.json",
+def test_the_history_of_a_run_holds_the_weights_as_they_were():
+    run, other = trained("run", steps=9, eval_every=1), trained("other", steps=4, eval_every=1)
+    assert list(Checkpoints(run).history()) == [0, 1, 2, 4, 8, 9]
+    early = load(run, checkpoint=2)
+    assert (early.step, early.notes) == (2, ())
+    replay = load_file(Path("other/history/step-2.safetensors"))
+    del other
+    # A shorter run has another schedule, but its first weights are the same.
+    first = load_file(run / "history/step-0.safetensors")
+    assert all(
+        torch.equal(first[name], tensor) for name, tensor in load_file("other/history/step-0.safetensors").items()
     )
+    assert not torch.equal(first["lm_head.weight"], replay["lm_head.weight"])
+    own = dict(early.model.named_parameters())
+    assert all(torch.equal(own[name], tensor) for name, tensor in load_file(run / "history/step-2.safetensors").items())
 
 
-@pytest.mark.parametrize("name", ["config.toml", "plan.toml", "tokenizer.json"])
-def test_a_file_is_missing(run, name):
-    (run / name).unlink()
-    refuses(lambda: load(run), "not a run folder", f"no {name}")
+def test_no_history_where_none_is_wanted():
+    run = trained("run", history="off")
+    assert not (run / "history").exists()
+    refuses(lambda: load(run, checkpoint=2), "no weights of 2", "choose one of best, last,")
 
 
-@pytest.mark.parametrize("name", ["config.toml", "plan.toml", "tokenizer.json"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[[[", b"[]"])
-def test_a_file_is_damaged(run, name, content):
-    if name == "config.toml" and content == b"":
-        pytest.skip("an empty config is all defaults, which the weights then do not match")
-    (run / name).write_bytes(content)
-    refuses(lambda: load(run), name)
+@pytest.mark.parametrize("which", ["worst", "-1", "1.5", 3, "step-2"])
+def test_a_step_that_was_not_kept_is_named(which):
+    refuses(lambda: load(trained("run"), checkpoint=which), f"{which!r}", "best, last, 0, 1, 2, 4")
 
 
-@pytest.mark.parametrize("name", ["config.toml", "plan.toml", "tokenizer.json", "state.json"])
-def test_a_file_from_a_newer_version(run, name):
-    path = run / name if name != "state.json" else RunFolder(run).checkpoint("best") / name
-    old = path.read_text()
-    assert '"format": 1' in old or "format = 1" in old
-    path.write_text(old.replace('"format": 1', '"format": 2').replace("format = 1", "format = 2"))
-    refuses(lambda: load(run), name, "newer nanogpt", "format 2", "reads 1", "upgrade")
+def test_the_history_changes_no_weight():
+    assert weights(trained("with")) == weights(trained("without", history="off"))
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("n_embd = 32", "n_embd = 36", ["k_norm.weight is [16] in the file and [18] by the config"]),
-        ("n_layer = 2", "n_layer = 3", ["blocks.2.", "is missing in the file"]),
-        ("n_layer = 2", "n_layer = 1", ["blocks.1.", "missing by the config"]),
-        ("bias = false", "bias = true", ["bias is missing in the file"]),
-        ("tie_embeddings = false", "tie_embeddings = true", ["lm_head.weight"]),
-    ],
-)
-def test_weights_that_do_not_match_their_config(run, old, new, words):
-    config = (run / "config.toml").read_text()
-    assert f"\n{old}\n" in config
-    (run / "config.toml").write_text(config.replace(f"\n{old}\n", f"\n{new}\n"))
-    refuses(
-        lambda: load(run),
-        "model.safetensors does not match config.toml",
-        "restore",
-        *words,
-    )
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "text", "cut", "huge header"])
-def test_damaged_weights(run, damage):
-    path = RunFolder(run).checkpoint("best") / "model.safetensors"
-    content = path.read_bytes()
-    path.unlink()
-    if damage != "missing":
-        broken = {"empty": b"", "text": b"weights", "cut": content[:-100], "huge header": b"\xff" * 8 + content[8:]}
-        path.write_bytes(broken[damage])
-    refuses(lambda: load(run), "model.safetensors", "missing" if damage == "missing" else "damaged", "restore")
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"step": 3}', "3", '{"pending": 5}'])
-def test_a_damaged_state(run, content):
-    (RunFolder(run).checkpoint("best") / "state.json").write_text(content)
-    refuses(lambda: load(run), "state.json", "damaged", "restore")
-
-
-@pytest.mark.parametrize("name", ["step-99", "../../elsewhere", "step-30/../step-30", "", "step-", "step-²"])
-def test_a_pointer_to_something_else(run, name):
-    Path("elsewhere").mkdir()
-    (run / "checkpoints/best").write_text(name + "\n")
-    refuses(lambda: load(run), "best names", "not a checkpoint here")
+# Nothing yet
 
 
 def test_no_checkpoint_yet():
     start("young")
     refuses(lambda: load("young"), "'young' has no checkpoint yet", "--resume young")
-
-
-def test_a_resumed_optimizer_that_does_not_match():
-    finish(start("run", stop_at=3))
-    path = RunFolder("run").checkpoint("last") / "optimizer.safetensors"
-    tensors = load_file(path)
-    tensors.pop("lm_head.weight:exp_avg")
-    save_file(tensors, path)
-    refuses(lambda: resume_run("run"), "optimizer.safetensors does not match", "lm_head.weight:exp_avg", "missing")

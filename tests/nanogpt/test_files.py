@@ -50,9 +50,14 @@ def test_the_cache_folder_can_be_named(monkeypatch):
 def test_a_toml_file_that_is_not_there_or_not_text():
     with pytest.raises(UserError, match=r"cannot read 'mine\.toml'"):
         read_toml(Path("mine.toml"))
-    Path("mine.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="not valid TOML"):
-        read_toml(Path("mine.toml"))
+    for content, problem in (
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[[[", "not valid TOML"),
+        (b"a=" + b"[" * 9999, "not valid"),
+    ):
+        Path("mine.toml").write_bytes(content)
+        with pytest.raises(UserError, match=f"mine.toml is .*{problem}"):
+            read_toml(Path("mine.toml"))
 
 
 def test_a_newer_format_is_refused_and_this_one_is_not():

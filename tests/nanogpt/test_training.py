@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny import (
@@ -15,15 +14,11 @@ from tiny import (
     outcome,
     start,
     stopped_and_resumed,
-    tiny_config,
     trained,
     weights,
     write_text,
 )
-from torch.nn import functional as F
 
-from nanogpt.batches import batch
-from nanogpt.data import Dataset
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -41,123 +36,13 @@ from nanogpt.launch import is_done, resume_run
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
 from nanogpt.run import load
-from nanogpt.training import Stepper, build_model, mean_loss
+from nanogpt.stepper import Stepper
 
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
 EVERYTHING = {"dropout": 0.1, "accumulation": 2, "log_every": 3}
 
 
-def stepper(preset="gpt2", **settings):
-    config = tiny_config(preset, **settings)
-    ids = np.random.default_rng(3).integers(0, 37, 500).astype(np.uint16)
-    return Stepper(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""))
-
-
-def state_of(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-# One update
-
-
-def test_mean_loss_by_hand():
-    logits = torch.tensor([[[0.0, 0.0], [math.log(3), 0.0]]])
-    assert mean_loss(logits, torch.tensor([[1, 0]])).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
-
-
-@EACH_PRESET
-def test_a_step_is_loss_gradient_clip_update(preset):
-    made = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5)
-    model, data = made.model, made.data
-    twin = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5).model
-    for step, rate in enumerate((1e-2, 3e-3)):
-        loss, norm = made.step(step, rate).tolist()
-        x, y = batch(data.train, 11, 1337, 5 * step, 5)
-        expected = F.cross_entropy(twin(x).flatten(0, 1), y.flatten())
-        gradients = torch.autograd.grad(expected, list(twin.parameters()))
-        length = torch.stack([g.norm() for g in gradients]).norm().item()
-        assert loss == pytest.approx(expected.item(), rel=1e-5)
-        assert norm == pytest.approx(length, rel=1e-4)
-        if step == 0:  # AdamW's first update: the sign of the gradient, by the rate, after the decay
-            shrink = min(1, 0.25 / (length + 1e-6))
-            with torch.no_grad():
-                for p, g in zip(twin.parameters(), gradients):
-                    small = g * shrink
-                    p.mul_(1 - rate * (0.2 if p.ndim > 1 else 0)).sub_(rate * small / (small.abs() + 1e-8))
-        for (name, p), q in zip(model.named_parameters(), twin.parameters()):
-            if step == 0:
-                torch.testing.assert_close(p, q, rtol=1e-3, atol=2e-4, msg=name)
-        with torch.no_grad():
-            for p, q in zip(model.parameters(), twin.parameters()):
-                q.copy_(p)
-
-
-def test_accumulation_is_one_big_batch():
-    big, small = stepper(batch_size=6), stepper(batch_size=2, accumulation=3)
-    assert big.tokens_per_step == small.tokens_per_step == 6 * 11
-    seen = []
-    for made in (big, small):
-        made.optimizer.zero_grad = lambda **kwargs: None
-        losses = made.step(4, 0.0)
-        seen.append((losses, {name: p.grad.clone() for name, p in made.model.named_parameters()}))
-    (one, gradients), (other, others) = seen
-    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-6, msg=name)
-
-
-def test_gradients_do_not_pile_up():
-    made = stepper()
-    made.step(0, 0.0)
-    assert all(p.grad is None for p in made.model.parameters())
-    assert made.step(3, 0.0).tolist() == stepper().step(3, 0.0).tolist()
-
-
-def test_the_rate_is_the_optimizers():
-    made = stepper()
-    before = state_of(made.model)
-    made.step(0, 0.0)
-    assert all(torch.equal(before[name], p) for name, p in made.model.named_parameters())
-    made.step(0, 1e-3)
-    assert not all(torch.equal(before[name], p) for name, p in made.model.named_parameters())
-
-
-def test_dropout_is_a_function_of_seed_step_and_micro_step():
-    def loss(step, seed=1337, accumulation=1):
-        made = stepper(dropout=0.5, seed=seed, accumulation=accumulation, batch_size=2)
-        torch.manual_seed(np.random.randint(10**6))
-        torch.rand(7)
-        return made.step(step, 0.0)[0].item()
-
-    assert loss(3) == loss(3)
-    assert loss(3) != loss(4)
-    assert loss(3) != loss(3, seed=1338)
-    # The second micro-step does not repeat the first one's masks: with one window all else would be the same.
-    made = stepper(dropout=0.5, accumulation=2, batch_size=1)
-    masks = []
-    made.model.dropout.register_forward_hook(lambda module, args, out: masks.append(out == 0))
-    made.step(0, 0.0)
-    assert not torch.equal(*masks)
-
-
-def test_a_step_leaves_the_callers_random_numbers_alone():
-    made = stepper(dropout=0.5)
-    before = torch.get_rng_state()
-    made.step(0, 1e-3)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_first_weights_are_a_function_of_the_seed():
-    one, two, other = (state_of(build_model(tiny_config(seed=seed))) for seed in (1, 1, 2))
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(one["token_embedding.weight"], other["token_embedding.weight"])
-
-
-def test_training_in_bfloat16():
-    exact, mixed = stepper(precision="float32").step(0, 1e-3)[0], stepper(precision="bfloat16").step(0, 1e-3)[0]
-    assert mixed.item() == pytest.approx(exact.item(), rel=1e-2)
-    assert mixed.item() != exact.item()
-    assert all(p.dtype == torch.float32 for p in stepper(precision="bfloat16").model.parameters())
+# The run
 
 
 def test_a_compilation_that_fails_is_told_and_changes_nothing(monkeypatch):
@@ -175,9 +60,6 @@ def test_a_real_compilation_never_ends_a_run():
     plain = finish(start("plain", compile="off"))
     assert isinstance(events[-1], DoneEvent)
     assert events[-1].evaluation.loss == pytest.approx(plain[-1].evaluation.loss, abs=1e-3)
-
-
-# The run
 
 
 @EACH_PRESET
@@ -562,7 +444,7 @@ def test_a_run_cut_short_is_measured_and_saved_where_it_ends():
     trainer.new_length = lambda trainer: 5 if trainer.state.step == 5 else None
     events = list(trainer.events())
     assert [event.step for event in events if isinstance(event, EvalEvent)] == [0, 4, 5]
-    assert trainer.folder.checkpoint("last").name == "step-5"
+    assert trainer.folder.checkpoints.pointer("last") == 5
     assert isinstance(events[-1], DoneEvent)
     assert events[-1].step == 5
 

@@ -1,11 +1,15 @@
 """Small models and runs for tests. Sizes are primes, each another, wherever the architecture allows."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
+from nanogpt.checkpoint import FILES, SUMS
 from nanogpt.config import Config, load_preset
+from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
 from nanogpt.launch import resume_run, start_run
 from nanogpt.model import GPT
@@ -109,3 +113,18 @@ def outcome(run: Path) -> tuple:
     """All of a finished run that must not depend on how often it was interrupted."""
     pointers = [(run / "checkpoints" / name).read_text() for name in ("last", "best")]
     return weights(run, "last"), weights(run, "best"), metrics(run), pointers
+
+
+def refuses(call, *words) -> str:
+    """The message of the UserError that a call raises; each of the words is in it."""
+    with pytest.raises(UserError) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value), caught.value
+    return str(caught.value)
+
+
+def add_up(checkpoint: Path) -> None:
+    """Write a checkpoint's hashes anew, as whoever changed its files on purpose would."""
+    sums = "".join(f"{hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES)
+    (checkpoint / SUMS).write_text(sums)

@@ -32,6 +32,7 @@ FLAGS = {
             "--precision",
             "--compile",
         ],
+        *["--history", "--on-divergence", "--threads"],
     ],
     "sample": [
         *["--prompt", "--prompt-file", "--unknown", "--out", "--checkpoint", "--device"],

@@ -12,7 +12,7 @@ from tiny import SMALL_RUN, finish, outcome, start, trained, weights, write_text
 
 from nanogpt.launch import is_done
 from nanogpt.run import load
-from nanogpt.training import Stepper
+from nanogpt.stepper import Stepper
 
 FLAGS = [word for name, value in SMALL_RUN.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 

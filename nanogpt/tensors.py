@@ -1,0 +1,118 @@
+"""Weights and optimizer state to and from safetensors, which holds numbers and no code.
+
+A file is not trusted: its header is read first, and names, shapes and number formats are compared with what the config
+asks for before memory is taken for either.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nanogpt.config import ModelConfig
+from nanogpt.errors import UserError
+from nanogpt.model import GPT, Block
+
+HEADER_LIMIT = 10_000_000
+"""Bytes of the largest header that is read; that of GPT-2 XL has 50 kB."""
+BUFFER_LIMIT = 1 << 30
+"""Bytes of the largest tables, such as the angles of positions, that a model from a file may ask for."""
+
+Layout = dict[str, tuple[tuple[int, ...], str]]
+"""Name to shape and number format, as a safetensors header gives it."""
+
+
+def model_tensors(model: GPT) -> dict[str, Tensor]:
+    """Name to weight, a shared one once: what model.safetensors holds."""
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+
+
+def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) -> GPT:
+    """A model with the weights of a file. Raises UserError where the two do not belong together."""
+    try:
+        with torch.device("meta"):  # shapes alone, without memory
+            shapes = GPT(config, block=block)
+    except (RuntimeError, OverflowError) as error:
+        raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
+    _compare(path, _layout(dict(shapes.named_parameters())))
+    tables = sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
+    if tables > BUFFER_LIMIT:
+        raise UserError(
+            f"the model beside {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
+            f"restore the config that the run was trained with"
+        )
+    model = GPT(config, block=block)
+    load_model_tensors(model, path)
+    return model
+
+
+def load_model_tensors(model: GPT, path: Path) -> None:
+    """Put a file's weights into a model."""
+    own = dict(model.named_parameters())
+    _compare(path, _layout(own))
+    with torch.no_grad():
+        for name, tensor in load_file(path).items():
+            own[name].copy_(tensor)
+
+
+def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:exp_avg`."""
+    return {
+        f"{name}:{key}": value.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        for key, value in optimizer.state.get(p, {}).items()
+    }
+
+
+def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    own = dict(model.named_parameters())
+    # A parameter that no loss has reached yet (in a block of one's own) has no state.
+    kept = own.keys() & {name.split(":")[0] for name in read_layout(path)}
+    moments = {f"{name}:{key}": own[name] for name in kept for key in ("exp_avg", "exp_avg_sq")}
+    _compare(path, _layout(moments | {f"{name}:step": torch.zeros(()) for name in kept}))
+    on_device = optimizer.defaults.get("fused")  # where the optimizer wants its count of steps
+    for full_name, tensor in load_file(path).items():
+        name, key = full_name.split(":")
+        device = own[name].device if key != "step" or on_device else torch.device("cpu")
+        optimizer.state[own[name]][key] = tensor.to(device, copy=True)
+
+
+def read_layout(path: Path) -> Layout:
+    """What a safetensors file holds, from its header. Raises UserError where it is missing or damaged."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > HEADER_LIMIT:
+            raise UserError(f"{path} is damaged (a header of {length:,} bytes): restore it from a copy of the run")
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: restore it from a copy of the run") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> Layout:
+    return {name: (tuple(tensor.shape), "F32") for name, tensor in tensors.items()}
+
+
+def _compare(path: Path, expected: Layout) -> None:
+    found = read_layout(path)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"{path} does not match config.toml: {name} is {_described(found.get(name))} in the file and "
+                f"{_described(expected.get(name))} by the config; restore the config that the run was trained with"
+            )
+
+
+def _described(entry: tuple[tuple[int, ...], str] | None) -> str:
+    if entry is None:
+        return "missing"
+    shape, kind = entry
+    return f"{list(shape)}" if kind == "F32" else f"{list(shape)} of {kind}"
