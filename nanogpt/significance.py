@@ -1,0 +1,172 @@
+r"""Whether runs with several seeds differ, or one of them was lucky: Student's t, without scipy.
+
+Mean and 95 % interval of a few losses, and Welch's t-test of two sets of them (Welch 1947, "The generalization of
+'Student's' problem when several different population variances are involved"). Not a permutation test, which assumes
+less: with three runs against three it cannot give a p below 0.1, however far apart they are, and few people train
+more. What is assumed instead is that a loss scatters over seeds like a normal variable, which losses at the end of
+training do well enough.
+
+The t distribution's tail is a regularised incomplete beta function, summed as a continued fraction by Lentz's method
+(Press et al., "Numerical Recipes", 3rd edition, section 6.4).
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nanogpt.errors import UserError
+
+CONFIDENCE = 0.95
+TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Some values of one quantity: the same run with several seeds."""
+
+    values: tuple[float, ...]
+    mean: float
+    deviation: float
+    """sample standard deviation, with n - 1"""
+    half_width: float
+    """the mean's 95 % interval is mean ± this (Student's t)"""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the mean's interval."""
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """Upper end of the mean's interval."""
+        return self.mean + self.half_width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two sets of values compared, the first minus the second."""
+
+    difference: float
+    half_width: float
+    """the difference's 95 % interval is difference ± this"""
+    t: float
+    degrees: float
+    """of freedom, by Welch and Satterthwaite"""
+    p: float
+    """how often chance alone would set the means at least this far apart; two-sided"""
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance would do it in less than one case in twenty."""
+        return self.p < 1 - CONFIDENCE
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, standard deviation and the mean's interval of two values or more.
+
+    >>> found = spread([1.0, 2.0, 3.0])
+    >>> found.mean, found.deviation, round(found.half_width, 3)
+    (2.0, 1.0, 2.484)
+    """
+    _check(values)
+    deviation = statistics.stdev(values)
+    half_width = t_quantile((1 + CONFIDENCE) / 2, len(values) - 1) * deviation / math.sqrt(len(values))
+    return Spread(values=tuple(values), mean=statistics.fmean(values), deviation=deviation, half_width=half_width)
+
+
+def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
+    """Welch's t-test of two sets of two values or more each; the variances may differ.
+
+    >>> found = compare([1.90, 1.91, 1.92], [1.85, 1.86, 1.87])
+    >>> round(found.difference, 3), round(found.t, 3), round(found.p, 4), found.significant
+    (0.05, 6.124, 0.0036, True)
+    """
+    _check(first)
+    _check(second)
+    parts = [statistics.variance(values) / len(values) for values in (first, second)]
+    difference = statistics.fmean(first) - statistics.fmean(second)
+    error = math.sqrt(sum(parts))
+    if error == 0:  # all runs of each set are equal
+        same = difference == 0
+        t = 0.0 if same else math.copysign(math.inf, difference)
+        return Comparison(difference=difference, half_width=0.0, t=t, degrees=math.inf, p=1.0 if same else 0.0)
+    degrees = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second)))
+    t = difference / error
+    return Comparison(
+        difference=difference,
+        half_width=t_quantile((1 + CONFIDENCE) / 2, degrees) * error,
+        t=t,
+        degrees=degrees,
+        p=min(1.0, 2 * t_tail(abs(t), degrees)),
+    )
+
+
+def t_tail(t: float, degrees: float) -> float:
+    """Probability that Student's t with so many degrees of freedom is above t.
+
+    >>> round(t_tail(2.776, 4), 4)
+    0.025
+    """
+    if t < 0:
+        return 1 - t_tail(-t, degrees)
+    return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
+
+
+def t_quantile(probability: float, degrees: float) -> float:
+    """The t below which Student's t lies with this probability, from 0.5 to below 1; by bisection.
+
+    >>> round(t_quantile(0.975, 4), 3), round(t_quantile(0.975, 1e6), 3)
+    (2.776, 1.96)
+    """
+    low, high = 0.0, 1.0
+    while t_tail(high, degrees) > 1 - probability:
+        low, high = high, 2 * high
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tail(middle, degrees) > 1 - probability else (low, middle)
+    return high
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for a and b above 0 and x from 0 to 1.
+
+    >>> round(incomplete_beta(2, 3, 0.25), 6)  # the same as 1 - 0.75^4 - 4 * 0.25 * 0.75^3
+    0.261719
+    """
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):  # there the fraction converges slowly, and its mirror fast
+        return 1 - incomplete_beta(b, a, 1 - x)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(log_front) * _beta_fraction(a, b, x) / a
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    value = d
+    # It needs about sqrt(max(a, b)) terms; degrees of freedom in the millions are met by none of our callers.
+    for m in range(1, 10_000):
+        step = 1.0
+        for numerator in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _away_from_zero(1 + numerator * d)
+            c = _away_from_zero(1 + numerator / c)
+            step = c * d
+            value *= step
+        if abs(step - 1) < 1e-15:
+            break
+    return value
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > TINY else TINY
+
+
+def _check(values: Sequence[float]) -> None:
+    if len(values) < 2:
+        raise UserError(f"{len(values)} value(s) have no spread: give two runs or more, with different seeds")
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"{list(values)} are not all numbers: leave out the runs that diverged")
