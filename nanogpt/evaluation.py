@@ -3,21 +3,32 @@
 Whole split: consecutive windows of `block_size` over a whole part of the text, mean negative log-likelihood over
 every predicted token, that is each but the first, exactly once. No random batches: the same model gives the same
 figure. Where that is too slow, a named subset of the windows, evenly spaced. Always in float32, dropout off.
+
+nanoGPT's own protocol, random batches, is here for comparison alone. How far a figure can be trusted is in
+`nanogpt.intervals`.
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from nanogpt.data import TokenIds
 from nanogpt.errors import UserError
 from nanogpt.model import GPT
+from nanogpt.streams import stream
 from nanogpt.tokenizer import Tokenizer
 
+Watch = Callable[[int], object]
+"""Told how many tokens were predicted since the last time."""
+
 TOKENS_AT_ONCE = 8192
+NANOGPT_BATCHES = 200
+"""nanoGPT's `eval_iters`"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +45,53 @@ class Evaluation:
     """which windows of what"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """What a model lost in each window of a text, in the order of the text."""
+
+    nats: NDArray[np.float64]
+    """summed loss of each window's predicted tokens, (W,)"""
+    tokens: NDArray[np.int64]
+    """how many these are: `block_size`, and fewer in a last, shorter window, (W,)"""
+    text_bytes: NDArray[np.int64]
+    """bytes of their text, (W,)"""
+    protocol: str
+    """which windows of what"""
+
+    def evaluation(self) -> Evaluation:
+        """All windows together: a window counts by its tokens."""
+        total, count = float(self.nats.sum()), int(self.tokens.sum())
+        bits = total / math.log(2) / max(int(self.text_bytes.sum()), 1)
+        return Evaluation(loss=total / count, bits_per_byte=bits, tokens=count, protocol=self.protocol)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomEstimate:
+    """The mean loss of random batches."""
+
+    loss: float
+    """nats a token"""
+    standard_error: float
+    """of that mean, from the spread of the batches"""
+    protocol: str
+
+
 def evaluate(model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | None = None) -> Evaluation:
     """Mean loss of a model on token ids (T,), over all windows or a subset with at most about `max_tokens`.
 
     Raises UserError where there is nothing to predict.
     """
+    return measure_windows(model, ids, tokenizer, max_tokens).evaluation()
+
+
+def measure_windows(
+    model: GPT,
+    ids: TokenIds,
+    tokenizer: Tokenizer,
+    max_tokens: int | None = None,
+    watch: Watch = lambda tokens: None,
+) -> Windows:
+    """As `evaluate`, but window by window."""
     block_size = model.config.block_size
     if len(ids) < 2:
         raise UserError(f"{len(ids)} token(s) leave nothing to predict; give a longer text")
@@ -49,32 +102,68 @@ def evaluate(model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | 
         chosen = np.linspace(0, whole - 1, max(1, max_tokens // block_size)).astype(np.int64)
         rest = 0
         protocol = f"{len(chosen):,} of {whole:,} windows of {block_size}, evenly spaced"
-    total, count, size = 0.0, 0, tokenizer.token_bytes()
-    total_bytes = 0
+    count = len(chosen) + bool(rest)
+    nats, size = np.empty(count), tokenizer.token_bytes()
+    text_bytes, tokens = np.empty(count, dtype=np.int64), np.full(count, block_size)
+    if rest:
+        tokens[-1] = rest
+    done = 0
+    for rows in _rows(ids, chosen, rest, block_size):
+        here = slice(done, done + len(rows))
+        nats[here] = _summed_losses(model, rows)
+        text_bytes[here] = size[rows[:, 1:]].sum(1)
+        done += len(rows)
+        watch(rows[:, 1:].size)
+    return Windows(nats=nats, tokens=tokens, text_bytes=text_bytes, protocol=protocol)
+
+
+def estimate_like_nanogpt(
+    model: GPT, ids: TokenIds, batch_size: int, seed: int, watch: Watch = lambda tokens: None
+) -> RandomEstimate:
+    """nanoGPT's protocol: the mean of 200 batches of windows that start anywhere, drawn with replacement.
+
+    karpathy/nanoGPT, train.py, `estimate_loss`. Its starts are drawn from torch's global generator, ours from `seed`.
+    Raises UserError where the text is no longer than one window.
+    """
+    block_size = model.config.block_size
+    if len(ids) <= block_size + 1:
+        raise UserError(
+            f"{len(ids)} tokens leave no choice of windows of {block_size} and their targets: give a longer text, or "
+            f"use the whole-split protocol"
+        )
+    generator = np.random.default_rng(stream(seed, "nanogpt protocol"))
+    starts = generator.integers(len(ids) - block_size, size=(NANOGPT_BATCHES, batch_size))
+    means = np.empty(NANOGPT_BATCHES)
+    for number, some in enumerate(starts):
+        rows = ids[some[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+        means[number] = _summed_losses(model, rows).sum() / rows[:, 1:].size
+        watch(rows[:, 1:].size)
+    return RandomEstimate(
+        loss=float(means.mean()),
+        standard_error=float(means.std(ddof=1)) / math.sqrt(NANOGPT_BATCHES),
+        protocol=f"{NANOGPT_BATCHES} random batches of {batch_size} windows of {block_size}, as nanoGPT, seed {seed}",
+    )
+
+
+def _rows(ids: TokenIds, chosen: NDArray[np.int64], rest: int, block_size: int) -> Iterator[TokenIds]:
+    """Windows and the token after each, some at a time (B, T + 1); the shorter one at the end by itself."""
     for some in np.array_split(chosen, math.ceil(len(chosen) * block_size / TOKENS_AT_ONCE) or 1):
         if len(some):
-            rows = ids[some[:, None] * block_size + np.arange(block_size + 1)]  # (B, T + 1)
-            total += _summed_loss(model, rows)
-            count += rows[:, 1:].size
-            total_bytes += int(size[rows[:, 1:]].sum())
+            yield ids[some[:, None] * block_size + np.arange(block_size + 1)]
     if rest:
-        row = ids[None, whole * block_size :]  # (1, rest + 1)
-        total += _summed_loss(model, row)
-        count += rest
-        total_bytes += int(size[row[:, 1:]].sum())
-    bits = total / math.log(2) / max(total_bytes, 1)
-    return Evaluation(loss=total / count, bits_per_byte=bits, tokens=count, protocol=protocol)
+        yield ids[None, len(ids) - 1 - rest :]  # (1, rest + 1)
 
 
 @torch.no_grad()
-def _summed_loss(model: GPT, rows: TokenIds) -> float:
-    """Sum of the losses of predicting each row's tokens but its first from those before, (B, T + 1) -> nats."""
+def _summed_losses(model: GPT, rows: TokenIds) -> NDArray[np.float64]:
+    """Each row's loss of predicting its tokens but the first from those before, (B, T + 1) -> nats (B,)."""
     training = model.training
     model.eval()
     try:
         device = model.token_embedding.weight.device
         tokens = torch.from_numpy(rows.astype(np.int64)).to(device)
         logits = model(tokens[:, :-1]).float()  # (B, T, V)
-        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum").item()
+        losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")  # (B * T,)
+        return losses.view(len(rows), -1).sum(1).cpu().double().numpy()  # Apple's GPUs have no float64
     finally:
         model.train(training)

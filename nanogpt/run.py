@@ -10,7 +10,7 @@ import torch
 
 from nanogpt.config import Config, SampleConfig
 from nanogpt.corpus import load_corpus
-from nanogpt.data import Dataset, join_documents, prepare
+from nanogpt.data import Dataset, TokenIds, join_documents, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation import Evaluation, evaluate
@@ -94,10 +94,14 @@ class Run:
         >>> 0 < evaluation.loss < 4, evaluation.tokens
         (True, 199)
         """
+        return evaluate(self.model, self.text_ids(text, unknown), self.tokenizer)
+
+    def text_ids(self, text: str | os.PathLike[str] | None = None, unknown: Unknown = "error") -> TokenIds:
+        """Token ids (T,) of the run's own validation part, or of the whole of another corpus."""
         if text is None:
-            return evaluate(self.model, open_data(self.folder).val, self.tokenizer)
+            return open_data(self.folder).val
         corpus = load_corpus(text, self.config.data.encoding)
-        return evaluate(self.model, join_documents(corpus.documents, self.tokenizer, unknown), self.tokenizer)
+        return join_documents(corpus.documents, self.tokenizer, unknown)
 
 
 def load(

@@ -11,7 +11,7 @@ from tiny import BLOCK, tiny_model, token_ids
 
 from nanogpt import evaluation
 from nanogpt.errors import UserError
-from nanogpt.evaluation import evaluate
+from nanogpt.evaluation import estimate_like_nanogpt, evaluate, measure_windows
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
 
 LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyz0123456789")  # 36, and the end of a document
@@ -122,3 +122,33 @@ def test_the_loss_is_in_float32_under_autocast():
     model, ids = tiny_model(), ids_of(200)
     expected = evaluate(model, ids, LETTERS)
     assert expected.loss == pytest.approx(evaluate(model.double(), ids, LETTERS).loss, rel=1e-5)
+
+
+def test_window_by_window_and_what_it_tells():
+    model, ids = tiny_model(), ids_of(4 * BLOCK + 6)
+    told = []
+    found = measure_windows(model, ids, LETTERS, watch=told.append)
+    assert found.tokens.tolist() == [BLOCK] * 4 + [5]
+    for number, start in enumerate(range(0, 4 * BLOCK + 5, BLOCK)):
+        assert found.nats[number] == pytest.approx(sum(by_hand(model, ids, [start])), rel=1e-5)
+        assert found.text_bytes[number] == (ids[start + 1 : start + 1 + BLOCK] < 36).sum()
+    assert told == [4 * BLOCK, 5]
+    assert found.evaluation() == evaluate(model, ids, LETTERS)
+
+
+def test_nanogpts_protocol_is_windows_from_anywhere():
+    model, ids = tiny_model(), ids_of(BLOCK + 4)
+    every = [np.mean(by_hand(model, ids[start : start + BLOCK + 1], [0])) for start in range(4)]
+    told = []
+    found = estimate_like_nanogpt(model, ids, 3, seed=5, watch=told.append)
+    assert sum(told) == 200 * 3 * BLOCK
+    assert found.loss == pytest.approx(np.mean(every), abs=4 * found.standard_error)
+    assert found.standard_error == pytest.approx(np.std(every) / math.sqrt(600), rel=0.2)
+    assert found.protocol == f"200 random batches of 3 windows of {BLOCK}, as nanoGPT, seed 5"
+    assert found == estimate_like_nanogpt(model, ids, 3, seed=5)
+    assert found.loss != estimate_like_nanogpt(model, ids, 3, seed=6).loss
+
+
+def test_nanogpts_protocol_needs_a_choice():
+    with pytest.raises(UserError, match=f"{BLOCK + 1} tokens leave no choice.*longer text.*whole-split"):
+        estimate_like_nanogpt(tiny_model(), ids_of(BLOCK + 1), 3, seed=5)
