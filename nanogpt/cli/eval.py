@@ -1,22 +1,34 @@
-"""`nanogpt eval`: a run's loss, by the whole-split protocol."""
+"""`nanogpt eval`: a run's loss by a stated protocol, and what it is to be held against."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+
+if TYPE_CHECKING:
+    from nanogpt.data import TokenIds
+    from nanogpt.run import Run
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
     """Measure a run's loss: on the validation part it was trained with, or on the whole of another text.
 
-    The same run and text always give the same figure: every token is predicted once, none at random.
+    The same run and text always give the same figure: every token is predicted once, none at random. Its 95 %
+    interval says how much another stretch of such a text could have changed it.
 
-    example:
+    examples:
       nanogpt eval runs/book-modern-1 --text other.txt
+      nanogpt eval --protocol nanogpt
     """
 
     run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
@@ -27,6 +39,12 @@ class Eval:
     """what to do with characters of the text that the model never saw"""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
     """which of the run's checkpoints, or a step of its history"""
+    protocol: Literal["whole", "nanogpt"] = "whole"
+    """the whole split, or nanoGPT's 200 random batches, to compare with figures measured so"""
+    seed: int = 1337
+    """draws the random batches"""
+    json: Switch = False
+    """print JSON, for scripts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to run"""
 
@@ -38,9 +56,64 @@ def main(argv: Sequence[str]) -> None:
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
     tell(run.notes)
-    result = run.evaluate(options.text, options.unknown)
+    ids = run.text_ids(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
-    print(f"{run.path}, step {run.step:,}, on {of}")
-    print(f"loss           {result.loss:.4f} nats/token")
-    print(f"bits per byte  {result.bits_per_byte:.4f}")
-    print(f"protocol       {result.protocol}")
+    report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of}
+    report |= random_batches(run, ids, options.seed) if options.protocol == "nanogpt" else whole_split(run, ids)
+    print(json.dumps(report, indent=1) if options.json else "\n".join(lines(report)))
+
+
+def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
+    """The loss by the whole-split protocol, its interval, and how fast it was measured."""
+    from nanogpt.evaluation import measure_windows
+    from nanogpt.intervals import ratio_interval
+
+    with bar("evaluating", len(ids) - 1) as watch:
+        began = time.perf_counter()
+        windows = measure_windows(run.model, ids, run.tokenizer, watch=watch)
+        seconds = time.perf_counter() - began
+    found = asdict(windows.evaluation())
+    for name, weights in (("loss", windows.tokens), ("bits_per_byte", windows.text_bytes)):
+        interval = ratio_interval(windows.nats, weights)
+        scale = found[name] * weights.sum() / windows.nats.sum()  # nats to bits, for bytes
+        found[f"{name}_interval"] = interval and [interval.low * scale, interval.high * scale]
+        found["interval"] = interval and interval.method
+    return found | {"tokens_per_second": found["tokens"] / seconds}
+
+
+def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
+    """nanoGPT's estimate of the loss, with the run's batch size."""
+    from nanogpt.evaluation import NANOGPT_BATCHES, estimate_like_nanogpt
+
+    batch_size = run.config.train.batch_size
+    with bar("evaluating", NANOGPT_BATCHES * batch_size * run.config.model.block_size) as watch:
+        return asdict(estimate_like_nanogpt(run.model, ids, batch_size, seed, watch))
+
+
+def lines(report: dict[str, Any]) -> Iterator[str]:
+    """A report as text."""
+    yield f"{report['run']}, step {report['step']:,}, on {report['text']}"
+    if "standard_error" in report:
+        yield f"loss           {report['loss']:.4f} ± {report['standard_error']:.4f} nats/token"
+        yield f"protocol       {report['protocol']}"
+        yield "               ± is the standard error of this one estimate. Figures quoted from nanoGPT are mostly the"
+        yield "               lowest of many such estimates, which is lower than their mean"
+        return
+    for name, label, unit in (("loss", "loss", " nats/token"), ("bits_per_byte", "bits per byte", "")):
+        low, high = report[f"{name}_interval"] or (None, None)
+        between = "" if low is None else f", 95 % interval {low:.4f} to {high:.4f}"
+        yield f"{label:<14} {report[name]:.4f}{unit}{between}"
+    yield f"protocol       {report['protocol']}"
+    yield f"interval       {report['interval'] or 'none: fewer than 20 windows cannot tell how much windows differ'}"
+    yield f"speed          {report['tokens_per_second']:,.0f} tokens/s"
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something long is measured; only in a terminal, and gone at the end."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.advance(task, done)

@@ -1,23 +1,74 @@
 """`nanogpt eval`."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import nanogpt as library
+from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
+from nanogpt.intervals import ratio_interval
+
+
+def without_speed(text):
+    return [line for line in text.splitlines() if not line.startswith("speed ")]
 
 
 def test_the_runs_own_text(nanogpt, finished_run):
     result = library.load(finished_run).evaluate()
     found = nanogpt("eval", finished_run)
     assert found.code == 0
-    assert found.out.splitlines() == [
+    assert without_speed(found.out) == [
         f"{finished_run}, step {library.load(finished_run).step:,}, on the validation part of cats",
         f"loss           {result.loss:.4f} nats/token",
         f"bits per byte  {result.bits_per_byte:.4f}",
         "protocol       whole split, 199 tokens in consecutive windows of 16",
+        "interval       none: fewer than 20 windows cannot tell how much windows differ",
     ]
-    assert nanogpt("eval", finished_run).out == found.out
+    assert found.out.splitlines()[-1].endswith(" tokens/s")
+    assert found.err == ""
+    assert without_speed(nanogpt("eval", finished_run).out) == without_speed(found.out)
+
+
+def test_the_interval(nanogpt, finished_run):
+    Path("other.txt").write_text("the dog sat there, and the cat ran to a tree. " * 9)
+    run = library.load(finished_run)
+    windows = measure_windows(run.model, run.text_ids("other.txt"), run.tokenizer)
+    interval = ratio_interval(windows.nats, windows.tokens)
+    bits = ratio_interval(windows.nats / 0.6931471805599453, windows.text_bytes)
+    found = nanogpt("eval", finished_run, "--text", "other.txt").out
+    assert f" nats/token, 95 % interval {interval.low:.4f} to {interval.high:.4f}\n" in found
+    assert f", 95 % interval {bits.low:.4f} to {bits.high:.4f}\n" in found
+    assert f"interval       {interval.method}\n" in found
+
+
+def test_json(nanogpt, finished_run):
+    result = library.load(finished_run).evaluate()
+    found = json.loads(nanogpt("eval", finished_run, "--json").out)
+    assert found.pop("tokens_per_second") > 0
+    assert found == {
+        "run": str(finished_run),
+        "step": library.load(finished_run).step,
+        "text": "the validation part of cats",
+        "loss": result.loss,
+        "bits_per_byte": result.bits_per_byte,
+        "tokens": 199,
+        "protocol": result.protocol,
+        "loss_interval": None,
+        "bits_per_byte_interval": None,
+        "interval": None,
+    }
+
+
+def test_nanogpts_protocol(nanogpt, finished_run):
+    run = library.load(finished_run)
+    result = estimate_like_nanogpt(run.model, run.text_ids(), 4, seed=7)
+    found = nanogpt("eval", finished_run, "--protocol", "nanogpt", "--seed", 7).out
+    assert f"loss           {result.loss:.4f} ± {result.standard_error:.4f} nats/token\n" in found
+    assert f"protocol       {result.protocol}\n" in found
+    assert "lowest of many" in found
+    as_json = json.loads(nanogpt("eval", finished_run, "--protocol", "nanogpt", "--seed", 7, "--json").out)
+    assert (as_json["loss"], as_json["standard_error"]) == (result.loss, result.standard_error)
 
 
 def test_another_text(nanogpt, finished_run):
