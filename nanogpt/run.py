@@ -96,10 +96,14 @@ class Run:
         """
         return evaluate(self.model, self.text_ids(text, unknown), self.tokenizer)
 
+    def data(self) -> Dataset:
+        """Token ids of the run's training and validation part; UserError where its text is gone or has changed."""
+        return open_data(self.folder)
+
     def text_ids(self, text: str | os.PathLike[str] | None = None, unknown: Unknown = "error") -> TokenIds:
         """Token ids (T,) of the run's own validation part, or of the whole of another corpus."""
         if text is None:
-            return open_data(self.folder).val
+            return self.data().val
         corpus = load_corpus(text, self.config.data.encoding)
         return join_documents(corpus.documents, self.tokenizer, unknown)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
     from nanogpt.data import TokenIds
@@ -28,6 +29,7 @@ class Eval:
 
     examples:
       nanogpt eval runs/book-modern-1 --text other.txt
+      nanogpt eval --floors
       nanogpt eval --protocol nanogpt
     """
 
@@ -43,6 +45,8 @@ class Eval:
     """the whole split, or nanoGPT's 200 random batches, to compare with figures measured so"""
     seed: int = 1337
     """draws the random batches"""
+    floors: Switch = False
+    """beside it what guessing, counting and compressing reach on the same text"""
     json: Switch = False
     """print JSON, for scripts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -59,7 +63,13 @@ def main(argv: Sequence[str]) -> None:
     ids = run.text_ids(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
     report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of}
-    report |= random_batches(run, ids, options.seed) if options.protocol == "nanogpt" else whole_split(run, ids)
+    if options.protocol == "nanogpt":
+        _refuse_beside_random_batches(options)
+        report |= random_batches(run, ids, options.seed)
+    else:
+        report |= whole_split(run, ids)
+    if options.floors:
+        report["floors"] = measure_floors(run, ids)
     print(json.dumps(report, indent=1) if options.json else "\n".join(lines(report)))
 
 
@@ -90,6 +100,23 @@ def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
         return asdict(estimate_like_nanogpt(run.model, ids, batch_size, seed, watch))
 
 
+def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
+    """What the same text costs without a network, from the run's training part."""
+    from nanogpt.floors import FLOORS, floors
+
+    with bar("measuring floors", len(FLOORS)) as watch:
+        found = []
+        for floor in floors(run.data().train, ids, run.tokenizer):
+            found.append(asdict(floor))
+            watch(1)
+    return found
+
+
+def _refuse_beside_random_batches(options: Eval) -> None:
+    if options.floors:
+        raise UserError("--floors are measured on the whole split: leave --protocol nanogpt out")
+
+
 def lines(report: dict[str, Any]) -> Iterator[str]:
     """A report as text."""
     yield f"{report['run']}, step {report['step']:,}, on {report['text']}"
@@ -106,6 +133,18 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"protocol       {report['protocol']}"
     yield f"interval       {report['interval'] or 'none: fewer than 20 windows cannot tell how much windows differ'}"
     yield f"speed          {report['tokens_per_second']:,.0f} tokens/s"
+    if "floors" in report:
+        yield from _floor_lines(report)
+
+
+def _floor_lines(report: dict[str, Any]) -> Iterator[str]:
+    """The floors and the model, in one table."""
+    yield ""
+    yield f"{'on the same text':<24}{'nats/token':>10}{'bits/byte':>11}"
+    model = {"name": "this model", "loss": report["loss"], "bits_per_byte": report["bits_per_byte"], "note": ""}
+    for row in [*report["floors"], model]:
+        loss, bits = ("–" if row[name] is None else f"{row[name]:.4f}" for name in ("loss", "bits_per_byte"))
+        yield f"{row['name']:<24}{loss:>10}{bits:>11}  {row['note']}".rstrip()
 
 
 @contextmanager

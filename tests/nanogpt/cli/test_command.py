@@ -39,7 +39,7 @@ FLAGS = {
         *["--tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--stop", "--seed"],
         "--samples",
     ],
-    "eval": ["--text", "--unknown", "--checkpoint", "--protocol", "--seed", "--json", "--device"],
+    "eval": ["--text", "--unknown", "--checkpoint", "--protocol", "--seed", "--floors", "--json", "--device"],
     "info": ["--encoding"],
     "runs": ["--folder", "--compare", "--delete", "--yes"],
 }

@@ -7,6 +7,7 @@ import pytest
 
 import nanogpt as library
 from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
+from nanogpt.floors import floors
 from nanogpt.intervals import ratio_interval
 
 
@@ -103,3 +104,37 @@ def test_unknown_characters_can_be_skipped(nanogpt, finished_run):
 def test_no_run(refuses):
     refuses("eval", saying=["no run below 'runs'"])
     refuses("eval", "nowhere", saying=["no run folder 'nowhere'"])
+
+
+def test_the_floors(nanogpt, finished_run):
+    run = library.load(finished_run)
+    result = run.evaluate()
+    found = nanogpt("eval", finished_run, "--floors").out.splitlines()
+    table = found[found.index("") + 1 :]
+    assert table[0] == "on the same text        nats/token  bits/byte"
+    expected = list(floors(run.data().train, run.data().val, run.tokenizer))
+    rows = [(floor.name, floor.loss, floor.bits_per_byte) for floor in expected]
+    rows.append(("this model", result.loss, result.bits_per_byte))
+    for line, (name, loss, bits) in zip(table[1:], rows, strict=True):
+        assert line.startswith(name)
+        assert line.removeprefix(name).split() == ["–" if loss is None else f"{loss:.4f}", f"{bits:.4f}"]
+    as_json = json.loads(nanogpt("eval", finished_run, "--floors", "--json").out)["floors"]
+    assert [(one["name"], one["loss"], one["bits_per_byte"]) for one in as_json] == rows[:-1]
+
+
+def test_the_floors_of_another_text(nanogpt, finished_run):
+    Path("other.txt").write_text("the dog sat there")
+    run = library.load(finished_run)
+    expected = list(floors(run.data().train, run.text_ids("other.txt"), run.tokenizer))
+    found = nanogpt("eval", finished_run, "--floors", "--text", "other.txt").out
+    assert f"{expected[4].loss:.4f}" in found
+
+
+def test_floors_are_of_the_whole_split(refuses, finished_run):
+    refuses("eval", finished_run, "--floors", "--protocol", "nanogpt", saying=["whole split", "leave --protocol"])
+
+
+def test_a_floor_that_could_not_be_measured_says_why(nanogpt, finished_run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = nanogpt("eval", finished_run, "--floors").out
+    assert "zstd                             –          –  not installed: pip install 'nanogpt[data]'\n" in found
