@@ -14,7 +14,9 @@ from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import check_length, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
+from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
+from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
@@ -47,18 +49,19 @@ def train(
     of the last tenth. `resume` goes on with an interrupted run, and takes no other settings but `device`. `block` is a
     class of blocks of one's own. Progress goes to standard error.
 
-    Raises UserError for whatever the caller can mend.
+    Raises UserError for whatever the caller can mend, and KeyboardInterrupt on Ctrl-C, after the run was saved.
 
     >>> run = nanogpt.train("tale.txt", steps=3, n_layer=2, n_embd=32, block_size=16, progress=False)
     >>> run.path.as_posix(), run.step
     ('runs/tale-modern-1', 3)
     """
     started = time.monotonic()
+    interrupt = Interrupt()
     if resume is not None:
         beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
         device = settings.pop("device", None)
         refuse_beside_resume(beside | settings)
-        trainer = resume_run(resume, block=block, device=device)
+        trainer = resume_run(resume, block=block, device=device, should_stop=interrupt)
     else:
         trainer = start_run(
             text,
@@ -69,13 +72,16 @@ def train(
             val=val,
             block=block,
             started=started,
+            should_stop=interrupt,
             **settings,
         )
-    if trainer is not None:
-        for _ in show_training(trainer, quiet=not progress):
-            pass
     if trainer is None:
         return load(_resumed(resume), block=block)
+    with interrupt:
+        for event in show_training(trainer, quiet=not progress):
+            if isinstance(event, StopEvent):
+                path = str(trainer.folder.path)
+                raise KeyboardInterrupt(f"stopped at step {event.step:,}; go on with nanogpt.train(resume={path!r})")
     return load(trainer.folder.path, block=block, device=trainer.config.train.device)
 
 

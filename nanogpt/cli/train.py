@@ -1,8 +1,6 @@
 """`nanogpt train`: plan, train, show it, save it."""
 
 import shlex
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
@@ -43,30 +41,13 @@ class Train:
     """go on with an interrupted run, by its own settings; 'last' is the newest"""
 
 
-class Interrupt:
-    """The first Ctrl-C or SIGTERM asks the training to save and stop; the second ends the program at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        print("\nnanogpt: saving at the end of this step; once more to stop at once", file=sys.stderr)
-
-    def install(self) -> None:
-        """Take both signals."""
-        signal.signal(signal.SIGINT, self)
-        signal.signal(signal.SIGTERM, self)
-
-
 def main(argv: Sequence[str]) -> None:
     """Parse and train."""
     started = time.monotonic()
     options, settings = parse_train(argv)
     # torch takes seconds to import: only now that the arguments are known to be right.
     from nanogpt.events import StopEvent
+    from nanogpt.interrupt import Interrupt
     from nanogpt.launch import is_done, refuse_beside_resume, resume_run, start_run
     from nanogpt.progress import show_training
 
@@ -75,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         device = settings.pop("device", None)
         beside = ("text", "minutes", "steps", "preset", "out", "val")
         refuse_beside_resume({name: getattr(options, name) for name in beside} | settings)
-        trainer = resume_run(options.resume, device=device, should_stop=lambda: interrupt.asked)
+        trainer = resume_run(options.resume, device=device, should_stop=interrupt)
         if trainer is None:
             print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
             return
@@ -88,15 +69,15 @@ def main(argv: Sequence[str]) -> None:
             out=options.out,
             val=options.val,
             started=started,
-            should_stop=lambda: interrupt.asked,
+            should_stop=interrupt,
             **settings,
         )
-    interrupt.install()
     folder = shlex.quote(str(trainer.folder.path))
-    for event in show_training(trainer):
-        if isinstance(event, StopEvent):
-            print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
-            raise KeyboardInterrupt
+    with interrupt:
+        for event in show_training(trainer):
+            if isinstance(event, StopEvent):
+                print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
+                raise KeyboardInterrupt
     assert is_done(trainer.folder)
     print(f'let it write: nanogpt sample {folder} --prompt "..."')
 
