@@ -51,6 +51,13 @@ ROLLBACK_FACTOR = 0.5
 class Diverged(UserError):
     """A loss or a gradient is not finite."""
 
+    def __init__(self, step: int, what: str, rate: float) -> None:
+        super().__init__(
+            f"{what}; the last checkpoint is from before. Lower --learning-rate (now {rate}) and train again, or let a "
+            f"run go back by itself with --on-divergence rollback"
+        )
+        self.step = step
+
 
 class Trainer:
     """A run from its plan to its end, resumable at every checkpoint."""
@@ -160,30 +167,26 @@ class Trainer:
         self._unread.clear()
         for step, (loss, norm) in enumerate(rows, self.state.step - len(rows)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self._diverged(f"at step {step} the loss became {loss} and the gradient's norm {norm}")
+                raise self._diverged(step, f"at step {step} the loss became {loss} and the gradient's norm {norm}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
 
-    def _diverged(self, what: str) -> Diverged:
-        return Diverged(
-            f"{what}; the last checkpoint is from before. Lower --learning-rate (now "
-            f"{self.config.train.learning_rate}) and train again, or let a run go back by itself with "
-            f"--on-divergence rollback"
-        )
+    def _diverged(self, step: int, what: str) -> Diverged:
+        return Diverged(step, what, self.config.train.learning_rate)
 
     def _roll_back(self, error: Diverged) -> RollbackEvent:
         """Go back to the last checkpoint, with a lower learning rate from there on; raise where that is no help."""
         if self.config.train.on_divergence != "rollback" or not self._saved:
             raise error
         if len(self.plan.rollbacks) == ROLLBACKS:
-            raise UserError(f"{error.args[0]}. The run went back {ROLLBACKS} times already, which did not help")
-        failed, back = self.state.step, self.folder.checkpoints.find("last")
+            raise UserError(f"{error.args[0]}; it went back {ROLLBACKS} times already") from None
+        back = self.folder.checkpoints.find("last")
         assert back is not None
         # Written before it is acted on: a run that is killed now goes back all the same.
-        self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=failed, factor=ROLLBACK_FACTOR))
+        self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
         self.folder.write_plan(self.plan)
         self.restore()
         factor = self.plan.rate_factor(self.state.step)
-        return RollbackEvent(step=self.state.step, failed=failed, rate_factor=factor)
+        return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
 
     def _logged(self, rate: float) -> StepEvent:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
@@ -219,7 +222,7 @@ class Trainer:
         step = self.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens)
         if not math.isfinite(result.loss):
-            raise self._diverged(f"after step {step} the validation loss became {result.loss}")
+            raise self._diverged(step, f"after step {step} the validation loss became {result.loss}")
         best = self.state.best_loss is None or result.loss < self.state.best_loss
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)

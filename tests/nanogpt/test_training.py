@@ -2,6 +2,9 @@
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tiny import (
     write_text,
 )
 
+from nanogpt import training
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -27,14 +31,17 @@ from nanogpt.events import (
     EvalEvent,
     NoteEvent,
     PlanEvent,
+    RollbackEvent,
     SampleEvent,
     StartEvent,
     StepEvent,
     StopEvent,
 )
+from nanogpt.folder import RunFolder
 from nanogpt.launch import is_done, resume_run
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
+from nanogpt.plan import Rollback
 from nanogpt.run import load
 from nanogpt.stepper import Stepper
 
@@ -430,6 +437,122 @@ def test_a_learning_rate_far_too_high_harms_no_checkpoint(eval_every):
         run = load("run", checkpoint=checkpoint)
         assert all(torch.isfinite(p).all() for p in run.model.parameters())
         assert math.isfinite(run.evaluate().loss)
+
+
+# Going back after it
+
+
+def diverging(monkeypatch, at, above=0.0, value=math.nan):
+    """Make update `at` diverge wherever its learning rate is above a value."""
+    original = Stepper.step
+
+    def step(self, step, rate):
+        return original(self, step, rate) * (value if step == at and rate > above else 1)
+
+    monkeypatch.setattr(Stepper, "step", step)
+
+
+BACK = {"steps": 11, "eval_every": 3, "on_divergence": "rollback", "learning_rate": 1e-3, "warmup": 0.0, "decay": 0.0}
+
+
+@pytest.mark.parametrize("log_every", [1, 4])
+def test_a_run_that_diverges_goes_back_with_half_the_rate(monkeypatch, log_every):
+    diverging(monkeypatch, at=7, above=3e-4)
+    trainer = start("run", log_every=log_every, dropout=0.1, **BACK)
+    events = finish(trainer)
+    back = [event for event in events if isinstance(event, RollbackEvent)]
+    assert [(event.step, event.failed, event.rate_factor) for event in back] == [(6, 7, 0.5), (6, 7, 0.25)]
+    assert isinstance(events[-1], DoneEvent)
+    assert trainer.folder.read_plan().rollbacks == tuple(Rollback(step=6, failed=7, factor=0.5) for _ in range(2))
+    rates = {line["step"]: line["learning_rate"] for line in metrics(Path("run")) if line["event"] == "step"}
+    assert all(rate == (1e-3 if step <= 6 else 2.5e-4) for step, rate in rates.items())
+    steps = [line["step"] for line in metrics(Path("run"))]
+    assert steps == sorted(steps)  # what was logged of the way that failed is gone
+
+
+def test_what_was_trained_after_going_back_can_be_had_again(monkeypatch):
+    """Replayed by its plan, and killed at the moment it went back: the same bytes."""
+    diverging(monkeypatch, at=7, above=6e-4)
+    first = start("first", dropout=0.1, **BACK)
+    finish(first)
+    replay = RunFolder.create("replay")
+    for write, read in ((replay.write_config, first.folder.read_config), (replay.write_plan, first.folder.read_plan)):
+        write(read())
+    replay.write_tokenizer(first.tokenizer)
+    finish(resume_run("replay"))
+    assert outcome(Path("replay")) == outcome(Path("first"))
+    killed = start("killed", dropout=0.1, **BACK).events()
+    while not isinstance(next(killed), RollbackEvent):
+        pass
+    killed.close()
+    finish(resume_run("killed"))
+    assert outcome(Path("killed")) == outcome(Path("first"))
+
+
+def test_a_run_goes_back_three_times_at_most(monkeypatch):
+    diverging(monkeypatch, at=7)
+    trainer = start("run", **BACK)
+    with pytest.raises(UserError, match=r"at step 7 the loss became nan.*went back 3 times already"):
+        finish(trainer)
+    assert len(trainer.folder.read_plan().rollbacks) == 3
+    assert load("run", checkpoint="last").step == 6
+
+
+def test_a_run_that_cannot_be_evaluated_goes_back_too(monkeypatch):
+    real, failing = training.evaluate, iter([False, False, True])
+    monkeypatch.setattr(
+        training, "evaluate", lambda *args: replace(real(*args), loss=math.inf) if next(failing, False) else real(*args)
+    )
+    events = finish(start("run", **BACK))
+    (back,) = [event for event in events if isinstance(event, RollbackEvent)]
+    assert (back.step, back.failed) == (3, 6)
+
+
+def test_a_first_step_that_diverges_goes_back_to_the_beginning(monkeypatch):
+    diverging(monkeypatch, at=0, above=6e-4)
+    events = finish(start("run", **BACK))
+    assert [event.step for event in events if isinstance(event, RollbackEvent)] == [0]
+    assert isinstance(events[-1], DoneEvent)
+
+
+# Threads
+
+
+def test_the_number_of_threads_is_kept_with_the_plan_and_given_back(monkeypatch):
+    original, seen = Stepper.step, []
+
+    def step(self, step, rate):
+        seen.append(torch.get_num_threads())
+        return original(self, step, rate)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    finish(start("run", stop_at=3, threads=2))
+    assert (set(seen), torch.get_num_threads()) == ({2}, 1)
+    assert RunFolder("run").read_plan().threads == 2
+    finish(resume_run("run"))
+    assert (set(seen), torch.get_num_threads()) == ({2}, 1)
+    assert start("other").plan.threads == 1  # as many as torch takes
+
+
+@pytest.mark.slow
+def test_two_threads_resumed_are_two_threads_uninterrupted():
+    settings = {"threads": 2, "n_embd": 96, "block_size": 48, "batch_size": 16} | EVERYTHING
+    write_text("tale.txt", 5000)
+    assert outcome(stopped_and_resumed("stopped", 5, **settings)) == outcome(trained("whole", **settings))
+
+
+# Compiled
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler here")
+def test_a_compiled_run_is_resumed_in_another_process_to_the_same_bytes():
+    settings = EVERYTHING | {"compile": "on", "steps": 7, "eval_every": 3}
+    events = finish(start("whole", **settings))
+    assert not [event for event in events if isinstance(event, NoteEvent)]  # it was compiled
+    finish(start("stopped", stop_at=4, **settings))
+    subprocess.run([sys.executable, "-m", "nanogpt", "train", "--resume", "stopped"], check=True, capture_output=True)
+    assert outcome(Path("stopped")) == outcome(Path("whole"))
 
 
 def test_metrics_are_json_a_line_each():
