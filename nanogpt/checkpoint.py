@@ -23,6 +23,7 @@ from torch import Tensor
 
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format, check_plain, flush, flush_folder, read_text, replacing, write_atomically
+from nanogpt.tensors import read_layout
 
 KEEP = 2
 """Checkpoints kept besides the best: the last, and the one before it."""
@@ -202,6 +203,11 @@ def damage(checkpoint: Path, run: Path) -> str | None:
         expected = {words[1]: words[0] for words in lines if len(words) == 2}
         for name in FILES:
             check_plain(checkpoint / name, within=run)
+            # Before the hash, which reads a file to its end however far that is.
+            if name == "state.json":
+                read_text(checkpoint / name)
+            else:
+                read_layout(checkpoint / name)
             found = sha256(checkpoint / name)
             if found != expected.get(name):
                 return (

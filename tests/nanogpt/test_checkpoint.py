@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tiny import add_up, finish, outcome, refuses, start, trained, weights
+from tiny import add_up, finish, flip_a_bit, outcome, refuses, start, trained, weights
 
 from nanogpt import checkpoint, training
 from nanogpt.checkpoint import Checkpoints, State, is_in_history, read_state
@@ -137,7 +137,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints, name, harm):
     path = Path("some/checkpoints/step-11") / name
     content = path.read_bytes()
-    changed = {"one bit": bytes([content[0] ^ 1]) + content[1:], "cut": content[:-20], "empty": b""}
+    changed = {"one bit": content[:-3] + bytes([content[-3] ^ 1]) + content[-2:], "cut": content[:-20], "empty": b""}
     path.unlink()
     if harm == "link":
         Path("elsewhere").write_bytes(content)
@@ -151,7 +151,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints, na
     assert used == "the checkpoint of step 5 is used instead"
     if name != "SHA256SUMS" and harm in ("one bit", "cut", "empty"):
         assert name in damaged
-        assert "SHA-256 is" in damaged
+        assert harm != "one bit" or "SHA-256 is" in damaged
     assert checkpoints.find("best").state.step == 3
     assert checkpoints.find("best").notes == ()
 
@@ -194,12 +194,6 @@ def test_a_state_with_words_for_numbers(checkpoints):
         (path / "state.json").write_text(json.dumps(tables | change))
         add_up(path)
         refuses(checkpoints.find, "state.json", "damaged")
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 def notes_of(events):

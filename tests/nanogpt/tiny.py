@@ -128,3 +128,10 @@ def add_up(checkpoint: Path) -> None:
     """Write a checkpoint's hashes anew, as whoever changed its files on purpose would."""
     sums = "".join(f"{hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES)
     (checkpoint / SUMS).write_text(sums)
+
+
+def flip_a_bit(path: Path) -> None:
+    """Harm a file as a disk might: its size stays."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
