@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Eval:
 
     examples:
       nanogpt eval runs/book-modern-1 --text other.txt
-      nanogpt eval --floors
+      nanogpt eval --floors --memorised
       nanogpt eval --protocol nanogpt
     """
 
@@ -44,9 +45,15 @@ class Eval:
     protocol: Literal["whole", "nanogpt"] = "whole"
     """the whole split, or nanoGPT's 200 random batches, to compare with figures measured so"""
     seed: int = 1337
-    """draws the random batches"""
+    """draws the random batches, and the generated texts"""
     floors: Switch = False
     """beside it what guessing, counting and compressing reach on the same text"""
+    memorised: Switch = False
+    """how much of what the model writes stands word for word in the training text"""
+    samples: int = 16
+    """how many texts are generated for --memorised"""
+    tokens: int = 256
+    """length of each of them"""
     json: Switch = False
     """print JSON, for scripts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -56,6 +63,9 @@ class Eval:
 def main(argv: Sequence[str]) -> None:
     """Parse, measure, print."""
     options = parse(Eval, "eval", argv)
+    if options.protocol == "nanogpt":
+        _refuse_beside_random_batches(options)
+    written = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
@@ -64,12 +74,13 @@ def main(argv: Sequence[str]) -> None:
     of = options.text or f"the validation part of {run.plan.text}"
     report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of}
     if options.protocol == "nanogpt":
-        _refuse_beside_random_batches(options)
         report |= random_batches(run, ids, options.seed)
     else:
         report |= whole_split(run, ids)
     if options.floors:
         report["floors"] = measure_floors(run, ids)
+    if options.memorised:
+        report["memorised"] = measure_memorised(run, ids, written)
     print(json.dumps(report, indent=1) if options.json else "\n".join(lines(report)))
 
 
@@ -112,9 +123,30 @@ def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
     return found
 
 
+def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict[str, Any]:
+    """What generated texts, and as many pieces of the measured text, share with the training part."""
+    from nanogpt.memorisation import evenly_spaced, measure_overlap
+    from nanogpt.sampling import stream_text
+
+    with bar("writing", config.tokens) as watch:
+        written = [""] * config.samples
+        for row in stream_text(run.model, run.tokenizer, config=config):
+            written = [text + piece for text, piece in zip(written, row)]
+            watch(1)
+    train = run.data().train
+    encoded = [run.tokenizer.encode(text, "skip") for text in written]
+    pieces = evenly_spaced(ids, config.samples, config.tokens)
+    with bar("comparing", 2 * len(train)) as watch:
+        generated = measure_overlap(train, encoded, run.tokenizer, watch)
+        real = measure_overlap(train, pieces, run.tokenizer, watch)
+    how = f"{config.samples} texts of up to {config.tokens} tokens, no prompt, temperature 1, seed {config.seed}"
+    return {"how": how, "generated": asdict(generated), "real": asdict(real)}
+
+
 def _refuse_beside_random_batches(options: Eval) -> None:
-    if options.floors:
-        raise UserError("--floors are measured on the whole split: leave --protocol nanogpt out")
+    if options.floors or options.memorised:
+        name = "--floors" if options.floors else "--memorised"
+        raise UserError(f"{name} goes with the whole split: leave --protocol nanogpt out")
 
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
@@ -135,6 +167,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"speed          {report['tokens_per_second']:,.0f} tokens/s"
     if "floors" in report:
         yield from _floor_lines(report)
+    if "memorised" in report:
+        yield from _memorised_lines(report["memorised"])
 
 
 def _floor_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -145,6 +179,21 @@ def _floor_lines(report: dict[str, Any]) -> Iterator[str]:
     for row in [*report["floors"], model]:
         loss, bits = ("–" if row[name] is None else f"{row[name]:.4f}" for name in ("loss", "bits_per_byte"))
         yield f"{row['name']:<24}{loss:>10}{bits:>11}  {row['note']}".rstrip()
+
+
+def _memorised_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Generated and real text beside each other."""
+    sides = [found["generated"], found["real"]]
+    yield ""
+    yield f"{'word for word in the training text':<38}{'generated':>10}{'real':>10}"
+    yield f"{'longest run, tokens':<38}" + "".join(f"{side['longest']:>10,}" for side in sides)
+    yield f"{'longest run of a text, on average':<38}" + "".join(f"{side['mean_longest']:>10,.1f}" for side in sides)
+    for n in sides[0]["novel"]:
+        shares = ("–" if side["novel"][n] is None else f"{side['novel'][n]:.1%}" for side in sides)
+        yield f"{f'runs of {n} tokens that are not in it':<38}" + "".join(f"{share:>10}" for share in shares)
+    yield f"generated: {found['how']}"
+    yield f"real: {sides[1]['texts']} pieces of the measured text, {sides[1]['tokens']:,} tokens, evenly spaced"
+    yield f"the longest run: {sides[0]['longest_text']!r}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import nanogpt as library
 from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
 from nanogpt.floors import floors
 from nanogpt.intervals import ratio_interval
+from nanogpt.memorisation import measure_overlap
 
 
 def without_speed(text):
@@ -130,11 +131,47 @@ def test_the_floors_of_another_text(nanogpt, finished_run):
     assert f"{expected[4].loss:.4f}" in found
 
 
-def test_floors_are_of_the_whole_split(refuses, finished_run):
-    refuses("eval", finished_run, "--floors", "--protocol", "nanogpt", saying=["whole split", "leave --protocol"])
+@pytest.mark.parametrize("flag", ["--floors", "--memorised"])
+def test_what_goes_with_the_whole_split(refuses, finished_run, flag):
+    saying = [f"{flag} goes with the whole split", "leave --protocol"]
+    refuses("eval", finished_run, flag, "--protocol", "nanogpt", saying=saying)
 
 
 def test_a_floor_that_could_not_be_measured_says_why(nanogpt, finished_run, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = nanogpt("eval", finished_run, "--floors").out
     assert "zstd                             –          –  not installed: pip install 'nanogpt[data]'\n" in found
+
+
+def test_what_is_memorised(nanogpt, finished_run):
+    run = library.load(finished_run)
+    train, tokenizer = run.data().train, run.tokenizer
+    texts = run.generate_batch(tokens=23, samples=3, seed=7, temperature=1.0)
+    written = measure_overlap(train, [tokenizer.encode(text) for text in texts], tokenizer)
+    real = measure_overlap(train, [run.data().val[start : start + 23] for start in (0, 88, 177)], tokenizer)
+    words = ["--memorised", "--samples", 3, "--tokens", 23, "--seed", 7]
+    found = nanogpt("eval", finished_run, *words).out.splitlines()
+    table = [line.split() for line in found[found.index("") + 1 :]]
+    assert " ".join(table[0]) == "word for word in the training text generated real"
+    assert table[1][-2:] == [str(written.longest), str(real.longest)]
+    assert table[2][-2:] == [f"{written.mean_longest:.1f}", f"{real.mean_longest:.1f}"]
+    assert table[3][-2:] == [f"{written.novel[4]:.1%}", f"{real.novel[4]:.1%}"]
+    assert " ".join(table[6]) == "runs of 32 tokens that are not in it – –"
+    assert found[-3:] == [
+        "generated: 3 texts of up to 23 tokens, no prompt, temperature 1, seed 7",
+        "real: 3 pieces of the measured text, 69 tokens, evenly spaced",
+        f"the longest run: {written.longest_text!r}",
+    ]
+    assert written.longest_text in text_of(run)
+    as_json = json.loads(nanogpt("eval", finished_run, *words, "--json").out)["memorised"]
+    assert as_json["generated"]["longest"] == written.longest
+    assert as_json["real"]["novel"]["4"] == real.novel[4]
+
+
+def text_of(run):
+    return run.tokenizer.decode(run.data().train.tolist())
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--samples", "samples"), ("--tokens", "tokens")])
+def test_nothing_to_generate(refuses, finished_run, flag, name):
+    refuses("eval", finished_run, "--memorised", flag, 0, saying=[f"{name} is 0", "above 0"])
