@@ -1,15 +1,19 @@
 """The loop: what one update does, what changes a run and what does not, and how it ends and goes on."""
 
+import itertools
 import json
 import math
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import (
     PRESETS,
     finish,
@@ -46,7 +50,14 @@ from nanogpt.run import load
 from nanogpt.stepper import Stepper
 
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
+FEW = settings(max_examples=6, deadline=None)  # each trains two small runs
 EVERYTHING = {"dropout": 0.1, "accumulation": 2, "log_every": 3}
+
+
+def fresh(name):
+    """A name for a run, which an earlier example may have used."""
+    shutil.rmtree(name, ignore_errors=True)
+    return name
 
 
 # The run
@@ -168,6 +179,41 @@ def test_samples_have_the_length_asked_for():
 def test_looking_does_not_change_the_weights(settings):
     plain = trained("plain", dropout=0.1)
     assert weights(trained("looked", dropout=0.1, **settings)) == weights(plain)
+
+
+@FEW
+@given(
+    eval_every=st.integers(1, 9) | st.none(),
+    log_every=st.integers(1, 9),
+    sample_tokens=st.integers(0, 5),
+    eval_tokens=st.integers(1, 99),
+    history=st.sampled_from(["on", "off"]),
+)
+def test_no_way_of_looking_changes_the_weights(**settings):
+    plain = weights(trained(fresh("plain"), dropout=0.1))
+    assert weights(trained(fresh("looked"), dropout=0.1, **settings)) == plain
+
+
+@FEW
+@given(st.sets(st.integers(1, 8), max_size=4), st.integers(1, 5), st.integers(1, 4), st.sampled_from(PRESETS))
+def test_interrupted_wherever_and_however_often_it_ends_the_same(stops, eval_every, log_every, preset):
+    settings = {"steps": 9, "eval_every": eval_every, "log_every": log_every, "preset": preset}
+    settings |= {"dropout": 0.2, "accumulation": 2}
+    whole = trained(fresh("whole"), **settings)
+    trainer = start(fresh("run"), **settings)
+    for stop in sorted(stops):
+        trainer.should_stop = lambda trainer=trainer, stop=stop: trainer.state.step >= stop
+        finish(trainer)
+        trainer = resume_run("run")
+    finish(trainer)
+    assert outcome(Path("run")) == outcome(whole)
+
+
+def test_a_clock_that_jumps_changes_nothing(monkeypatch):
+    whole = trained("whole")
+    jumps = itertools.cycle([0.0, 4e9, 1e9, -1.0])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    assert outcome(stopped_and_resumed("run", 3)) == outcome(whole)
 
 
 @pytest.mark.parametrize(
