@@ -263,13 +263,14 @@ def _parse(section: str, arguments: tuple[str, ...]) -> Options:
     given = parser.parse_args(arguments)
     try:
         corpus = load_corpus(given.text)
+        text = corpus.text
     except ValueError as error:  # nanogpt's UserError: no such file, not a text, no network
         parser.error(str(error))
     return Options(
         section=section,
         steps=given.steps,
         seed=given.seed,
-        text=corpus.text,
+        text=text,
         notes=corpus.notes,
         events=given.events,
         sections=tuple(given.sections) if section == "course" else (),

@@ -18,6 +18,9 @@ def check_types(config: Any) -> None:
                 raise UserError(f"{name} is {value!r}; give a tuple of {allowed[0].__name__}, such as ('a', 'b')")
         elif float in allowed and isinstance(value, int) and not isinstance(value, bool):
             continue
+        elif isinstance(value, tuple) and any(get_origin(one) is tuple for one in allowed):  # one or several
+            if any(type(one) is not str for one in value):
+                raise UserError(f"{name} is {value!r}; give texts, such as ('a', 'b')")
         elif type(value) not in allowed:
             wanted = " or ".join("left out" if one is type(None) else one.__name__ for one in allowed)
             raise UserError(f"{name} is {value!r}, of type {type(value).__name__}; give {wanted}")

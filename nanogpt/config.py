@@ -122,6 +122,10 @@ class DataConfig:
     """a token of its own between documents, and as the end of a generated text"""
     encoding: str = "utf-8"
     """encoding of the text files"""
+    pattern: str | None = None
+    """which files of a folder to read, by their names, for example *.md; all when not given"""
+    column: str = "text"
+    """where the text is in .jsonl and .parquet files and in data sets"""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -1,107 +1,132 @@
-"""A text by name, file, folder or standard input.
+"""A text by name, file, folder, data set or standard input.
 
-Here: finding the bytes, checking and decoding them into documents. Not here: tokens, and the cut into training
-and validation parts (`nanogpt.data`). Importing this module is cheap: no torch, no numpy, no look at the disk.
+Here: finding it, and reading it as often as needed, a piece at a time. Not here: what files look like inside
+(`nanogpt.readers`), tokens, and the cut into training and validation parts (`nanogpt.data`). Importing this module is
+cheap: no torch, no numpy, no look at the disk.
 """
 
-import contextlib
-import hashlib
 import os
+import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
+from nanogpt.decoding import BinaryFile, Notes, decode_text
 from nanogpt.errors import UserError
-from nanogpt.files import cache_folder, write_atomically
+from nanogpt.hub import PREFIX, parse_source, read_rows
+from nanogpt.pieces import Piece, pieces_of
+from nanogpt.readers import CHUNK_BYTES, Spool, bare_name, read_bytes, read_file, read_records, read_text
+from nanogpt.shakespeare import CorpusUnavailable, read_shakespeare
 
-SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-SHAKESPEARE_BYTES = 1_115_394
-DOWNLOAD_TIMEOUT_SECONDS = 10.0
-BINARY_PROBE_BYTES = 8192
+if TYPE_CHECKING:
+    from nanogpt.scan import Scan
+
 NAMES = ("shakespeare", "python")
 
+OneSource = str | os.PathLike[str]
+Sources = OneSource | Sequence[OneSource] | None
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Corpus:
-    """A text, as one document or several, and what a person should know about how it was read."""
+    """A text, as one document or several, that can be read again and again; of any size, as it is read in pieces."""
 
     name: str
     """Short name, for run folders and tables: `shakespeare`, or the file's name without its ending."""
-    source: str
-    """What finds it again: a corpus name, an absolute path, or `-` for standard input."""
-    documents: tuple[str, ...]
-    """The texts, line ends as `\\n`."""
-    notes: tuple[str, ...] = ()
-    """Sentences to show: files left out, line ends changed, the default that was chosen."""
+    source: str | tuple[str, ...]
+    """What finds it again: a corpus name, an absolute path, `hf:` and a data set, `-`; or several of these."""
+    read: Callable[[Notes], Iterator[Piece]]
+    """Reads it from the beginning, and notes what a person should know."""
+    empty: str | None = None
+    """What to say where there is nothing but blank space; None where that is allowed."""
+    found: Notes = field(default_factory=dict, repr=False)
+    _kept: "dict[str, Scan]" = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_texts(cls, *documents: str, name: str = "text", source: str = "text") -> "Corpus":
+        """Texts in memory, a document each.
+
+        >>> Corpus.of_texts("one", "two").documents
+        ('one', 'two')
+        """
+        return cls(name=name, source=source, read=lambda notes: (p for one in documents for p in pieces_of([one])))
+
+    def pieces(self) -> Iterator[Piece]:
+        """Read it once. Raises UserError for what cannot be read, and at the end where it was empty."""
+        blank = True
+        for piece in self.read(self.found):
+            blank = blank and piece.text.isspace()
+            yield piece
+        if blank and self.empty is not None:
+            raise UserError(self.empty)
+
+    def scan(self, quiet: bool = False) -> "Scan":
+        """Its fingerprint, figures and alphabet, for which it is read once; shows how far it is unless `quiet`."""
+        from nanogpt.meter import watch_pieces
+        from nanogpt.scan import scan_pieces
+
+        if "scan" not in self._kept:
+            self._kept["scan"] = scan_pieces(watch_pieces(self.pieces(), f"reading {self.name}", quiet=quiet))
+        return self._kept["scan"]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences to show: files left out, line ends changed, the default that was chosen. All, once it was read."""
+        return tuple(self.found)
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts, line ends as `\\n`, in memory."""
+        documents: list[list[str]] = []
+        for piece in self.pieces():
+            if piece.begins:
+                documents.append([])
+            documents[-1].append(piece.text)
+        return tuple("".join(parts) for parts in documents)
 
     @property
     def text(self) -> str:
-        """All documents, a newline between them."""
+        """All documents, a newline between them, in memory."""
         return "\n".join(self.documents)
 
 
-class CorpusUnavailable(UserError):
-    """A named corpus that cannot be had right now, for want of a network."""
+def load_corpus(
+    source: Sources = None, encoding: str = "utf-8", *, pattern: str | None = None, column: str = "text"
+) -> Corpus:
+    """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
 
+    Or several of these, one after the other. With no source, `shakespeare` where it can be had, else `python` with a
+    note that says so. A corpus that was named is never replaced by another. A name wins over a file of the same name:
+    write `./python` for the file. `pattern` chooses files of a folder by their names (`*.md`); `column` is where the
+    text is in `.jsonl` and `.parquet` files and in data sets.
 
-def load_corpus(source: str | os.PathLike[str] | None = None, encoding: str = "utf-8") -> Corpus:
-    """Read a corpus: a name (`shakespeare`, `python`), a file, a folder, or `-` for standard input.
-
-    With no source, `shakespeare` where it can be had, else `python` with a note that says so. A corpus that was
-    named is never replaced by another. A name wins over a file of the same name: write `./python` for the file.
-
-    Raises UserError for a missing file, a folder without text, an empty or binary text, or bytes that are not
-    in `encoding`; CorpusUnavailable where `shakespeare` was named and can be had neither from disk nor network.
+    Raises UserError for what is not there; CorpusUnavailable where `shakespeare` was named and can be had neither
+    from disk nor network. What is wrong inside a text is raised when it is read: an empty or binary one, bytes that
+    are not in `encoding`, a column that there is not.
     """
     if source is None:
         return _default_corpus()
+    if not isinstance(source, str | os.PathLike):
+        return _joined([load_corpus(one, encoding, pattern=pattern, column=column) for one in source])
     name = os.fspath(source)
-    if name == "shakespeare":
-        return _shakespeare()
-    if name == "python":
-        return _python_sources()
+    if name in NAMES:
+        return _shakespeare() if name == "shakespeare" else _python_sources()
     if name == "-":
-        return _from_bytes(sys.stdin.buffer.read(), "standard input", "-", "stdin", encoding)
+        return _from_stream(lambda: sys.stdin.buffer, "standard input", "-", "stdin", encoding)
+    if name.startswith(PREFIX):
+        return _from_hub(name, column)
     path = Path(name).expanduser()
-    if path.is_dir():
-        return _from_folder(path, encoding)
     if not path.exists():
         raise UserError(
             f"no file or folder {name!r}; give a path, '-' for standard input, or one of the named corpora: "
             f"{', '.join(NAMES)}"
         )
-    return _from_bytes(_read(path), str(path), str(path.resolve()), path.stem, encoding)
-
-
-def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
-    r"""Bytes to text: a byte-order mark is dropped, and line ends `\r\n` and `\r` become `\n`.
-
-    Raises UserError, naming `where`, for binary data and for bytes that are not in `encoding`.
-
-    >>> decode_text(b"caf\xc3\xa9\r\n", "menu.txt")
-    'café\n'
-    """
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
-        if b"\0" in data[:BINARY_PROBE_BYTES]:
-            offset = data.index(b"\0")
-            raise UserError(f"{where} is a binary file (byte {offset:,} is 0), not a text; give a plain text file")
-    try:
-        text = data.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{where} is not {encoding}: byte 0x{data[error.start]:02x} at offset "
-            f"{error.start:,} (line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
-            f"--encoding cp1252, or save the file as UTF-8"
-        ) from None
-    except LookupError:
-        raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return _from_folder(path, encoding, pattern, column) if path.is_dir() else _from_file(path, encoding, column)
 
 
 def _default_corpus() -> Corpus:
@@ -110,113 +135,119 @@ def _default_corpus() -> Corpus:
     except CorpusUnavailable as error:
         note = f"{error.args[0].split(';')[0]}: reading 'python' instead, the source of Python's standard library"
         python = _python_sources()
-        return Corpus(name=python.name, source=python.source, documents=python.documents, notes=(note,))
+        python.found[note] = None
+        return python
 
 
 def _shakespeare() -> Corpus:
-    """Tiny Shakespeare (karpathy/char-rnn): from `NANOGPT_DATA`, else the cache, else downloaded once."""
-    for folder in _data_folders():
-        path = folder / "shakespeare.txt"
-        if path.is_file():
-            data = _read(path)
-            _check_shakespeare(data, str(path))
-            break
-    else:
-        data = _download(SHAKESPEARE_URL, SHAKESPEARE_BYTES)
-        write_atomically(cache_folder() / "shakespeare.txt", data)
-    text = decode_text(data, "shakespeare")
-    return Corpus(name="shakespeare", source="shakespeare", documents=(text,))
-
-
-def _data_folders() -> Iterator[Path]:
-    if given := os.environ.get("NANOGPT_DATA"):
-        if not Path(given).is_dir():
-            raise UserError(f"NANOGPT_DATA is {given!r}, which is not a folder; correct it or unset it")
-        yield Path(given)
-    yield cache_folder()
-
-
-def _check_shakespeare(data: bytes, where: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHAKESPEARE_SHA256:
-        raise UserError(
-            f"{where} is not Tiny Shakespeare: its SHA-256 is {found[:16]}…, not {SHAKESPEARE_SHA256[:16]}…; "
-            f"delete or rename the file, or train on it by its path"
-        )
-
-
-def _download(url: str, limit_bytes: int) -> bytes:
-    """Fetch at most `limit_bytes`; raises CorpusUnavailable where the network or the server does not answer."""
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
-            data = answer.read(limit_bytes + 1)
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CorpusUnavailable(
-            f"'shakespeare' is not on this machine and could not be downloaded ({reason}); connect to the network "
-            f"once, set NANOGPT_DATA to a folder that holds shakespeare.txt, or use 'python' or a file of your own"
-        ) from None
-    if len(data) > limit_bytes or hashlib.sha256(data).hexdigest() != SHAKESPEARE_SHA256:
-        raise CorpusUnavailable(
-            f"{url} answered with something that is not Tiny Shakespeare (a sign-in page of the network?); nothing was "
-            f"kept. Try again later, or set NANOGPT_DATA to a folder that holds shakespeare.txt"
-        )
-    return data
+    return Corpus.of_texts(decode_text(read_shakespeare(), "shakespeare"), name="shakespeare", source="shakespeare")
 
 
 def _python_sources() -> Corpus:
     """The standard library that comes with this interpreter, a file a document, without its tests."""
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-    documents = []
-    for path in sorted(root.rglob("*.py")):
-        if left_out.isdisjoint(path.relative_to(root).parts):
-            # A source in another encoding is left out: this corpus is the one that is always there.
-            with contextlib.suppress(UserError):
-                documents.append(decode_text(_read(path), str(path)))
-    documents = [text for text in documents if text]
-    if not documents:
-        raise UserError(f"no Python sources below {root}; name another corpus, or a file of your own")
-    return Corpus(name="python", source="python", documents=tuple(documents))
+
+    def read(notes: Notes) -> Iterator[Piece]:
+        for path in sorted(root.rglob("*.py")):
+            if left_out.isdisjoint(path.relative_to(root).parts):
+                try:
+                    text = decode_text(read_bytes(path), str(path))
+                except UserError:
+                    continue  # in another encoding: this corpus is the one that is always there
+                yield from pieces_of([text])
+
+    empty = f"no Python sources below {root}; name another corpus, or a file of your own"
+    return Corpus(name="python", source="python", read=read, empty=empty)
 
 
-def _from_bytes(data: bytes, where: str, source: str, name: str, encoding: str) -> Corpus:
-    text = decode_text(data, where, encoding)
-    if not text.strip():
-        raise UserError(f"{where} is empty: there is nothing to learn from; give a file with some text in it")
-    notes = ("line ends \\r\\n are read as \\n",) if b"\r\n" in data else ()
-    return Corpus(name=name, source=source, documents=(text,), notes=notes)
-
-
-def _from_folder(folder: Path, encoding: str) -> Corpus:
-    """Every text file below a folder, in the order of their paths; hidden and binary ones are left out."""
-    documents, binary = [], []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or not path.is_file():
-            continue
-        data = _read(path)
-        if b"\0" in data[:BINARY_PROBE_BYTES] and "16" not in encoding and "32" not in encoding:
-            binary.append(str(inside))
-        elif text := decode_text(data, str(path), encoding):
-            documents.append(text)
-    if not any(text.strip() for text in documents):
-        raise UserError(f"no text below the folder {str(folder)!r}; put .txt files there, or name a file")
-    notes = (f"left out {len(binary)} binary file(s): {', '.join(binary[:3])}" + (" …" if binary[3:] else ""),)
+def _from_file(path: Path, encoding: str, column: str) -> Corpus:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe can be read but once
+        return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
     return Corpus(
-        name=folder.resolve().name or "folder",
-        source=str(folder.resolve()),
-        documents=tuple(documents),
-        notes=notes if binary else (),
+        name=bare_name(path),
+        source=str(path.resolve()),
+        read=lambda notes: read_file(path, encoding, column, notes),
+        empty=_empty(str(path)),
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None
+def _from_stream(open_stream: Callable[[], BinaryIO], where: str, source: str, name: str, encoding: str) -> Corpus:
+    """What can be read once only: kept in the cache, from the first reading until the corpus is no longer needed."""
+
+    @cache
+    def spool() -> Spool:
+        stream = open_stream()
+        return Spool(iter(lambda: stream.read(CHUNK_BYTES), b""))
+
+    return Corpus(
+        name=name,
+        source=source,
+        read=lambda notes: read_text(spool().open(), where, encoding, notes),
+        empty=_empty(where),
+    )
+
+
+def _from_hub(source: str, column: str) -> Corpus:
+    """A data set of the Hugging Face hub; kept in the cache while it is needed, so that it is downloaded once."""
+    name, split = parse_source(source)
+
+    @cache
+    def spool() -> Spool:
+        return Spool(read_rows(name, split, column))
+
+    return Corpus(
+        name=name.rstrip("/").rsplit("/", 1)[-1],
+        source=f"{PREFIX}{name}:{split}",
+        read=lambda notes: read_records(spool().open(), source, "text", notes),
+        empty=_empty(source),
+    )
+
+
+def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) -> Corpus:
+    """Every file below a folder, in the order of their paths; hidden and binary ones are left out."""
+
+    def read(notes: Notes) -> Iterator[Piece]:
+        binary = []
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if any(part.startswith(".") for part in inside.parts) or not path.is_file():
+                continue
+            if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
+                try:
+                    yield from read_file(path, encoding, column, notes)
+                except BinaryFile:
+                    binary.append(str(inside))
+        if binary:
+            named = ", ".join(binary[:3]) + (" …" if binary[3:] else "")
+            notes[f"left out {len(binary)} binary file(s): {named}"] = None
+
+    chosen = f" in files named {pattern!r}" if pattern is not None else ""
+    return Corpus(
+        name=folder.resolve().name or "folder",
+        source=str(folder.resolve()),
+        read=read,
+        empty=f"no text below the folder {str(folder)!r}{chosen}; put .txt files there, or name a file",
+    )
+
+
+def _joined(corpora: list[Corpus]) -> Corpus:
+    """Several corpora, one after the other; each is checked by itself."""
+    if len(corpora) < 2:
+        return corpora[0] if corpora else load_corpus("")
+
+    def read(notes: Notes) -> Iterator[Piece]:
+        for corpus in corpora:
+            yield from corpus.pieces()
+            notes.update(corpus.found)
+
+    sources = [corpus.source for corpus in corpora]
+    return Corpus(
+        name=f"{corpora[0].name}-and-{len(corpora) - 1}-more",
+        source=tuple(source for source in sources if isinstance(source, str)),
+        read=read,
+    )
+
+
+def _empty(where: str) -> str:
+    return f"{where} is empty: there is nothing to learn from; give a file with some text in it"

@@ -1,11 +1,15 @@
-"""Text to token ids on disk.
+"""Text to token ids on disk, in bounded memory.
 
-The validation part is the last tenth of the text, at most 10 MB, cut before anything is tokenised. Ids are kept
-memory-mapped in the cache, by the hash of text and tokenizer, so that a run can go on when its text has moved.
+The validation part is the last tenth of the text, at most 10 MB, cut before anything is tokenised. A text is read
+twice: once for its fingerprint, its alphabet and its length (`nanogpt.scan`), once to be tokenised, by all cores. Ids
+are kept memory-mapped in the cache, by the hash of text and tokenizer, so that a run can go on when its text has moved.
 """
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,11 +19,12 @@ from numpy.typing import NDArray
 
 from nanogpt.corpus import Corpus
 from nanogpt.errors import UserError
-from nanogpt.files import cache_folder, write_atomically
+from nanogpt.files import cache_folder
+from nanogpt.meter import watch_pieces
+from nanogpt.pieces import PIECE_CHARACTERS, Piece, batch_pieces, cut_pieces, divide_pieces, in_order
+from nanogpt.scan import VALIDATION_BYTES, VALIDATION_SHARE, Scan
+from nanogpt.tokenfile import TokenFile, clear_leftovers
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer
-
-VALIDATION_SHARE = 0.1
-VALIDATION_BYTES = 10_000_000
 
 TokenIds = NDArray[np.unsignedinteger]
 
@@ -45,66 +50,74 @@ class Dataset:
         return cls(**parts, key=key)
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None) -> Dataset:
+def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:
     """Tokenise a corpus into the cache, or find it there.
 
-    With `val_corpus` it is the validation part, and all of `corpus` the training part.
+    With `val_corpus` it is the validation part, and all of `corpus` the training part. Shows how far it is where that
+    takes long, unless `quiet`. Whatever interrupts it, nothing half-made is ever found in the cache.
     """
-    train, val = split_documents(corpus.documents) if val_corpus is None else (corpus.documents, val_corpus.documents)
-    digest = hashlib.sha256(dump_tokenizer(tokenizer).encode())
-    for part in (train, val):
-        digest.update(json.dumps([len(document) for document in part]).encode())
-        for document in part:
-            digest.update(document.encode("utf-8", "surrogatepass"))
-    key = digest.hexdigest()[:32]
+    corpora = [corpus] if val_corpus is None else [corpus, val_corpus]
+    key = _key(tokenizer, [one.scan(quiet) for one in corpora])
     found = Dataset.load(key)
     if found is not None:
         return found
-    for name, documents in (("train", train), ("val", val)):
-        _write_ids(_folder(key) / f"{name}.npy", join_documents(documents, tokenizer))
+    streams = [_read_again(one, quiet) for one in corpora]
+    if val_corpus is None:
+        streams = list(divide_pieces(streams[0], corpus.scan().train_characters))
+    beside = _folder(key).parent
+    clear_leftovers(beside)
+    with ExitStack() as until_both:
+        for part, stream in zip(("train", "val"), streams):
+            file = TokenFile(_folder(key) / f"{part}.npy", id_type(tokenizer), beside)
+            until_both.enter_context(file)
+            for ids in encode_pieces(stream, tokenizer):
+                file.write(ids)
     written = Dataset.load(key)
     if written is None:
         raise UserError(f"the token ids in {str(_folder(key))!r} cannot be read back: check the disk")
     return written
 
 
-def split_documents(documents: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Cut the last tenth of all characters (at most 10 MB of UTF-8) off as the validation part.
+def encode_corpus(corpus: Corpus, tokenizer: Tokenizer, unknown: Literal["error", "skip"] = "error") -> TokenIds:
+    """A whole corpus' ids (T,), memory-mapped from a file without a name, which goes with the array."""
+    kind = id_type(tokenizer)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache_folder()) as file:
+        for ids in encode_pieces(corpus.pieces(), tokenizer, unknown):
+            file.write(ids.tobytes())
+        file.flush()
+        return np.memmap(file, dtype=kind, mode="r") if file.tell() else np.empty(0, dtype=kind)
 
-    The document in which the cut falls is divided.
 
-    >>> split_documents(("0123456789", "abcdefghij"))
-    (('0123456789', 'abcdefgh'), ('ij',))
+def encode_pieces(
+    pieces: Iterable[Piece], tokenizer: Tokenizer, unknown: Literal["error", "skip"] = "error"
+) -> Iterator[TokenIds]:
+    """A text's ids, part after part: those of each document, the end-of-document token between them.
+
+    The same as of each document's text at once. Raises UserError for what the tokenizer does not know.
+
+    >>> from nanogpt.tokenizer import CharTokenizer
+    >>> pieces = Corpus.of_texts("ab", "b").pieces()
+    >>> [ids.tolist() for ids in encode_pieces(pieces, CharTokenizer("ab"))]
+    [[0, 1, 2, 1]]
     """
-    characters = sum(map(len, documents))
-    wanted = characters - int(characters * (1 - VALIDATION_SHARE))
-    left_bytes = VALIDATION_BYTES
-    train, val = list(documents), []
-    while wanted > 0 and left_bytes > 0:
-        document = train.pop()
-        tail = document[-wanted:]
-        if len(tail.encode("utf-8", "surrogatepass")) > left_bytes:
-            tail = tail.encode("utf-8", "surrogatepass")[-left_bytes:].decode("utf-8", "ignore")
-            wanted = len(tail)
-        val.append(tail)
-        left_bytes -= len(tail.encode("utf-8", "surrogatepass"))
-        wanted -= len(tail)
-        if len(tail) < len(document):
-            train.append(document[: len(document) - len(tail)])
-    return tuple(train), tuple(reversed(val))
+    kind = id_type(tokenizer)
+    between = [] if tokenizer.end_of_document is None else [np.array([tokenizer.end_of_document], dtype=kind)]
+
+    def encode(batch: list[Piece]) -> TokenIds:
+        parts: list[TokenIds] = []
+        for piece in batch:
+            if piece.begins:
+                parts += between
+            parts.append(tokenizer.encode(piece.text, unknown).astype(kind))
+        return np.concatenate(parts)
+
+    return in_order(encode, batch_pieces(_without_first_beginning(cut_pieces(pieces, PIECE_CHARACTERS))))
 
 
-def join_documents(
-    documents: tuple[str, ...], tokenizer: Tokenizer, unknown: Literal["error", "skip"] = "error"
-) -> TokenIds:
-    """All documents' ids (T,), the end-of-document token between them where the tokenizer has one."""
-    kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    parts: list[TokenIds] = []
-    for document in documents:
-        if parts and tokenizer.end_of_document is not None:
-            parts.append(np.array([tokenizer.end_of_document], dtype=kind))
-        parts.append(tokenizer.encode(document, unknown).astype(kind))
-    return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
+def id_type(tokenizer: Tokenizer) -> type[np.unsignedinteger]:
+    """The smallest type that holds every id."""
+    return np.min_scalar_type(tokenizer.vocab_size - 1).type
 
 
 def check_length(data: Dataset, block_size: int) -> None:
@@ -120,12 +133,32 @@ def check_length(data: Dataset, block_size: int) -> None:
             )
 
 
-def _write_ids(path: Path, ids: TokenIds) -> None:
-    import io
+def _without_first_beginning(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """What divides documents comes between them, not before the first."""
+    stream = iter(pieces)
+    for piece in stream:
+        yield piece._replace(begins=False)
+        break
+    yield from stream
 
-    file = io.BytesIO()
-    np.save(file, ids, allow_pickle=False)
-    write_atomically(path, file.getvalue())
+
+def _read_again(corpus: Corpus, quiet: bool) -> Iterator[Piece]:
+    """The corpus' pieces; UserError at their end where they are not those of its scan: ids would not fit their key."""
+    scan = corpus.scan()
+    characters = documents = 0
+    for piece in watch_pieces(corpus.pieces(), f"tokenising {corpus.name}", scan.characters, quiet):
+        characters += len(piece.text)
+        documents += piece.begins
+        yield piece
+    if (characters, documents) != (scan.characters, scan.documents):
+        raise UserError(f"the text {corpus.source!r} changed while it was read: train again when it is whole")
+
+
+def _key(tokenizer: Tokenizer, scans: list[Scan]) -> str:
+    """A hash of all that decides the ids: the tokenizer, the texts, the cut, and where pieces end."""
+    rule = [VALIDATION_SHARE, VALIDATION_BYTES, PIECE_CHARACTERS]
+    parts = [dump_tokenizer(tokenizer), json.dumps(rule), *(scan.digest for scan in scans)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _folder(key: str) -> Path:

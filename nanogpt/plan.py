@@ -45,9 +45,9 @@ class Plan:
 
     text: str
     """the corpus' short name"""
-    source: str
-    """what finds the corpus again"""
-    val_source: str | None = None
+    source: str | tuple[str, ...]
+    """what finds the corpus again; several where it was put together from them"""
+    val_source: str | tuple[str, ...] | None = None
     """what finds the validation text, where one was given"""
     data_key: str
     """finds the token ids in the cache"""
@@ -140,7 +140,7 @@ class Plan:
         for key in tables.keys() - known - {"format"}:
             raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         try:
-            settings = {key: value for key, value in tables.items() if key in known}
+            settings = {key: _frozen(value) for key, value in tables.items() if key in known}
             settings["changes"] = tuple(Change(**change) for change in tables.get("changes", []))
             settings["rollbacks"] = tuple(Rollback(**rollback) for rollback in tables.get("rollbacks", []))
             plan = cls(**settings)
@@ -148,3 +148,7 @@ class Plan:
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

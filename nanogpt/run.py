@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from nanogpt.config import Config, SampleConfig
-from nanogpt.corpus import load_corpus
-from nanogpt.data import Dataset, TokenIds, join_documents, prepare
+from nanogpt.config import Config, DataConfig, SampleConfig
+from nanogpt.corpus import Corpus, Sources, load_corpus
+from nanogpt.data import Dataset, TokenIds, encode_corpus, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation import Evaluation, evaluate
@@ -87,7 +87,7 @@ class Run:
             if pieces[0]:
                 yield pieces[0]
 
-    def evaluate(self, text: str | os.PathLike[str] | None = None, unknown: Unknown = "error") -> Evaluation:
+    def evaluate(self, text: Sources = None, unknown: Unknown = "error") -> Evaluation:
         """The loss on the run's own validation part, or on the whole of another corpus; whole-split protocol.
 
         >>> evaluation = nanogpt.load(folder).evaluate()
@@ -100,12 +100,11 @@ class Run:
         """Token ids of the run's training and validation part; UserError where its text is gone or has changed."""
         return open_data(self.folder)
 
-    def text_ids(self, text: str | os.PathLike[str] | None = None, unknown: Unknown = "error") -> TokenIds:
+    def text_ids(self, text: Sources = None, unknown: Unknown = "error") -> TokenIds:
         """Token ids (T,) of the run's own validation part, or of the whole of another corpus."""
         if text is None:
             return self.data().val
-        corpus = load_corpus(text, self.config.data.encoding)
-        return join_documents(corpus.documents, self.tokenizer, unknown)
+        return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
 
 
 def load(
@@ -169,6 +168,11 @@ def newest_run(parent: Path = RUNS) -> Path:
     return runs[-1].path
 
 
+def open_corpus(text: Sources, config: DataConfig) -> Corpus:
+    """A text, read as a run's settings say."""
+    return load_corpus(text, config.encoding, pattern=config.pattern, column=config.column)
+
+
 def open_data(folder: RunFolder) -> Dataset:
     """The token ids that a run was trained on: from the cache, else made again from its text.
 
@@ -178,14 +182,16 @@ def open_data(folder: RunFolder) -> Dataset:
     found = Dataset.load(plan.data_key)
     if found is not None:
         return found
-    if plan.source == "-":
+    sources = [one for one in (plan.source, plan.val_source) if one is not None]
+    if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
         raise UserError(
             "the run's text came from standard input and is no longer in the cache: it cannot be read again"
         )
-    corpus = load_corpus(plan.source, config.data.encoding)
-    val = load_corpus(plan.val_source, config.data.encoding) if plan.val_source else None
+    corpora = [open_corpus(one, config.data) for one in sources]
+    for corpus in corpora:
+        corpus.scan()  # what cannot be read says so itself
     try:
-        data = prepare(corpus, folder.read_tokenizer(), val)
+        data = prepare(corpora[0], folder.read_tokenizer(), *corpora[1:])
     except UserError:
         data = None  # a character that the tokenizer has not: another text
     if data is None or data.key != plan.data_key:

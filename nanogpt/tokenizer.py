@@ -93,7 +93,7 @@ class CharTokenizer:
 
     def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> Ids:
         chunks = [text[i : i + CHUNK_CHARACTERS] for i in range(0, len(text), CHUNK_CHARACTERS)]
-        parts = [self._ids[np.minimum(_code_points(chunk), len(self._ids) - 1)] for chunk in chunks]
+        parts = [self._ids.take(_code_points(chunk), mode="clip") for chunk in chunks]  # beyond the table: its -1
         ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
         known = ids >= 0
         if known.all():

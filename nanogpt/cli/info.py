@@ -25,6 +25,10 @@ class Info:
     """a run folder, or a text named as for training; the newest run if left out"""
     encoding: str = "utf-8"
     """encoding of the text"""
+    pattern: Annotated[OptionalText, optional("TEXT")] = None
+    """which files of a folder to read, by their names, for example *.md"""
+    column: str = "text"
+    """where the text is in .jsonl and .parquet files and in data sets"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,7 +40,9 @@ def main(argv: Sequence[str]) -> None:
 
         lines = describe(RunFolder.open(options.what or newest_run()))
     else:
-        lines = describe_corpus(load_corpus(options.what, options.encoding))
+        lines = describe_corpus(
+            load_corpus(options.what, options.encoding, pattern=options.pattern, column=options.column)
+        )
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
@@ -44,17 +50,14 @@ def main(argv: Sequence[str]) -> None:
 
 def describe_corpus(corpus: Corpus) -> dict[str, str]:
     """A text's figures, by name."""
-    from nanogpt.data import split_documents
-
-    train, val = split_documents(corpus.documents)
-    alphabet = sorted(set(corpus.text))
+    scan = corpus.scan()
     lines = {
         "text": corpus.name,
-        "documents": f"{len(corpus.documents):,}",
-        "characters": f"{sum(map(len, corpus.documents)):,}, {len(alphabet):,} distinct",
-        "bytes": f"{sum(len(document.encode('utf-8', 'replace')) for document in corpus.documents):,} of UTF-8",
-        "training part": f"{sum(map(len, train)):,} characters",
-        "validation part": f"{sum(map(len, val)):,} characters, the last tenth or 10 MB",
-        "alphabet": repr("".join(alphabet[:120]))[1:-1] + (" …" if alphabet[120:] else ""),
+        "documents": f"{scan.documents:,}",
+        "characters": f"{scan.characters:,}, {len(scan.alphabet):,} distinct",
+        "bytes": f"{scan.bytes:,} of UTF-8",
+        "training part": f"{scan.train_characters:,} characters",
+        "validation part": f"{scan.val_characters:,} characters, the last tenth or 10 MB",
+        "alphabet": repr(scan.alphabet[:120])[1:-1] + (" …" if scan.alphabet[120:] else ""),
     }
     return lines | {f"note {number}": note for number, note in enumerate(corpus.notes, 1)}

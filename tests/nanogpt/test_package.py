@@ -30,6 +30,7 @@ CORE = {
     "tensors",
 }
 BELOW = {"checks", "dropout", "folder", "errors", "files", "streams", "device", "evaluation", "events", "plan"}
+BELOW |= {"pieces", "decoding", "readers", "hub", "shakespeare", "scan", "tokenfile", "meter"}
 
 
 def named(path):
@@ -80,7 +81,7 @@ def test_the_model_file_knows_nothing_of_training():
     }
 
 
-@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "streams", "files", "plan", "data"])
+@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "streams", "files", "plan", "data", "readers"])
 def test_the_lower_rooms_know_nothing_of_the_upper(name):
     upper = {"model", "batches", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
     assert reachable(f"nanogpt.{name}").isdisjoint(f"nanogpt.{other}" for other in upper)

@@ -82,3 +82,13 @@ def test_a_damaged_plan_names_its_file(change):
 def test_a_plan_from_a_newer_version():
     with pytest.raises(UserError, match=f"newer nanogpt .format {FORMAT + 1}"):
         Plan.from_dict(plan().to_dict() | {"format": FORMAT + 1}, "there")
+
+
+def test_several_sources_are_kept():
+    several = plan(source=("a.txt", "b.txt"), val_source="c.txt")
+    written = tomllib.loads(tomli_w.dumps(several.to_dict()))
+    assert written["source"] == ["a.txt", "b.txt"]
+    assert Plan.from_dict(written, "plan.toml") == several
+    for wrong in (["a.txt", 3], [["a"]], 3, {"a": "b"}):
+        with pytest.raises(UserError):
+            Plan.from_dict(written | {"source": wrong}, "plan.toml")

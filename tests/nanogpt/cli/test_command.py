@@ -20,7 +20,7 @@ FLAGS = {
         *["--norm", "--norm-position", "--norm-eps", "--position", "--rope-theta", "--activation", "--qk-norm"],
         *["--qkv-bias", "--bias", "--head-bias", "--tie-embeddings", "--init"],
         *["--dropout", "--attention-dropout", "--embedding-dropout"],
-        *["--tokenizer", "--end-of-document", "--encoding"],
+        *["--tokenizer", "--end-of-document", "--encoding", "--pattern", "--column"],
         *["--seed", "--batch-size", "--accumulation", "--learning-rate", "--warmup", "--decay", "--final-lr"],
         *["--weight-decay", "--beta1", "--beta2", "--grad-clip", "--eval-every", "--eval-tokens"],
         *[
@@ -52,7 +52,7 @@ FLAGS = {
         "--json",
         "--device",
     ],
-    "info": ["--encoding"],
+    "info": ["--encoding", "--pattern", "--column"],
     "runs": ["--folder", "--compare", "--delete", "--yes"],
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import SMALL_RUN, finish, outcome, start, trained, weights, write_text
 
+from nanogpt.files import cache_folder
 from nanogpt.launch import is_done
 from nanogpt.run import load
 from nanogpt.stepper import Stepper
@@ -162,12 +163,13 @@ def test_resuming_may_change_the_device(nanogpt):
 
 
 def test_a_full_disk_is_told_and_no_traceback(refuses, monkeypatch):
-    def full(path, data):
-        raise OSError(28, "No space left on device", str(path))
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
 
     write_text()
-    monkeypatch.setattr("nanogpt.data.write_atomically", full)
+    monkeypatch.setattr("nanogpt.tokenfile.os.fsync", full)
     refuses("train", "tale.txt", "--steps", 1, saying=["cannot write", ".npy", "No space left", "NANOGPT_CACHE"])
+    assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
 
 # Interrupted

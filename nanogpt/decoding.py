@@ -1,0 +1,94 @@
+r"""Bytes to text, a piece at a time: encodings, byte-order marks, line ends, and what is no text at all.
+
+Memory does not grow with the text. Line ends `\r\n` and `\r` become `\n`, also where a piece ends between the two.
+"""
+
+import codecs
+import io
+import itertools
+from collections.abc import Iterable, Iterator
+
+from nanogpt.errors import UserError
+
+BINARY_PROBE_BYTES = 8192
+
+Notes = dict[str, None]
+"""Sentences for the reader's user, each once, in the order in which they were found out."""
+
+
+class BinaryFile(UserError):
+    """A file with a NUL byte near its beginning: no text. Raised before any of it is passed on."""
+
+
+def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
+    r"""Bytes to text: a byte-order mark is dropped, and line ends `\r\n` and `\r` become `\n`.
+
+    Raises UserError, naming `where`, for binary data and for bytes that are not in `encoding`.
+
+    >>> decode_text(b"caf\xc3\xa9\r\n", "menu.txt")
+    'café\n'
+    """
+    return "".join(decode_pieces([data], where, encoding, {}))
+
+
+def decode_pieces(chunks: Iterable[bytes], where: str, encoding: str, notes: Notes) -> Iterator[str]:
+    """As `decode_text`, for bytes that come in chunks, the first with `BINARY_PROBE_BYTES` or all of them."""
+    decoder = _decoder(encoding)
+    lines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    chunks = iter(chunks)
+    first = next(chunks, b"")
+    _check_is_text(first, where, encoding)
+    offset = line = 0
+    at_start = True
+    for chunk in itertools.chain([first], chunks, [b""]):  # the empty one is the end
+        held = decoder.getstate()[0]  # the first bytes of a character that the last chunk left open
+        try:
+            text = lines.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            seen = held + chunk
+            at = error.start
+            line += seen.count(b"\n", 0, at) - held.count(b"\n") + 1
+            raise UserError(
+                f"{where} is not {encoding}: byte 0x{seen[at]:02x} at offset {offset - len(held) + at:,} "
+                f"(line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
+                f"--encoding cp1252, or save the file as UTF-8"
+            ) from None
+        offset += len(chunk)
+        line += chunk.count(b"\n")
+        if at_start and text:
+            text, at_start = text.removeprefix("\ufeff"), False
+        if text:
+            yield text
+    note_line_ends(lines, notes)
+
+
+def unify_line_ends(text: str, notes: Notes) -> str:
+    r"""A text that is decoded already, with `\n` at the end of each line."""
+    if "\r" not in text:
+        return text
+    lines = io.IncrementalNewlineDecoder(None, translate=True)
+    text = lines.decode(text, final=True)
+    note_line_ends(lines, notes)
+    return text
+
+
+def note_line_ends(lines: io.IncrementalNewlineDecoder, notes: Notes) -> None:
+    r"""Note that `\r\n` was met, where it was."""
+    if lines.newlines is not None and "\r\n" in lines.newlines:
+        notes["line ends \\r\\n are read as \\n"] = None
+
+
+def _decoder(encoding: str) -> codecs.IncrementalDecoder:
+    try:
+        "a".encode(encoding)  # refuses what Python calls an encoding and is none of text, as base64
+        return codecs.getincrementaldecoder(encoding)()
+    except (LookupError, ValueError):
+        raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
+
+
+def _check_is_text(data: bytes, where: str, encoding: str) -> None:
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
+    if "16" not in encoding and "32" not in encoding and b"\0" in data[:BINARY_PROBE_BYTES]:
+        offset = data.index(b"\0")
+        raise BinaryFile(f"{where} is a binary file (byte {offset:,} is 0), not a text; give a plain text file")
