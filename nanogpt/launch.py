@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
-from nanogpt.corpus import Corpus, load_corpus
+from nanogpt.corpus import Corpus, Sources
 from nanogpt.data import check_length, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
@@ -21,11 +21,11 @@ from nanogpt.model import Block
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
 from nanogpt.progress import show_training
-from nanogpt.run import RUNS, Run, load, newest_run, open_data
+from nanogpt.run import RUNS, Run, load, newest_run, open_corpus, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training import Trainer
 
-Text = str | os.PathLike[str] | None
+Text = Sources
 
 
 def train(
@@ -43,11 +43,11 @@ def train(
 ) -> Run:
     """Train a GPT on a text and return it, its best checkpoint loaded; the run is kept in its folder.
 
-    `text` is a path, a folder, `-`, or a corpus name (see `nanogpt.corpus`). Give `minutes` and the machine is
-    measured and a fitting size chosen, or `steps` and sizes are the preset's; with neither, one minute. `settings`
-    are single fields of `nanogpt.config` by name, and win over the preset. `val` is a text to validate on in place
-    of the last tenth. `resume` goes on with an interrupted run, and takes no other settings but `device`. `block` is a
-    class of blocks of one's own. Progress goes to standard error.
+    `text` is a path, a folder, `-`, a data set or a corpus name, or several of them (see `nanogpt.corpus`). Give
+    `minutes` and the machine is measured and a fitting size chosen, or `steps` and sizes are the preset's; with
+    neither, one minute. `settings` are single fields of `nanogpt.config` by name, and win over the preset. `val` is a
+    text to validate on in place of the last tenth. `resume` goes on with an interrupted run, and takes no other
+    settings but `device`. `block` is a class of blocks of one's own. Progress goes to standard error.
 
     Raises UserError for whatever the caller can mend, and KeyboardInterrupt on Ctrl-C, after the run was saved.
 
@@ -73,6 +73,7 @@ def train(
             block=block,
             started=started,
             should_stop=interrupt,
+            quiet=not progress,
             **settings,
         )
     if trainer is None:
@@ -96,19 +97,23 @@ def start_run(
     block: type[torch.nn.Module] = Block,
     started: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
     **settings: Any,
 ) -> Trainer:
-    """A new run, its folder made and its plan written, ready for its `events`. `started` is when the time began."""
+    """A new run, its folder made and its plan written, ready for its `events`. `started` is when the time began.
+
+    Reading a long text is shown on standard error unless `quiet`.
+    """
     started = time.monotonic() if started is None else started
     minutes = _length_asked(minutes, steps)
     config = load_preset(preset or DEFAULT_PRESET).override(**settings)
     pick_device(config.train.device)  # what cannot be had is said before anything is written
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
-    corpora = _load_corpora(text, val, config)
-    tokenizer = _tokenizer(config, corpora)
+    corpora = [open_corpus(text, config.data)] + ([open_corpus(val, config.data)] if val is not None else [])
+    tokenizer = _tokenizer(config, corpora, quiet)
     config = config.override(vocab_size=tokenizer.vocab_size)
-    data = prepare(corpora[0], tokenizer, *corpora[1:])
+    data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
         check_length(data, smallest_block(config, settings.keys()))
@@ -196,17 +201,9 @@ def _length_asked(minutes: float | None, steps: int | None) -> float | None:
     return 1.0 if steps is None and minutes is None else minutes
 
 
-def _load_corpora(text: Text, val: Text, config: Config) -> list[Corpus]:
-    """The text to train on, and the one to validate on where there is one."""
-    corpora = [load_corpus(text, config.data.encoding)]
-    if val is not None:
-        corpora.append(load_corpus(val, config.data.encoding))
-    return corpora
-
-
-def _tokenizer(config: Config, corpora: list[Corpus]) -> Tokenizer:
+def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:
     # The alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite.
-    texts = [document for corpus in corpora for document in corpus.documents]
+    texts = [corpus.scan(quiet).alphabet for corpus in corpora]
     return train_tokenizer(config.data.tokenizer, texts, config.data.end_of_document)
 
 

@@ -25,8 +25,9 @@ class Train:
       nanogpt train --resume last
     """
 
-    text: Annotated[tyro.conf.Positional[OptionalText], optional("[TEXT]")] = None
-    """file, folder, '-' for standard input, or shakespeare or python; if left out, shakespeare where it can be had"""
+    text: Annotated[tyro.conf.Positional[tuple[str, ...]], optional("[TEXT ...]")] = ()
+    """file, folder, hf:DATASET, '-' for standard input, or shakespeare or python; several are read one after another;
+    if left out, shakespeare where it can be had"""
     minutes: Annotated[OptionalNumber, optional("NUMBER")] = None
     """time to train for, everything counted"""
     steps: Annotated[OptionalInt, optional("INT")] = None
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse and train."""
     started = time.monotonic()
     options, settings = parse_train(argv)
+    text = options.text or None
     # torch takes seconds to import: only now that the arguments are known to be right.
     from nanogpt.events import StopEvent
     from nanogpt.interrupt import Interrupt
@@ -54,15 +56,15 @@ def main(argv: Sequence[str]) -> None:
     interrupt = Interrupt()
     if options.resume is not None:
         device = settings.pop("device", None)
-        beside = ("text", "minutes", "steps", "preset", "out", "val")
-        refuse_beside_resume({name: getattr(options, name) for name in beside} | settings)
+        beside = ("minutes", "steps", "preset", "out", "val")
+        refuse_beside_resume({"text": text} | {name: getattr(options, name) for name in beside} | settings)
         trainer = resume_run(options.resume, device=device, should_stop=interrupt)
         if trainer is None:
             print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
             return
     else:
         trainer = start_run(
-            options.text,
+            text,
             minutes=options.minutes,
             steps=options.steps,
             preset=options.preset,
