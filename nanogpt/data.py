@@ -61,9 +61,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = No
     found = Dataset.load(key)
     if found is not None:
         return found
-    streams = [_read_again(one, quiet) for one in corpora]
-    if val_corpus is None:
-        streams = list(divide_pieces(streams[0], corpus.scan().train_characters))
+    streams = divide(corpus, val_corpus, quiet)
     beside = _folder(key).parent
     clear_leftovers(beside)
     with ExitStack() as until_both:
@@ -76,6 +74,21 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = No
     if written is None:
         raise UserError(f"the token ids in {str(_folder(key))!r} cannot be read back: check the disk")
     return written
+
+
+def divide(
+    corpus: Corpus, val_corpus: Corpus | None = None, quiet: bool = False
+) -> tuple[Iterator[Piece], Iterator[Piece]]:
+    """The training part and the validation part, to be read one after the other.
+
+    >>> corpus = Corpus.of_texts("0123456789", "abcdefghij")
+    >>> [[piece.text for piece in part] for part in divide(corpus)]
+    [['0123456789', 'abcdefgh'], ['ij']]
+    """
+    first = _read_again(corpus, quiet)
+    if val_corpus is not None:
+        return first, _read_again(val_corpus, quiet)
+    return divide_pieces(first, corpus.scan().train_characters)
 
 
 def encode_corpus(corpus: Corpus, tokenizer: Tokenizer, unknown: Literal["error", "skip"] = "error") -> TokenIds:
