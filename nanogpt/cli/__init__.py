@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "measure a run's loss, on its own validation text or another",
     "info": "describe a run or a text",
     "runs": "list, compare and delete runs",
+    "plot": "draw the curves of runs, here or as a picture",
 }
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}

@@ -54,6 +54,7 @@ FLAGS = {
     ],
     "info": ["--encoding", "--pattern", "--column"],
     "runs": ["--folder", "--compare", "--delete", "--yes"],
+    "plot": ["--x", "--out"],
 }
 
 
