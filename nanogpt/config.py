@@ -19,7 +19,8 @@ class ModelConfig:
     """The decoder's sizes and parts. Presets set the parts; each can be exchanged alone."""
 
     vocab_size: int = 0
-    """number of distinct tokens; set from the tokenizer"""
+    """number of distinct tokens, the end-of-document token among them: with bpe how many to learn, 4096 if 0; else it
+    is what the text gives"""
     block_size: int = 64
     """longest context, in tokens"""
     n_layer: int = 4
@@ -116,8 +117,12 @@ class ModelConfig:
 class DataConfig:
     """How the text becomes tokens."""
 
-    tokenizer: Literal["char", "byte"] = "char"
-    """one token a character, or one a byte of UTF-8 (any text, any language, 256 tokens)"""
+    tokenizer: Literal["char", "byte", "bpe"] = "char"
+    """one token a character; one a byte of UTF-8 (any text, any language, 256 tokens); or one a frequent sequence of
+    bytes, learned from the text (byte-level BPE)"""
+    tokenizer_from: str | None = None
+    """with bpe: take GPT-2's or another one of its form instead of learning it, from a folder with vocab.json and
+    merges.txt or with a tokenizer.json"""
     end_of_document: bool = True
     """a token of its own between documents, and as the end of a generated text"""
     encoding: str = "utf-8"
@@ -129,6 +134,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.tokenizer_from is not None and self.tokenizer != "bpe":
+            raise UserError(
+                f"tokenizer_from {self.tokenizer_from!r} is for byte-level BPE, but tokenizer is {self.tokenizer!r}: "
+                f"add --tokenizer bpe, or leave it out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

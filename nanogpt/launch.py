@@ -3,21 +3,24 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nanogpt.bpe import DEFAULT_VOCABULARY
+from nanogpt.bpe_files import read_bpe
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
-from nanogpt.data import check_length, prepare
+from nanogpt.data import check_length, divide, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
 from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
+from nanogpt.pieces import cut_pieces
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
 from nanogpt.progress import show_training
@@ -112,6 +115,7 @@ def start_run(
         RunFolder.create(out)  # raises, for the same reason
     corpora = [open_corpus(text, config.data)] + ([open_corpus(val, config.data)] if val is not None else [])
     tokenizer = _tokenizer(config, corpora, quiet)
+    notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
     config = config.override(vocab_size=tokenizer.vocab_size)
     data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
     if steps is None and minutes is not None:
@@ -140,7 +144,7 @@ def start_run(
         plan,
         data,
         block=block,
-        notes=tuple(note for corpus in corpora for note in corpus.notes),
+        notes=(*(note for corpus in corpora for note in corpus.notes), *notes),
         should_stop=should_stop,
         new_length=Pace(started, minutes) if minutes is not None else lambda trainer: None,
     )
@@ -202,9 +206,32 @@ def _length_asked(minutes: float | None, steps: int | None) -> float | None:
 
 
 def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:
-    # The alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite.
-    texts = [corpus.scan(quiet).alphabet for corpus in corpora]
-    return train_tokenizer(config.data.tokenizer, texts, config.data.end_of_document)
+    """Read from files, or with a vocabulary taken from the text."""
+    data = config.data
+    if data.tokenizer_from is not None:
+        return read_bpe(Path(data.tokenizer_from), data.end_of_document)
+    texts: Iterable[str]
+    if data.tokenizer == "bpe":  # learned as weights are, from the training part alone: any text can be written in it
+        texts = (piece.text for piece in cut_pieces(divide(*corpora, quiet=quiet)[0]))
+    else:  # the alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite
+        texts = [corpus.scan(quiet).alphabet for corpus in corpora]
+    return train_tokenizer(data.tokenizer, texts, data.end_of_document, config.model.vocab_size, config.train.seed)
+
+
+def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> tuple[str, ...]:
+    """What to say of the vocabulary's size; UserError where one was named that cannot be had."""
+    data, found = config.data, tokenizer.vocab_size
+    learned = data.tokenizer == "bpe" and data.tokenizer_from is None
+    wanted = config.model.vocab_size or (DEFAULT_VOCABULARY if learned else found)
+    if learned and found < wanted:
+        return (f"the text fills {found:,} of {wanted:,} tokens: no pair is left that occurs twice in it",)
+    if named and found != wanted:
+        giver = f"{data.tokenizer_from} has" if data.tokenizer_from else f"the {data.tokenizer}s of this text give"
+        raise UserError(
+            f"vocab_size {wanted:,} was asked for, but {giver} {found:,} tokens: leave it out, or let --tokenizer bpe "
+            f"learn so many"
+        )
+    return ()
 
 
 def _create_numbered(text: str, preset: str) -> RunFolder:

@@ -1,10 +1,10 @@
-"""Text to token ids and back: one token a character, or one a byte.
+"""Text to token ids and back: one token a character, one a byte, or one a frequent sequence of bytes.
 
-Both have one interface and are kept as `tokenizer.json` inside every run, so that a model is never read with
-another alphabet than it was trained with. The end-of-document token, where there is one, has the last id.
+All have one interface and are kept as `tokenizer.json` inside every run, so that a model is never read with another
+alphabet than it was trained with. The end-of-document token, where there is one, has the last id, but for a
+vocabulary from elsewhere, which has its own place for it.
 """
 
-import codecs
 import json
 from collections.abc import Iterable
 from typing import Any, Literal, Protocol
@@ -12,11 +12,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogpt.bpe import DEFAULT_VOCABULARY, BpeTokenizer, Utf8Decoder
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format
 
 Ids = NDArray[np.int32]
 CHUNK_CHARACTERS = 1 << 22
+LARGEST_FILE_CHARACTERS = 16_000_000
+"""Of a `tokenizer.json`: several times GPT-2's vocabulary, or all of Unicode."""
 
 
 class Decoder(Protocol):
@@ -154,8 +157,8 @@ class ByteTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         return bytes(i for i in ids if i != self.end_of_document).decode("utf-8", "replace")
 
-    def decoder(self) -> "ByteDecoder":
-        return ByteDecoder(self)
+    def decoder(self) -> Utf8Decoder:
+        return Utf8Decoder([*(bytes([byte]) for byte in range(256)), b""])
 
     def token_bytes(self) -> NDArray[np.int64]:
         return np.array([1] * 256 + [0] * (self.end_of_document is not None), dtype=np.int64)
@@ -164,24 +167,17 @@ class ByteTokenizer:
         return {"kind": self.kind, "end_of_document": self.end_of_document is not None}
 
 
-class ByteDecoder:
-    """Holds back the bytes of a character until its last one has come."""
+def train_tokenizer(
+    kind: str, texts: Iterable[str], end_of_document: bool = True, vocab_size: int = 0, seed: int = 1337
+) -> Tokenizer:
+    """A tokenizer of this kind (`char`, `byte`, `bpe`), its vocabulary taken from the texts.
 
-    def __init__(self, tokenizer: ByteTokenizer) -> None:
-        self._end = tokenizer.end_of_document
-        self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        return "" if token == self._end else self._bytes.decode(bytes([token]))
-
-    def flush(self) -> str:
-        return self._bytes.decode(b"", final=True)
-
-
-def train_tokenizer(kind: str, texts: Iterable[str], end_of_document: bool = True) -> Tokenizer:
-    """A tokenizer of this kind (`char`, `byte`), its vocabulary taken from the texts."""
+    `vocab_size` and `seed` are for `bpe`: how many tokens to learn (0: 4,096), and from which sample of the texts.
+    """
     if kind == "char":
         return CharTokenizer.train(texts, end_of_document)
+    if kind == "bpe":
+        return BpeTokenizer.train(texts, vocab_size or DEFAULT_VOCABULARY, end_of_document, seed)
     return ByteTokenizer(end_of_document)
 
 
@@ -192,6 +188,10 @@ def dump_tokenizer(tokenizer: Tokenizer) -> str:
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:
     """The tokenizer written by `dump_tokenizer`; UserError, naming `where`, for anything else."""
+    if len(text) > LARGEST_FILE_CHARACTERS:
+        raise UserError(
+            f"{where} is longer than {LARGEST_FILE_CHARACTERS:,} characters, as no tokenizer of this program"
+        )
     try:
         tables = json.loads(text)
         check_format(tables, where)
@@ -199,11 +199,13 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
             return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
         if tables["kind"] == "byte":
             return ByteTokenizer(tables["end_of_document"] is True)
+        if tables["kind"] == "bpe":
+            return BpeTokenizer.from_dict(tables)
     except UserError as error:  # these name the file themselves, or not at all
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of this program: restore it from a copy of the run") from None
-    raise UserError(f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char and byte")
+    raise UserError(f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char, byte and bpe")
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

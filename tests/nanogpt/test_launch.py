@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tiny import PRESETS, SMALL_RUN, finish, outcome, start, trained, weights, write_text
+from tiny import PRESETS, SMALL_RUN, finish, outcome, start, stopped_and_resumed, trained, weights, write_text
 
 import nanogpt
 from nanogpt import launch
@@ -95,6 +95,57 @@ def test_a_text_to_validate_on():
 def test_the_lectures_alphabet_is_bare():
     assert start("lecture", preset="lecture").tokenizer.end_of_document is None
     assert start("modern").tokenizer.end_of_document is not None
+
+
+def test_merges_are_learned_from_the_training_part_alone():
+    Path("tale.txt").write_text("ab " * 300 + "xy " * 33)
+    tokens = start("run", tokenizer="bpe", vocab_size=300).tokenizer.tokens
+    assert "Ġab" in tokens
+    assert "xy" not in tokens
+    Path("val.txt").write_text("uv " * 300)
+    tokens = start("other", tokenizer="bpe", val="val.txt").tokenizer.tokens
+    assert "xy" in tokens
+    assert "uv" not in tokens
+
+
+def test_a_vocabulary_of_ones_own_size():
+    write_text("tale.txt", 4000)
+    trainer = start("run", tokenizer="bpe", vocab_size=277)
+    assert (trainer.config.model.vocab_size, trainer.tokenizer.vocab_size, trainer.notes) == (277, 277, ())
+    assert trainer.model.token_embedding.num_embeddings == 277
+    finish(trainer)
+    run = load("run")
+    assert run.tokenizer.to_dict() == trainer.tokenizer.to_dict()
+    assert run.generate("7 cats", tokens=3).startswith("7 cats")
+    assert "the text fills" in start("whole", tokenizer="bpe").notes[0]
+    assert "of 4,096 tokens" in start("default", tokenizer="bpe").notes[0]
+
+
+def test_a_run_of_merges_resumes_as_if_never_stopped():
+    settings = {"tokenizer": "bpe", "vocab_size": 263}
+    assert outcome(stopped_and_resumed("stopped", 3, **settings)) == outcome(trained("whole", **settings))
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+def test_a_vocabulary_that_the_text_does_not_give(tokenizer):
+    write_text()
+    refuses("vocab_size 300", f"{tokenizer}s", "--tokenizer bpe", steps=1, tokenizer=tokenizer, vocab_size=300)
+    found = start("run", tokenizer=tokenizer).config.model.vocab_size
+    assert start("same", tokenizer=tokenizer, vocab_size=found).config.model.vocab_size == found
+    # Another run's settings as a preset name the size that its own text gave.
+    write_text("other.txt", 50)
+    assert start("of", text="other.txt", preset="run/config.toml", block_size=5).config.model.vocab_size > 0
+
+
+def test_a_tokenizer_from_elsewhere():
+    write_text()
+    trained("first", tokenizer="bpe", vocab_size=270)
+    settings = {"tokenizer": "bpe", "tokenizer_from": "first"}
+    again = start("again", **settings)
+    assert again.tokenizer.to_dict() == load("first").tokenizer.to_dict()
+    refuses("vocab_size 300", "first has 270", steps=1, vocab_size=300, **settings)
+    refuses("add --tokenizer bpe", steps=1, tokenizer_from="first")
+    refuses("no tokenizer at 'nowhere'", steps=1, tokenizer="bpe", tokenizer_from="nowhere")
 
 
 def test_a_folder_of_documents_has_ends_between_them():

@@ -19,6 +19,7 @@ CORE = {
     "config",
     "corpus",
     "tokenizer",
+    "bpe",
     "data",
     "batches",
     "model",
@@ -81,7 +82,7 @@ def test_the_model_file_knows_nothing_of_training():
     }
 
 
-@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "streams", "files", "plan", "data", "readers"])
+@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "bpe_files", "streams", "files", "plan", "data", "readers"])
 def test_the_lower_rooms_know_nothing_of_the_upper(name):
     upper = {"model", "batches", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
     assert reachable(f"nanogpt.{name}").isdisjoint(f"nanogpt.{other}" for other in upper)
@@ -151,7 +152,7 @@ def python(code):
 def test_importing_does_next_to_nothing():
     code = """
 import sys, nanogpt, nanogpt.config, nanogpt.corpus, nanogpt.errors, nanogpt.plan, nanogpt.cli
-print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs"} & sys.modules.keys())
+print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs", "tokenizers"} & sys.modules.keys())
 """
     assert python(code).strip() == ""
 

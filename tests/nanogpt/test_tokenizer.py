@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nanogpt import tokenizer as module
+from nanogpt.bpe import BpeTokenizer
 from nanogpt.errors import UserError
 from nanogpt.tokenizer import (
     ByteTokenizer,
@@ -163,19 +165,37 @@ def test_a_stream_of_characters(text):
 
 
 @pytest.mark.parametrize("end", [True, False])
-@pytest.mark.parametrize("make", [lambda end: CharTokenizer('\n"\\a{é\u2028中😀', end), ByteTokenizer])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda end: CharTokenizer('\n"\\a{é\u2028中😀', end),
+        ByteTokenizer,
+        lambda end: BpeTokenizer.train(['the "théâtre" \\a{\u2028中😀\n' * 9], 300, end),
+    ],
+    ids=["char", "byte", "bpe"],
+)
 def test_a_tokenizer_survives_its_file(make, end):
     tokenizer = make(end)
     again = parse_tokenizer(dump_tokenizer(tokenizer).encode().decode(), "there")
     assert type(again) is type(tokenizer)
     assert again.to_dict() == tokenizer.to_dict()
     assert again.vocab_size == tokenizer.vocab_size
+    assert again.end_of_document == tokenizer.end_of_document
+    assert again.encode("théâ\n", "skip").tolist() == tokenizer.encode("théâ\n", "skip").tolist()
+
+
+def test_a_hostile_file_is_not_parsed(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_FILE_CHARACTERS", 1000)
+    with pytest.raises(UserError, match="there is longer than 1,000 characters"):
+        parse_tokenizer(" " * 1001, "there")
 
 
 def test_the_kinds():
     assert isinstance(train_tokenizer("char", ["ab"]), CharTokenizer)
     assert isinstance(train_tokenizer("byte", ["ab"], end_of_document=False), ByteTokenizer)
     assert train_tokenizer("char", ["ab", "bc"], end_of_document=False).vocab_size == 3
+    assert isinstance(train_tokenizer("bpe", ["ab"]), BpeTokenizer)
+    assert train_tokenizer("bpe", ["abc abc abc"], vocab_size=258).vocab_size == 258
 
 
 @pytest.mark.parametrize(
@@ -193,6 +213,10 @@ def test_the_kinds():
         json.dumps({"kind": "char", "characters": ["a"], "end_of_document": True}),
         json.dumps({"kind": "char", "characters": "aa", "end_of_document": True}),
         json.dumps({"kind": "word", "end_of_document": True}),
+        json.dumps({"kind": "bpe", "end_of_document": None}),
+        json.dumps({"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}),
+        json.dumps({"kind": "bpe", "end_of_document": None, "tokens": [1, 2], "merges": []}),
+        json.dumps({"kind": "bpe", "end_of_document": None, "tokens": 7, "merges": 3}),
         json.dumps({"kind": "char", "characters": "a", "end_of_document": True, "format": 2}),
         "[" * 100_000,
     ],

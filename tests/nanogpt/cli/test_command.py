@@ -16,11 +16,20 @@ from nanogpt.config import DataConfig, ModelConfig, SampleConfig, TrainConfig, l
 FLAGS = {
     "train": [
         *["--minutes", "--steps", "--preset", "--out", "--val", "--resume"],
-        *["--block-size", "--n-layer", "--n-head", "--n-embd", "--n-kv-head", "--head-size", "--mlp-hidden"],
+        *[
+            "--vocab-size",
+            "--block-size",
+            "--n-layer",
+            "--n-head",
+            "--n-embd",
+            "--n-kv-head",
+            "--head-size",
+            "--mlp-hidden",
+        ],
         *["--norm", "--norm-position", "--norm-eps", "--position", "--rope-theta", "--activation", "--qk-norm"],
         *["--qkv-bias", "--bias", "--head-bias", "--tie-embeddings", "--init"],
         *["--dropout", "--attention-dropout", "--embedding-dropout"],
-        *["--tokenizer", "--end-of-document", "--encoding", "--pattern", "--column"],
+        *["--tokenizer", "--tokenizer-from", "--end-of-document", "--encoding", "--pattern", "--column"],
         *["--seed", "--batch-size", "--accumulation", "--learning-rate", "--warmup", "--decay", "--final-lr"],
         *["--weight-decay", "--beta1", "--beta2", "--grad-clip", "--eval-every", "--eval-tokens"],
         *[
@@ -72,7 +81,7 @@ def test_the_flags(nanogpt, command):
 
 def test_every_setting_is_a_flag():
     settings = {field.name for kind in (ModelConfig, DataConfig, TrainConfig) for field in fields(kind)}
-    as_flags = {"--" + name.replace("_", "-") for name in settings - {"vocab_size"}}
+    as_flags = {"--" + name.replace("_", "-") for name in settings}
     assert as_flags <= set(FLAGS["train"])
     assert {"--" + field.name.replace("_", "-") for field in fields(SampleConfig)} <= set(FLAGS["sample"])
 
@@ -97,7 +106,7 @@ def test_the_help_shows_each_presets_values(nanogpt, preset):
     for part in (config.model, config.data, config.train):
         for field in fields(part):
             value = getattr(part, field.name)
-            if field.name != "vocab_size" and value is not None:
+            if value is not None:
                 flag = "--" + field.name.replace("_", "-")
                 assert f"(default: {value})" in explained[flag], flag
 
