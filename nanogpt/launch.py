@@ -22,7 +22,7 @@ from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
 from nanogpt.pieces import cut_pieces
 from nanogpt.plan import Plan, block_name
-from nanogpt.planning import END_SECONDS, Pace, choose_size, smallest_block
+from nanogpt.planning import END_SECONDS, Pace, choose_size, fit_block, short_text_notes, smallest_block
 from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, load, newest_run, open_corpus, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
@@ -118,12 +118,14 @@ def start_run(
     notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
     config = config.override(vocab_size=tokenizer.vocab_size)
     data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
+    wanted_block = config.model.block_size if minutes is None else smallest_block(config, settings.keys())
+    config = fit_block(config, data, settings.keys())
+    check_length(data, config.model.block_size)
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
-        check_length(data, smallest_block(config, settings.keys()))
         config, steps = choose_size(config, data, seconds, settings.keys(), block)
     assert steps is not None
-    check_length(data, config.model.block_size)
+    notes += short_text_notes(config, data, wanted_block)
     plan = Plan(
         text=corpora[0].name,
         source=corpora[0].source,

@@ -8,6 +8,8 @@ from tiny import PRESETS, SMALL_RUN, finish, outcome, start, stopped_and_resumed
 
 import nanogpt
 from nanogpt import launch
+from nanogpt.batches import windows_per_epoch
+from nanogpt.config import load_preset
 from nanogpt.errors import UserError
 from nanogpt.launch import resume_run, start_run, train
 from nanogpt.planning import Pace
@@ -111,7 +113,8 @@ def test_merges_are_learned_from_the_training_part_alone():
 def test_a_vocabulary_of_ones_own_size():
     write_text("tale.txt", 4000)
     trainer = start("run", tokenizer="bpe", vocab_size=277)
-    assert (trainer.config.model.vocab_size, trainer.tokenizer.vocab_size, trainer.notes) == (277, 277, ())
+    assert (trainer.config.model.vocab_size, trainer.tokenizer.vocab_size) == (277, 277)
+    assert not any("the text fills" in note for note in trainer.notes)
     assert trainer.model.token_embedding.num_embeddings == 277
     finish(trainer)
     run = load("run")
@@ -158,7 +161,7 @@ def test_a_folder_of_documents_has_ends_between_them():
 
 def test_notes_are_passed_on():
     Path("crlf.txt").write_bytes(b"one\r\ntwo\r\n" * 50)
-    assert start("run", text="crlf.txt").notes == ("line ends \\r\\n are read as \\n",)
+    assert start("run", text="crlf.txt").notes[0] == "line ends \\r\\n are read as \\n"
 
 
 def test_from_python_as_from_the_command_line():
@@ -192,6 +195,49 @@ def test_the_last_run_is_resumed():
     assert resume_run("last").folder.path == Path("runs/b")
 
 
+# Short texts
+
+NARROW = {"n_layer": 1, "n_head": 2, "n_embd": 16, "batch_size": 3, "sample_tokens": 5}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_a_hundred_characters_train_with_a_fitting_block(preset, tokenizer):
+    write_text("tale.txt", 100)
+    trainer = start_run("tale.txt", steps=2, preset=preset, tokenizer=tokenizer, **NARROW)
+    tokens, block = len(trainer.data.train), trainer.config.model.block_size
+    assert block == (tokens - 1) // 5
+    assert windows_per_epoch(tokens, block) >= 4
+    short, heart = trainer.notes[-2:]
+    assert f"block_size is {block}, not {load_preset(preset).model.block_size}" in short
+    assert heart.startswith(f"{tokens} tokens are soon known by heart")
+    assert "--patience 3" in heart
+    finish(trainer)
+    assert load(trainer.folder.path).generate("7 ", "skip", tokens=40)
+
+
+def test_a_hundred_characters_in_minutes():
+    write_text("tale.txt", 100)
+    trainer = start_run("tale.txt", minutes=0.06, batch_size=3)  # a size was named: the preset's others stay
+    assert (trainer.config.model.n_layer, trainer.config.model.block_size) == (4, 17)
+    trainer = start_run("tale.txt", minutes=0.06)  # the planner's smallest
+    assert (trainer.config.model.n_layer, trainer.config.model.block_size) == (2, 17)
+    assert "block_size is 17, not 32" in trainer.notes[0]
+
+
+def test_a_named_block_stays():
+    write_text("tale.txt", 100)
+    trainer = start_run("tale.txt", steps=1, block_size=64, **NARROW)
+    assert trainer.config.model.block_size == 64
+    assert len(trainer.notes) == 1
+
+
+def test_a_text_long_enough_is_told_nothing():
+    write_text("tale.txt", 23_000)
+    trainer = start_run("tale.txt", steps=1, **NARROW)
+    assert (trainer.config.model.block_size, trainer.notes) == (64, ())
+
+
 # What goes wrong leaves nothing behind
 
 
@@ -206,14 +252,14 @@ def test_a_text_that_is_none(content):
 
 
 @pytest.mark.parametrize("length", [{"steps": 3}, {"minutes": 0.05}, {}], ids=str)
-def test_a_text_shorter_than_a_block(length):
+def test_a_text_shorter_than_a_block_that_was_named(length):
     write_text("tale.txt", 30)
-    refuses("training part", "27 tokens", "block", "longer text", progress=False, **length)
+    refuses("training part", "has 27 tokens, but a block of 40 needs 41", "longer text", block_size=40, **length)
 
 
 def test_the_advice_on_a_short_text_can_be_followed():
     write_text("tale.txt", 30)
-    refuses("has 27 tokens, but a block of 64 needs 65", "--block-size 26", steps=3)
+    refuses("--block-size 26", steps=3, block_size=64)
     assert train("tale.txt", steps=1, **QUIET | {"block_size": 26}).config.model.block_size == 26
 
 

@@ -3,17 +3,19 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from tiny import SMALL_RUN, finish, start, write_text
 
 from nanogpt import planning
+from nanogpt.batches import windows_per_epoch
 from nanogpt.config import load_preset
 from nanogpt.corpus import load_corpus
 from nanogpt.data import prepare
 from nanogpt.events import PlanEvent
-from nanogpt.planning import Pace, choose_size, seconds_per_step, steps_within
+from nanogpt.planning import Pace, choose_size, fit_block, seconds_per_step, steps_within
 from nanogpt.tokenizer import train_tokenizer
 
 
@@ -86,14 +88,25 @@ def test_another_preset_keeps_its_size(text, machine):
     assert steps > 10
 
 
-def test_the_block_fits_a_short_text(machine):
-    write_text("tale.txt", 300)
+@pytest.mark.parametrize(("characters", "block"), [(300, 53), (60, 10), (20, 3)])
+def test_the_block_fits_a_short_text(machine, characters, block):
+    write_text("tale.txt", characters)
     corpus = load_corpus("tale.txt")
     tokenizer = train_tokenizer("char", corpus.documents)
     machine(1e13)
     config = load_preset("modern").override(vocab_size=tokenizer.vocab_size)
     chosen, _ = choose_size(config, prepare(corpus, tokenizer), 3600, ())
-    assert chosen.model.block_size < 270
+    assert chosen.model.block_size == min(block, 32)  # the smallest size's, or shorter
+
+
+def test_the_longest_block_for_four_windows(text):
+    config, data = text
+    for tokens in (2, 5, 6, 11, 320, 321, 5000):
+        short = replace(data, train=data.train[:tokens])
+        block = fit_block(config, short, ()).model.block_size
+        assert block == min(64, max(1, (tokens - 1) // 5))
+        assert windows_per_epoch(tokens, block) >= min(4, max(1, tokens - 2))
+        assert fit_block(config, short, {"block_size"}) == config
 
 
 def test_there_is_always_something_to_train(text, machine):

@@ -69,7 +69,7 @@ BAD_TEXTS = {
     "binary": (b"\x7fELF\0\0\1", ["tale.txt is a binary file", "byte 4 is 0"]),
     "latin-1": (b"caf\xe9\n" * 100, ["0xe9", "offset 3", "--encoding latin-1"]),
     "utf-16": ("text".encode("utf-16"), ["UTF-16", "--encoding utf-16"]),
-    "short": (b"abcdefghij" * 3, ["27 tokens", "block of 64", "--block-size 26", "longer text"]),
+    "too short": (b"abcdefgh", ["validation part", "1 tokens", "longer text"]),
 }
 
 
