@@ -55,6 +55,10 @@ class ModelConfig:
     """bias in the other linear layers and in layer normalisation"""
     head_bias: bool = False
     """bias in the output layer"""
+    mask_documents: bool = False
+    """attention stays inside one document: it does not look back beyond the last end-of-document token"""
+    document_token: int | None = None
+    """id of the token that opens a document; set from the tokenizer, with mask_documents"""
     tie_embeddings: bool = False
     """the output layer shares the token embedding's weights (Press and Wolf 2017)"""
     dropout: float = 0.0

@@ -116,7 +116,7 @@ def start_run(
     corpora = [open_corpus(text, config.data)] + ([open_corpus(val, config.data)] if val is not None else [])
     tokenizer = _tokenizer(config, corpora, quiet)
     notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
-    config = config.override(vocab_size=tokenizer.vocab_size)
+    config = _with_tokens(config, tokenizer)
     data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
     wanted_block = config.model.block_size if minutes is None else smallest_block(config, settings.keys())
     config = fit_block(config, data, settings.keys())
@@ -218,6 +218,17 @@ def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:
     else:  # the alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite
         texts = [corpus.scan(quiet).alphabet for corpus in corpora]
     return train_tokenizer(data.tokenizer, texts, data.end_of_document, config.model.vocab_size, config.train.seed)
+
+
+def _with_tokens(config: Config, tokenizer: Tokenizer) -> Config:
+    """The config of a model for this vocabulary; UserError where it should tell documents apart and cannot."""
+    if config.model.mask_documents and tokenizer.end_of_document is None:
+        raise UserError(
+            "mask_documents keeps documents apart by the end-of-document token, and this tokenizer has none: add "
+            "--end-of-document True, or leave --mask-documents out"
+        )
+    token = tokenizer.end_of_document if config.model.mask_documents else None
+    return config.override(vocab_size=tokenizer.vocab_size, document_token=token)
 
 
 def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> tuple[str, ...]:

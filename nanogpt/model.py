@@ -32,6 +32,8 @@ class Cache(Protocol):
 
     length: int
     layers: list[LayerCache]
+    documents: Tensor | None
+    """the document that each position so far belongs to (B, S), where attention is masked by it"""
 
 
 class RMSNorm(nn.RMSNorm):
@@ -77,7 +79,9 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: LayerCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: LayerCache | None, seen: Tensor | None = None
+    ) -> Tensor:
         B, T, _ = x.shape
         heads = self.qkv(x).view(B, T, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split([self.n_head, self.kv_heads, self.kv_heads], dim=1)  # (B, H, T, D), 2 x (B, K, T, D)
@@ -89,22 +93,33 @@ class Attention(nn.Module):
         if self.kv_heads < self.n_head:
             # Repeating is what enable_gqa does on a CPU; done here, every torch and device takes the same path.
             k, v = (t.repeat_interleave(self.n_head // self.kv_heads, dim=1) for t in (k, v))  # each (B, H, S, D)
-        y = self._attend(q, k, v)  # (B, H, T, D)
+        y = self._attend(q, k, v, seen)  # (B, H, T, D)
         return self.proj(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """softmax(q k' / sqrt(D)) v, every position seeing itself and what came before: (B, H, T, D)."""
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
+        """softmax(q k' / sqrt(D)) v, every position seeing itself and what came before: (B, H, T, D).
+
+        Where not all of that is to be seen, `seen` (B, 1, T, S) says what is.
+        """
         T, S = q.size(2), k.size(2)
         dropped = self.training and self.dropout.share > 0
-        if T == S and not dropped:
+        if seen is None and T == S and not dropped:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        # is_causal lines up the first query with the first key; with a cache it is the last ones that belong together.
-        seen = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)  # (T, S)
+        if seen is None:
+            seen = causal_mask(T, S, q.device)
         if not dropped:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         # The fused function has a dropout of its own, whose masks belong to no sample.
         scores = (q @ k.transpose(-2, -1) / math.sqrt(self.size)).masked_fill(~seen, -torch.inf)  # (B, H, T, S)
         return self.dropout(scores.softmax(-1)) @ v
+
+
+def causal_mask(T: int, S: int, device: torch.device) -> Tensor:
+    """Which of S keys each of the last T positions may see, (T, S): itself and those before it.
+
+    torch's `is_causal` lines up the first query with the first key; with a cache it is the last that belong together.
+    """
+    return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
 
 
 class FeedForward(nn.Module):
@@ -143,11 +158,17 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None = None,
+        cache: LayerCache | None = None,
+        seen: Tensor | None = None,
+    ) -> Tensor:
         if self.pre_norm:
-            x = x + self.dropout(self.attention(self.attention_norm(x), turn, cache))
+            x = x + self.dropout(self.attention(self.attention_norm(x), turn, cache, seen))
             return x + self.dropout(self.mlp(self.mlp_norm(x)))
-        x = self.attention_norm(x + self.dropout(self.attention(x, turn, cache)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, turn, cache, seen)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 
@@ -155,7 +176,8 @@ class GPT(nn.Module):
     """Token ids (B, T) to the logits of each next token (B, T, V).
 
     `block` is the place for a block of one's own: a class made from a `ModelConfig`, whose modules map (B, T, C),
-    the rotation of the positions and one layer's cache to (B, T, C). Subclass `Block` and override what differs.
+    the rotation of the positions and one layer's cache to (B, T, C). Subclass `Block` and override what differs. With
+    `mask_documents` it is also given which keys each position may see, (B, 1, T, S).
 
     >>> from nanogpt.config import ModelConfig
     >>> model = GPT(ModelConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12))
@@ -171,6 +193,8 @@ class GPT(nn.Module):
         self, config: ModelConfig, generator: torch.Generator | None = None, block: type[nn.Module] = Block
     ) -> None:
         super().__init__()
+        if config.mask_documents and config.document_token is None:
+            raise UserError("mask_documents needs the end-of-document token: give its id as document_token")
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         if config.position == "learned":
@@ -205,8 +229,9 @@ class GPT(nn.Module):
         turn = None
         if self.config.position == "rope":
             turn = (self.cos[start : start + T], self.sin[start : start + T])  # each (T, D/2)
+        masks = (self._see_own_document(idx, cache),) if self.config.mask_documents else ()
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, cache.layers[layer] if cache else None)
+            x = block(x, turn, cache.layers[layer] if cache else None, *masks)
         if cache:
             cache.length += T
         return self.lm_head(self.final_norm(x))  # (B, T, V)
@@ -219,6 +244,23 @@ class GPT(nn.Module):
         if self.config.position == "sinusoidal":
             return x + self.sinusoids[start : start + T]
         return x
+
+    def _see_own_document(self, idx: Tensor, cache: Cache | None) -> Tensor:
+        """Which keys each position may see, (B, 1, T, S): those of its own document, up to itself.
+
+        The end-of-document token belongs to the document that it opens: it is what the first token is predicted from.
+        """
+        opens = self.config.document_token
+        assert opens is not None
+        documents = idx.eq(opens).cumsum(1)  # (B, T), numbered
+        if cache and cache.documents is not None:
+            before = cache.documents  # (B, S - T)
+            documents = torch.cat([before, before[:, -1:] + documents], dim=1)  # (B, S)
+        if cache:
+            cache.documents = documents
+        T, S = idx.size(1), documents.size(1)
+        same = documents[:, -T:, None] == documents[:, None, :]  # (B, T, S)
+        return (same & causal_mask(T, S, idx.device))[:, None]
 
     @property
     def parameter_count(self) -> int:

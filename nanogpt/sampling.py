@@ -48,6 +48,7 @@ class KeyValueCache:
         shape = (batch, config.kv_heads, config.block_size, config.head_channels)
         self.layers = [LayerKeysValues(shape, like) for _ in range(config.n_layer)]
         self.length = 0
+        self.documents: Tensor | None = None
 
 
 def window_start(position: int, block_size: int) -> int:

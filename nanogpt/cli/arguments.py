@@ -39,12 +39,12 @@ def optional(metavar: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
-def optional_flags(name: str, parts: dict[str, Any]) -> Any:
+def optional_flags(name: str, parts: dict[str, Any], leave_out: Collection[str] = ()) -> Any:
     """A dataclass with one group for each named config, each of its fields a flag, None where it is not given.
 
     The configs' values are what the help shows as defaults.
     """
-    groups = {part: _optional_copy(part, config) for part, config in parts.items()}
+    groups = {part: _optional_copy(part, config, leave_out) for part, config in parts.items()}
     members = [(part, group, field(default_factory=group)) for part, group in groups.items()]
     return make_dataclass(name, members, frozen=True, kw_only=True)
 
@@ -62,10 +62,10 @@ def tell(notes: Collection[str]) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _optional_copy(part: str, config: Any) -> type:
+def _optional_copy(part: str, config: Any, leave_out: Collection[str]) -> type:
     docs, hints = field_docs(type(config)), get_type_hints(type(config))
     flags: list[tuple[str, Any, Any]] = []
-    for one in fields(config):
+    for one in (one for one in fields(config) if one.name not in leave_out):
         value = getattr(config, one.name)
         shown = "" if value in (None, ()) else f"(default: {value})"
         about = tyro.conf.arg(help=docs[one.name], help_behavior_hint=shown, metavar=_metavar(hints[one.name]))

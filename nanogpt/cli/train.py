@@ -88,7 +88,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:
     """The options, and the settings that were named among the fields of the three configs."""
     shown = load_preset(_preset_named(argv))
     configs = {part: getattr(shown, part) for part in PARTS}
-    flags = optional_flags("Settings", configs)
+    flags = optional_flags("Settings", configs, leave_out=("document_token",))
     kind = make_dataclass("Train", [], bases=(Train, flags), frozen=True, kw_only=True)
     kind.__doc__ = Train.__doc__
     options: Any = parse(kind, "train", argv)

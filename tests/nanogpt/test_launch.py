@@ -3,17 +3,21 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny import PRESETS, SMALL_RUN, finish, outcome, start, stopped_and_resumed, trained, weights, write_text
+import torch
+from tiny import PRESETS, SMALL_RUN, finish, metrics, outcome, start, stopped_and_resumed, trained, weights, write_text
 
 import nanogpt
 from nanogpt import launch
 from nanogpt.batches import windows_per_epoch
-from nanogpt.config import load_preset
+from nanogpt.config import SampleConfig, load_preset
 from nanogpt.errors import UserError
+from nanogpt.evaluation import evaluate
 from nanogpt.launch import resume_run, start_run, train
 from nanogpt.planning import Pace
 from nanogpt.run import load
+from nanogpt.sampling import generate_ids
 
 QUIET = SMALL_RUN | {"progress": False}
 
@@ -157,6 +161,49 @@ def test_a_folder_of_documents_has_ends_between_them():
     trainer = start("run", text="books")
     assert (trainer.data.train == trainer.tokenizer.end_of_document).sum() == 1
     assert trainer.plan.text == "books"
+
+
+def write_documents():
+    for number in range(29):
+        write_text(f"tales/{number}.txt", 17 + number)
+
+
+@pytest.mark.parametrize("tokenizer", [{"tokenizer": "char"}, {"tokenizer": "bpe", "vocab_size": 263}], ids=str)
+def test_documents_are_kept_apart_in_training_evaluation_and_sampling(tokenizer):
+    write_documents()
+    masked = start("masked", text="tales", mask_documents=True, **tokenizer)
+    assert masked.config.model.document_token == masked.tokenizer.end_of_document
+    finish(masked)
+    finish(start("plain", text="tales", **tokenizer))
+    assert metrics(Path("masked")) != metrics(Path("plain"))
+    run, ids = load("masked"), masked.data.train
+    ends = np.flatnonzero(ids == masked.tokenizer.end_of_document)
+    loss = evaluate(run.model, ids, run.tokenizer).loss
+    assert loss != evaluate(load("plain").model, ids, run.tokenizer).loss
+    # What stands before the end of a document is nothing to what comes after it.
+    window = torch.from_numpy(ids[ends[0] - 5 : ends[0] + 6].astype(np.int64))[None]
+    other = window.clone()
+    other[0, :5] = (other[0, :5] + 1) % (run.tokenizer.vocab_size - 1)
+    torch.testing.assert_close(run.model(window)[:, 5:], run.model(other)[:, 5:])
+    assert run.generate("0 cats", tokens=30).startswith("0 cats")
+    config = SampleConfig(tokens=30, samples=2)
+    texts = [list(generate_ids(run.model, window[0], config, cached=cached)) for cached in (True, False)]
+    assert texts[0] == texts[1]
+
+
+def test_a_run_that_keeps_documents_apart_resumes_as_if_never_stopped():
+    write_documents()
+    settings = {"text": "tales", "mask_documents": True, "dropout": 0.1}
+    assert outcome(stopped_and_resumed("stopped", 3, **settings)) == outcome(trained("whole", **settings))
+
+
+def test_documents_without_their_token_cannot_be_kept_apart():
+    write_text()
+    refuses("mask_documents", "--end-of-document True", steps=1, preset="lecture", mask_documents=True)
+    assert start("run", preset="lecture", mask_documents=True, end_of_document=True).config.model.document_token
+    # As a preset for a text with another alphabet.
+    write_text("other.txt", 300)
+    assert start("other", text="other.txt", preset="run/config.toml").tokenizer.end_of_document > 0
 
 
 def test_notes_are_passed_on():

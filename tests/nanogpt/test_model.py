@@ -319,6 +319,103 @@ def test_a_block_of_ones_own_takes_the_place():
     torch.testing.assert_close(model(idx), model.lm_head(model.final_norm(model.token_embedding(idx))))
 
 
+# Documents
+
+END = 3  # opens a document
+
+
+def packed(*lengths, seed=11):
+    """Documents of so many tokens each, every one but the first opened by END, and their ids in one row (1, T)."""
+    documents = []
+    for number, length in enumerate(lengths):
+        ids = END + 1 + token_ids(length, vocab_size=V - END - 1, seed=seed + number)
+        if number:
+            ids[0] = END
+        documents.append(ids[None])
+    return documents, torch.cat(documents, dim=1)
+
+
+def masked_model(preset="modern", **settings):
+    return tiny_model(preset, mask_documents=True, document_token=END, **settings)
+
+
+def test_which_keys_are_seen_by_hand():
+    idx = torch.tensor([[7, 8, END, 5, END], [END, 4, 4, 4, 4]])
+    rows = [[[0], [0, 1], [2], [2, 3], [4]], [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]]
+    seen = masked_model()._see_own_document(idx, None)
+    assert seen.shape == (2, 1, 5, 5)
+    assert [[torch.nonzero(keys).flatten().tolist() for keys in row[0]] for row in seen] == rows
+
+
+@pytest.mark.parametrize("lengths", [(4, 7), (5, 1, 3), (1, 1, 1), (11,)])
+@pytest.mark.parametrize("n_kv_head", [None, 1])
+def test_documents_in_one_window_are_read_as_each_alone(lengths, n_kv_head):
+    """Turned queries and keys know distances alone, so where a document lies in the window changes nothing."""
+    documents, idx = packed(*lengths)
+    model = masked_model(position="rope", n_kv_head=n_kv_head)
+    alone = torch.cat([model(document) for document in documents], dim=1)
+    torch.testing.assert_close(model(idx), alone, rtol=1e-5, atol=1e-5)
+    if len(lengths) > 1:
+        plain = tiny_model(position="rope", n_kv_head=n_kv_head)
+        assert (plain(idx) - alone).abs().max() > 1e-2
+
+
+def test_so_are_their_gradients():
+    documents, idx = packed(4, 2, 5)
+    model = masked_model()
+
+    def gradient(*parts):
+        model.zero_grad()
+        for ids in parts:
+            logits = model(ids)
+            # A document's last token is not asked for the next document's first, which it alone does not know.
+            F.cross_entropy(logits[0], (ids[0] * 5 + 1) % V, reduction="sum").backward()
+        return [p.grad.clone() for p in model.parameters()]
+
+    for packed_gradient, alone in zip(gradient(idx), gradient(*documents)):
+        torch.testing.assert_close(packed_gradient, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("dropped", [False, True])
+def test_attention_within_documents_is_the_masked_formula(position, dropped):
+    """With positions added to the embeddings: against the formula with a mask made by a loop."""
+    _, idx = packed(3, 2, 4)
+    model = masked_model("gpt2", n_layer=1, position=position, attention_dropout=1e-9 if dropped else 0.0)
+    model.train(dropped)  # the path by hand, dropping nothing
+    number, of = -1, []
+    for token in idx[0].tolist():
+        number += token == END
+        of.append(number)
+    hidden = torch.tensor([[j > i or of[i] != of[j] for j in range(9)] for i in range(9)])
+    block, x = model.blocks[0], model._embed(idx, 0)
+    q, k, v = block.attention.qkv(block.attention_norm(x)).view(1, 9, 3, HEADS, D).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.mT / math.sqrt(D)).masked_fill(hidden, -torch.inf).softmax(-1)
+    x = x + block.attention.proj((weights @ v).transpose(1, 2).reshape(1, 9, -1))
+    x = x + block.mlp(block.mlp_norm(x))
+    torch.testing.assert_close(model(idx), model.lm_head(model.final_norm(x)), rtol=1e-4, atol=1e-4)
+
+
+@EACH_PRESET
+@pytest.mark.parametrize("pieces", [(1,) * 11, (5, 6), (4, 1, 1, 5)])
+def test_a_cache_keeps_documents_apart(preset, pieces):
+    rows = [packed(*lengths)[1] for lengths in ((4, 7), (11,), (1, 1, 9), (5, 6), (10, 1))]
+    idx, model = torch.cat(rows), masked_model(preset)
+    cache = KeyValueCache(model.config, len(rows), model.lm_head.weight)
+    found = torch.cat([model(part, cache) for part in idx.split(pieces, dim=1)], dim=1)
+    torch.testing.assert_close(found, model(idx), rtol=1e-5, atol=1e-5)
+
+
+def test_without_an_end_of_a_document_the_mask_changes_nothing():
+    idx = packed(9)[1]
+    torch.testing.assert_close(masked_model()(idx), tiny_model()(idx), rtol=1e-5, atol=1e-5)
+
+
+def test_documents_cannot_be_told_apart_without_their_token():
+    with pytest.raises(UserError, match="mask_documents needs the end-of-document token"):
+        GPT(tiny_config(mask_documents=True).model)
+
+
 # Parameters
 
 
@@ -454,6 +551,8 @@ EFFECTS = {
     "bias": ("gpt2", {"bias": False}),
     "head_bias": ("gpt2", {"head_bias": True}),
     "tie_embeddings": ("modern", {"tie_embeddings": True}),
+    "mask_documents": ("modern", {"mask_documents": True, "document_token": 27}),
+    "document_token": ("modern", {"mask_documents": True, "document_token": 35}),
     "dropout": ("gpt2", {"dropout": 0.5}),
     "attention_dropout": ("gpt2", {"attention_dropout": 0.5}),
     "embedding_dropout": ("gpt2", {"embedding_dropout": 0.5}),

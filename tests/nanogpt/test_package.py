@@ -82,7 +82,9 @@ def test_the_model_file_knows_nothing_of_training():
     }
 
 
-@pytest.mark.parametrize("name", ["config", "corpus", "tokenizer", "bpe_files", "streams", "files", "plan", "data", "readers"])
+@pytest.mark.parametrize(
+    "name", ["config", "corpus", "tokenizer", "bpe_files", "streams", "files", "plan", "data", "readers"]
+)
 def test_the_lower_rooms_know_nothing_of_the_upper(name):
     upper = {"model", "batches", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
     assert reachable(f"nanogpt.{name}").isdisjoint(f"nanogpt.{other}" for other in upper)
