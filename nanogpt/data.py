@@ -61,7 +61,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = No
     found = Dataset.load(key)
     if found is not None:
         return found
-    streams = divide(corpus, val_corpus, quiet)
+    streams = divide(corpus, val_corpus, quiet=quiet)
     beside = _folder(key).parent
     clear_leftovers(beside)
     with ExitStack() as until_both:
@@ -77,7 +77,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = No
 
 
 def divide(
-    corpus: Corpus, val_corpus: Corpus | None = None, quiet: bool = False
+    corpus: Corpus, val_corpus: Corpus | None = None, *, quiet: bool = False
 ) -> tuple[Iterator[Piece], Iterator[Piece]]:
     """The training part and the validation part, to be read one after the other.
 
