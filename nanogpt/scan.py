@@ -83,15 +83,14 @@ def scan_pieces(pieces: Iterable[Piece]) -> Scan:
 def _bytes_of(text: str, seen: NDArray[np.bool_]) -> bytes:
     """The text in UTF-8; marks its characters as seen.
 
-    After the first pieces next to nothing is new, so what is known is taken away first, which is fast.
+    Known letters of ASCII, nearly all of most texts, are taken away first: that is several times faster than a
+    look-up of each, and leaves the other characters' bytes whole.
     """
     data = text.encode("utf-8", "surrogatepass")
-    if text.isascii():
-        known = np.flatnonzero(seen[:128]).astype(np.uint8).tobytes()
-        new = np.frombuffer(data.translate(None, known), dtype=np.uint8)
-        seen[new] = True
-    else:
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    known = np.flatnonzero(seen[:128]).astype(np.uint8).tobytes()
+    if rest := data.translate(None, known):
+        rest = rest.decode("utf-8", "surrogatepass").encode("utf-32-le", "surrogatepass")
+        points = np.frombuffer(rest, dtype=np.uint32)
         seen[points[~seen.take(points)]] = True
     return data
 

@@ -1,0 +1,208 @@
+"""How fast a large text becomes token ids, and how much memory that takes: `char`, `byte` and `bpe`.
+
+    python -m benchmarks.large_text --gigabytes 5
+
+The text is real (Tiny Shakespeare, or Python's standard library without a network), its paragraphs drawn again and
+again in a seeded random order, every tenth with a sentence in another script; it lies in the page cache when it is
+read. Each preparation is that of `nanogpt train`: a reading for hash, length and alphabet, with `bpe` one from whose
+sample merges are learned, and one that writes ids to a cold cache. It runs in a process of its own. Memory is the
+highest sum of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its
+children, read from /proc every 50 ms; so it needs Linux. For `bpe` also the rate of Hugging Face's `tokenizers` by
+itself with the same vocabulary: `encode_batch_fast` of the text's first megabytes, in memory, in documents of 64 KiB.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from benchmarks.record import circumstances, write_record
+from nanogpt.config import DataConfig
+from nanogpt.corpus import Corpus, load_corpus
+from nanogpt.data import divide, prepare
+from nanogpt.pieces import cut_pieces
+from nanogpt.tokenizer import Tokenizer, train_tokenizer
+
+KINDS = get_args(get_type_hints(DataConfig)["tokenizer"])
+OTHER_SCRIPTS = (
+    "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "色は匂へど散りぬるを我が世誰ぞ常ならむ",
+    "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. 🙂",
+)
+SAMPLE_SECONDS = 0.05
+
+
+def main() -> None:
+    """Write the text, prepare it by each tokenizer, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=5.0)
+    parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--library-megabytes", type=int, default=200, help="of text for `tokenizers` by itself")
+    parser.add_argument("--folder", help="where to put the text, its ids after it; needs three times its size")
+    parser.add_argument("--child", nargs=3, metavar=("JOB", "TOKENIZER", "TEXT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        job, kind, text = options.child
+        print(json.dumps(JOBS[job](kind, text, options.library_megabytes)))
+        return
+    measured_in = circumstances()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        text = Path(folder) / "large.txt"
+        source = write_text(text, int(options.gigabytes * 1e9))
+        rows = {kind: measure(kind, text, options.library_megabytes) for kind in options.tokenizers}
+        size = text.stat().st_size
+    print(f"wrote {write_record('large_text', measured_in, {'text': source, 'bytes': size, 'tokenizers': rows})}")
+
+
+def write_text(path: Path, size: int) -> str:
+    """A text of `size` bytes or a little more; returns the name of the one it is made of."""
+    corpus = load_corpus()
+    paragraphs = corpus.text.split("\n\n")
+    draw = random.Random(1337)
+    with path.open("w", encoding="utf-8") as file:
+        while file.tell() < size:
+            draw.shuffle(paragraphs)
+            for number in range(0, len(paragraphs), 10):
+                some = [*paragraphs[number : number + 10], draw.choice(OTHER_SCRIPTS)]
+                file.write("\n\n".join(some) + "\n\n")
+    return corpus.name
+
+
+def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
+    """One preparation: rates in MB of UTF-8 a second, memory in MB."""
+    with tempfile.TemporaryDirectory(dir=text.parent) as cache:
+        found = run_child("prepare", kind, text, library_megabytes, cache)
+    size = text.stat().st_size / 1e6
+    row = {
+        "megabytes_per_second": size / found["seconds"],
+        "megabytes_per_second_per_core": size / found["processor_seconds"],
+        **found,
+    }
+    if kind == "bpe":
+        with tempfile.TemporaryDirectory(dir=text.parent) as cache:
+            row["library"] = run_child("library", kind, text, library_megabytes, cache)
+    print(
+        f"{kind:<5} {row['megabytes_per_second']:7.1f} MB/s, {row['megabytes_per_second_per_core']:6.1f} MB/s a core, "
+        f"{row['peak_anonymous_megabytes']:.0f} MB of memory",
+        flush=True,
+    )
+    return row
+
+
+def run_child(job: str, kind: str, text: Path, library_megabytes: int, cache: str) -> dict[str, Any]:
+    """Run one of `JOBS` in a process of its own, and watch its memory."""
+    command = [sys.executable, "-m", "benchmarks.large_text", "--child", job, kind, str(text)]
+    command += ["--library-megabytes", str(library_megabytes)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"NANOGPT_CACHE": cache}
+    ) as child:
+        peaks = [0]
+        watcher = threading.Thread(target=watch_memory, args=(child, peaks))
+        watcher.start()
+        printed, _ = child.communicate()
+        watcher.join()
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    result: dict[str, Any] = json.loads(printed)
+    return result | {"peak_anonymous_megabytes": max(peaks) / 1e3}
+
+
+def watch_memory(child: "subprocess.Popen[str]", peaks: list[int]) -> None:
+    """Append the anonymous memory of a process and its children, in kB, until it ends."""
+    while child.poll() is None:
+        peaks.append(sum(anonymous_memory(process) for process in family(child.pid)))
+        time.sleep(SAMPLE_SECONDS)
+
+
+def family(process: int) -> list[int]:
+    """A process and all that come from it."""
+    found = [process]
+    for one in found:
+        for listed in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, listed.read_text(encoding="ascii").split())
+            except OSError:
+                continue  # the thread is gone
+    return found
+
+
+def anonymous_memory(process: int) -> int:
+    """RssAnon in kB; 0 for one that is gone."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
+    """As `nanogpt train` does it; seconds of each of its readings, and of the processors all together."""
+    began = time.perf_counter()
+    corpus = load_corpus(text)
+    scan = corpus.scan(quiet=True)
+    scanned = time.perf_counter()
+    tokenizer = tokenizer_for(kind, corpus)
+    learned = time.perf_counter()
+    data = prepare(corpus, tokenizer, quiet=True)
+    ended = time.perf_counter()
+    assert "torch" not in sys.modules
+    return {
+        "seconds": ended - began,
+        "processor_seconds": time.process_time(),
+        "scan_seconds": scanned - began,
+        "vocabulary_seconds": learned - scanned,
+        "encode_seconds": ended - learned,
+        "characters": scan.characters,
+        "vocabulary": tokenizer.vocab_size,
+        "tokens": len(data.train) + len(data.val),
+        "bytes_on_disk": data.train.nbytes + data.val.nbytes,
+    }
+
+
+def tokenizer_for(kind: str, corpus: Corpus) -> Tokenizer:
+    """With a vocabulary from the text: the alphabet, or merges learned from the training part."""
+    if kind == "bpe":
+        return train_tokenizer(kind, (piece.text for piece in cut_pieces(divide(corpus, quiet=True)[0])))
+    return train_tokenizer(kind, [corpus.scan(quiet=True).alphabet])
+
+
+def library_alone(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
+    """The rate of `tokenizers` on a text in memory, with the vocabulary that ours learns, and no ids written."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import models, pre_tokenizers
+
+    tables = tokenizer_for(kind, load_corpus(text)).to_dict()
+    vocabulary = {token: number for number, token in enumerate(tables["tokens"]) if token is not None}
+    merges = [tuple(merge.split(" ")) for merge in tables["merges"]]
+    library = Library(models.BPE(vocab=vocabulary, merges=merges))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    with Path(text).open("rb") as file:
+        data = file.read(library_megabytes * 1_000_000).decode("utf-8", "ignore")
+    documents = [data[start : start + (1 << 16)] for start in range(0, len(data), 1 << 16)]
+    size = len(data.encode()) / 1e6
+    began, processors = time.perf_counter(), time.process_time()
+    tokens = 0
+    for start in range(0, len(documents), 64):
+        tokens += sum(len(one.ids) for one in library.encode_batch_fast(documents[start : start + 64]))
+    return {
+        "megabytes": size,
+        "megabytes_per_second": size / (time.perf_counter() - began),
+        "megabytes_per_second_per_core": size / (time.process_time() - processors),
+        "tokens": tokens,
+    }
+
+
+JOBS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {"prepare": prepare_once, "library": library_alone}
+
+
+if __name__ == "__main__":
+    main()
