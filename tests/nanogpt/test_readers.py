@@ -93,6 +93,7 @@ def peak_memory(code, *words):
 SCAN = "import sys; from nanogpt.corpus import load_corpus; print(load_corpus(sys.argv[1]).scan().characters)"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory")
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_bomb_needs_no_memory(ending):
