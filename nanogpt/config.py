@@ -196,8 +196,14 @@ class TrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the training step; auto compiles on CUDA; where it fails the run goes on without it"""
 
+    track: tuple[str, ...] = ()
+    """also log to tensorboard, wandb, or both (extra `track`)"""
+
     def __post_init__(self) -> None:
         check_types(self)
+        for name in self.track:
+            if name not in TRACKERS:
+                raise UserError(f"track names {name!r}; {nearest(name, TRACKERS)}")
         for name in (
             "batch_size",
             "accumulation",
@@ -294,6 +300,7 @@ class Config:
         return cls(preset=str(tables.get("preset", "")), **parts)
 
 
+TRACKERS = ("tensorboard", "wandb")
 DEFAULT_PRESET = "modern"
 PRESETS = Path(__file__).parent / "presets"
 PARTS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
@@ -334,7 +341,7 @@ def _read_part(kind: type, table: Any, where: str) -> Any:
         if key not in known:
             raise UserError(f"{where} unknown key {key!r}; {nearest(key, known)}")
     try:
-        return kind(**table)
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except UserError as error:
         raise UserError(f"{where} {error}") from None
 

@@ -26,6 +26,7 @@ from nanogpt.planning import END_SECONDS, Pace, choose_size, fit_block, short_te
 from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, load, newest_run, open_corpus, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
+from nanogpt.tracking import check_trackers
 from nanogpt.training import Trainer
 
 Text = Sources
@@ -111,6 +112,7 @@ def start_run(
     minutes = _length_asked(minutes, steps)
     config = load_preset(preset or DEFAULT_PRESET).override(**settings)
     pick_device(config.train.device)  # what cannot be had is said before anything is written
+    check_trackers(config.train.track)
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
     corpora = [open_corpus(text, config.data)] + ([open_corpus(val, config.data)] if val is not None else [])
@@ -173,6 +175,7 @@ def resume_run(
     config = folder.read_config()
     if device is not None:
         config = config.override(device=device)
+    check_trackers(config.train.track)
     trainer = Trainer(folder, config, plan, open_data(folder), block=block, should_stop=should_stop)
     trainer.restore()
     return trainer

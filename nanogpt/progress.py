@@ -21,13 +21,14 @@ from nanogpt.events import (
     StartEvent,
     StepEvent,
 )
+from nanogpt.tracking import track
 from nanogpt.training import Trainer
 
 
 def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
     """Train to the end, showing it on standard error unless `quiet`."""
     if quiet:
-        yield from trainer.events()
+        yield from track(trainer)
         return
     console = Console(stderr=True, highlight=False)
     columns = (
@@ -42,7 +43,7 @@ def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
         state = trainer.state
         task = bar.add_task("", total=trainer.plan.total_steps, completed=state.step, loss="–", val="–", speed="")
         view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
-        for event in trainer.events():
+        for event in track(trainer):
             view.show(event)
             yield event
 

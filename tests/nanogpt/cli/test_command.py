@@ -40,6 +40,7 @@ FLAGS = {
             "--device",
             "--precision",
             "--compile",
+            "--track",
         ],
         *["--history", "--on-divergence", "--threads"],
     ],
@@ -106,7 +107,7 @@ def test_the_help_shows_each_presets_values(nanogpt, preset):
     for part in (config.model, config.data, config.train):
         for field in fields(part):
             value = getattr(part, field.name)
-            if value is not None:
+            if value not in (None, ()):
                 flag = "--" + field.name.replace("_", "-")
                 assert f"(default: {value})" in explained[flag], flag
 
