@@ -18,6 +18,7 @@ COMMANDS = {
     "sample": "generate text with a run",
     "eval": "measure a run's loss, on its own validation text or another",
     "info": "describe a run or a text",
+    "data": "check a text before training on it",
     "runs": "list, compare and delete runs",
     "plot": "draw the curves of runs, here or as a picture",
 }

@@ -22,6 +22,8 @@ Parsed = TypeVar("Parsed")
 OptionalText = Union[None, str]  # noqa: UP007
 OptionalInt = Union[None, int]  # noqa: UP007
 OptionalNumber = Union[None, float]  # noqa: UP007
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""`--json`, without a `--no-json`"""
 
 
 def parse(kind: type[Parsed], command: str, argv: Sequence[str]) -> Parsed:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+from nanogpt.cli.arguments import OptionalText, Switch, optional, parse, tell
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
     from nanogpt.data import TokenIds
     from nanogpt.run import Run
-
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 @dataclass(frozen=True, kw_only=True)

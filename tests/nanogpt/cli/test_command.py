@@ -63,6 +63,7 @@ FLAGS = {
         "--device",
     ],
     "info": ["--encoding", "--pattern", "--column"],
+    "data": [],  # those of `data check` are below
     "runs": ["--folder", "--compare", "--delete", "--yes"],
     "plot": ["--x", "--out"],
 }
