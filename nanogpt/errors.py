@@ -10,6 +10,10 @@ class UserError(ValueError):
     """
 
 
+class ToldElsewhere(UserError):
+    """Another process of the same training raised a UserError and tells it; this one only ends."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest valid one, or all of them.
 

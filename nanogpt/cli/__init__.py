@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from nanogpt import __version__
-from nanogpt.errors import UserError, nearest
+from nanogpt.errors import ToldElsewhere, UserError, nearest
 
 COMMANDS = {
     "train": "train a GPT on a text, or resume a run",
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(words[0], words[1:])
     except UserError as error:
-        print(f"nanogpt: {error}", file=sys.stderr)
+        if not isinstance(error, ToldElsewhere):
+            print(f"nanogpt: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
