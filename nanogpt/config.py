@@ -193,6 +193,8 @@ class TrainConfig:
     """where to train; auto takes the fastest there is"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """number format of the matrix products; auto is bfloat16 on GPUs that have it, else float32"""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """where torchrun starts several processes: each has the whole model (ddp), or a share of its weights (fsdp)"""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the training step; auto compiles on CUDA; where it fails the run goes on without it"""
 

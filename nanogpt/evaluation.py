@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from nanogpt.data import TokenIds
+from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.model import GPT
 from nanogpt.streams import stream
@@ -76,12 +77,14 @@ class RandomEstimate:
     protocol: str
 
 
-def evaluate(model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | None = None) -> Evaluation:
+def evaluate(
+    model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | None = None, world: World = ALONE
+) -> Evaluation:
     """Mean loss of a model on token ids (T,), over all windows or a subset with at most about `max_tokens`.
 
     Raises UserError where there is nothing to predict.
     """
-    return measure_windows(model, ids, tokenizer, max_tokens).evaluation()
+    return measure_windows(model, ids, tokenizer, max_tokens, world=world).evaluation()
 
 
 def measure_windows(
@@ -90,8 +93,13 @@ def measure_windows(
     tokenizer: Tokenizer,
     max_tokens: int | None = None,
     watch: Watch = lambda tokens: None,
+    *,
+    world: World = ALONE,
 ) -> Windows:
-    """As `evaluate`, but window by window."""
+    """As `evaluate`, but window by window. Several processes share the work, and each has the whole result.
+
+    What is read at once does not depend on how many they are, so neither does the result.
+    """
     block_size = model.config.block_size
     if len(ids) < 2:
         raise UserError(f"{len(ids)} token(s) leave nothing to predict; give a longer text")
@@ -103,17 +111,21 @@ def measure_windows(
         rest = 0
         protocol = f"{len(chosen):,} of {whole:,} windows of {block_size}, evenly spaced"
     count = len(chosen) + bool(rest)
-    nats, size = np.empty(count), tokenizer.token_bytes()
+    nats, size = np.zeros(count), tokenizer.token_bytes()
     text_bytes, tokens = np.empty(count, dtype=np.int64), np.full(count, block_size)
     if rest:
         tokens[-1] = rest
     done = 0
-    for rows in _rows(ids, chosen, rest, block_size):
+    for number, rows in enumerate(_rows(ids, chosen, rest, block_size)):
         here = slice(done, done + len(rows))
-        nats[here] = _summed_losses(model, rows)
+        if number % world.size == world.rank:
+            nats[here] = _summed_losses(model, rows)
         text_bytes[here] = size[rows[:, 1:]].sum(1)
         done += len(rows)
         watch(rows[:, 1:].size)
+    if world.rank > number % world.size:
+        _summed_losses(model, rows)  # no turn in the last round, but the others may need this process' share of weights
+    nats = world.sum(torch.from_numpy(nats)).numpy()  # to each window's loss the others add zero, which is exact
     return Windows(nats=nats, tokens=tokens, text_bytes=text_bytes, protocol=protocol)
 
 

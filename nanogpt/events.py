@@ -27,6 +27,7 @@ class StartEvent(Event):
     train_tokens: int
     """tokens of the training part"""
     device: str
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,7 +160,8 @@ class RunFolder:
 
     def cut_metrics(self, step: int) -> None:
         """Forget what was logged after a step, from which the run now goes on."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        lines = (line for line in self.metrics() if line["step"] <= step and line["event"] != "done")
+        kept = [json.dumps(line) + "\n" for line in lines]
         self._write("metrics.jsonl", "".join(kept))
 
     def _write(self, name: str, text: str) -> None:

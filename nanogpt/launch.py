@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,21 +14,33 @@ from nanogpt.bpe import DEFAULT_VOCABULARY
 from nanogpt.bpe_files import read_bpe
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
-from nanogpt.data import check_length, divide, prepare
-from nanogpt.device import pick_device
+from nanogpt.data import Dataset, check_length, divide, prepare
+from nanogpt.distributed import ALONE, World, joined
 from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
 from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
+from nanogpt.parallel import check_divisible
 from nanogpt.pieces import cut_pieces
 from nanogpt.plan import Plan, block_name
-from nanogpt.planning import END_SECONDS, Pace, choose_size, fit_block, short_text_notes, smallest_block
+from nanogpt.planning import (
+    END_SECONDS,
+    Pace,
+    choose_size,
+    fit_block,
+    help_to_measure,
+    short_text_notes,
+    smallest_block,
+)
 from nanogpt.progress import show_training
-from nanogpt.run import RUNS, Run, load, newest_run, open_corpus, open_data
+from nanogpt.run import RUNS, Run, list_runs, load, newest_run, open_corpus, open_data
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.tracking import check_trackers
 from nanogpt.training import Trainer
+
+MOVING = ("device", "parallel")
+"""Settings that say where a run is trained, and may change when it goes on."""
 
 Text = Sources
 
@@ -51,7 +64,8 @@ def train(
     `minutes` and the machine is measured and a fitting size chosen, or `steps` and sizes are the preset's; with
     neither, one minute. `settings` are single fields of `nanogpt.config` by name, and win over the preset. `val` is a
     text to validate on in place of the last tenth. `resume` goes on with an interrupted run, and takes no other
-    settings but `device`. `block` is a class of blocks of one's own. Progress goes to standard error.
+    settings but `device` and `parallel`. `block` is a class of blocks of one's own. Progress goes to standard error.
+    In a program that torchrun started several times, all of them train one run.
 
     Raises UserError for whatever the caller can mend, and KeyboardInterrupt on Ctrl-C, after the run was saved.
 
@@ -60,34 +74,38 @@ def train(
     ('runs/tale-modern-1', 3)
     """
     started = time.monotonic()
-    interrupt = Interrupt()
-    if resume is not None:
-        beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
-        device = settings.pop("device", None)
-        refuse_beside_resume(beside | settings)
-        trainer = resume_run(resume, block=block, device=device, should_stop=interrupt)
-    else:
-        trainer = start_run(
-            text,
-            minutes=minutes,
-            steps=steps,
-            preset=preset,
-            out=out,
-            val=val,
-            block=block,
-            started=started,
-            should_stop=interrupt,
-            quiet=not progress,
-            **settings,
-        )
-    if trainer is None:
-        return load(_resumed(resume), block=block)
-    with interrupt:
-        for event in show_training(trainer, quiet=not progress):
-            if isinstance(event, StopEvent):
-                path = str(trainer.folder.path)
-                raise KeyboardInterrupt(f"stopped at step {event.step:,}; go on with nanogpt.train(resume={path!r})")
-    return load(trainer.folder.path, block=block, device=trainer.config.train.device)
+    with joined() as world:
+        interrupt = Interrupt(world)
+        if resume is not None:
+            beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
+            moved = {name: settings.pop(name, None) for name in MOVING}
+            refuse_beside_resume(beside | settings)
+            trainer = resume_run(resume, block=block, should_stop=interrupt, world=world, **moved)
+        else:
+            trainer = start_run(
+                text,
+                minutes=minutes,
+                steps=steps,
+                preset=preset,
+                out=out,
+                val=val,
+                block=block,
+                started=started,
+                should_stop=interrupt,
+                quiet=not progress,
+                world=world,
+                **settings,
+            )
+        if trainer is None:
+            return load(_resumed(resume), block=block)
+        with interrupt:
+            for event in show_training(trainer, quiet=not progress):
+                if isinstance(event, StopEvent):
+                    path = str(trainer.folder.path)
+                    raise KeyboardInterrupt(
+                        f"stopped at step {event.step:,}; go on with nanogpt.train(resume={path!r})"
+                    )
+        return load(trainer.folder.path, block=block, device=trainer.config.train.device)
 
 
 def start_run(
@@ -102,16 +120,63 @@ def start_run(
     started: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     quiet: bool = False,
+    world: World = ALONE,
     **settings: Any,
 ) -> Trainer:
     """A new run, its folder made and its plan written, ready for its `events`. `started` is when the time began.
 
     Reading a long text is shown on standard error unless `quiet`.
+    Of several processes the first makes the folder, and all train what is in it. Where torchrun restarted them the run
+    that they began goes on instead.
     """
     started = time.monotonic() if started is None else started
+
+    def begin() -> tuple[str, list[str], bool]:
+        begun = _begun_before_restart(world, out)
+        if begun is not None:
+            return str(begun.path), ["torchrun restarted this job: its run goes on"], True
+        folder, notes = _make_run(
+            text=text,
+            minutes=minutes,
+            steps=steps,
+            preset=preset,
+            out=out,
+            val=val,
+            block=block,
+            started=started,
+            quiet=quiet,
+            world=world,
+            settings=settings,
+        )
+        return str(folder.path), notes, False
+
+    path, notes, again = world.lead(begin, lambda asked: help_to_measure(asked, block, world))
+    trainer = _open_trainer(path, world, block=block, should_stop=should_stop, notes=tuple(notes))
+    if again:
+        trainer.restore()
+    elif trainer.plan.minutes is not None:
+        trainer.new_length = Pace(started, trainer.plan.minutes)
+    return trainer
+
+
+def _make_run(
+    *,
+    text: Text,
+    minutes: float | None,
+    steps: int | None,
+    preset: str | None,
+    out: str | os.PathLike[str] | None,
+    val: Text,
+    block: type[torch.nn.Module],
+    started: float,
+    quiet: bool,
+    world: World,
+    settings: dict[str, Any],
+) -> tuple[RunFolder, list[str]]:
+    """A new run's folder, with all that a training needs, and notes for the user."""
     minutes = _length_asked(minutes, steps)
     config = load_preset(preset or DEFAULT_PRESET).override(**settings)
-    pick_device(config.train.device)  # what cannot be had is said before anything is written
+    world.device(config.train.device)  # what cannot be had is said before anything is written
     check_trackers(config.train.track)
     if out is not None and Path(out).exists():
         RunFolder.create(out)  # raises, for the same reason
@@ -125,8 +190,9 @@ def start_run(
     check_length(data, config.model.block_size)
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
-        config, steps = choose_size(config, data, seconds, settings.keys(), block)
+        config, steps = choose_size(config, data, seconds, settings.keys(), block, world=world)
     assert steps is not None
+    check_divisible(config.train, world.size)
     notes += short_text_notes(config, data, wanted_block)
     plan = Plan(
         text=corpora[0].name,
@@ -136,22 +202,24 @@ def start_run(
         steps=steps,
         minutes=minutes,
         block=block_name(block),
-        threads=config.train.threads or torch.get_num_threads(),
+        threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
+        job=world.job,
     )
     folder = RunFolder.create(out) if out is not None else _create_numbered(corpora[0].name, config.preset)
     folder.write_config(config)
     folder.write_tokenizer(tokenizer)
     folder.write_plan(plan)
-    return Trainer(
-        folder,
-        config,
-        plan,
-        data,
-        block=block,
-        notes=(*(note for corpus in corpora for note in corpus.notes), *notes),
-        should_stop=should_stop,
-        new_length=Pace(started, minutes) if minutes is not None else lambda trainer: None,
-    )
+    return folder, [*(note for corpus in corpora for note in corpus.notes), *notes]
+
+
+def _begun_before_restart(world: World, out: str | os.PathLike[str] | None) -> RunFolder | None:
+    """The run that this job began before torchrun restarted its processes; None where there is none."""
+    if not world.restarts:
+        return None
+    for folder in list_runs() if out is None else [RunFolder(out)]:
+        if (folder.path / "plan.toml").is_file() and folder.read_plan().job == world.job:
+            return folder
+    return None
 
 
 def resume_run(
@@ -159,26 +227,45 @@ def resume_run(
     *,
     block: type[torch.nn.Module] = Block,
     device: str | None = None,
+    parallel: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> Trainer | None:
     """An interrupted run (`last` is the newest), ready to go on from its last checkpoint; None where it is done.
 
-    It goes on by its plan as written: the clock is not asked again. `device` moves it to another device, where sums
-    are rounded otherwise.
+    It goes on by its plan as written: the clock is not asked again. `device` and `parallel` move it to another device
+    or way of sharing it, and `world` may have more or fewer processes than before: only sums are rounded otherwise.
     """
-    folder = RunFolder.open(_resumed(path))
-    if is_done(folder):
+
+    def find() -> str | None:
+        folder = RunFolder.open(_resumed(path))
+        if is_done(folder):
+            return None
+        folder.read_plan().check_block(block)
+        folder.check_vocabulary()
+        check_trackers(folder.read_config().train.track)
+        open_data(folder)  # made again, where it is no longer in the cache
+        return str(folder.path)
+
+    found = world.lead(find)
+    if found is None:
         return None
-    plan = folder.read_plan()
-    plan.check_block(block)
-    folder.check_vocabulary()
-    config = folder.read_config()
-    if device is not None:
-        config = config.override(device=device)
-    check_trackers(config.train.track)
-    trainer = Trainer(folder, config, plan, open_data(folder), block=block, should_stop=should_stop)
+    moved = {name: value for name, value in {"device": device, "parallel": parallel}.items() if value is not None}
+    trainer = _open_trainer(found, world, moved, block=block, should_stop=should_stop)
     trainer.restore()
     return trainer
+
+
+def _open_trainer(path: str, world: World, moved: Mapping[str, str] = MappingProxyType({}), **rest: Any) -> Trainer:
+    """The training of what is in a run's folder, by this process."""
+    folder = RunFolder(path)
+    if not (folder.path / "plan.toml").is_file():
+        raise world.misses(f"the run {path}")
+    plan, config = folder.read_plan(), folder.read_config().override(**moved)
+    data = Dataset.load(plan.data_key)
+    if data is None:
+        raise world.misses("the token ids of the text")
+    return Trainer(folder, config, plan, data, world=world, **rest)
 
 
 def refuse_beside_resume(given: Mapping[str, Any]) -> None:

@@ -59,6 +59,8 @@ class Plan:
     """the class of the blocks, where it is one of one's own"""
     threads: int | None = None
     """CPU threads of the run: another number adds up in another order"""
+    job: str | None = None
+    """which job of torchrun began it: where that restarts its processes, they go on with this run"""
     changes: tuple[Change, ...] = ()
     """changes of the length on the way, in the order of their steps"""
     rollbacks: tuple[Rollback, ...] = ()

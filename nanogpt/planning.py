@@ -9,11 +9,13 @@ import statistics
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 
 from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
+from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
 from nanogpt.stepper import Stepper, build_model
 from nanogpt.training import EVALUATIONS, Trainer
@@ -52,9 +54,10 @@ class Size:
     dropout: float
     fewest_steps: int
 
-    def settings(self) -> dict[str, float]:
-        """The config fields that it sets."""
-        return {name: value for name, value in asdict(self).items() if name != "fewest_steps"}
+    def settings(self, processes: int = 1) -> dict[str, float]:
+        """The config fields that it sets; the batch a little larger where so many processes could not share it."""
+        settings = {name: value for name, value in asdict(self).items() if name != "fewest_steps"}
+        return settings | {"batch_size": -(-self.batch_size // processes) * processes}
 
 
 SIZE_FIELDS = frozenset(
@@ -100,24 +103,32 @@ def smallest_block(config: Config, named: Collection[str]) -> int:
 
 
 def choose_size(
-    config: Config, data: Dataset, seconds: float, named: Collection[str], block: type[nn.Module] = Block
+    config: Config,
+    data: Dataset,
+    seconds: float,
+    named: Collection[str],
+    block: type[nn.Module] = Block,
+    *,
+    world: World = ALONE,
 ) -> tuple[Config, int]:
     """The config for so many seconds of training, and its number of steps.
 
     The largest of `SIZES` that gets its fewest steps; settings in `named` stay as the caller gave them, and where
     one of them is a size, or the preset is another than `modern`, nothing is chosen and only the speed is measured.
+    Where there are several processes the first one chooses, and asks the others to `help_to_measure`.
     """
     start = time.monotonic()
     free = _is_free(config, named)
     chosen: tuple[Config, int] | None = None
     for size in SIZES if free else [None]:
-        settings = {} if size is None else {name: v for name, v in size.settings().items() if name not in named}
-        candidate = config.override(**settings)
+        settings = {} if size is None else size.settings(world.size)
+        candidate = config.override(**{name: value for name, value in settings.items() if name not in named})
         fitting = fit_block(candidate, data, named)
         if chosen is not None and fitting != candidate:
             break
         candidate = _with_compile(fitting, seconds)
-        per_step = seconds_per_step(candidate, data, block)
+        world.ask({"config": candidate.to_dict(), "data": data.key})
+        per_step = seconds_per_step(candidate, data, block, world)
         candidate = _with_final_evaluation(candidate, data, seconds, per_step, named)
         steps = steps_within(candidate, data, seconds - (time.monotonic() - start), per_step)
         if chosen is not None and size is not None and steps < size.fewest_steps:
@@ -131,16 +142,24 @@ def _is_free(config: Config, named: Collection[str]) -> bool:
     return config.preset == DEFAULT_PRESET and set(named).isdisjoint(SIZE_FIELDS)
 
 
-def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block) -> float:
+def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World) -> None:
+    """Train for a moment with the process that chooses a size, by the config and on the text that it names."""
+    data = Dataset.load(asked["data"])
+    if data is None:
+        raise world.misses("the token ids of the text")
+    seconds_per_step(Config.from_dict(asked["config"], "the config to measure"), data, block, world)
+
+
+def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> float:
     """Median time of an update on this machine, from a few of them; not compiled, which takes longer than it tells."""
     config = config.override(compile="off")
-    stepper = Stepper(build_model(config, block), config.train, data)
+    stepper = Stepper(build_model(config, block), config.train, data, world)
     times: list[float] = []
     for step in range(WARM_STEPS + MEASURE_STEPS):
         begin = time.perf_counter()
         stepper.step(step, 0.0).tolist()  # reading the loss waits for the device
         times.append(time.perf_counter() - begin)
-        if step >= WARM_STEPS and sum(times[WARM_STEPS:]) > MEASURE_SECONDS:
+        if world.share(sum(times[WARM_STEPS:]) > MEASURE_SECONDS):
             break
     return statistics.median(times[WARM_STEPS:])
 

@@ -26,7 +26,10 @@ from nanogpt.training import Trainer
 
 
 def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
-    """Train to the end, showing it on standard error unless `quiet`."""
+    """Train to the end, showing it on standard error unless `quiet`; of several processes the first shows it."""
+    if not trainer.world.main:
+        yield from trainer.events()
+        return
     if quiet:
         yield from track(trainer)
         return
@@ -83,7 +86,9 @@ class TerminalView:
         tokens = event.steps * event.tokens_per_step
         self._print(
             f"{event.folder}: {self._trainer.config.preset}, {event.parameters:,} parameters ({model.n_layer} layers, "
-            f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}\n"
+            f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}"
+            + (f", {event.processes} processes ({train.parallel})" if event.processes > 1 else "")
+            + "\n"
             f"{event.steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
             f"{tokens / event.train_tokens:.1f} times the training text"
             + (f"; going on from step {event.step:,}" if event.step else ""),

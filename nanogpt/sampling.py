@@ -26,8 +26,8 @@ class LayerKeysValues:
     """One layer's part of the cache: room for `block_size` keys and values, filled from the front."""
 
     def __init__(self, shape: tuple[int, int, int, int], like: Tensor) -> None:
-        self._k = like.new_empty(shape)  # (B, K, block, D)
-        self._v = like.new_empty(shape)  # (B, K, block, D)
+        # Not `like.new_empty`: a weight that is divided among processes would give a divided tensor.
+        self._k, self._v = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
         self._length = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,9 @@ What is drawn at a step (batch, dropout) is a function of the seed, the step and
 knows of runs and files.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,10 +15,12 @@ from torch.nn import functional as F
 from nanogpt.batches import batch
 from nanogpt.config import Config, TrainConfig
 from nanogpt.data import Dataset
-from nanogpt.device import autocast, compile_or_not, pick_device
+from nanogpt.device import autocast, compile_or_not
+from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
 from nanogpt.model import GPT, Block
 from nanogpt.optim import make_optimizer
+from nanogpt.parallel import check_divisible, spread, unsynchronised, whole
 from nanogpt.streams import stream
 
 
@@ -34,14 +38,20 @@ def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class Stepper:
-    """Makes updates of a model on a text."""
+    """Makes updates of a model on a text, alone or together with other processes.
 
-    def __init__(self, model: GPT, config: TrainConfig, data: Dataset) -> None:
-        self.device = pick_device(config.device)
+    Each process learns from an equal share of a step's samples; batch, masks and update are those of one process, but
+    sums are rounded otherwise.
+    """
+
+    def __init__(self, model: GPT, config: TrainConfig, data: Dataset, world: World = ALONE) -> None:
+        check_divisible(config, world.size)
+        self.device = world.device(config.device)
         self.model = model.to(self.device)
-        self.config, self.data = config, data
+        self.config, self.data, self.world = config, data, world
+        self._module = spread(model, config.parallel, world, self.device)
         self.optimizer = make_optimizer(model, config)
-        self.forward, self.note = compile_or_not(model, config.compile, self.device, self._attempt)
+        self.forward, self.note = self._compiled()
 
     @property
     def tokens_per_step(self) -> int:
@@ -54,22 +64,29 @@ class Stepper:
             group["lr"] = rate
         self.model.train()
         total = torch.zeros((), device=self.device)
+        micro_steps = self._micro_steps()
+        share = sum(map(len, micro_steps))
         with torch.random.fork_rng(devices=self._devices()):
-            for samples in self._micro_steps():
+            for samples in micro_steps:
                 # For what a block of one's own draws by itself; `Dropout` has keys of its own.
                 torch.manual_seed(stream(self.config.seed, "block", step, samples[0]))
-                loss = self._loss(self.forward, step, samples) / self.config.accumulation
-                loss.backward()
+                last = samples is micro_steps[-1]
+                with contextlib.nullcontext() if last else unsynchronised(self._module):
+                    loss = self._loss(self.forward, step, samples) / (share / len(samples))
+                    loss.backward()
                 total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return torch.stack([total, norm])  # (2,)
+        # Every process has the same norm; its mean is taken so that all of them see the same bits.
+        return self.world.sum(torch.stack([total, norm])) / self.world.size  # (2,)
 
     def _micro_steps(self) -> list[range]:
-        """The samples of a step, numbered from 0, as they are read together."""
-        size = self.config.batch_size
-        return [range(first, first + size) for first in range(0, self.config.batch_sequences, size)]
+        """This process' samples of a step, by their numbers in it, as they are read together."""
+        share = self.config.batch_sequences // self.world.size
+        parts = -(-share // self.config.batch_size)
+        bounds = [self.world.rank * share + share * part // parts for part in range(parts + 1)]
+        return [range(first, end) for first, end in pairwise(bounds)]
 
     def _loss(self, forward: Callable[..., Tensor], step: int, samples: Sequence[int]) -> Tensor:
         """Mean loss of some samples of a step."""
@@ -81,8 +98,19 @@ class Stepper:
             logits = forward(inputs.to(self.device))  # (B, T, V)
             return mean_loss(logits, targets.to(self.device))
 
+    def _compiled(self) -> tuple[Callable[..., Tensor], str | None]:
+        """What is called in a step, compiled where that is wanted and works on every process; a note where not."""
+        if self.world.size > 1 and self.config.parallel == "fsdp":
+            asked = self.config.compile == "on"
+            return self._module, "with --parallel fsdp the step is not compiled" if asked else None
+        forward, note = compile_or_not(self._module, self.config.compile, self.device, self._attempt)
+        if self.world.any(note is not None) and note is None:
+            return self._module, "torch.compile failed on another process, training goes on without it"
+        return forward, note
+
     def _attempt(self, forward: Callable[..., Tensor]) -> None:
-        with torch.random.fork_rng(devices=self._devices()):
+        # Without the others: where it fails here alone, they would wait for this process.
+        with torch.random.fork_rng(devices=self._devices()), unsynchronised(self._module):
             self.model.train()
             self._loss(forward, 0, self._micro_steps()[0]).backward()
         self.optimizer.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model import GPT, Block
+from nanogpt.parallel import is_divided, share_of, whole
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; that of GPT-2 XL has 50 kB."""
@@ -25,9 +26,13 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 """Name to shape and number format, as a safetensors header gives it."""
 
 
-def model_tensors(model: GPT) -> dict[str, Tensor]:
-    """Name to weight, a shared one once: what model.safetensors holds."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
+    """Name to weight, a shared one once: what model.safetensors holds.
+
+    Weights divided among processes are gathered one by one, by all of them together; those that will not write them
+    do without `keep`, and get nothing.
+    """
+    return _gathered({name: p.detach() for name, p in model.named_parameters()}, keep)
 
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) -> GPT:
@@ -55,16 +60,17 @@ def load_model_tensors(model: GPT, path: Path) -> None:
     _compare(path, _layout(own))
     with torch.no_grad():
         for name, tensor in load_file(path).items():
-            own[name].copy_(tensor)
+            own[name].copy_(share_of(tensor, own[name]))
 
 
-def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:exp_avg`."""
-    return {
-        f"{name}:{key}": value.detach().cpu().contiguous()
+def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, keep: bool = True) -> dict[str, Tensor]:
+    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:exp_avg`; `keep` as above."""
+    state = {
+        f"{name}:{key}": value.detach()
         for name, p in model.named_parameters()
         for key, value in optimizer.state.get(p, {}).items()
     }
+    return _gathered(state, keep)
 
 
 def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: Path) -> None:
@@ -77,8 +83,10 @@ def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: P
     on_device = optimizer.defaults.get("fused")  # where the optimizer wants its count of steps
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
-        device = own[name].device if key != "step" or on_device else torch.device("cpu")
-        optimizer.state[own[name]][key] = tensor.to(device, copy=True)
+        if key != "step":
+            optimizer.state[own[name]][key] = share_of(tensor, own[name]).clone()
+        else:
+            optimizer.state[own[name]][key] = tensor.to(own[name].device if on_device else "cpu", copy=True)
 
 
 def read_layout(path: Path) -> Layout:
@@ -95,6 +103,16 @@ def read_layout(path: Path) -> Layout:
         raise UserError(f"{path} is missing: restore it from a copy of the run") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
+
+
+def _gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    result = {}
+    for name, tensor in tensors.items():
+        if keep or is_divided(tensor):
+            gathered = whole(tensor)
+            if keep:
+                result[name] = gathered.cpu().contiguous()
+    return result
 
 
 def _layout(tensors: Mapping[str, Tensor]) -> Layout:

@@ -14,9 +14,10 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from nanogpt.checkpoint import State, is_in_history
+from nanogpt.checkpoint import Checkpoint, State, is_in_history, read_state
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
+from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -60,7 +61,11 @@ class Diverged(UserError):
 
 
 class Trainer:
-    """A run from its plan to its end, resumable at every checkpoint."""
+    """A run from its plan to its end, resumable at every checkpoint.
+
+    Where several processes train it, each has a trainer and iterates over its events; the first one decides and writes
+    files, the others are told.
+    """
 
     def __init__(
         self,
@@ -72,12 +77,14 @@ class Trainer:
         block: type[torch.nn.Module] = Block,
         notes: tuple[str, ...] = (),
         should_stop: Callable[[], bool] = lambda: False,
-        new_length: Callable[["Trainer"], int | None] = lambda trainer: None,
+        new_length: Callable[["Trainer"], int | None] | None = None,
+        world: World = ALONE,
     ) -> None:
         """`should_stop` is asked after every step, as is `new_length`, which may change the run's length."""
+        self.world = world
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
-        self.stepper = Stepper(build_model(config, block), config.train, data)
+        self.stepper = Stepper(build_model(config, block), config.train, data, world)
         self.model = self.stepper.model
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
@@ -89,7 +96,7 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the last checkpoint that is whole; without one, from the beginning."""
-        checkpoint = self.folder.checkpoints.find("last")
+        checkpoint = self._find("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
             self.state = checkpoint.state
@@ -98,14 +105,28 @@ class Trainer:
             if self.state.step:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)
-            self.folder.checkpoints.point_to_best(self.state)
+            self.world.lead(lambda: self.folder.checkpoints.point_to_best(self.state))
         self._unread.clear()
         self._saved = checkpoint is not None
-        self.folder.cut_metrics(self.state.step if checkpoint else -1)
+        self.world.lead(lambda: self.folder.cut_metrics(self.state.step if checkpoint else -1))
+
+    def _find(self, which: str) -> Checkpoint | None:
+        """The checkpoint `last` or `best`, or the newest whole one; the first process looks, all take the same."""
+
+        def look() -> tuple[str, list[str]] | None:
+            found = self.folder.checkpoints.find(which)
+            return None if found is None else (found.path.name, list(found.notes))
+
+        found = self.world.lead(look)
+        if found is None:
+            return None
+        path = self.folder.checkpoints.path / found[0]
+        return Checkpoint(path=path, state=read_state(path), notes=tuple(found[1]))
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, telling what happens."""
-        with self.folder.locked(), _threads(self.plan.threads):
+        with contextlib.ExitStack() as held, _threads(self._thread_count()):
+            self.world.lead(lambda: held.enter_context(self.folder.locked()))
             yield self._start()
             for note in self.notes:
                 yield NoteEvent(step=self.state.step, text=note)
@@ -127,7 +148,7 @@ class Trainer:
             paused = self._evaluation_is_due()
             if paused:
                 yield from self._pause()
-            if self.state.step < self.plan.total_steps and self.should_stop():
+            if self.state.step < self.plan.total_steps and self.world.any(self.should_stop()):
                 if not paused:  # else this step is saved already, and writing it again would put it at risk
                     yield self._save()
                 yield StopEvent(step=self.state.step)
@@ -143,6 +164,7 @@ class Trainer:
             tokens_per_step=self.stepper.tokens_per_step,
             train_tokens=len(self.data.train),
             device=self.stepper.device.type,
+            processes=self.world.size,
         )
 
     def _train_step(self) -> Iterator[Event]:
@@ -179,11 +201,11 @@ class Trainer:
             raise error
         if len(self.plan.rollbacks) == ROLLBACKS:
             raise UserError(f"{error.args[0]}; it went back {ROLLBACKS} times already") from None
-        back = self.folder.checkpoints.find("last")
+        back = self._find("last")
         assert back is not None
         # Written before it is acted on: a run that is killed now goes back all the same.
         self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
-        self.folder.write_plan(self.plan)
+        self._write_plan()
         self.restore()
         factor = self.plan.rate_factor(self.state.step)
         return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
@@ -220,7 +242,7 @@ class Trainer:
 
     def _evaluate(self) -> Iterator[Event]:
         step = self.state.step
-        result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens)
+        result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens, self.world)
         if not math.isfinite(result.loss):
             raise self._diverged(step, f"after step {step} the validation loss became {result.loss}")
         best = self.state.best_loss is None or result.loss < self.state.best_loss
@@ -240,41 +262,53 @@ class Trainer:
         return patience is not None and self.state.stale >= patience
 
     def _change_plan(self) -> Iterator[Event]:
-        steps = None if self._unread else self.new_length(self)  # a GPU's time is known once its losses are read
+        if self.new_length is None or self._unread:  # a GPU's time is known once its losses are read
+            return
+        steps = self.world.share(self.new_length(self) if self.world.main else None)
         if steps is not None and steps != self.plan.total_steps:
             self.plan = self.plan.change(self.state.step, max(steps, self.state.step))
             # Written before it is acted on: a run that is killed now goes on by the same plan.
-            self.folder.write_plan(self.plan)
+            self._write_plan()
             yield PlanEvent(step=self.state.step, steps=self.plan.total_steps)
 
     def _save(self) -> CheckpointEvent:
         self._read_losses()
-        optimizer = optimizer_tensors(self.model, self.stepper.optimizer)
-        path = self.folder.checkpoints.save(self.state, model_tensors(self.model), optimizer)
+        model = model_tensors(self.model, keep=self.world.main)
+        optimizer = optimizer_tensors(self.model, self.stepper.optimizer, keep=self.world.main)
+        path = self.world.lead(lambda: str(self.folder.checkpoints.save(self.state, model, optimizer)))
         self._saved = True
-        return CheckpointEvent(step=self.state.step, path=str(path))
+        return CheckpointEvent(step=self.state.step, path=path)
+
+    def _write_plan(self) -> None:
+        self.world.lead(lambda: self.folder.write_plan(self.plan))
 
     def _keep_history(self) -> None:
         if self.config.train.history == "on" and is_in_history(self.state.step):
             self._read_losses()  # nothing is kept of a step that diverged
-            self.folder.checkpoints.save_history(self.state.step, model_tensors(self.model))
+            model = model_tensors(self.model, keep=self.world.main)
+            self.world.lead(lambda: self.folder.checkpoints.save_history(self.state.step, model))
 
     def _finish(self) -> Iterator[Event]:
         """Measure the best checkpoint, on the whole validation part unless that was planned otherwise."""
         best_step = self.state.step
-        if self.state.best_step != best_step and (best := self.folder.checkpoints.find("best")) is not None:
+        if self.state.best_step != best_step and (best := self._find("best")) is not None:
             for note in best.notes:
                 yield NoteEvent(step=self.state.step, text=note)
             load_model_tensors(self.model, best.model)
             best_step = best.state.step
-        result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens)
+        result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
         self._log("done", **asdict(result), best_step=best_step, early=early)
         yield DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
 
     def _log(self, event: str, **values: object) -> None:
         line = {"event": event, "step": self.state.step, **values, "seconds": round(self.state.seconds, 3)}
-        self.folder.append_metrics(line)
+        if self.world.main:
+            self.folder.append_metrics(line)
+
+    def _thread_count(self) -> int | None:
+        """As many as the plan says; several processes share a machine, and take what torchrun gives them."""
+        return self.plan.threads if self.world.size == 1 else self.config.train.threads
 
 
 @contextlib.contextmanager

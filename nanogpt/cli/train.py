@@ -4,12 +4,16 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, given, optional, optional_flags, parse
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
+
+if TYPE_CHECKING:
+    from nanogpt.distributed import World
+    from nanogpt.training import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +50,30 @@ def main(argv: Sequence[str]) -> None:
     """Parse and train."""
     started = time.monotonic()
     options, settings = parse_train(argv)
-    text = options.text or None
     # torch takes seconds to import: only now that the arguments are known to be right.
+    from nanogpt.distributed import joined
+
+    with joined() as world:
+        _train(options, settings, started, world)
+
+
+def _train(options: Train, settings: dict[str, Any], started: float, world: "World") -> None:
     from nanogpt.events import StopEvent
     from nanogpt.interrupt import Interrupt
-    from nanogpt.launch import is_done, refuse_beside_resume, resume_run, start_run
+    from nanogpt.launch import MOVING, is_done, refuse_beside_resume, resume_run, start_run
     from nanogpt.progress import show_training
 
-    interrupt = Interrupt()
+    interrupt, text = Interrupt(world), options.text or None
+    trainer: Trainer | None
     if options.resume is not None:
-        device = settings.pop("device", None)
+        moved = {name: settings.pop(name, None) for name in MOVING}
         beside = ("minutes", "steps", "preset", "out", "val")
-        refuse_beside_resume({"text": text} | {name: getattr(options, name) for name in beside} | settings)
-        trainer = resume_run(options.resume, device=device, should_stop=interrupt)
+        given_too = {"text": text} | {name: getattr(options, name) for name in beside} | settings
+        world.lead(lambda: refuse_beside_resume(given_too))
+        trainer = resume_run(options.resume, should_stop=interrupt, world=world, **moved)
         if trainer is None:
-            print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
+            if world.main:
+                print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
             return
     else:
         trainer = start_run(
@@ -72,16 +85,19 @@ def main(argv: Sequence[str]) -> None:
             val=options.val,
             started=started,
             should_stop=interrupt,
+            world=world,
             **settings,
         )
     folder = shlex.quote(str(trainer.folder.path))
     with interrupt:
         for event in show_training(trainer):
             if isinstance(event, StopEvent):
-                print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
+                if world.main:
+                    print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
                 raise KeyboardInterrupt
-    assert is_done(trainer.folder)
-    print(f'let it write: nanogpt sample {folder} --prompt "..."')
+    if world.main:
+        assert is_done(trainer.folder)
+        print(f'let it write: nanogpt sample {folder} --prompt "..."')
 
 
 def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:

@@ -413,7 +413,7 @@ def test_a_run_from_standard_input_whose_cache_is_gone(monkeypatch, tmp_path):
 def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
     seen = []
 
-    def choose(config, data, seconds, named, block):
+    def choose(config, data, seconds, named, block, **beside):
         seen.append((seconds, set(named)))
         return config, 4
 
@@ -429,7 +429,7 @@ def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
 
 
 def test_with_neither_it_is_one_minute(monkeypatch):
-    monkeypatch.setattr(launch, "choose_size", lambda config, data, seconds, named, block: (config, 4))
+    monkeypatch.setattr(launch, "choose_size", lambda config, *rest, world: (config, 4))
     write_text()
     assert start_run("tale.txt", **SMALL_RUN).plan.minutes == 1.0
 
@@ -437,7 +437,7 @@ def test_with_neither_it_is_one_minute(monkeypatch):
 def test_with_steps_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(launch, "choose_size", None)
     trainer = start("run")
-    assert trainer.new_length(trainer) is None
+    assert trainer.new_length is None
 
 
 def test_sizes_in_a_presets_file_are_kept_when_minutes_are_planned(monkeypatch):

@@ -31,7 +31,18 @@ CORE = {
     "tensors",
 }
 BELOW = {"checks", "dropout", "folder", "errors", "files", "streams", "device", "evaluation", "events", "plan"}
-BELOW |= {"pieces", "decoding", "readers", "hub", "shakespeare", "scan", "tokenfile", "meter"}
+BELOW |= {
+    "distributed",
+    "parallel",
+    "pieces",
+    "decoding",
+    "readers",
+    "hub",
+    "shakespeare",
+    "scan",
+    "tokenfile",
+    "meter",
+}
 
 
 def named(path):

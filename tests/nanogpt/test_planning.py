@@ -33,7 +33,7 @@ def machine(monkeypatch):
     """A machine that does so many multiplications a second."""
 
     def has(speed):
-        def seconds(config, data, block=None):
+        def seconds(config, data, block=None, world=None):
             model = config.model
             size = model.n_layer * (4 * model.n_embd**2 + 3 * model.n_embd * model.hidden)
             return 6 * size * config.train.batch_sequences * model.block_size / speed

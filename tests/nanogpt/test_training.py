@@ -407,7 +407,7 @@ def scripted(monkeypatch, *losses):
     """Evaluations on the way that find these losses."""
     script = iter(losses)
 
-    def fake(model, ids, tokenizer, max_tokens=None):
+    def fake(model, ids, tokenizer, max_tokens=None, world=None):
         result = evaluate(model, ids, tokenizer, max_tokens)
         return result if max_tokens is None else replace(result, loss=next(script))
 

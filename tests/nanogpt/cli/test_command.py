@@ -42,7 +42,7 @@ FLAGS = {
             "--compile",
             "--track",
         ],
-        *["--history", "--on-divergence", "--threads"],
+        *["--history", "--on-divergence", "--threads", "--parallel"],
     ],
     "sample": [
         *["--prompt", "--prompt-file", "--unknown", "--out", "--checkpoint", "--device"],
