@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nanogpt import bpe
-from nanogpt.bpe import BYTE_OF, BpeTokenizer, cut_between_words, sample_pieces
+from nanogpt.bpe import BYTE_OF, BpeTokenizer, sample_pieces, split_words
 from nanogpt.errors import UserError
 
 TEXT = "the cat sat on the mat, and the dog's cat saw 17 mats.\n\n  Über die Matte lief né 中文中文 😀!\r\n" * 5
@@ -107,27 +107,31 @@ def test_a_stream_never_gives_half_a_character(learned, text):
     assert (plain, decoder.flush()) == ("", "")
 
 
-@given(ANY_TEXT | WORDY, st.integers(1, 5))
-def test_pieces_cut_between_words_have_the_texts_ids(learned, text, characters):
-    pieces = list(cut_between_words(text, characters))
-    assert "".join(pieces) == text
-    assert all(len(piece) >= characters for piece in pieces[:-1])
-    ids = [token for piece in pieces for token in learned.encode(piece).tolist()]
-    assert ids == learned.encode(text).tolist()
+@given(ANY_TEXT | WORDY)
+def test_words_have_the_texts_ids(learned, reference, text):
+    words = split_words(text)
+    assert "".join(words) == text
+    ids = [token for word in words for token in reference.encode(word.encode("utf-8", "replace").decode()).ids]
+    assert ids == reference.encode(text.encode("utf-8", "replace").decode()).ids == learned.encode(text).tolist()
 
 
 def test_control_characters_are_no_white_space(learned):
     # Python's str.isspace takes these four for white space; GPT-2 for punctuation, which a token may reach across.
-    assert list(cut_between_words("a!\x1cb\x1f\x1d\x1e", 1)) == ["a!\x1cb\x1f\x1d\x1e"]
-    assert list(cut_between_words("a\u3000b\x85\tc", 1)) == ["a", "\u3000b", "\x85\tc"]
+    assert split_words("a!\x1cb\x1f\x1d\x1e") == ["a!\x1cb\x1f\x1d\x1e"]
+    assert split_words("a\u3000b\x85\tc") == ["a", "\u3000b", "\x85\tc"]
 
 
-@pytest.mark.parametrize("characters", [1, 7, 10**6])
-def test_long_texts_are_cut_and_joined(learned, reference, monkeypatch, characters):
-    monkeypatch.setattr(bpe, "ENCODE_CHARACTERS", characters)
+@pytest.mark.parametrize("known", [0, 2, 10**6])
+@pytest.mark.parametrize("longest", [2, 64])
+def test_words_that_are_known_and_words_that_are_not(learned, reference, monkeypatch, known, longest):
+    monkeypatch.setattr(bpe, "KNOWN_WORDS", known)
+    monkeypatch.setattr(bpe, "LONGEST_KNOWN_WORD", longest)
     monkeypatch.setattr(bpe, "ENCODE_AT_ONCE", 3)
-    monkeypatch.setattr(bpe.cut_between_words, "__defaults__", (characters,))
-    assert learned.encode(TEXT).tolist() == reference.encode(TEXT).ids
+    fresh = BpeTokenizer.from_dict(learned.to_dict())
+    for _ in range(2):
+        assert fresh.encode(TEXT).tolist() == reference.encode(TEXT).ids
+        assert len(fresh._known) <= known
+        assert all(len(word) <= longest for word in fresh._known)
 
 
 def test_what_looks_like_the_end_of_a_document_is_text(learned):

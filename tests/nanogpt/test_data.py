@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt import data, pieces
+from nanogpt.bpe import BpeTokenizer
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import Dataset, check_length, encode_corpus, encode_pieces, prepare
 from nanogpt.errors import UserError
@@ -70,6 +71,21 @@ def test_pieces_give_the_ids_of_the_whole(documents, size):
         for tokenizer in (CharTokenizer("\n aé中😀"), ByteTokenizer()):
             parts = list(encode_pieces(corpus(*documents).pieces(), tokenizer))
             assert [i for ids in parts for i in ids.tolist()] == whole(documents, tokenizer)
+
+
+@given(
+    st.lists(st.text(alphabet="abé!", min_size=1, max_size=5)), st.integers(12, 20), st.sampled_from([" ", "\n", "  "])
+)
+def test_pieces_give_the_merges_of_the_whole(words, size, space):
+    """No token reaches over the place before a space, so a cut there changes no merge."""
+    tokenizer = BpeTokenizer.train(["ab abé! aab! ba"] * 5, vocab_size=270)
+    text = space.join(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "PIECE_CHARACTERS", size)
+        patch.setattr(data, "batch_pieces", lambda found: ([piece] for piece in found))
+        parts = [ids.tolist() for ids in encode_pieces(corpus(text).pieces(), tokenizer)]
+    assert len(parts) >= len(text) / size
+    assert [i for ids in parts for i in ids] == tokenizer._encoder.encode(text).ids
 
 
 @given(documents=st.lists(st.text(alphabet="abé中 \n", max_size=40), min_size=1, max_size=6), size=st.integers(1, 9))
