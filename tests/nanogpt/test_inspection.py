@@ -121,6 +121,18 @@ def test_the_shared_windows_are_those_of_the_definition(copied):
     assert (found.share > 0) == (copied > 50)
 
 
+@pytest.mark.parametrize("size", [1, 7, 49, 50, 211])
+def test_windows_reach_across_pieces(size):
+    train = prose(90)
+    val = prose(20, seed=8) + train[100:260]
+    shared = SharedWindows()
+    for part, text in enumerate((train, val)):
+        for start in range(0, len(text), size):
+            shared.add(text[start : start + size], part)
+    found = shared.result()
+    assert (found.share, found.windows) == (pytest.approx(share(train, val)), len(val) - 49)
+
+
 def test_shared_windows_are_estimated_in_bounded_memory():
     train, val = prose(4000), prose(700, seed=8)
     shared = SharedWindows(limit=1500)
