@@ -40,6 +40,10 @@ def test_a_cut_is_where_no_token_can_span(text, size):
         assert start == (allowed[-1] if allowed else start - len(piece) + size)
 
 
+def test_a_word_that_just_fits_is_not_left_for_the_next_piece():
+    assert texts(cut_pieces(pieces_of(["aa bb cc"]), 5)) == ["aa bb", " cc"]
+
+
 def test_the_last_cut_is_found_however_far_back():
     for distance in (3, 255, 256, 257, 8192, 9000, 20_000):
         text = "a" * (30_000 - distance) + " " + "b" * (distance + 5)
