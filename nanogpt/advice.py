@@ -82,8 +82,8 @@ def advise_tokenizer(size_bytes: int, distinct: int, rare: int) -> tuple[str, st
             f"occur fewer than {RARE} times; 256 bytes write them all, and each is seen often"
         )
     return "char", (
-        f"{distinct} different characters are a small vocabulary, each seen often; in less than {BPE_BYTES / 1e6:.0f} MB "
-        f"the merged tokens of bpe are seen seldom, and soon known by heart"
+        f"{distinct} different characters are a small vocabulary, each seen often; in less than "
+        f"{BPE_BYTES / 1e6:.0f} MB the merged tokens of bpe are seen seldom, and soon known by heart"
     )
 
 
