@@ -24,6 +24,8 @@ from nanogpt.tokenizer import Tokenizer
 
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
+SERIES_FILE = "seeds.toml"
+"""Marks a folder whose runs differ in their seed (`nanogpt.repeats`)."""
 
 Unknown = Literal["error", "skip"]
 
@@ -153,10 +155,11 @@ def _choose(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, 
 
 
 def list_runs(parent: Path = RUNS) -> list[RunFolder]:
-    """The runs below a folder, the one trained last at the end."""
+    """The runs below a folder, also those of a series of seeds, the one trained last at the end."""
     if not parent.is_dir():
         return []
-    found = [RunFolder(path) for path in parent.iterdir() if (path / "plan.toml").is_file()]
+    series = [path.parent for path in parent.glob(f"*/{SERIES_FILE}")]
+    found = [RunFolder(path.parent) for one in (parent, *series) for path in one.glob("*/plan.toml") if path.is_file()]
     return sorted(found, key=_last_change)
 
 

@@ -23,6 +23,7 @@ class Runs:
     examples:
       nanogpt runs
       nanogpt runs --compare runs/book-modern-1 runs/book-gpt2-1
+      nanogpt runs --significance runs/seeds-1 --against runs/seeds-2
       nanogpt runs --delete runs/book-modern-1
     """
 
@@ -30,6 +31,10 @@ class Runs:
     """where to look"""
     compare: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN RUN ...")] = ()
     """show the settings in which these runs differ"""
+    significance: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
+    """mean and spread of runs that differ in their seed, or of a folder of them"""
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
+    """other such runs: is the difference to them more than chance?"""
     delete: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
     """delete these runs, after asking"""
     yes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -42,13 +47,18 @@ def main(argv: Sequence[str]) -> None:
     from nanogpt.folder import RunFolder
     from nanogpt.run import list_runs
 
-    if options.compare and options.delete:
-        raise UserError("--compare and --delete were given together: do one, then the other")
+    asked = [name for name in ("compare", "significance", "delete") if getattr(options, name)]
+    if len(asked) > 1:
+        raise UserError(f"--{asked[0]} and --{asked[1]} were given together: do one, then the other")
+    if options.against and not options.significance:
+        raise UserError("--against needs runs to compare with: name them after --significance")
     if options.delete:
         named = {Path(path).resolve(): path for path in options.delete}  # one named twice is deleted once
         _delete([RunFolder.open(path) for path in named.values()], options.yes)
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
+    elif options.significance:
+        _significance(options.significance, options.against)
     else:
         _list(list_runs(Path(options.folder)), options.folder)
 
@@ -105,6 +115,14 @@ def _compare(runs: "list[RunFolder]") -> None:
         print(f"{name:<{width}}  " + "  ".join(cells).rstrip())
     if not names:
         print("no setting differs")
+
+
+def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
+    from nanogpt.repeats import comparison_lines, outcomes, spread_lines
+
+    one = outcomes(first)
+    lines = comparison_lines(one, outcomes(second)) if second else spread_lines(one)
+    print("\n".join([*lines]))
 
 
 def _delete(runs: "list[RunFolder]", yes: bool) -> None:

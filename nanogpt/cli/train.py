@@ -13,6 +13,7 @@ from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
 
 if TYPE_CHECKING:
     from nanogpt.distributed import World
+    from nanogpt.interrupt import Interrupt
     from nanogpt.training import Trainer
 
 
@@ -26,6 +27,7 @@ class Train:
     examples:
       nanogpt train book.txt --minutes 5
       nanogpt train shakespeare --steps 2000 --n-layer 6 --dropout 0.1
+      nanogpt train book.txt --steps 2000 --seeds 5 --out runs/five
       nanogpt train --resume last
     """
 
@@ -42,6 +44,8 @@ class Train:
     """the run's folder; runs/TEXT-PRESET-N if left out"""
     val: Annotated[OptionalText, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
+    seeds: Annotated[OptionalInt, optional("INT")] = None
+    """train so many runs, with the seeds from --seed on, below one folder; tells their mean and spread"""
     resume: Annotated[OptionalText, optional("RUN")] = None
     """go on with an interrupted run, by its own settings; 'last' is the newest"""
 
@@ -52,23 +56,25 @@ def main(argv: Sequence[str]) -> None:
     options, settings = parse_train(argv)
     # torch takes seconds to import: only now that the arguments are known to be right.
     from nanogpt.distributed import joined
+    from nanogpt.repeats import is_series, refuse_several_processes
 
     with joined() as world:
-        _train(options, settings, started, world)
+        if (options.seeds is not None and options.resume is None) or is_series(options.resume):
+            world.lead(lambda: refuse_several_processes(world.size))
+            _train_series(options, settings, started)
+        else:
+            _train_one(options, settings, started, world)
 
 
-def _train(options: Train, settings: dict[str, Any], started: float, world: "World") -> None:
-    from nanogpt.events import StopEvent
+def _train_one(options: Train, settings: dict[str, Any], started: float, world: "World") -> None:
     from nanogpt.interrupt import Interrupt
-    from nanogpt.launch import MOVING, is_done, refuse_beside_resume, resume_run, start_run
-    from nanogpt.progress import show_training
+    from nanogpt.launch import refuse_beside_resume, resume_run, start_run
 
-    interrupt, text = Interrupt(world), options.text or None
+    interrupt, request = Interrupt(world), _request(options)
     trainer: Trainer | None
     if options.resume is not None:
-        moved = {name: settings.pop(name, None) for name in MOVING}
-        beside = ("minutes", "steps", "preset", "out", "val")
-        given_too = {"text": text} | {name: getattr(options, name) for name in beside} | settings
+        moved = _moved(settings)
+        given_too = request | {"out": options.out, "seeds": options.seeds} | settings
         world.lead(lambda: refuse_beside_resume(given_too))
         trainer = resume_run(options.resume, should_stop=interrupt, world=world, **moved)
         if trainer is None:
@@ -76,28 +82,65 @@ def _train(options: Train, settings: dict[str, Any], started: float, world: "Wor
                 print("this run is finished: `nanogpt sample` lets it write, `nanogpt runs` lists all")
             return
     else:
-        trainer = start_run(
-            text,
-            minutes=options.minutes,
-            steps=options.steps,
-            preset=options.preset,
-            out=options.out,
-            val=options.val,
-            started=started,
-            should_stop=interrupt,
-            world=world,
-            **settings,
-        )
-    folder = shlex.quote(str(trainer.folder.path))
+        trainer = start_run(out=options.out, started=started, should_stop=interrupt, world=world, **request, **settings)
+    folder = str(trainer.folder.path)
+    _train(trainer, interrupt, folder)
+    if world.main:
+        print(f'let it write: nanogpt sample {shlex.quote(folder)} --prompt "..."')
+
+
+def _train_series(options: Train, settings: dict[str, Any], started: float) -> None:
+    """A run with several seeds, and what they reached together."""
+    from nanogpt.interrupt import Interrupt
+    from nanogpt.launch import refuse_beside_resume
+    from nanogpt.repeats import Series, outcomes, resume_series, spread_lines, start_series
+
+    interrupt, request = Interrupt(), _request(options)
+    if options.resume is not None:
+        moved = _moved(settings)
+        refuse_beside_resume(request | {"out": options.out, "seeds": options.seeds} | settings)
+        series = Series.open(options.resume)
+        trainers = resume_series(series, should_stop=interrupt, **moved)
+    else:
+        assert options.seeds is not None
+        request |= {"started": started, "should_stop": interrupt}
+        series, trainers = start_series(options.seeds, out=options.out, **request, **settings)
+    folder = str(series.path)
+    for trainer in trainers:
+        print(f"seed {trainer.config.train.seed} of {series.seeds[0]} to {series.seeds[-1]}: {trainer.folder.path}")
+        _train(trainer, interrupt, folder)
+    print("\n".join(spread_lines(outcomes([folder]))))
+    print(f"compare: nanogpt runs --significance {shlex.quote(folder)} --against RUN ...")
+
+
+def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
+    """Train to the end, or stop and say how to go on with the folder."""
+    from nanogpt.events import StopEvent
+    from nanogpt.launch import is_done
+    from nanogpt.progress import show_training
+
+    main = trainer.world.main
     with interrupt:
         for event in show_training(trainer):
             if isinstance(event, StopEvent):
-                if world.main:
-                    print(f"stopped at step {event.step:,} and saved; go on with: nanogpt train --resume {folder}")
+                if main:
+                    again = f"nanogpt train --resume {shlex.quote(folder)}"
+                    print(f"stopped at step {event.step:,} and saved; go on with: {again}")
                 raise KeyboardInterrupt
-    if world.main:
-        assert is_done(trainer.folder)
-        print(f'let it write: nanogpt sample {folder} --prompt "..."')
+    assert not main or is_done(trainer.folder)
+
+
+def _request(options: Train) -> dict[str, Any]:
+    """What is asked for besides settings."""
+    named = {name: getattr(options, name) for name in ("minutes", "steps", "preset", "val")}
+    return {"text": options.text or None} | named
+
+
+def _moved(settings: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the settings those that may change when a run goes on."""
+    from nanogpt.launch import MOVING
+
+    return {name: settings.pop(name, None) for name in MOVING}
 
 
 def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:

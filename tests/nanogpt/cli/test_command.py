@@ -15,7 +15,7 @@ from nanogpt.config import DataConfig, ModelConfig, SampleConfig, TrainConfig, l
 # Each flag is a promise: this list grows, and nothing is taken from it.
 FLAGS = {
     "train": [
-        *["--minutes", "--steps", "--preset", "--out", "--val", "--resume"],
+        *["--minutes", "--steps", "--preset", "--out", "--val", "--seeds", "--resume"],
         *[
             "--vocab-size",
             "--block-size",
@@ -64,7 +64,7 @@ FLAGS = {
     ],
     "info": ["--encoding", "--pattern", "--column"],
     "data": [],  # those of `data check` are below
-    "runs": ["--folder", "--compare", "--delete", "--yes"],
+    "runs": ["--folder", "--compare", "--significance", "--against", "--delete", "--yes"],
     "plot": ["--x", "--out"],
 }
 

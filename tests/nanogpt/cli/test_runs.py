@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import finish, start
+from tiny import finish, start, trained
 
 import nanogpt as library
+from nanogpt.repeats import comparison_lines, outcomes, spread_lines
 
 
 @pytest.fixture
@@ -103,3 +104,24 @@ def test_bad_input(refuses, two):
     refuses("runs", "--delete", ".", "--yes", saying=["not a run folder"])
     refuses("runs", "--compare", "runs/cats", saying=["name two or more"])
     refuses("runs", "--compare", "runs/cats", "--delete", "runs/cats", saying=["--compare and --delete"])
+
+
+# Several seeds
+
+
+def test_significance(nanogpt):
+    for name in ("a", "b"):
+        for seed in (1, 2):
+            trained(f"{name}/seed-{seed}", steps=3, seed=seed, n_embd=16 if name == "a" else 20)
+    first, second = ([f"{name}/seed-1", f"{name}/seed-2"] for name in "ab")
+    found = nanogpt("runs", "--significance", *first)
+    assert found.out.splitlines() == list(spread_lines(outcomes(first)))
+    found = nanogpt("runs", "--significance", *first, "--against", *second)
+    assert found.out.splitlines() == list(comparison_lines(outcomes(first), outcomes(second)))
+
+
+def test_what_is_wrong_with_a_comparison(refuses, finished_run):
+    refuses("runs", "--significance", finished_run, saying=["1 value(s) have no spread"])
+    refuses("runs", "--significance", "nowhere", saying=["no run folder 'nowhere'"])
+    refuses("runs", "--against", finished_run, saying=["--against needs runs", "--significance"])
+    refuses("runs", "--significance", "a", "--delete", "b", saying=["--significance and --delete", "one"])

@@ -12,6 +12,7 @@ from tiny import SMALL_RUN, finish, outcome, start, trained, weights, write_text
 
 from nanogpt.files import cache_folder
 from nanogpt.launch import is_done
+from nanogpt.repeats import outcomes, spread_lines
 from nanogpt.run import load
 from nanogpt.stepper import Stepper
 
@@ -280,3 +281,47 @@ def test_a_loss_that_is_not_finite(nanogpt, monkeypatch):
     last = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()][-1]
     assert last["step"] == 4
     assert load("run", checkpoint="last").step == 4
+
+
+# Several seeds
+
+
+def test_several_seeds(nanogpt):
+    write_text()
+    words = ["train", "tale.txt", "--steps", 3, *FLAGS, "--seeds", 2, "--out", "two"]
+    found = nanogpt(*words)
+    assert found.code == 0
+    lines = found.out.splitlines()
+    assert lines[0] == "seed 1337 of 1337 to 1338: two/seed-1337"
+    assert lines[1] == "seed 1338 of 1337 to 1338: two/seed-1338"
+    assert lines[2:-1] == list(spread_lines(outcomes(["two"])))
+    assert lines[-1] == "compare: nanogpt runs --significance two --against RUN ..."
+    assert weights(Path("two/seed-1337")) == weights(trained("alone", steps=3))
+    again = [nanogpt(*words), nanogpt("train", "--resume", "two")]
+    assert all(one.out.splitlines() == lines[2:] for one in again)
+
+
+def test_ctrl_c_between_seeds_and_going_on(nanogpt, monkeypatch):
+    write_text()
+    asked = []
+
+    def after_four(self):  # of two runs with three steps each
+        asked.append(1)
+        return len(asked) == 4
+
+    monkeypatch.setattr("nanogpt.interrupt.Interrupt.__call__", after_four)
+    found = nanogpt("train", "tale.txt", "--steps", 3, *FLAGS, "--seeds", 2)
+    assert found.code == 130
+    assert "stopped at step 2 and saved; go on with: nanogpt train --resume runs/seeds-1\n" in found.out
+    found = nanogpt("train", "--resume", "runs/seeds-1")
+    assert found.code == 0
+    assert found.out.startswith("seed 1338 of 1337 to 1338: runs/seeds-1/seed-1338\n")
+    assert weights(Path("runs/seeds-1/seed-1338")) == weights(trained("alone", steps=3, seed=1338))
+
+
+def test_bad_seeds(refuses):
+    write_text()
+    refuses("train", "tale.txt", "--steps", 3, "--seeds", 1, saying=["seeds is 1", "no spread"])
+    Path("there").mkdir()
+    refuses("train", "tale.txt", "--steps", 3, "--seeds", 2, "--out", "there", saying=["'there' exists already"])
+    refuses("train", "--resume", "there", "--seeds", 2, saying=["leave seeds out"])
