@@ -69,16 +69,29 @@ def recipe_table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + _measured(record)
 
 
-def _measured(record: dict[str, Any]) -> str:
+def floors_table(record: dict[str, Any]) -> str:
+    """What the same text costs without a network."""
+    lines = ["| Tiny Shakespeare's validation part, characters | nats/token | bits per byte |", "|---|---:|---:|"]
+    for row in record["rows"]:
+        loss, bits = ("–" if row[key] is None else f"{row[key]:.3f}" for key in ("loss", "bits_per_byte"))
+        lines.append(f"| {row['name']} | {loss} | {bits} |")
+    return "\n".join(lines) + "\n\n" + _measured(record, seeds=False)
+
+
+def _measured(record: dict[str, Any], seeds: bool = True) -> str:
     machine, versions = record["hardware"], record["versions"]
     return (
         f"Measured by `{record['command']}` on {machine['cores']} cores ({machine['processor']}), torch "
-        f"{versions['torch']}, commit {record['commit']}; ± is half the distance between the highest and "
-        f"the lowest seed."
+        f"{versions['torch']}, commit {record['commit']}"
+        + ("; ± is half the distance between the highest and the lowest seed." if seeds else ".")
     )
 
 
-TABLES = {"ladder": ("ladder", ladder_table), "recipe": ("cpu_recipe", recipe_table)}
+TABLES = {
+    "ladder": ("ladder", ladder_table),
+    "recipe": ("cpu_recipe", recipe_table),
+    "floors": ("floors", floors_table),
+}
 """The tables by their markers' names: a record, and what makes its table."""
 
 
