@@ -182,9 +182,8 @@ def joined() -> Iterator[World]:
         return
     from torch import distributed
 
-    with_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if with_gpus else "gloo", timeout=TIMEOUT)
     try:
+        _meet(world)
         yield world
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
@@ -194,4 +193,17 @@ def joined() -> Iterator[World]:
             f"last tells why. What was saved is whole: go on with --resume"
         ) from None
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _meet(world: World) -> None:
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+    # After a restart torchrun's store still has the addresses of the processes before it, and a quick one finds those.
+    store = distributed.PrefixStore(f"attempt {world.restarts}", store)
+    with_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
+    distributed.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
