@@ -90,15 +90,14 @@ class Ngrams:
         """Of each token from those before it among `tokens`, (T,) -> (T,)."""
         found = np.full(len(tokens), 1 / self.vocab_size)
         contexts = np.zeros(len(tokens), dtype=np.int64)  # number of the n - 1 tokens before each; -1: never seen
-        for number, order in enumerate(orders):
+        for order in orders:
             places = np.flatnonzero(contexts >= 0)
             ngrams = np.full(len(tokens), -1)
             ngrams[places] = order.find(contexts[places] * self.vocab_size + tokens[places])
             own = np.where(ngrams[places] >= 0, order.share[ngrams[places]], 0.0)
             found[places] = own + order.rest[contexts[places]] * found[places]
-            # The n tokens that end before a place are the context of the next order there.
+            # The n tokens that end before a place are the context of the next order there; the first has none.
             contexts = np.concatenate([[-1], ngrams[:-1]])
-            contexts[: number + 1] = -1
         return found
 
 

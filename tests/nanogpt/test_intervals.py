@@ -20,17 +20,31 @@ def correlated(count, share, generator):
     return values
 
 
-def test_as_wide_as_the_formula_says():
+@pytest.mark.parametrize(("count", "block"), [(60, 4), (400, 25)])
+def test_as_wide_as_the_formula_says(monkeypatch, count, block):
     # The resamples' variance is that of the means of the circle's blocks, known without resampling.
-    series = correlated(401, 0.5, np.random.default_rng(5))
-    found = ratio_interval(series, np.ones(401), resamples=20_000)
-    block = found.block
+    monkeypatch.setattr(intervals, "block_length", lambda series: block)
+    series = correlated(count, 0.5, np.random.default_rng(5))
+    found = ratio_interval(series, np.ones(count), resamples=40_000)
+    assert found.block == block
     circle = np.concatenate([series, series])
-    means = [circle[start : start + block].mean() for start in range(401)]
-    blocks = 401 / block
-    exact = t_quantile(0.975, blocks - 1) * np.std(means) / math.sqrt(blocks - 1)
-    assert (found.high - found.low) / 2 == pytest.approx(exact, rel=0.03)
+    means = [circle[start : start + block].mean() for start in range(count)]
+    exact = t_quantile(0.975, count / block - 1) * np.std(means) / math.sqrt(count / block - 1)
+    assert (found.high - found.low) / 2 == pytest.approx(exact, rel=0.013)
     assert (found.high + found.low) / 2 == pytest.approx(series.mean())
+
+
+def test_the_last_block_is_cut_where_blocks_do_not_fit(monkeypatch):
+    # 3 blocks of 8 windows and one of 1 make 25: the last adds the variance of one window, not that of a block.
+    monkeypatch.setattr(intervals, "block_length", lambda series: 8)
+    series = correlated(25, 0.5, np.random.default_rng(5))
+    found = ratio_interval(series, np.ones(25), resamples=40_000)
+    circle = np.concatenate([series, series])
+    sums = {size: [circle[start : start + size].sum() for start in range(25)] for size in (8, 1)}
+    deviation = math.sqrt(3 * np.var(sums[8]) + np.var(sums[1])) / 25
+    blocks = 25 / 8
+    exact = t_quantile(0.975, blocks - 1) * deviation * math.sqrt(blocks / (blocks - 1))
+    assert (found.high - found.low) / 2 == pytest.approx(exact, rel=0.013)
 
 
 def test_the_length_of_a_block_follows_the_correlation():
