@@ -71,7 +71,7 @@ def _shard(model: GPT, world: World, device: torch.device) -> None:
             raise UserError(f"--parallel fsdp cannot divide this model ({error}): choose --parallel ddp") from None
     for module in model.modules():
         if isinstance(module, FSDPModule):
-            # Asked for an average, gloo sums and says nothing. So sum everywhere, and divide here.
+            # Asked for an average, gloo sums in some releases of torch, and says nothing: ask for a sum, and divide.
             module.set_force_sum_reduction_for_comms(True)
 
 

@@ -20,7 +20,7 @@ def together(size: int, work, *arguments) -> list:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nanogpt.launch", "torch.distributed", "torch.distributed.fsdp"])
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=SECONDS))
-    queue = context.SimpleQueue()
+    queue = context.Queue()
     processes = [
         context.Process(target=_run, args=(queue, _variables(rank, size, store.port), Path.cwd(), work, arguments))
         for rank in range(size)
@@ -30,12 +30,12 @@ def together(size: int, work, *arguments) -> list:
     results = {}
     try:
         while len(results) < size:
-            rank, result, problem = queue.get()
+            rank, result, problem = queue.get(timeout=SECONDS)
             assert not problem, f"process {rank}: {problem}"
             results[rank] = result
     finally:
         for process in processes:
-            process.join(10)
+            process.join(10 if len(results) == size else 0)  # after a failure the others may wait for each other
             process.kill()
     return [results[rank] for rank in range(size)]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from groups import together
 from tiny import SMALL_RUN, finish, metrics, refuses, tiny_config, write_text
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import nanogpt
 from nanogpt import distributed, evaluation
@@ -180,6 +181,24 @@ def test_two_processes_make_the_updates_of_one():
 )
 def test_several_processes_make_the_updates_of_one(parallel, size, preset, settings):
     agrees(size, preset, **BATCH | settings, parallel=parallel)
+
+
+def count_exchanges(world):
+    made = stepper(world, **BATCH)
+    exchanges = []
+
+    def hook(state, bucket):
+        exchanges.append(bucket.buffer().numel())
+        return allreduce_hook(state, bucket)
+
+    made._module.register_comm_hook(None, hook)
+    made.step(0, 1e-2)
+    return exchanges, made.model.parameter_count
+
+
+def test_gradients_are_exchanged_once_a_step():
+    for exchanges, parameters in together(2, count_exchanges):
+        assert sum(exchanges) == parameters  # and there are two micro-steps
 
 
 class Detour(Block):
