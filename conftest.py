@@ -14,8 +14,13 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+
+# The same examples each time, and as long as a busy machine needs for them.
+settings.register_profile("nanogpt", derandomize=True, deadline=None)
+settings.load_profile("nanogpt")
 
 # For the module `tiny`, which the tests in this folder and below it share.
 sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))

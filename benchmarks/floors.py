@@ -2,8 +2,8 @@
 
     python -m benchmarks.floors
 
-One token a character, the split and the predicted tokens of every whole-split figure (see `nanogpt.floors`). Nothing in
-it is drawn at random. A training of one step is there to have a run's text.
+One token a character, the split and the predicted tokens of every whole-split figure (see `nanogpt.numbers.floors`).
+Nothing in it is drawn at random. A training of one step is there to have a run's text.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nanogpt
 from benchmarks.record import circumstances, write_record
-from nanogpt.floors import floors
+from nanogpt.numbers.floors import floors
 
 
 def main() -> None:

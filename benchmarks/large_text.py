@@ -28,7 +28,7 @@ from benchmarks.record import circumstances, write_record
 from nanogpt.config import DataConfig
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import divide, prepare
-from nanogpt.pieces import cut_pieces
+from nanogpt.text.pieces import cut_pieces
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
 
 KINDS = get_args(get_type_hints(DataConfig)["tokenizer"])

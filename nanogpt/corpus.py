@@ -1,8 +1,8 @@
 """A text by name, file, folder, data set or standard input.
 
 Here: finding it, and reading it as often as needed, a piece at a time. Not here: what files look like inside
-(`nanogpt.readers`), tokens, and the cut into training and validation parts (`nanogpt.data`). Importing this module is
-cheap: no torch, no numpy, no look at the disk.
+(`nanogpt.text.readers`), tokens, and the cut into training and validation parts (`nanogpt.data`). Importing this
+module is cheap: no torch, no numpy, no look at the disk.
 """
 
 import os
@@ -16,15 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from nanogpt.decoding import BinaryFile, Notes, decode_text
 from nanogpt.errors import UserError
-from nanogpt.hub import PREFIX, parse_source, read_rows
-from nanogpt.pieces import Piece, pieces_of
-from nanogpt.readers import CHUNK_BYTES, Spool, bare_name, read_bytes, read_file, read_records, read_text
-from nanogpt.shakespeare import CorpusUnavailable, read_shakespeare
+from nanogpt.text.decoding import BinaryFile, Notes, decode_text
+from nanogpt.text.hub import PREFIX, parse_source, read_rows
+from nanogpt.text.pieces import Piece, pieces_of
+from nanogpt.text.readers import CHUNK_BYTES, Spool, bare_name, read_bytes, read_file, read_records, read_text
+from nanogpt.text.shakespeare import CorpusUnavailable, read_shakespeare
 
 if TYPE_CHECKING:
-    from nanogpt.scan import Scan
+    from nanogpt.text.scan import Scan
 
 NAMES = ("shakespeare", "python")
 
@@ -67,8 +67,8 @@ class Corpus:
 
     def scan(self, quiet: bool = False) -> "Scan":
         """Its fingerprint, figures and alphabet, for which it is read once; shows how far it is unless `quiet`."""
-        from nanogpt.meter import watch_pieces
-        from nanogpt.scan import scan_pieces
+        from nanogpt.text.meter import watch_pieces
+        from nanogpt.text.scan import scan_pieces
 
         if "scan" not in self._kept:
             self._kept["scan"] = scan_pieces(watch_pieces(self.pieces(), f"reading {self.name}", quiet=quiet))

@@ -1,8 +1,9 @@
 """Text to token ids on disk, in bounded memory.
 
 The validation part is the last tenth of the text, at most 10 MB, cut before anything is tokenised. A text is read
-twice: once for its fingerprint, its alphabet and its length (`nanogpt.scan`), once to be tokenised, by all cores. Ids
-are kept memory-mapped in the cache, by the hash of text and tokenizer, so that a run can go on when its text has moved.
+twice: once for its fingerprint, its alphabet and its length (`nanogpt.text.scan`), once to be tokenised, by all cores.
+Ids are kept memory-mapped in the cache, by the hash of text and tokenizer, so that a run can go on when its text has
+moved.
 """
 
 import hashlib
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 from nanogpt.corpus import Corpus
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
-from nanogpt.meter import watch_pieces
-from nanogpt.pieces import PIECE_CHARACTERS, Piece, batch_pieces, cut_pieces, divide_pieces, in_order
-from nanogpt.scan import VALIDATION_BYTES, VALIDATION_SHARE, Scan
-from nanogpt.tokenfile import TokenFile, clear_leftovers
+from nanogpt.text.meter import watch_pieces
+from nanogpt.text.pieces import PIECE_CHARACTERS, Piece, batch_pieces, cut_pieces, divide_pieces, in_order
+from nanogpt.text.scan import VALIDATION_BYTES, VALIDATION_SHARE, Scan
+from nanogpt.text.tokenfile import TokenFile, clear_leftovers
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer
 
 TokenIds = NDArray[np.unsignedinteger]

@@ -5,7 +5,7 @@ every predicted token, that is each but the first, exactly once. No random batch
 figure. Where that is too slow, a named subset of the windows, evenly spaced. Always in float32, dropout off.
 
 nanoGPT's own protocol, random batches, is here for comparison alone. How far a figure can be trusted is in
-`nanogpt.intervals`.
+`nanogpt.numbers.intervals`.
 """
 
 import math

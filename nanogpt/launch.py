@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from nanogpt.bpe import DEFAULT_VOCABULARY
-from nanogpt.bpe_files import read_bpe
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
 from nanogpt.data import Dataset, check_length, divide, prepare
@@ -22,7 +20,6 @@ from nanogpt.folder import RunFolder
 from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
-from nanogpt.pieces import cut_pieces
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning import (
     END_SECONDS,
@@ -33,11 +30,14 @@ from nanogpt.planning import (
     short_text_notes,
     smallest_block,
 )
-from nanogpt.progress import show_training
 from nanogpt.run import RUNS, Run, list_runs, load, newest_run, open_corpus, open_data
+from nanogpt.text.bpe import DEFAULT_VOCABULARY
+from nanogpt.text.bpe_files import read_bpe
+from nanogpt.text.pieces import cut_pieces
 from nanogpt.tokenizer import Tokenizer, train_tokenizer
-from nanogpt.tracking import check_trackers
 from nanogpt.training import Trainer
+from nanogpt.views.progress import show_training
+from nanogpt.views.tracking import check_trackers
 
 MOVING = ("device", "parallel")
 """Settings that say where a run is trained, and may change when it goes on."""

@@ -22,8 +22,8 @@ from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format, read_toml, write_atomically
 from nanogpt.folder import RunFolder
 from nanogpt.launch import MOVING, resume_run, start_run
+from nanogpt.numbers.significance import compare, spread
 from nanogpt.run import RUNS, SERIES_FILE
-from nanogpt.significance import compare, spread
 from nanogpt.training import Trainer
 
 MOST_SEEDS = 1000

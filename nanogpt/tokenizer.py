@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogpt.bpe import DEFAULT_VOCABULARY, BpeTokenizer, Utf8Decoder
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format
+from nanogpt.text.bpe import DEFAULT_VOCABULARY, BpeTokenizer, Utf8Decoder
 
 Ids = NDArray[np.int32]
 CHUNK_CHARACTERS = 1 << 22

@@ -14,7 +14,7 @@ from nanogpt.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from nanogpt.corpus import Corpus
-    from nanogpt.inspection import Inspection
+    from nanogpt.text.inspection import Inspection
 
 OVERVIEW = """\
 usage: nanogpt data COMMAND [OPTIONS]
@@ -75,11 +75,11 @@ def parse_data(argv: Sequence[str]) -> Check:
 
 def check(options: Check) -> dict[str, Any]:
     """All that is found out about the text; plain tables, ready for JSON."""
-    from nanogpt.advice import advise_tokenizer, find_faults, fit_tokenizers, meaning_of_overlap
-    from nanogpt.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_pieces
     from nanogpt.data import divide
-    from nanogpt.encodings import read_bytes
-    from nanogpt.pieces import cut_pieces
+    from nanogpt.text.advice import advise_tokenizer, find_faults, fit_tokenizers, meaning_of_overlap
+    from nanogpt.text.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_pieces
+    from nanogpt.text.encodings import read_bytes
+    from nanogpt.text.pieces import cut_pieces
 
     config = load_preset(options.preset)
     path = Path(options.text[0]).expanduser() if len(options.text) == 1 else Path()
@@ -148,7 +148,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 def _inspect(options: Check) -> "tuple[Corpus, Inspection]":
     from nanogpt.corpus import load_corpus
-    from nanogpt.inspection import inspect_pieces
+    from nanogpt.text.inspection import inspect_pieces
 
     corpus = load_corpus(options.text or None, options.encoding, pattern=options.pattern, column=options.column)
     return corpus, inspect_pieces(corpus.pieces(), corpus.scan().train_characters)
@@ -163,8 +163,8 @@ def _line_ends(ends: dict[str, int] | None) -> str:
 
 
 def _characters(report: dict[str, Any]) -> str:
-    from nanogpt.advice import name_character
-    from nanogpt.inspection import RARE
+    from nanogpt.text.advice import name_character
+    from nanogpt.text.inspection import RARE
 
     if not report["rare"]:
         return f"{report['distinct']:,} distinct, none of them fewer than {RARE} times"

@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
 def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
     """The loss by the whole-split protocol, its interval, and how fast it was measured."""
     from nanogpt.evaluation import measure_windows
-    from nanogpt.intervals import ratio_interval
+    from nanogpt.numbers.intervals import ratio_interval
 
     with bar("evaluating", len(ids) - 1) as watch:
         began = time.perf_counter()
@@ -111,7 +111,7 @@ def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
 
 def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
     """What the same text costs without a network, from the run's training part."""
-    from nanogpt.floors import FLOORS, floors
+    from nanogpt.numbers.floors import FLOORS, floors
 
     with bar("measuring floors", len(FLOORS)) as watch:
         found = []
@@ -123,7 +123,7 @@ def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
 
 def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict[str, Any]:
     """What generated texts, and as many pieces of the measured text, share with the training part."""
-    from nanogpt.memorisation import evenly_spaced, measure_overlap
+    from nanogpt.numbers.memorisation import evenly_spaced, measure_overlap
     from nanogpt.sampling import stream_text
 
     with bar("writing", config.tokens) as watch:

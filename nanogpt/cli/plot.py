@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> None:
     """Parse, read, draw."""
     options = parse(Plot, "plot", argv)
     from nanogpt.folder import RunFolder
-    from nanogpt.plots import check_picture, draw_text, read_plot, write_picture
     from nanogpt.run import newest_run
+    from nanogpt.views.plots import check_picture, draw_text, read_plot, write_picture
 
     if options.out is not None:
         check_picture(options.out)

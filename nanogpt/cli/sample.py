@@ -84,7 +84,7 @@ def _prompt(options: Sample) -> str:
         return options.prompt
     if options.prompt:
         raise UserError("both --prompt and --prompt-file were given: leave one of them out")
-    from nanogpt.decoding import decode_text
+    from nanogpt.text.decoding import decode_text
 
     try:
         data = Path(options.prompt_file).read_bytes()

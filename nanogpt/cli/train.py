@@ -117,7 +117,7 @@ def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
     """Train to the end, or stop and say how to go on with the folder."""
     from nanogpt.events import StopEvent
     from nanogpt.launch import is_done
-    from nanogpt.progress import show_training
+    from nanogpt.views.progress import show_training
 
     main = trainer.world.main
     with interrupt:

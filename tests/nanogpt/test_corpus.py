@@ -9,8 +9,8 @@ import pytest
 
 from nanogpt import corpus
 from nanogpt.corpus import load_corpus
-from nanogpt.decoding import decode_text
 from nanogpt.errors import UserError
+from nanogpt.text.decoding import decode_text
 
 
 def read(**settings):

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt import data, pieces
-from nanogpt.bpe import BpeTokenizer
+from nanogpt import data
 from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.data import Dataset, check_length, encode_corpus, encode_pieces, prepare
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
-from nanogpt.pieces import Piece
-from nanogpt.tokenfile import TokenFile
+from nanogpt.text import pieces
+from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.text.pieces import Piece
+from nanogpt.text.tokenfile import TokenFile
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
 
 
@@ -215,7 +216,7 @@ KILLED = """
 import sys, time
 from nanogpt.corpus import load_corpus
 from nanogpt.data import prepare
-from nanogpt.tokenfile import TokenFile
+from nanogpt.text.tokenfile import TokenFile
 from nanogpt.tokenizer import CharTokenizer
 write = TokenFile.write
 def slow(self, ids):

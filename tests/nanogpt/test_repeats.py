@@ -11,6 +11,7 @@ from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
 from nanogpt.launch import is_done
+from nanogpt.numbers.significance import compare, spread
 from nanogpt.repeats import (
     Series,
     comparison_lines,
@@ -22,7 +23,6 @@ from nanogpt.repeats import (
     start_series,
 )
 from nanogpt.run import list_runs, newest_run
-from nanogpt.significance import compare, spread
 
 REQUEST = {"text": "tale.txt", "steps": 3, **SMALL_RUN, "eval_every": 2, "n_layer": 1}
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt import tokenizer as module
-from nanogpt.bpe import BpeTokenizer
 from nanogpt.errors import UserError
+from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.tokenizer import (
     ByteTokenizer,
     CharTokenizer,

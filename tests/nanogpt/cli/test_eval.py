@@ -7,9 +7,9 @@ import pytest
 
 import nanogpt as library
 from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
-from nanogpt.floors import floors
-from nanogpt.intervals import ratio_interval
-from nanogpt.memorisation import measure_overlap
+from nanogpt.numbers.floors import floors
+from nanogpt.numbers.intervals import ratio_interval
+from nanogpt.numbers.memorisation import measure_overlap
 
 
 def without_speed(text):

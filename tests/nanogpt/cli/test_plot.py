@@ -6,7 +6,7 @@ from pathlib import Path
 from tiny import trained
 
 from nanogpt.folder import RunFolder
-from nanogpt.plots import draw_text, read_plot
+from nanogpt.views.plots import draw_text, read_plot
 
 
 def test_in_the_terminal(nanogpt, finished_run):

@@ -1,0 +1,263 @@
+"""What a text is made of, found in one reading: rare characters, repetition, and what training and validation share.
+
+Memory is bounded whatever the text's length: characters are counted by code point; lines, documents and windows by a
+64-bit hash, of which a share is kept that is halved whenever there are too many. A hash is kept or not by its own
+value, so that equal things are kept together and shares are estimated without bias. Where nothing was halved they are
+exact.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogpt.text.pieces import Piece, batch_pieces
+
+RARE = 10
+"""Occurrences below which a character is rare: too few to learn anything about it."""
+WINDOW = 50
+"""Characters that are not the same by accident."""
+KEPT_HASHES = 1 << 18
+KEPT_WINDOWS = 1 << 20
+LONGEST_LINE = 10_000
+EXAMPLES = 8
+LAST_CODE_POINT = 0x10FFFF
+REPLACEMENT = 0xFFFD
+# UTF-8's bytes read as Western European: `Ã©` for é, `â€™` for a quotation mark.
+_MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repetition:
+    """How much of something occurs more than once."""
+
+    share: float
+    """of all of it, by length, what stood there before"""
+    copies: int
+    """things that stood there before"""
+    example: str | None
+    """the beginning of the one whose copies are longest together"""
+    one_in: int
+    """looked at one of so many, chosen by their hash; 1: all of them"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """How much of the validation part stands in the training part, word for word."""
+
+    share: float
+    """of the validation part's windows of 50 characters"""
+    windows: int
+    """of the validation part that were looked for"""
+    one_in: int
+    """looked for one window of so many, chosen by their hash; 1: all of them"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A text's figures."""
+
+    documents: int
+    characters: int
+    bytes: int
+    """length in UTF-8"""
+    train_characters: int
+    distinct: int
+    """how many different characters"""
+    rare: int
+    """how many of them occur fewer than `RARE` times"""
+    rarest: tuple[tuple[str, int], ...]
+    """some of those, and how often they occur"""
+    replaced: int
+    """replacement characters U+FFFD, left by a wrong decoding"""
+    mojibake: int
+    """letters that are probably UTF-8 read as another encoding"""
+    repeated_documents: Repetition
+    repeated_lines: Repetition
+    overlap: Overlap
+
+
+class Repeats:
+    """Counts equal things by a hash of their content."""
+
+    def __init__(self, limit: int = KEPT_HASHES) -> None:
+        self.limit, self.one_in = limit, 1
+        self._kept: dict[int, tuple[int, int, str]] = {}  # hash: how many, length of one, its beginning
+
+    def add(self, digest: bytes, length: int, beginning: str) -> None:
+        key = int.from_bytes(digest[:8], "little")
+        if key % self.one_in:
+            return
+        count = self._kept[key][0] if key in self._kept else 0
+        self._kept[key] = count + 1, length, beginning[:60]
+        if len(self._kept) > self.limit:
+            self.one_in *= 2
+            self._kept = {key: value for key, value in self._kept.items() if key % self.one_in == 0}
+
+    def result(self) -> Repetition:
+        total = sum(count * length for count, length, _ in self._kept.values())
+        again = sum((count - 1) * length for count, length, _ in self._kept.values())
+        worst = max(self._kept.values(), key=lambda one: (one[0] - 1) * one[1], default=(0, 0, ""))
+        return Repetition(
+            share=again / max(total, 1),
+            copies=sum(count - 1 for count, _, _ in self._kept.values()) * self.one_in,
+            example=worst[2] if worst[0] > 1 else None,
+            one_in=self.one_in,
+        )
+
+
+class SharedWindows:
+    """Which of a text's windows of 50 characters occur in its training part and in its validation part."""
+
+    def __init__(self, limit: int = KEPT_WINDOWS) -> None:
+        self.limit, self.one_in = limit, 1
+        self._tail = ["", ""]  # what the next window of each part begins with
+        self._kept: list[list[NDArray[np.uint64]]] = [[], []]
+
+    def add(self, text: str, part: int) -> None:
+        """More of part 0, training, or 1, validation."""
+        text = self._tail[part] + text
+        self._tail[part] = text[max(0, len(text) - WINDOW + 1) :]
+        self._kept[part].append(self._chosen(window_hashes(text)))
+        if self._count() > self.limit:
+            self._kept[0] = [_distinct(self._kept[0])]
+        while self._count() > self.limit:
+            self.one_in *= 2
+            self._kept = [[self._chosen(hashes) for hashes in kept] for kept in self._kept]
+
+    def result(self) -> Overlap:
+        train, val = _distinct(self._kept[0]), np.concatenate([*self._kept[1], np.empty(0, dtype=np.uint64)])
+        places = np.searchsorted(train, val)
+        found = places < len(train)
+        found[found] = train[places[found]] == val[found]
+        return Overlap(share=float(found.sum()) / max(len(val), 1), windows=len(val), one_in=self.one_in)
+
+    def _count(self) -> int:
+        return sum(len(hashes) for kept in self._kept for hashes in kept)
+
+    def _chosen(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        return hashes[hashes % np.uint64(self.one_in) == 0]
+
+
+def _distinct(some: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Each once, in order; by sorting, since numpy's `unique` is slow for so many different numbers."""
+    ordered = np.sort(np.concatenate([*some, np.empty(0, dtype=np.uint64)]))
+    return ordered[np.diff(ordered, prepend=ordered[:1] + np.uint64(1)) != 0]
+
+
+def window_hashes(text: str) -> NDArray[np.uint64]:
+    """A hash of each window of 50 characters, (characters - 49,): equal for equal windows, wherever they stand.
+
+    A polynomial of the code points modulo 2^64 (Karp and Rabin 1987), for all windows at once from running sums: the
+    sum up to a window's end less that before it, divided by the base to the power of its place. Then scrambled.
+    """
+    if len(text) < WINDOW:
+        return np.empty(0, dtype=np.uint64)
+    base = 0x9E3779B97F4A7C15  # odd: it has an inverse
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+    powers, inverses = (_powers(one, len(points)) for one in (base, pow(base, -1, 1 << 64)))
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum((points + np.uint64(1)) * powers, dtype=np.uint64)])
+    hashes = (sums[WINDOW:] - sums[:-WINDOW]) * inverses[: len(points) - WINDOW + 1]
+    hashes ^= hashes >> np.uint64(29)
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    return hashes ^ (hashes >> np.uint64(32))
+
+
+def _powers(base: int, count: int) -> NDArray[np.uint64]:
+    steps = np.full(count, base, dtype=np.uint64)
+    steps[0] = 1
+    return np.cumprod(steps, dtype=np.uint64)
+
+
+class Lines:
+    """Each document's lines, from its text in pieces; an endless one is cut."""
+
+    def __init__(self) -> None:
+        self._open = ""
+
+    def add(self, text: str, begins: bool) -> Iterator[str]:
+        """The lines that end in this piece, but for blank ones."""
+        if begins:
+            yield from self.flush()
+        *lines, self._open = (self._open + text).split("\n")
+        if len(self._open) > LONGEST_LINE:
+            lines.append(self._open)
+            self._open = ""
+        yield from (line for line in lines if line.strip())
+
+    def flush(self) -> Iterator[str]:
+        """The line that no line end has closed."""
+        if self._open.strip():
+            yield self._open
+        self._open = ""
+
+
+class Documents:
+    """Each document's hash, from its text in pieces."""
+
+    def __init__(self) -> None:
+        self.repeats, self.count = Repeats(), 0
+        self._hash, self._length, self._beginning = _hasher(), 0, ""
+
+    def add(self, text: str, begins: bool) -> None:
+        if begins:
+            self.flush()
+            self.count += 1
+        self._hash.update(text.encode("utf-8", "surrogatepass"))
+        self._length += len(text)
+        self._beginning = (self._beginning + text[:60])[:60]
+
+    def flush(self) -> None:
+        if self._length:
+            self.repeats.add(self._hash.digest(), self._length, self._beginning)
+        self._hash, self._length, self._beginning = _hasher(), 0, ""
+
+
+def inspect_pieces(pieces: Iterable[Piece], train_characters: int) -> Inspection:
+    """Read a text once. Its first `train_characters` are the training part, the rest the validation part."""
+    counts = np.zeros(LAST_CODE_POINT + 1, dtype=np.int64)
+    lines, repeated, documents, shared = Lines(), Repeats(), Documents(), SharedWindows()
+    characters = size = mojibake = 0
+
+    def count(some: Iterable[str]) -> None:
+        for line in some:
+            repeated.add(_hasher(line.encode("utf-8", "surrogatepass")).digest(), len(line), line)
+
+    for batch in batch_pieces(pieces):  # short documents together: what is counted by numpy wants some length
+        text = "".join(piece.text for piece in batch)
+        points = np.bincount(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4"))
+        counts[: len(points)] += points
+        size += len(text.encode("utf-8", "surrogatepass"))
+        mojibake += sum(1 for _ in _MOJIBAKE.finditer(text))
+        left = max(0, train_characters - characters)
+        shared.add(text[:left], 0)
+        shared.add(text[left:], 1)
+        characters += len(text)
+        for piece in batch:
+            documents.add(piece.text, piece.begins)
+            count(lines.add(piece.text, piece.begins))
+    documents.flush()
+    count(lines.flush())
+    rare = np.flatnonzero((counts > 0) & (counts < RARE))
+    rarest = rare[np.argsort(counts[rare], kind="stable")][:EXAMPLES]
+    return Inspection(
+        documents=documents.count,
+        characters=characters,
+        bytes=size,
+        train_characters=min(train_characters, characters),
+        distinct=int(np.count_nonzero(counts)),
+        rare=len(rare),
+        rarest=tuple((chr(point), int(counts[point])) for point in rarest),
+        replaced=int(counts[REPLACEMENT]),
+        mojibake=mojibake,
+        repeated_documents=documents.repeats.result(),
+        repeated_lines=repeated.result(),
+        overlap=shared.result(),
+    )
+
+
+def _hasher(data: bytes = b"") -> "hashlib.blake2b":
+    return hashlib.blake2b(data, digest_size=8)

@@ -1,0 +1,76 @@
+"""Files in encodings that they do not name."""
+
+import pytest
+
+from nanogpt.errors import UserError
+from nanogpt.text import encodings
+from nanogpt.text.encodings import guess_encodings, read_bytes
+
+WESTERN = "Déjà vu: la façade du théâtre était fermée, naïve et bientôt oubliée.\n" * 20
+RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему.\n" * 20
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n" * 20
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(text, encoding):
+        path = tmp_path / "text.txt"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return to
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "first"),
+    [
+        (WESTERN, "cp1252", "cp1252"),
+        (WESTERN.replace("é", "\x81"), "latin-1", "latin-1"),
+        (WESTERN, "utf-16-le", "utf-16-le"),
+        (WESTERN, "utf-16-be", "utf-16-be"),
+        (WESTERN, "utf-16", "utf-16"),
+        (WESTERN, "utf-32", "utf-32"),
+        (JAPANESE, "shift_jis", "shift_jis"),
+    ],
+)
+def test_what_is_not_utf_8_is_guessed(write, text, written, first):
+    found = read_bytes(write(text, written))
+    assert found.probably[0] == first
+    assert text.encode(written).decode(first) == text
+    # Every other byte 0 is valid UTF-8, and refused as binary when it is read.
+    assert found.fits == (written in ("utf-16-le", "utf-16-be") and text.isascii())
+    assert found.certain == (written in ("utf-16", "utf-32"))
+
+
+def test_other_scripts_are_offered_before_western_ones(write):
+    names = read_bytes(write(RUSSIAN, "cp1251")).probably
+    assert "cp1251" in names
+    assert names.index("cp1251") < names.index("cp1252")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "UTF_8"])
+def test_what_fits_is_certain(write, encoding):
+    found = read_bytes(write(RUSSIAN, "utf-8"), encoding)
+    assert (found.fits, found.probably, found.certain) == (True, (encoding,), True)
+
+
+def test_utf_8_read_as_another():
+    assert guess_encodings(WESTERN.encode()) == ("utf-8",)
+    assert guess_encodings(WESTERN.encode()[:-1] + b"\xc3") == ("utf-8",)  # cut within a character
+    assert guess_encodings(b"") == guess_encodings(bytes(range(256)) * 9) == ()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
+def test_line_ends_and_mistakes_do_not_depend_on_the_chunks(write, monkeypatch, size):
+    monkeypatch.setattr(encodings, "CHUNK_BYTES", size)
+    found = read_bytes(write("a\r\né\nb\rc\r\n\r\r\n中", "utf-8"))
+    assert (found.fits, found.crlf, found.lf, found.cr) == (True, 3, 1, 2)
+    assert not read_bytes(write("abcdefg é", "latin-1")).fits
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="cannot read"):
+        read_bytes(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(UserError, match="unknown encoding 'utf-9'"):
+        read_bytes(tmp_path / "a.txt", "utf-9")
