@@ -5,8 +5,8 @@
 The text is real (Tiny Shakespeare, or Python's standard library without a network), its paragraphs drawn again and
 again in a seeded random order, every tenth with a sentence in another script; it lies in the page cache when it is
 read. Each preparation is that of `nanogpt train`: a reading for hash, length and alphabet, with `bpe` one from whose
-sample merges are learned, and one that writes ids to a cold cache. It runs in a process of its own. Memory is the
-highest sum of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its
+sample merges are learned, and one that writes ids to a cold cache. It runs in a process of its own that has imported
+all that a training needs, torch with it; `bpe`, which is much slower, reads a shorter text. Memory is the highest sum of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its
 children, read from /proc every 50 ms; so it needs Linux. For `bpe` also the rate of Hugging Face's `tokenizers` by
 itself with the same vocabulary: `encode_batch_fast` of the text's first megabytes, in memory, in documents of 64 KiB.
 """
@@ -45,6 +45,7 @@ def main() -> None:
     """Write the text, prepare it by each tokenizer, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=5.0)
+    parser.add_argument("--bpe-gigabytes", type=float, default=0.5)
     parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--library-megabytes", type=int, default=200, help="of text for `tokenizers` by itself")
     parser.add_argument("--folder", help="where to put the text, its ids after it; needs three times its size")
@@ -56,17 +57,19 @@ def main() -> None:
         return
     measured_in = circumstances()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        text = Path(folder) / "large.txt"
-        source = write_text(text, int(options.gigabytes * 1e9))
-        rows = {kind: measure(kind, text, options.library_megabytes) for kind in options.tokenizers}
-        size = text.stat().st_size
-    print(f"wrote {write_record('large_text', measured_in, {'text': source, 'bytes': size, 'tokenizers': rows})}")
+        rows = {}
+        for kind in options.tokenizers:
+            gigabytes = options.bpe_gigabytes if kind == "bpe" else options.gigabytes
+            text = Path(folder) / f"{gigabytes}.txt"
+            if not text.exists():
+                write_text(text, int(gigabytes * 1e9))
+            rows[kind] = measure(kind, text, options.library_megabytes)
+    print(f"wrote {write_record('large_text', measured_in, {'text': load_corpus().name, 'tokenizers': rows})}")
 
 
-def write_text(path: Path, size: int) -> str:
-    """A text of `size` bytes or a little more; returns the name of the one it is made of."""
-    corpus = load_corpus()
-    paragraphs = corpus.text.split("\n\n")
+def write_text(path: Path, size: int) -> None:
+    """A text of `size` bytes or a little more."""
+    paragraphs = load_corpus().text.split("\n\n")
     draw = random.Random(1337)
     with path.open("w", encoding="utf-8") as file:
         while file.tell() < size:
@@ -74,7 +77,6 @@ def write_text(path: Path, size: int) -> str:
             for number in range(0, len(paragraphs), 10):
                 some = [*paragraphs[number : number + 10], draw.choice(OTHER_SCRIPTS)]
                 file.write("\n\n".join(some) + "\n\n")
-    return corpus.name
 
 
 def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
         found = run_child("prepare", kind, text, library_megabytes, cache)
     size = text.stat().st_size / 1e6
     row = {
+        "megabytes": size,
         "megabytes_per_second": size / found["seconds"],
         "megabytes_per_second_per_core": size / found["processor_seconds"],
         **found,
@@ -146,7 +149,9 @@ def anonymous_memory(process: int) -> int:
 
 def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
     """As `nanogpt train` does it; seconds of each of its readings, and of the processors all together."""
-    began = time.perf_counter()
+    import nanogpt.launch  # noqa: F401  (with torch, as it is when a training reads its text)
+
+    began, processors = time.perf_counter(), time.process_time()
     corpus = load_corpus(text)
     scan = corpus.scan(quiet=True)
     scanned = time.perf_counter()
@@ -154,10 +159,9 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
     learned = time.perf_counter()
     data = prepare(corpus, tokenizer, quiet=True)
     ended = time.perf_counter()
-    assert "torch" not in sys.modules
     return {
         "seconds": ended - began,
-        "processor_seconds": time.process_time(),
+        "processor_seconds": time.process_time() - processors,
         "scan_seconds": scanned - began,
         "vocabulary_seconds": learned - scanned,
         "encode_seconds": ended - learned,
