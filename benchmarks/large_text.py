@@ -6,9 +6,10 @@ The text is real (Tiny Shakespeare, or Python's standard library without a netwo
 again in a seeded random order, every tenth with a sentence in another script; it lies in the page cache when it is
 read. Each preparation is that of `nanogpt train`: a reading for hash, length and alphabet, with `bpe` one from whose
 sample merges are learned, and one that writes ids to a cold cache. It runs in a process of its own that has imported
-all that a training needs, torch with it; `bpe`, which is much slower, reads a shorter text. Memory is the highest sum of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its
-children, read from /proc every 50 ms; so it needs Linux. For `bpe` also the rate of Hugging Face's `tokenizers` by
-itself with the same vocabulary: `encode_batch_fast` of the text's first megabytes, in memory, in documents of 64 KiB.
+all that a training needs, torch with it; `bpe`, which is much slower, reads a shorter text. Memory is the highest sum
+of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its children, read
+from /proc every 50 ms; so it needs Linux. For `bpe` also the rate of Hugging Face's `tokenizers` by itself with the
+same vocabulary: `encode_batch_fast` of the text's first megabytes, in memory, in documents of 64 KiB.
 """
 
 import argparse
@@ -88,13 +89,15 @@ def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
         "megabytes": size,
         "megabytes_per_second": size / found["seconds"],
         "megabytes_per_second_per_core": size / found["processor_seconds"],
+        "encode_megabytes_per_second_per_core": size / found["encode_processor_seconds"],
         **found,
     }
     if kind == "bpe":
         with tempfile.TemporaryDirectory(dir=text.parent) as cache:
             row["library"] = run_child("library", kind, text, library_megabytes, cache)
     print(
-        f"{kind:<5} {row['megabytes_per_second']:7.1f} MB/s, {row['megabytes_per_second_per_core']:6.1f} MB/s a core, "
+        f"{kind:<5} {row['megabytes_per_second']:7.1f} MB/s, {row['megabytes_per_second_per_core']:6.1f} a core, "
+        f"{row['encode_megabytes_per_second_per_core']:.1f} a core for the ids alone, "
         f"{row['peak_anonymous_megabytes']:.0f} MB of memory",
         flush=True,
     )
@@ -156,7 +159,7 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
     scan = corpus.scan(quiet=True)
     scanned = time.perf_counter()
     tokenizer = tokenizer_for(kind, corpus)
-    learned = time.perf_counter()
+    learned, before = time.perf_counter(), time.process_time()
     data = prepare(corpus, tokenizer, quiet=True)
     ended = time.perf_counter()
     return {
@@ -165,6 +168,7 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
         "scan_seconds": scanned - began,
         "vocabulary_seconds": learned - scanned,
         "encode_seconds": ended - learned,
+        "encode_processor_seconds": time.process_time() - before,
         "characters": scan.characters,
         "vocabulary": tokenizer.vocab_size,
         "tokens": len(data.train) + len(data.val),
