@@ -1,40 +1,25 @@
-"""From a request to a training: find the text, settle the config, plan, make the run's folder; or resume one."""
+"""From a request to a training: a new run, or one that goes on."""
 
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from nanogpt.config import DEFAULT_PRESET, Config, load_preset
-from nanogpt.corpus import Corpus, Sources
-from nanogpt.data import Dataset, check_length, divide, prepare
+from nanogpt.corpus import Sources
+from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World, joined
 from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
 from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
-from nanogpt.parallel import check_divisible
-from nanogpt.plan import Plan, block_name
-from nanogpt.planning import (
-    END_SECONDS,
-    Pace,
-    choose_size,
-    fit_block,
-    help_to_measure,
-    short_text_notes,
-    smallest_block,
-)
-from nanogpt.run import RUNS, Run, list_runs, load, newest_run, open_corpus, open_data
-from nanogpt.text.bpe import DEFAULT_VOCABULARY
-from nanogpt.text.bpe_files import read_bpe
-from nanogpt.text.pieces import cut_pieces
-from nanogpt.tokenizer import Tokenizer, train_tokenizer
+from nanogpt.planning import Pace, help_to_measure
+from nanogpt.request import Request, make_run
+from nanogpt.run import Run, list_runs, load, newest_run, open_data
 from nanogpt.training import Trainer
 from nanogpt.views.progress import show_training
 from nanogpt.views.tracking import check_trackers
@@ -42,17 +27,15 @@ from nanogpt.views.tracking import check_trackers
 MOVING = ("device", "parallel")
 """Settings that say where a run is trained, and may change when it goes on."""
 
-Text = Sources
-
 
 def train(
-    text: Text = None,
+    text: Sources = None,
     *,
     minutes: float | None = None,
     steps: int | None = None,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    val: Text = None,
+    val: Sources = None,
     resume: str | os.PathLike[str] | None = None,
     block: type[torch.nn.Module] = Block,
     progress: bool = True,
@@ -109,13 +92,13 @@ def train(
 
 
 def start_run(
-    text: Text = None,
+    text: Sources = None,
     *,
     minutes: float | None = None,
     steps: int | None = None,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    val: Text = None,
+    val: Sources = None,
     block: type[torch.nn.Module] = Block,
     started: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -130,24 +113,15 @@ def start_run(
     that they began goes on instead.
     """
     started = time.monotonic() if started is None else started
+    request = Request(
+        text=text, minutes=minutes, steps=steps, preset=preset, out=out, val=val, block=block, settings=settings
+    )
 
     def begin() -> tuple[str, list[str], bool]:
         begun = _begun_before_restart(world, out)
         if begun is not None:
             return str(begun.path), ["torchrun restarted this job: its run goes on"], True
-        folder, notes = _make_run(
-            text=text,
-            minutes=minutes,
-            steps=steps,
-            preset=preset,
-            out=out,
-            val=val,
-            block=block,
-            started=started,
-            quiet=quiet,
-            world=world,
-            settings=settings,
-        )
+        folder, notes = make_run(request, started, quiet, world)
         return str(folder.path), notes, False
 
     path, notes, again = world.lead(begin, lambda asked: help_to_measure(asked, block, world))
@@ -157,59 +131,6 @@ def start_run(
     elif trainer.plan.minutes is not None:
         trainer.new_length = Pace(started, trainer.plan.minutes)
     return trainer
-
-
-def _make_run(
-    *,
-    text: Text,
-    minutes: float | None,
-    steps: int | None,
-    preset: str | None,
-    out: str | os.PathLike[str] | None,
-    val: Text,
-    block: type[torch.nn.Module],
-    started: float,
-    quiet: bool,
-    world: World,
-    settings: dict[str, Any],
-) -> tuple[RunFolder, list[str]]:
-    """A new run's folder, with all that a training needs, and notes for the user."""
-    minutes = _length_asked(minutes, steps)
-    config = load_preset(preset or DEFAULT_PRESET).override(**settings)
-    world.device(config.train.device)  # what cannot be had is said before anything is written
-    check_trackers(config.train.track)
-    if out is not None and Path(out).exists():
-        RunFolder.create(out)  # raises, for the same reason
-    corpora = [open_corpus(text, config.data)] + ([open_corpus(val, config.data)] if val is not None else [])
-    tokenizer = _tokenizer(config, corpora, quiet)
-    notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
-    config = _with_tokens(config, tokenizer)
-    data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
-    wanted_block = config.model.block_size if minutes is None else smallest_block(config, settings.keys())
-    config = fit_block(config, data, settings.keys())
-    check_length(data, config.model.block_size)
-    if steps is None and minutes is not None:
-        seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
-        config, steps = choose_size(config, data, seconds, settings.keys(), block, world=world)
-    assert steps is not None
-    check_divisible(config.train, world.size)
-    notes += short_text_notes(config, data, wanted_block)
-    plan = Plan(
-        text=corpora[0].name,
-        source=corpora[0].source,
-        val_source=None if val is None else corpora[1].source,
-        data_key=data.key,
-        steps=steps,
-        minutes=minutes,
-        block=block_name(block),
-        threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
-        job=world.job,
-    )
-    folder = RunFolder.create(out) if out is not None else _create_numbered(corpora[0].name, config.preset)
-    folder.write_config(config)
-    folder.write_tokenizer(tokenizer)
-    folder.write_plan(plan)
-    return folder, [*(note for corpus in corpora for note in corpus.notes), *notes]
 
 
 def _begun_before_restart(world: World, out: str | os.PathLike[str] | None) -> RunFolder | None:
@@ -284,70 +205,3 @@ def is_done(folder: RunFolder) -> bool:
 
 def _resumed(path: str | os.PathLike[str] | None) -> Path:
     return newest_run() if path is None or os.fspath(path) == "last" else Path(path)
-
-
-def _length_asked(minutes: float | None, steps: int | None) -> float | None:
-    """The minutes to train for; None where steps were given."""
-    if minutes is not None and steps is not None:
-        raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: one of them decides the length")
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise UserError(f"steps is {steps!r}; choose a whole number from 1")
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
-    return 1.0 if steps is None and minutes is None else minutes
-
-
-def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:
-    """Read from files, or with a vocabulary taken from the text."""
-    data = config.data
-    if data.tokenizer_from is not None:
-        return read_bpe(Path(data.tokenizer_from), data.end_of_document)
-    texts: Iterable[str]
-    if data.tokenizer == "bpe":  # learned as weights are, from the training part alone: any text can be written in it
-        texts = (piece.text for piece in cut_pieces(divide(*corpora, quiet=quiet)[0]))
-    else:  # the alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite
-        texts = [corpus.scan(quiet).alphabet for corpus in corpora]
-    return train_tokenizer(data.tokenizer, texts, data.end_of_document, config.model.vocab_size, config.train.seed)
-
-
-def _with_tokens(config: Config, tokenizer: Tokenizer) -> Config:
-    """The config of a model for this vocabulary; UserError where it should tell documents apart and cannot."""
-    if config.model.mask_documents and tokenizer.end_of_document is None:
-        raise UserError(
-            "mask_documents keeps documents apart by the end-of-document token, and this tokenizer has none: add "
-            "--end-of-document True, or leave --mask-documents out"
-        )
-    token = tokenizer.end_of_document if config.model.mask_documents else None
-    return config.override(vocab_size=tokenizer.vocab_size, document_token=token)
-
-
-def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> tuple[str, ...]:
-    """What to say of the vocabulary's size; UserError where one was named that cannot be had."""
-    data, found = config.data, tokenizer.vocab_size
-    learned = data.tokenizer == "bpe" and data.tokenizer_from is None
-    wanted = config.model.vocab_size or (DEFAULT_VOCABULARY if learned else found)
-    if learned and found < wanted:
-        return (f"the text fills {found:,} of {wanted:,} tokens: no pair is left that occurs twice in it",)
-    if named and found != wanted:
-        giver = f"{data.tokenizer_from} has" if data.tokenizer_from else f"the {data.tokenizer}s of this text give"
-        raise UserError(
-            f"vocab_size {wanted:,} was asked for, but {giver} {found:,} tokens: leave it out, or let --tokenizer bpe "
-            f"learn so many"
-        )
-    return ()
-
-
-def _create_numbered(text: str, preset: str) -> RunFolder:
-    """`runs/<text>-<preset>-<n>` with the first free n."""
-    safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
-    name = f"{safe}-{Path(preset).stem}"
-    number = 1
-    while True:
-        path = RUNS / f"{name}-{number}"
-        if not path.exists():
-            try:
-                return RunFolder.create(path)
-            except UserError:
-                if not path.exists():  # no other training took the number just now: it cannot be made
-                    raise
-        number += 1

@@ -1,0 +1,158 @@
+"""What is asked of a new run, and the folder that is made of it: text, tokenizer, settings and plan."""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanogpt.config import DEFAULT_PRESET, Config, load_preset
+from nanogpt.corpus import Corpus, Sources
+from nanogpt.data import check_length, divide, prepare
+from nanogpt.distributed import World
+from nanogpt.errors import UserError
+from nanogpt.folder import RunFolder
+from nanogpt.model import Block
+from nanogpt.parallel import check_divisible
+from nanogpt.plan import Plan, block_name
+from nanogpt.planning import END_SECONDS, choose_size, fit_block, short_text_notes, smallest_block
+from nanogpt.run import RUNS, open_corpus
+from nanogpt.text.bpe import DEFAULT_VOCABULARY
+from nanogpt.text.bpe_files import read_bpe
+from nanogpt.text.pieces import cut_pieces
+from nanogpt.tokenizer import Tokenizer, train_tokenizer
+from nanogpt.views.tracking import check_trackers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `nanogpt.train` is asked for."""
+
+    text: Sources = None
+    """what to train on; the default corpus when not given"""
+    minutes: float | None = None
+    """time to train for; one, where no steps are given either"""
+    steps: int | None = None
+    """updates to train for"""
+    preset: str | None = None
+    """name or file of the settings to begin with"""
+    out: str | os.PathLike[str] | None = None
+    """the run's folder; the next free one below `runs` when not given"""
+    val: Sources = None
+    """a text to validate on, instead of the last tenth"""
+    block: type[torch.nn.Module] = Block
+    """the class of the blocks"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """fields of the config that were named, and win over the preset"""
+
+
+def make_run(request: Request, started: float, quiet: bool, world: World) -> tuple[RunFolder, list[str]]:
+    """A new run's folder, with all that a training needs, and notes for the user. `started` is when the time began."""
+    minutes, steps, named = _length_asked(request.minutes, request.steps), request.steps, request.settings.keys()
+    config = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
+    world.device(config.train.device)  # what cannot be had is said before anything is written
+    check_trackers(config.train.track)
+    if request.out is not None and Path(request.out).exists():
+        RunFolder.create(request.out)  # raises, for the same reason
+    texts = [request.text] + ([request.val] if request.val is not None else [])
+    corpora = [open_corpus(one, config.data) for one in texts]
+    tokenizer = _tokenizer(config, corpora, quiet)
+    notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in named)
+    config = _with_tokens(config, tokenizer)
+    data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
+    wanted_block = config.model.block_size if minutes is None else smallest_block(config, named)
+    config = fit_block(config, data, named)
+    check_length(data, config.model.block_size)
+    if steps is None and minutes is not None:
+        seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
+        config, steps = choose_size(config, data, seconds, named, request.block, world=world)
+    assert steps is not None
+    check_divisible(config.train, world.size)
+    notes += short_text_notes(config, data, wanted_block)
+    plan = Plan(
+        text=corpora[0].name,
+        source=corpora[0].source,
+        val_source=None if request.val is None else corpora[1].source,
+        data_key=data.key,
+        steps=steps,
+        minutes=minutes,
+        block=block_name(request.block),
+        threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
+        job=world.job,
+    )
+    folder = _create_numbered(corpora[0].name, config.preset) if request.out is None else RunFolder.create(request.out)
+    folder.write_config(config)
+    folder.write_tokenizer(tokenizer)
+    folder.write_plan(plan)
+    return folder, [*(note for corpus in corpora for note in corpus.notes), *notes]
+
+
+def _length_asked(minutes: float | None, steps: int | None) -> float | None:
+    """The minutes to train for; None where steps were given."""
+    if minutes is not None and steps is not None:
+        raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: one of them decides the length")
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise UserError(f"steps is {steps!r}; choose a whole number from 1")
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
+    return 1.0 if steps is None and minutes is None else minutes
+
+
+def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:
+    """Read from files, or with a vocabulary taken from the text."""
+    data = config.data
+    if data.tokenizer_from is not None:
+        return read_bpe(Path(data.tokenizer_from), data.end_of_document)
+    texts: Iterable[str]
+    if data.tokenizer == "bpe":  # learned as weights are, from the training part alone: any text can be written in it
+        texts = (piece.text for piece in cut_pieces(divide(*corpora, quiet=quiet)[0]))
+    else:  # the alphabet of both parts, as in the lecture: a loss on an unknown character would be infinite
+        texts = [corpus.scan(quiet).alphabet for corpus in corpora]
+    return train_tokenizer(data.tokenizer, texts, data.end_of_document, config.model.vocab_size, config.train.seed)
+
+
+def _with_tokens(config: Config, tokenizer: Tokenizer) -> Config:
+    """The config of a model for this vocabulary; UserError where it should tell documents apart and cannot."""
+    if config.model.mask_documents and tokenizer.end_of_document is None:
+        raise UserError(
+            "mask_documents keeps documents apart by the end-of-document token, and this tokenizer has none: add "
+            "--end-of-document True, or leave --mask-documents out"
+        )
+    token = tokenizer.end_of_document if config.model.mask_documents else None
+    return config.override(vocab_size=tokenizer.vocab_size, document_token=token)
+
+
+def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> tuple[str, ...]:
+    """What to say of the vocabulary's size; UserError where one was named that cannot be had."""
+    data, found = config.data, tokenizer.vocab_size
+    learned = data.tokenizer == "bpe" and data.tokenizer_from is None
+    wanted = config.model.vocab_size or (DEFAULT_VOCABULARY if learned else found)
+    if learned and found < wanted:
+        return (f"the text fills {found:,} of {wanted:,} tokens: no pair is left that occurs twice in it",)
+    if named and found != wanted:
+        giver = f"{data.tokenizer_from} has" if data.tokenizer_from else f"the {data.tokenizer}s of this text give"
+        raise UserError(
+            f"vocab_size {wanted:,} was asked for, but {giver} {found:,} tokens: leave it out, or let --tokenizer bpe "
+            f"learn so many"
+        )
+    return ()
+
+
+def _create_numbered(text: str, preset: str) -> RunFolder:
+    """`runs/<text>-<preset>-<n>` with the first free n."""
+    safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
+    name = f"{safe}-{Path(preset).stem}"
+    number = 1
+    while True:
+        path = RUNS / f"{name}-{number}"
+        if not path.exists():
+            try:
+                return RunFolder.create(path)
+            except UserError:
+                if not path.exists():  # no other training took the number just now: it cannot be made
+                    raise
+        number += 1
