@@ -1,17 +1,17 @@
-"""README's tables, written from the records between their markers.
+"""The tables of README and docs, written from the records between their markers.
 
     python -m benchmarks.tables
 
-A test compares README with what this would write, so that no figure there goes stale.
+A test compares these pages with what this would write, so that no figure there goes stale.
 """
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.record import RECORDS
 
-README = RECORDS.parent.parent / "README.md"
+ROOT = RECORDS.parent.parent
 
 # What the lecture and a viewer who ran each of its steps report: means of random batches, one seed.
 LECTURE = {
@@ -25,14 +25,15 @@ LECTURE = {
 }
 
 
-def fill(text: str) -> str:
-    """README's text with each table between `<!-- NAME -->` and `<!-- end NAME -->` as the records have it."""
-    for name, (record, make) in TABLES.items():
+def fill(text: str, names: Sequence[str]) -> str:
+    """A page's text with each table between `<!-- NAME -->` and `<!-- end NAME -->` as the records have it."""
+    for name in names:
         opening, closing = f"<!-- {name} -->\n", f"<!-- end {name} -->"
         if text.count(opening) != 1 or text.count(closing) != 1:
-            raise ValueError(f"README needs one place for the table {name!r}, between {opening.strip()} and {closing}")
+            raise ValueError(f"one place is needed for the table {name!r}, between {opening.strip()} and {closing}")
         before, rest = text.split(opening)
         _, after = rest.split(closing)
+        record, make = TABLES[name]
         numbers = json.loads((RECORDS / f"{record}.json").read_text(encoding="utf-8"))
         text = f"{before}{opening}{make(numbers)}\n{closing}{after}"
     return text
@@ -78,6 +79,43 @@ def floors_table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + _measured(record, seeds=False)
 
 
+def kills_table(record: dict[str, Any]) -> str:
+    """What a run that was killed again and again has in common with one that was not."""
+    moments = ", ".join(f"{count} while {moment}" for moment, count in sorted(record["killed_while"].items()))
+    rows = {
+        "kills (SIGKILL), each followed by a resume": f"{record['kills']:,}: {moments}",
+        "of these, left a half-written file": f"{record['left_half_written']:,}",
+        "steps": f"{record['steps']:,}",
+        "checkpoints lost": f"{record['lost_checkpoints']:,}",
+        "files and figures that differ at the end": f"{len(record['differences']):,}",
+        "bytes compared": f"{record['compared_bytes']:,}",
+    }
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n".join(lines) + "\n\n" + _measured(record, seeds=False)
+
+
+def large_text_table(record: dict[str, Any]) -> str:
+    """How fast a text becomes tokens, and in how much memory."""
+    lines = [
+        "| | text, GB | MB/s, both readings | a core, both readings | a core, tokens alone | memory, MB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in record["tokenizers"].items():
+        lines.append(
+            f"| `{name}` | {row['megabytes'] / 1e3:.1f} | {row['megabytes_per_second']:.1f} | "
+            f"{row['megabytes_per_second_per_core']:.1f} | {row['encode_megabytes_per_second_per_core']:.1f} | "
+            f"{row['peak_anonymous_megabytes']:.0f} |"
+        )
+        if "library" in row:
+            library = row["library"]
+            lines.append(
+                f"| Hugging Face `tokenizers` alone, in memory | {library['megabytes'] / 1e3:.1f} | "
+                f"{library['megabytes_per_second']:.1f} | – | {library['megabytes_per_second_per_core']:.1f} | "
+                f"{library['peak_anonymous_megabytes']:.0f} |"
+            )
+    return "\n".join(lines) + "\n\n" + _measured(record, seeds=False)
+
+
 def _measured(record: dict[str, Any], seeds: bool = True) -> str:
     machine, versions = record["hardware"], record["versions"]
     return (
@@ -91,14 +129,24 @@ TABLES = {
     "ladder": ("ladder", ladder_table),
     "recipe": ("cpu_recipe", recipe_table),
     "floors": ("floors", floors_table),
+    "kills": ("kills", kills_table),
+    "large_text": ("large_text", large_text_table),
 }
 """The tables by their markers' names: a record, and what makes its table."""
 
+PAGES = {
+    ROOT / "README.md": ("ladder", "recipe", "floors"),
+    ROOT / "docs" / "resume.md": ("kills",),
+    ROOT / "docs" / "texts.md": ("large_text",),
+}
+"""The pages that have tables, and which."""
+
 
 def main() -> None:
-    """Write README anew."""
-    README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"wrote {Path(README).name}")
+    """Write the pages anew."""
+    for page, names in PAGES.items():
+        page.write_text(fill(page.read_text(encoding="utf-8"), names), encoding="utf-8")
+        print(f"wrote {page.name}")
 
 
 if __name__ == "__main__":

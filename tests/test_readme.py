@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tables import PAGES, fill
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [
@@ -69,10 +71,19 @@ def test_the_file_tree_names_what_exists():
         assert (ROOT / name).is_dir(), name
 
 
-def test_tables_are_those_of_the_records():
-    from benchmarks.tables import fill
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_records(page):
+    text = page.read_text(encoding="utf-8")
+    assert fill(text, PAGES[page]) == text, "run: python -m benchmarks.tables"
 
-    assert fill(README) == README, "run: python -m benchmarks.tables"
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_links_and_modules_of_a_page_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+    for module in set(re.findall(r"python -m ([\w.]+)", text)):
+        assert importlib.util.find_spec(module) is not None, module
 
 
 @pytest.mark.slow
