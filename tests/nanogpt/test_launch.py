@@ -9,7 +9,7 @@ import torch
 from tiny import PRESETS, SMALL_RUN, finish, metrics, outcome, start, stopped_and_resumed, trained, weights, write_text
 
 import nanogpt
-from nanogpt import launch
+from nanogpt import request
 from nanogpt.batches import windows_per_epoch
 from nanogpt.config import SampleConfig, load_preset
 from nanogpt.errors import UserError
@@ -362,7 +362,7 @@ def test_an_existing_folder_is_left_as_it_is(monkeypatch):
     write_text()
     Path("run").mkdir()
     Path("run/mine.txt").write_text("mine")
-    monkeypatch.setattr(launch, "choose_size", None)  # not measured first
+    monkeypatch.setattr(request, "choose_size", None)  # not measured first
     refuses("'run' exists already", "--resume run", out="run", minutes=1)
     trained("finished")
     before = {
@@ -417,7 +417,7 @@ def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
         seen.append((seconds, set(named)))
         return config, 4
 
-    monkeypatch.setattr(launch, "choose_size", choose)
+    monkeypatch.setattr(request, "choose_size", choose)
     write_text()
     trainer = start_run("tale.txt", minutes=0.5, out="run", **SMALL_RUN)
     ((seconds, named),) = seen
@@ -429,13 +429,13 @@ def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
 
 
 def test_with_neither_it_is_one_minute(monkeypatch):
-    monkeypatch.setattr(launch, "choose_size", lambda config, *rest, world: (config, 4))
+    monkeypatch.setattr(request, "choose_size", lambda config, *rest, world: (config, 4))
     write_text()
     assert start_run("tale.txt", **SMALL_RUN).plan.minutes == 1.0
 
 
 def test_with_steps_nothing_is_measured(monkeypatch):
-    monkeypatch.setattr(launch, "choose_size", None)
+    monkeypatch.setattr(request, "choose_size", None)
     trainer = start("run")
     assert trainer.new_length is None
 
