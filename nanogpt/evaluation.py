@@ -106,8 +106,9 @@ def measure_windows(
     whole = (len(ids) - 1) // block_size  # full windows; what is left is one shorter
     rest = len(ids) - 1 - whole * block_size
     chosen, protocol = np.arange(whole), f"whole split, {len(ids) - 1:,} tokens in consecutive windows of {block_size}"
-    if max_tokens is not None and len(ids) > max_tokens and whole:
-        chosen = np.linspace(0, whole - 1, max(1, max_tokens // block_size)).astype(np.int64)
+    fits = whole + 1 if max_tokens is None else max(1, max_tokens // block_size)
+    if max_tokens is not None and len(ids) > max_tokens and (fits < whole or (rest and whole)):
+        chosen = np.linspace(0, whole - 1, fits).astype(np.int64)
         rest = 0
         protocol = f"{len(chosen):,} of {whole:,} windows of {block_size}, evenly spaced"
     count = len(chosen) + bool(rest)

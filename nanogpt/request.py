@@ -59,6 +59,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     if request.out is not None and Path(request.out).exists():
         RunFolder.create(request.out)  # raises, for the same reason
     texts = [request.text] + ([request.val] if request.val is not None else [])
+    _check_pattern(config.data.pattern, texts)
     corpora = [open_corpus(one, config.data) for one in texts]
     tokenizer = _tokenizer(config, corpora, quiet)
     notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in named)
@@ -100,6 +101,14 @@ def _length_asked(minutes: float | None, steps: int | None) -> float | None:
     if minutes is not None and not 0 < minutes < float("inf"):
         raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
     return 1.0 if steps is None and minutes is None else minutes
+
+
+def _check_pattern(pattern: str | None, texts: list[Sources]) -> None:
+    """Raise UserError where there is no folder that a pattern could choose files of."""
+    given = [text for text in texts if text is not None]
+    named = [one for text in given for one in ([text] if isinstance(text, str | os.PathLike) else text)]
+    if pattern is not None and not any(Path(one).expanduser().is_dir() for one in named):
+        raise UserError(f"pattern {pattern!r} chooses files of a folder, and no text here is one: leave it out")
 
 
 def _tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:

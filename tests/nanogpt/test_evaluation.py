@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny import BLOCK, tiny_model, token_ids
 
@@ -66,6 +66,8 @@ def test_a_limit_above_the_text_is_the_whole():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 150), st.integers(1, 160))
+@example(12, 1)  # one window, which is all there is
+@example(13, 11)
 def test_what_is_called_whole_is_whole(length, max_tokens):
     found = evaluate(tiny_model(), ids_of(length), LETTERS, max_tokens=max_tokens)
     assert found.protocol.startswith("whole split") == (found.tokens == length - 1)

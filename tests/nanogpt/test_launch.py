@@ -82,6 +82,12 @@ def test_a_run_is_named_after_its_text(name, run):
     assert start_run(f"texts/{name}", steps=1, **SMALL_RUN).folder.path.name == run
 
 
+def test_a_pattern_without_a_folder_is_refused():
+    for text in (write_text(), "python", None, [write_text(), "python"]):
+        with pytest.raises(UserError, match=r"pattern '\*\.md' chooses files of a folder.*leave it out"):
+            start_run(text, steps=1, pattern="*.md")
+
+
 def test_the_plan_names_the_text_by_its_absolute_path():
     path, other = write_text(), write_text("val.txt", 300)
     plan = start("run", val="val.txt").plan
