@@ -249,10 +249,11 @@ def read_state(checkpoint: Path) -> State:
 
 def cannot_save(what: str, run: Path, error: Exception) -> UserError:
     """What to tell where the system refuses a write."""
-    reason = getattr(error, "strerror", None) or error
+    reason = getattr(error, "strerror", None) or str(error)
+    mend = "Free some space" if "space" in reason else "Mend that"
     return UserError(
-        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. Mend that (free some space?), "
-        f"then go on with: nanogpt train --resume {shlex.quote(str(run))}"
+        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {mend}, then go on with: "
+        f"nanogpt train --resume {shlex.quote(str(run))}"
     )
 
 

@@ -154,13 +154,14 @@ def resume_run(
 ) -> Trainer | None:
     """An interrupted run (`last` is the newest), ready to go on from its last checkpoint; None where it is done.
 
+    A finished run whose last checkpoint was damaged since goes on from the one before, and ends the same again.
     It goes on by its plan as written: the clock is not asked again. `device` and `parallel` move it to another device
     or way of sharing it, and `world` may have more or fewer processes than before: only sums are rounded otherwise.
     """
 
     def find() -> str | None:
         folder = RunFolder.open(_resumed(path))
-        if is_done(folder):
+        if is_done(folder) and not _ends_damaged(folder):
             return None
         folder.read_plan().check_block(block)
         folder.check_vocabulary()
@@ -196,6 +197,12 @@ def refuse_beside_resume(given: Mapping[str, Any]) -> None:
         raise UserError(
             f"a resumed run goes on by its own plan: leave {', '.join(names)} out, or train anew without --resume"
         )
+
+
+def _ends_damaged(folder: RunFolder) -> bool:
+    """Whether the last checkpoint is no longer whole: training its steps again gives it back."""
+    last = folder.checkpoints.find("last")
+    return last is not None and bool(last.notes)
 
 
 def is_done(folder: RunFolder) -> bool:

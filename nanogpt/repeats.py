@@ -163,15 +163,17 @@ class Outcome:
     protocol: str
 
 
+def folders(paths: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
+    """Runs named one by one, or as a series."""
+    return [run for path in paths for run in (Series.open(path).runs() if is_series(path) else [RunFolder.open(path)])]
+
+
 def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
     """What a set of repeats reached, named one by one or as a series.
 
     Raises UserError for a run that is not finished, for one named twice, and where they differ in more than the seed.
     """
-    folders = [
-        run for path in paths for run in (Series.open(path).runs() if is_series(path) else [RunFolder.open(path)])
-    ]
-    found = [_outcome(folder) for folder in folders]
+    found = [_outcome(folder) for folder in folders(paths)]
     seeds = [one.seed for one in found]
     twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if twice is not None:

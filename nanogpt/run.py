@@ -146,7 +146,7 @@ def _choose(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, 
                 f"go on with it by --resume {folder.path}"
             )
         return found.model, found.state.step, found.notes
-    history = folder.checkpoints.history()
+    history, which = folder.checkpoints.history(), str(which).removeprefix("step-")
     if not str(which).isdecimal() or int(which) not in history:
         known = ", ".join(["best", "last", *map(str, history)])
         raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")

@@ -52,12 +52,9 @@ ROLLBACK_FACTOR = 0.5
 class Diverged(UserError):
     """A loss or a gradient is not finite."""
 
-    def __init__(self, step: int, what: str, rate: float) -> None:
-        super().__init__(
-            f"{what}; the last checkpoint is from before. Lower --learning-rate (now {rate}) and train again, or let a "
-            f"run go back by itself with --on-divergence rollback"
-        )
-        self.step = step
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(what)
+        self.step, self.what = step, what
 
 
 class Trainer:
@@ -189,18 +186,21 @@ class Trainer:
         self._unread.clear()
         for step, (loss, norm) in enumerate(rows, self.state.step - len(rows)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self._diverged(step, f"at step {step} the loss became {loss} and the gradient's norm {norm}")
+                what = f"the gradient's norm became {norm}" if math.isfinite(loss) else f"the loss became {loss}"
+                raise Diverged(step, f"at step {step} {what}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
-
-    def _diverged(self, step: int, what: str) -> Diverged:
-        return Diverged(step, what, self.config.train.learning_rate)
 
     def _roll_back(self, error: Diverged) -> RollbackEvent:
         """Go back to the last checkpoint, with a lower learning rate from there on; raise where that is no help."""
-        if self.config.train.on_divergence != "rollback" or not self._saved:
-            raise error
-        if len(self.plan.rollbacks) == ROLLBACKS:
-            raise UserError(f"{error.args[0]}; it went back {ROLLBACKS} times already") from None
+        asked, times = self.config.train.on_divergence == "rollback", len(self.plan.rollbacks)
+        if not asked or not self._saved or times == ROLLBACKS:
+            rate = self.config.train.learning_rate
+            lowered = f", and {rate * ROLLBACK_FACTOR**times:g} after going back {times} times" if times else ""
+            advice = "" if asked else ", or with --on-divergence rollback, which goes back and lowers it by itself"
+            raise UserError(
+                f"{error.what}; the last checkpoint is from before. Train again with a lower --learning-rate (it was "
+                f"{rate:g}{lowered}){advice}"
+            ) from None
         back = self._find("last")
         assert back is not None
         # Written before it is acted on: a run that is killed now goes back all the same.
@@ -244,7 +244,7 @@ class Trainer:
         step = self.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens, self.world)
         if not math.isfinite(result.loss):
-            raise self._diverged(step, f"after step {step} the validation loss became {result.loss}")
+            raise Diverged(step, f"after step {step} the validation loss became {result.loss}")
         best = self.state.best_loss is None or result.loss < self.state.best_loss
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)

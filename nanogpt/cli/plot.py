@@ -30,13 +30,13 @@ class Plot:
 def main(argv: Sequence[str]) -> None:
     """Parse, read, draw."""
     options = parse(Plot, "plot", argv)
-    from nanogpt.folder import RunFolder
+    from nanogpt.repeats import folders
     from nanogpt.run import newest_run
     from nanogpt.views.plots import check_picture, draw_text, read_plot, write_picture
 
     if options.out is not None:
         check_picture(options.out)
-    plot = read_plot([RunFolder.open(run) for run in options.runs or (newest_run(),)], options.x)
+    plot = read_plot(folders(options.runs or (newest_run(),)), options.x)
     if options.out is None:
         print(draw_text(plot, width=min(shutil.get_terminal_size().columns, 120)))
     else:

@@ -82,13 +82,15 @@ def advise_tokenizer(size_bytes: int, distinct: int, rare: int) -> tuple[str, st
             f"occur fewer than {RARE} times; 256 bytes write them all, and each is seen often"
         )
     return "char", (
-        f"{distinct} different characters are a small vocabulary, each seen often; in less than "
+        f"{distinct} different characters are a small vocabulary; in less than "
         f"{BPE_BYTES / 1e6:.0f} MB the merged tokens of bpe are seen seldom, and soon known by heart"
     )
 
 
 def meaning_of_overlap(found: Inspection) -> str:
     """What the share of the validation part that stands in the training part says about a loss."""
+    if not found.overlap.windows:
+        return "nothing: the validation part is too short to tell"
     if found.overlap.share < MUCH_SHARED:
         return "little: the validation loss measures text that the model has not seen"
     return "much: the validation loss measures in part what was learned by heart"
@@ -104,7 +106,8 @@ def find_faults(found: Inspection) -> list[str]:
         f"{found.mojibake:,} letters look like UTF-8 that was read as another encoding (Ã© for é): save the text anew, "
         f"or leave --encoding out": found.mojibake > MUCH_MOJIBAKE * found.characters,
         f"{found.rare:,} of {found.distinct:,} characters occur fewer than {RARE} times, too rarely to be learned: "
-        f"replace or delete them, or train with --tokenizer bpe or byte": found.rare > MUCH_RARE * found.distinct,
+        f"replace or delete them, or train with --tokenizer bpe or byte": found.rare > MUCH_RARE * found.distinct
+        and not few,
         f"about {documents.copies:,} documents are copies of others: keep one of each": documents.copies > 0,
         f"{lines.share:.0%} of the text are lines that stood there before, such as {lines.example!r}: delete headers, "
         f"menus and licences that repeat": lines.share > MUCH_REPEATED,

@@ -68,7 +68,7 @@ def read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iter
 
 def read_records(stream: BinaryIO, where: str, column: str, notes: Notes) -> Iterator[Piece]:
     """A document a line: the string `column` of JSON objects, in UTF-8 as JSON always is."""
-    number = 0
+    number = empty = 0
     while line := stream.readline(LONGEST_RECORD_BYTES + 1):
         number += 1
         if len(line) > LONGEST_RECORD_BYTES:
@@ -77,7 +77,10 @@ def read_records(stream: BinaryIO, where: str, column: str, notes: Notes) -> Ite
                 f"JSON object a line? Break its text into several"
             )
         if line.strip():
-            yield from pieces_of([unify_line_ends(_cell(line, f"{where}, line {number:,}", column), notes)])
+            text = _cell(line, f"{where}, line {number:,}", column)
+            empty += not text
+            yield from pieces_of([unify_line_ends(text, notes)])
+    _note_empty(empty, where, notes)
 
 
 def _cell(line: bytes, where: str, column: str) -> str:
@@ -90,10 +93,16 @@ def _cell(line: bytes, where: str, column: str) -> str:
         raise UserError(f'{where} is not a JSON object: write {{"{column}": "..."}}')
     if column not in record:
         raise UserError(f"{where} {no_column(column, record)}")
-    text = record[column]
+    text = "" if record[column] is None else record[column]
     if not isinstance(text, str):
-        raise UserError(f"{where}: {column!r} is {type(text).__name__}, not a string; name the text's key by --column")
+        kind = {list: "a list", dict: "an object", bool: "true or false"}.get(type(text), "a number")
+        raise UserError(f"{where}: {column!r} is {kind}, not a string; name the text's key by --column")
     return whole_characters(text)
+
+
+def _note_empty(count: int, where: str, notes: Notes) -> None:
+    if count:
+        notes[f"left out {count:,} record(s) without text in {where}"] = None
 
 
 def whole_characters(text: str) -> str:
@@ -109,7 +118,7 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Piece]:
     """A document a row: the strings of a column of a `.parquet` file; empty cells are left out."""
     parquet = optional("pyarrow.parquet", f"{path} is a .parquet file")
     arrow = import_module("pyarrow")
-    row = 0
+    row = empty = 0
     try:
         # A page at a time: the default reads ahead whole columns, which can be the whole file.
         with parquet.ParquetFile(path, buffer_size=CHUNK_BYTES, pre_buffer=False) as file:
@@ -119,9 +128,11 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Piece]:
                     for cell in batch.column(0):
                         row += 1
                         text = cell.as_py() or ""
+                        empty += not text
                         if len(text) > LONGEST_RECORD_BYTES:
                             raise UserError(f"{path}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
                         yield from pieces_of([unify_line_ends(text, notes)])
+        _note_empty(empty, str(path), notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read {str(path)!r} as a .parquet file: {reason}; restore it") from None

@@ -166,9 +166,12 @@ def _label(name: str) -> str:
 def loss_range(plot: Plot) -> tuple[float, float]:
     """What of the losses to show: not the one before the first step, which would flatten all that follows."""
     low = min(y for run in plot.runs for curve in (run.train, run.val) for y in curve.y)
-    points = [point for run in plot.runs for point in zip(*_xy(run.val))]
-    points = points or [point for run in plot.runs for point in zip(*_xy(run.train))]
-    high = max([y for x, y in points if x > 0] or [y for _, y in points])
+    highs = []
+    for run in plot.runs:
+        points = list(zip(*_xy(run.val))) or list(zip(*_xy(run.train)))
+        # A run that has no other point is shown by this one.
+        highs += [y for x, y in points if x > 0] or [y for _, y in points]
+    high = max(highs)
     room = 0.05 * (high - low) or 0.1
     return low - room, high + 2 * room
 

@@ -96,9 +96,11 @@ class TerminalView:
         )
 
     def _evaluation(self, event: EvalEvent) -> None:
-        loss = event.evaluation.loss
+        loss, since = event.evaluation.loss, self._trainer.state.pending
         self._update(completed=event.step, val=f"{loss:.3f}")
-        line = f"step {event.step:,}: train {self._loss}  val {loss:.4f}"
+        # The mean since the last logged line, so that both losses are of about the same weights.
+        train = f"{sum(since) / len(since):.3f}" if since else self._loss
+        line = f"step {event.step:,}: train {train}  val {loss:.4f}"
         if not self._console.is_terminal:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
         self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tiny import (
     PRESETS,
     finish,
+    flip_a_bit,
     metrics,
     outcome,
     start,
@@ -299,6 +300,15 @@ def test_a_finished_run_has_nothing_to_resume():
     assert is_done(start("other").folder) is False
 
 
+def test_a_finished_run_whose_end_is_damaged_is_made_whole_again():
+    run = trained("run", **EVERYTHING)
+    whole = outcome(run)
+    flip_a_bit(run / "checkpoints/step-8/model.safetensors")
+    finish(resume_run(run))
+    assert outcome(run) == whole
+    assert resume_run(run) is None
+
+
 def test_killed_between_the_last_checkpoint_and_the_end():
     whole = trained("whole")
     events = start("killed").events()
@@ -459,7 +469,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(monkeypatch,
         Stepper, "step", lambda self, step, rate: original(self, step, rate) * (value if step == at else 1)
     )
     trainer = start("run", steps=9, eval_every=3, log_every=log_every)
-    with pytest.raises(UserError, match=rf"step {at} .*became {value}.*--learning-rate \(now 0.003\)"):
+    with pytest.raises(
+        UserError, match=rf"at step {at} the loss became {value};.*--learning-rate \(it was 0.003\), or with"
+    ):
         finish(trainer)
     monkeypatch.undo()
     assert load("run", checkpoint="last").step == (0 if at == 0 else 3)
@@ -471,7 +483,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run(monkeypatch):
     monkeypatch.setattr(
         Stepper, "step", lambda self, step, rate: original(self, step, rate) * torch.tensor([1, math.inf])
     )
-    with pytest.raises(UserError, match="gradient's norm inf"):
+    with pytest.raises(UserError, match="the gradient's norm became inf"):
         finish(start("run"))
 
 
@@ -539,7 +551,9 @@ def test_what_was_trained_after_going_back_can_be_had_again(monkeypatch):
 def test_a_run_goes_back_three_times_at_most(monkeypatch):
     diverging(monkeypatch, at=7)
     trainer = start("run", **BACK)
-    with pytest.raises(UserError, match=r"at step 7 the loss became nan.*went back 3 times already"):
+    with pytest.raises(
+        UserError, match=r"at step 7 the loss became nan.*\(it was 0.001, and 0.000125 after going back 3 times\)$"
+    ):
         finish(trainer)
     assert len(trainer.folder.read_plan().rollbacks) == 3
     assert load("run", checkpoint="last").step == 6

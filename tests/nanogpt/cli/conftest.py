@@ -64,6 +64,9 @@ def process():
     started = []
 
     def start(*words, **options):
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        if os.name == "posix":
+            options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
         command = [sys.executable, "-m", "nanogpt", *map(str, words)]
         started.append(subprocess.Popen(command, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **pipes))

@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_finite(nanogpt, monkeypatch):
     found = nanogpt("train", "tale.txt", "--steps", 8, "--out", "run", *FLAGS)
     assert found.code == 2
     assert "at step 5 the loss became nan" in found.err
-    assert "Lower --learning-rate" in found.err
+    assert "lower --learning-rate" in found.err
     last = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()][-1]
     assert last["step"] == 4
     assert load("run", checkpoint="last").step == 4

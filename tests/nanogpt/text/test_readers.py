@@ -137,8 +137,9 @@ def test_what_json_lines_may_be():
         (b'["text"]', ["line 2 is not a JSON object"]),
         (b'{"body": "one", "id": 2}', ["line 2 has no column 'text'", "--column", "there are 'body', 'id'"]),
         (b"{}", ["line 2 has no column 'text'", "there are none"]),
-        (b'{"text": 3}', ["line 2: 'text' is int, not a string"]),
-        (b'{"text": null}', ["line 2: 'text' is NoneType, not a string"]),
+        (b'{"text": 3}', ["line 2: 'text' is a number, not a string"]),
+        (b'{"text": ["one"]}', ["line 2: 'text' is a list, not a string"]),
+        (b'{"text": false}', ["line 2: 'text' is true or false, not a string"]),
     ],
     ids=str,
 )
@@ -249,3 +250,14 @@ def test_a_file_that_may_not_be_read(monkeypatch):
 
     monkeypatch.setattr(Path, "open", denied)
     refuses("book.txt", "cannot read 'book.txt': Permission denied; check its permissions")
+
+
+def test_records_without_text_are_left_out_and_counted():
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = ["one", None, "", "two"]
+    Path("book.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    parquet.write_table(pyarrow.table({"text": texts}), "book.parquet")
+    for name in ("book.jsonl", "book.parquet"):
+        corpus = load_corpus(name)
+        assert corpus.documents == ("one", "two")
+        assert any(note.startswith("left out 2 record(s) without text in ") and name in note for note in corpus.notes)
