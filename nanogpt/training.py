@@ -88,11 +88,14 @@ class Trainer:
         self.should_stop, self.new_length = should_stop, new_length
         self.pause_seconds: list[float] = []
         self._unread: list[Tensor] = []
-        self._saved = False
+        self._saved = self._restored = False
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Go on from the last checkpoint that is whole; without one, from the beginning."""
+        """Go on from the last checkpoint that is whole; without one, from the beginning.
+
+        Only reads: another process may be training this run, which is known when `events` locks it.
+        """
         checkpoint = self._find("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
@@ -102,10 +105,18 @@ class Trainer:
             if self.state.step:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)
-            self.world.lead(lambda: self.folder.checkpoints.point_to_best(self.state))
         self._unread.clear()
-        self._saved = checkpoint is not None
-        self.world.lead(lambda: self.folder.cut_metrics(self.state.step if checkpoint else -1))
+        self._saved, self._restored = checkpoint is not None, True
+
+    def _settle(self) -> None:
+        """Bring the folder to where the training was restored to."""
+
+        def settle() -> None:
+            if self._saved:
+                self.folder.checkpoints.point_to_best(self.state)
+            self.folder.cut_metrics(self.state.step if self._saved else -1)
+
+        self.world.lead(settle)
 
     def _find(self, which: str) -> Checkpoint | None:
         """The checkpoint `last` or `best`, or the newest whole one; the first process looks, all take the same."""
@@ -124,6 +135,8 @@ class Trainer:
         """Train to the end of the plan, telling what happens."""
         with contextlib.ExitStack() as held, _threads(self._thread_count()):
             self.world.lead(lambda: held.enter_context(self.folder.locked()))
+            if self._restored:
+                self._settle()
             yield self._start()
             for note in self.notes:
                 yield NoteEvent(step=self.state.step, text=note)
@@ -207,6 +220,7 @@ class Trainer:
         self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
         self._write_plan()
         self.restore()
+        self._settle()
         factor = self.plan.rate_factor(self.state.step)
         return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
 

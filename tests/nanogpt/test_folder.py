@@ -170,10 +170,14 @@ def test_a_file_of_absurd_size_is_not_read(run, name):
 
 
 def test_a_run_is_trained_by_one_process_at_a_time():
-    first = start("run", steps=9, stop_at=5).events()
-    next(first)
+    first = start("run", steps=9, stop_at=7, log_every=1, eval_every=4).events()
+    while next(first).step < 6:
+        pass
+    files = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     second = resume_run("run").events()
     refuses(lambda: next(second), "another process is training 'run'", "wait for it")
+    # Also what was logged since the last checkpoint is left alone.
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == files
     first.close()  # the lock goes with whoever held it
     finish(resume_run("run"))
 
