@@ -1,0 +1,152 @@
+"""Trainings that settings are chosen by, none of which sees the validation part of a text.
+
+The validation part is cut off as `nanogpt.data.divide` does, and thrown away. Of the training part that is left the
+last tenth, cut by the same rule, is held out: trials learn from the rest and are measured there. Both parts keep their
+documents. Here is one trial and the file that trials are kept in; which are run, and what is made of them, is in
+`benchmarks.sweep` and `benchmarks.ablation`.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
+from nanogpt.corpus import load_corpus
+from nanogpt.data import divide
+from nanogpt.errors import UserError
+from nanogpt.text.pieces import Piece, divide_pieces
+from nanogpt.text.scan import scan_pieces
+
+ARGUMENTS = ("preset", "steps")
+"""What a trial names besides settings of `nanogpt.config`."""
+FROM_TEXT = ("vocab_size", "document_token")
+MEANINGLESS = ("threads", "track", "log_every")
+"""Settings that change no weight but by rounding: they make no other trial."""
+QUIET: dict[str, Any] = {"sample_tokens": 0, "history": "off", "eval_tokens": 1, "final_eval_tokens": 1}
+"""No evaluations but of one window at the beginning and the end, which the loop insists on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A text's training part in two: what is learned from, and what is measured."""
+
+    name: str
+    learn: Path
+    measure: Path
+
+
+def hold_out(source: str, folder: Path) -> HeldOut:
+    """Write the two parts of a corpus, by name or path, below `folder`, a line of JSON for each document."""
+    corpus = load_corpus(source)
+    train = list(divide(corpus, quiet=True)[0])
+    learn, measure = divide_pieces(train, scan_pieces(train).train_characters)
+    place = folder / corpus.name
+    (place / "held-out").mkdir(parents=True)
+    files = place / f"{corpus.name}.jsonl", place / "held-out" / f"{corpus.name}.jsonl"
+    for file, pieces in zip(files, (learn, measure)):
+        with file.open("w", encoding="utf-8") as lines:
+            for document in _documents(pieces):
+                lines.write(json.dumps({"text": document}) + "\n")
+    return HeldOut(name=corpus.name, learn=files[0], measure=files[1])
+
+
+def _documents(pieces: Iterable[Piece]) -> Iterator[str]:
+    parts: list[str] = []
+    for piece in pieces:
+        if piece.begins and parts:
+            yield "".join(parts)
+            parts = []
+        parts.append(piece.text)
+    if parts:
+        yield "".join(parts)
+
+
+def resolve(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides a trial besides its text: each setting by name, with what the preset gives the rest.
+
+    Raises UserError for settings that do not exist or do not fit each other.
+
+    >>> resolve({"steps": 20, "n_layer": 2})["n_layer"]
+    2
+    """
+    settings = {name: value for name, value in named.items() if name not in ARGUMENTS}
+    preset = named.get("preset", DEFAULT_PRESET)
+    config = load_preset(preset).override(**QUIET | settings)
+    found: dict[str, Any] = {"preset": preset, "steps": named["steps"]}
+    for part in PARTS:
+        found |= asdict(getattr(config, part))
+    return {name: value for name, value in found.items() if name not in FROM_TEXT + MEANINGLESS}
+
+
+def run_trial(text: HeldOut, named: Mapping[str, Any], measure_tokens: int | None = None) -> dict[str, Any]:
+    """Train on the one part, measure the last checkpoint on the other; whole-split unless `measure_tokens` limits it.
+
+    A training that diverges has no loss, and says what happened.
+    """
+    import nanogpt
+    from nanogpt.evaluation import evaluate
+    from nanogpt.launch import start_run
+
+    arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
+    with tempfile.TemporaryDirectory(prefix="trial-") as folder:
+        trainer = start_run(str(text.learn), val=str(text.measure), out=Path(folder) / "run", quiet=True, **arguments)
+        row = {
+            "text": text.name,
+            "loss": None,
+            "seconds": None,
+            "parameters": trainer.model.parameter_count,
+            "tokens": trainer.plan.total_steps * trainer.stepper.tokens_per_step,
+            "train_tokens": len(trainer.data.train),
+        }
+        try:
+            for _ in trainer.events():
+                pass
+        except UserError as error:  # settings and text were accepted: what is left to go wrong is the training
+            return row | {"diverged": str(error).split(";")[0]}
+        run = nanogpt.load(trainer.folder.path, checkpoint="last")
+        found = asdict(evaluate(run.model, run.text_ids(), run.tokenizer, measure_tokens))
+        found["measured_tokens"] = found.pop("tokens")
+        return row | {"seconds": round(trainer.state.seconds, 3)} | found
+
+
+class TrialFile:
+    """Trials kept in a file, a line of JSON each, appended as soon as they end: an interruption loses one at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All trials in the order they were run; a line that was cut off by an interruption is left out."""
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def has(self, text: str, named: Mapping[str, Any]) -> bool:
+        """Whether this trial was run: with every setting as recorded, whatever was its default then and is now.
+
+        A setting that the library did not have when the trial was recorded makes no difference unless it is named.
+        """
+        wanted = resolve(named)
+        asked = [name for name in named if name not in MEANINGLESS]
+        return any(
+            row["text"] == text
+            and all(name in row["settings"] for name in asked)
+            and all(wanted.get(name) == value for name, value in row["settings"].items())
+            for row in self.rows()
+        )
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a trial, on a line of its own also where the last one was cut off."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(row) + "\n")

@@ -1,0 +1,92 @@
+"""What a trial learns from and is measured on, and when it is the same trial."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import refuses, write_text
+
+import nanogpt
+from benchmarks.trials import TrialFile, hold_out, resolve, run_trial
+
+TINY = {"n_layer": 1, "n_head": 2, "n_embd": 12, "block_size": 11, "batch_size": 3}
+
+
+def texts_of(path: Path) -> list[str]:
+    return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_validation_part_is_in_neither_part():
+    text = write_text("tale.txt", 1000).read_text()
+    parts = hold_out("tale.txt", Path("work"))
+    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[:810]], [text[810:900]])
+
+
+def test_documents_stay_apart_and_the_one_with_the_cut_is_divided():
+    Path("many.jsonl").write_text("".join(json.dumps({"text": letter * 100}) + "\n" for letter in "abcde"))
+    parts = hold_out("many.jsonl", Path("work"))
+    assert texts_of(parts.learn) == ["a" * 100, "b" * 100, "c" * 100, "d" * 100, "e" * 5]
+    assert texts_of(parts.measure) == ["e" * 45]
+    assert parts.name == "many"
+
+
+def test_the_loss_is_the_last_checkpoints_on_the_whole_of_the_held_out_part():
+    write_text("tale.txt", 3000)
+    parts = hold_out("tale.txt", Path("work"))
+    row = run_trial(parts, {"steps": 5, "seed": 2, **TINY})
+    run = nanogpt.train(
+        parts.learn, val=parts.measure, steps=5, seed=2, out="by-hand", progress=False, sample_tokens=0, **TINY
+    )
+    assert run.step == 5
+    expected = nanogpt.load("by-hand", checkpoint="last").evaluate()
+    assert row["loss"] == pytest.approx(expected.loss, abs=1e-9)
+    assert (row["tokens"], row["measured_tokens"], row["train_tokens"]) == (5 * 3 * 11, 269, 2430)
+    assert row["seconds"] > 0
+    assert row["parameters"] == run.model.parameter_count
+
+
+def test_a_training_that_diverges_has_no_loss():
+    write_text("tale.txt", 3000)
+    row = run_trial(hold_out("tale.txt", Path("work")), {"steps": 5, "learning_rate": 1e9, "grad_clip": np.inf, **TINY})
+    assert row["loss"] is None
+    assert "became" in row["diverged"]
+
+
+def test_a_trial_is_known_by_its_text_and_its_settings():
+    file = TrialFile(Path("some/trials.jsonl"))
+    named = {"steps": 7, "n_layer": 2, "seed": 3}
+    file.append({"text": "tale", "named": named, "settings": resolve(named)})
+    assert file.has("tale", named)
+    assert file.has("tale", named | {"n_head": 4, "threads": 1})  # the default, named; and what changes no weight
+    for other in ({"steps": 8}, {"n_layer": 3}, {"seed": 4}, {"n_head": 2}, {"preset": "gpt2"}):
+        assert not file.has("tale", named | other), other
+    assert not file.has("tail", named)
+
+
+def test_a_setting_that_came_later_makes_another_trial_only_where_it_is_named():
+    file, named = TrialFile(Path("trials.jsonl")), {"steps": 7}
+    before = resolve(named)
+    del before["qk_norm"]
+    file.append({"text": "tale", "settings": before})
+    assert file.has("tale", named)
+    assert not file.has("tale", named | {"qk_norm": True})
+
+
+def test_another_default_makes_another_trial():
+    file, named = TrialFile(Path("trials.jsonl")), {"steps": 7}
+    file.append({"text": "tale", "settings": resolve(named) | {"learning_rate": 0.5}})
+    assert not file.has("tale", named)
+    assert file.has("tale", named | {"learning_rate": 0.5})
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_spoils_no_other():
+    file = TrialFile(Path("trials.jsonl"))
+    file.append({"text": "one"})
+    file.path.write_text(file.path.read_text() + '{"text": "tw')
+    file.append({"text": "three"})
+    assert [row["text"] for row in file.rows()] == ["one", "three"]
+
+
+def test_a_misspelt_setting_is_refused():
+    refuses(lambda: resolve({"steps": 3, "n_layers": 2}), "n_layers", "n_layer")
