@@ -17,7 +17,8 @@ from nanogpt.events import StopEvent
 from nanogpt.folder import RunFolder
 from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
-from nanogpt.planning import Pace, help_to_measure
+from nanogpt.planning.pace import Pace
+from nanogpt.planning.speed import help_to_measure
 from nanogpt.request import Request, make_run
 from nanogpt.run import Run, list_runs, load, newest_run, open_data
 from nanogpt.training import Trainer

@@ -19,7 +19,9 @@ from nanogpt.folder import RunFolder
 from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
 from nanogpt.plan import Plan, block_name
-from nanogpt.planning import END_SECONDS, choose_size, fit_block, short_text_notes, smallest_block
+from nanogpt.planning.choice import choose_size, smallest_block
+from nanogpt.planning.pace import END_SECONDS
+from nanogpt.planning.short_texts import fit_block, short_text_notes
 from nanogpt.run import RUNS, open_corpus
 from nanogpt.text.bpe import DEFAULT_VOCABULARY
 from nanogpt.text.bpe_files import read_bpe

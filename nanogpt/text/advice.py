@@ -8,7 +8,7 @@ import torch
 
 from nanogpt.config import Config
 from nanogpt.model import GPT
-from nanogpt.planning import FEW_TOKENS
+from nanogpt.planning.short_texts import FEW_TOKENS
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.inspection import RARE, Inspection
 

@@ -15,7 +15,7 @@ from nanogpt.config import SampleConfig, load_preset
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.launch import resume_run, start_run, train
-from nanogpt.planning import Pace
+from nanogpt.planning.pace import Pace
 from nanogpt.run import load
 from nanogpt.sampling import generate_ids
 
