@@ -155,8 +155,16 @@ class TrainConfig:
     """sequences in one micro-step: one forward and backward pass"""
     accumulation: int = 1
     """micro-steps in one step; the effective batch is batch_size x accumulation"""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw for everything; or muon for the matrices inside the blocks (Jordan et al. 2024), adamw for the rest"""
     learning_rate: float = 1e-3
     """the highest of the schedule"""
+    embedding_rate: float = 1.0
+    """learning rate of the embeddings, as a multiple of learning_rate"""
+    head_rate: float = 1.0
+    """the same for the output layer, where it has weights of its own"""
+    vector_rate: float = 1.0
+    """the same for biases and the gains of norms"""
     warmup: float = 0.05
     """share of the run in which the learning rate rises from 0"""
     decay: float = 0.95
@@ -165,6 +173,8 @@ class TrainConfig:
     """share of the learning rate that is left at the end"""
     weight_decay: float = 0.1
     """decoupled weight decay of the matrices (Loshchilov and Hutter 2019); biases and norms have none"""
+    momentum: float = 0.95
+    """Muon's memory of the gradient"""
     beta1: float = 0.9
     """AdamW's memory of the gradient"""
     beta2: float = 0.99
@@ -210,6 +220,9 @@ class TrainConfig:
             "batch_size",
             "accumulation",
             "learning_rate",
+            "embedding_rate",
+            "head_rate",
+            "vector_rate",
             "eval_every",
             "eval_tokens",
             "final_eval_tokens",
@@ -218,7 +231,7 @@ class TrainConfig:
             "threads",
         ):
             check_positive(name, getattr(self, name))
-        for name in ("warmup", "decay", "final_lr", "beta1", "beta2"):
+        for name in ("warmup", "decay", "final_lr", "momentum", "beta1", "beta2"):
             check_share(name, getattr(self, name), top=name in ("decay", "final_lr"))
         for name in ("seed", "sample_tokens", "weight_decay"):
             check_not_negative(name, getattr(self, name))

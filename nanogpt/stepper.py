@@ -60,8 +60,6 @@ class Stepper:
 
     def step(self, step: int, rate: float) -> Tensor:
         """Update number `step` (from 0): returns the mean loss and the gradient's norm before it, (2,), unread."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.model.train()
         total = torch.zeros((), device=self.device)
         micro_steps = self._micro_steps()
@@ -76,8 +74,8 @@ class Stepper:
                     loss.backward()
                 total += loss.detach()
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(rate)
+        self.optimizer.zero_grad()
         # Every process has the same norm; its mean is taken so that all of them see the same bits.
         return self.world.sum(torch.stack([total, norm])) / self.world.size  # (2,)
 
@@ -113,7 +111,7 @@ class Stepper:
         with torch.random.fork_rng(devices=self._devices()), unsynchronised(self._module):
             self.model.train()
             self._loss(forward, 0, self._micro_steps()[0]).backward()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
     def _devices(self) -> list[torch.device]:
         return [self.device] if self.device.type == "cuda" else []

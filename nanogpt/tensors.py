@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model import GPT, Block
+from nanogpt.optim import Optimizer, state_names
 from nanogpt.parallel import is_divided, share_of, whole
 
 HEADER_LIMIT = 10_000_000
@@ -63,30 +64,37 @@ def load_model_tensors(model: GPT, path: Path) -> None:
             own[name].copy_(share_of(tensor, own[name]))
 
 
-def optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, keep: bool = True) -> dict[str, Tensor]:
-    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:exp_avg`; `keep` as above."""
+def optimizer_tensors(model: GPT, optimizer: Optimizer, keep: bool = True) -> dict[str, Tensor]:
+    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:momentum`; `keep` as above."""
+    states = {p: values for part in optimizer.parts for p, values in part.state.items()}
     state = {
         f"{name}:{key}": value.detach()
         for name, p in model.named_parameters()
-        for key, value in optimizer.state.get(p, {}).items()
+        for key, value in states.get(p, {}).items()
     }
     return _gathered(state, keep)
 
 
-def load_optimizer_tensors(model: GPT, optimizer: torch.optim.Optimizer, path: Path) -> None:
+def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None:
     """Put back what `optimizer_tensors` gave."""
     own = dict(model.named_parameters())
     # A parameter that no loss has reached yet (in a block of one's own) has no state.
-    kept = own.keys() & {name.split(":")[0] for name in read_layout(path)}
-    moments = {f"{name}:{key}": own[name] for name in kept for key in ("exp_avg", "exp_avg_sq")}
-    _compare(path, _layout(moments | {f"{name}:step": torch.zeros(()) for name in kept}))
-    on_device = optimizer.defaults.get("fused")  # where the optimizer wants its count of steps
+    owners = {
+        name: optimizer.owner(own[name]) for name in own.keys() & {key.split(":")[0] for key in read_layout(path)}
+    }
+    expected = {
+        f"{name}:{key}": torch.zeros(()) if key == "step" else own[name]
+        for name, owner in owners.items()
+        for key in state_names(owner)
+    }
+    _compare(path, _layout(expected))
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
+        state = owners[name].state[own[name]]
         if key != "step":
-            optimizer.state[own[name]][key] = share_of(tensor, own[name]).clone()
-        else:
-            optimizer.state[own[name]][key] = tensor.to(own[name].device if on_device else "cpu", copy=True)
+            state[key] = share_of(tensor, own[name]).clone()
+        else:  # a fused optimizer wants its count of steps on the device
+            state[key] = tensor.to(own[name].device if owners[name].defaults.get("fused") else "cpu", copy=True)
 
 
 def read_layout(path: Path) -> Layout:

@@ -101,7 +101,7 @@ class Trainer:
             self.notes += checkpoint.notes
             self.state = checkpoint.state
             load_model_tensors(self.model, checkpoint.model)
-            self.stepper.optimizer.state.clear()
+            self.stepper.optimizer.clear()
             if self.state.step:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)

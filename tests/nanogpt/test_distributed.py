@@ -159,6 +159,7 @@ def agrees(size, preset="modern", **settings):
 
 
 BATCH = {"batch_size": 3, "accumulation": 4, "grad_clip": 0.25}
+MUON = {"optimizer": "muon", "init": "scaled", "learning_rate": 1e-2}
 DROPPING = {"dropout": 0.3, "attention_dropout": 0.2}
 
 
@@ -177,6 +178,8 @@ def test_two_processes_make_the_updates_of_one():
         (4, "modern", DROPPING | {"batch_size": 5, "accumulation": 4}),
         (4, "lecture", {"grad_clip": 1e9}),
         (3, "gpt2", DROPPING | {"batch_size": 6, "accumulation": 1}),
+        (2, "gpt2", MUON),
+        (3, "modern", MUON | {"n_kv_head": 1}),
     ],
 )
 def test_several_processes_make_the_updates_of_one(parallel, size, preset, settings):

@@ -10,7 +10,9 @@ from tiny import PRESETS, tiny_model
 from torch import nn
 
 from nanogpt.config import TrainConfig
-from nanogpt.optim import learning_rate, make_optimizer
+from nanogpt.model import GPT, Block
+from nanogpt.muon import Muon
+from nanogpt.optim import learning_rate, make_optimizer, matrices_of
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -32,6 +34,67 @@ def test_matrices_decay_and_vectors_do_not():
         assert decay[id(p)] == (0.3 if matrix or name == "lm_head.weight" else 0.0), name
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_muon_has_the_matrices_inside_the_blocks_and_adamw_the_rest(preset, tied):
+    model = tiny_model(preset, tie_embeddings=tied, n_kv_head=1)
+    optimizer = make_optimizer(model, TrainConfig(optimizer="muon"))
+    assert [type(part) for part in optimizer.parts] == [Muon, torch.optim.AdamW]
+    for name, p in model.named_parameters():
+        inside = name.startswith("blocks.") and p.ndim == 2
+        assert isinstance(optimizer.owner(p), Muon) == inside, name
+    owned = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+
+
+def test_a_matrix_put_together_from_several_is_known_by_its_rows():
+    model = tiny_model("modern", n_embd=20, n_head=5, n_kv_head=1, head_size=6, mlp_hidden=7)
+    rows = {name: matrices_of(model).get(p) for name, p in model.blocks[0].named_parameters() if p.ndim == 2}
+    assert rows == {
+        "attention.qkv.weight": (30, 6, 6), "attention.proj.weight": (20,), "mlp.up.weight": (7, 7), "mlp.down.weight": (20,),
+    }  # fmt: skip
+
+
+def test_matrices_of_a_block_of_ones_own_are_found_too():
+    class OwnBlock(Block):
+        def __init__(self, config):
+            super().__init__(config)
+            self.extra = nn.Linear(3, 5)
+            self.table = nn.Parameter(torch.zeros(2, 3, 7))
+
+    config = tiny_model("gpt2").config
+    model = GPT(config, block=OwnBlock)
+    matrices = matrices_of(model)
+    assert matrices[model.blocks[1].extra.weight] == (5,)
+    assert model.blocks[0].table not in matrices
+    groups = make_optimizer(model, TrainConfig(optimizer="muon", vector_rate=0.25)).param_groups
+    rate = {id(p): group["rate"] for group in groups for p in group["params"]}
+    assert rate[id(model.blocks[0].table)] == 1.0
+    assert rate[id(model.blocks[0].extra.bias)] == 0.25
+
+
+def test_each_kind_has_its_own_learning_rate():
+    model = tiny_model("gpt2")
+    config = TrainConfig(optimizer="muon", learning_rate=0.5, embedding_rate=3.0, head_rate=0.2, vector_rate=0.7)
+    optimizer = make_optimizer(model, config)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step(0.1)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {
+        "token_embedding": 0.3,
+        "position_embedding": 0.3,
+        "blocks.0.mlp.up.bias": 0.07,
+        "blocks.0.mlp.up.w": 0.1,
+    }
+    for name, p in model.named_parameters():
+        for start, rate in expected.items():
+            assert not name.startswith(start) or rates[id(p)] == pytest.approx(rate), name
+    untied = make_optimizer(tiny_model("modern"), config).param_groups
+    assert 0.2 in {group["rate"] for group in untied}
+    assert 0.2 not in {group["rate"] for group in optimizer.param_groups}  # gpt2's head is its embedding
+
+
 def test_a_frozen_parameter_is_left_out():
     model = tiny_model()
     model.token_embedding.weight.requires_grad_(False)
@@ -49,7 +112,7 @@ def test_two_updates_by_hand():
     weight, m, v = 2.0, 0.0, 0.0
     for step, gradient in enumerate((0.7, -0.2), 1):
         layer.weight.grad, layer.bias.grad = torch.full((1, 1), gradient), torch.zeros(1)
-        optimizer.step()
+        optimizer.step(0.1)
         m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
         weight *= 1 - 0.1 * 0.5
         weight -= 0.1 * (m / (1 - 0.8**step)) / (math.sqrt(v / (1 - 0.9**step)) + 1e-8)

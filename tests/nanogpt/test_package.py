@@ -21,7 +21,7 @@ CORE = {
 }
 BELOW = {
     *{"checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "plan"},
-    *{"distributed", "parallel"},
+    *{"distributed", "parallel", "muon"},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
     *{"text.shakespeare", "text.tokenfile"},
 }

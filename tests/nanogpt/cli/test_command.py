@@ -29,8 +29,9 @@ FLAGS = {
         *["--qkv-bias", "--bias", "--head-bias", "--tie-embeddings", "--mask-documents", "--init"],
         *["--dropout", "--attention-dropout", "--embedding-dropout"],
         *["--tokenizer", "--tokenizer-from", "--end-of-document", "--encoding", "--pattern", "--column"],
-        *["--seed", "--batch-size", "--accumulation", "--learning-rate", "--warmup", "--decay", "--final-lr"],
-        *["--weight-decay", "--beta1", "--beta2", "--grad-clip", "--eval-every", "--eval-tokens"],
+        *["--seed", "--batch-size", "--accumulation", "--optimizer", "--learning-rate", "--warmup", "--decay"],
+        *["--embedding-rate", "--head-rate", "--vector-rate", "--final-lr"],
+        *["--weight-decay", "--momentum", "--beta1", "--beta2", "--grad-clip", "--eval-every", "--eval-tokens"],
         *[
             "--final-eval-tokens",
             "--patience",
