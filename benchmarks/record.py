@@ -1,10 +1,16 @@
-"""Writes a figure down together with what it depends on: hardware, versions, commit, command."""
+"""Writes a figure down together with what it depends on: hardware, versions, commit, command.
 
+A record is one file, written when all is measured. What takes long is kept in lines before that, each written as soon
+as it was measured, so that an interrupted measurement goes on.
+"""
+
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +36,65 @@ def write_record(name: str, measured_in: dict[str, Any], result: dict[str, Any])
     path = RECORDS / f"{name}.json"
     path.write_text(json.dumps(measured_in | result, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+class LineFile:
+    """Results in a file, a line of JSON each, appended as soon as they are there: an interruption loses one at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them in the order of time; a line that was cut off by an interruption is left out."""
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one, on a line of its own also where the last one was cut off."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(row) + "\n")
+
+
+class Parts:
+    """The parts of a long measurement, each measured once for a version of the library, and kept.
+
+    A part is known by its key, a dictionary of what it depends on, and by the library's code: after a change of
+    `nanogpt/` it is measured anew, unless `keep` says that older parts count too. Each tells its own commit.
+    """
+
+    def __init__(self, name: str, measured_in: Mapping[str, Any], *, keep: bool = False) -> None:
+        self.file = LineFile(RECORDS / "parts" / f"{name}.jsonl")
+        self.measured_in, self.keep = dict(measured_in), keep
+        self.code = _code()
+
+    def measure(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The part's result: the newest that is kept, else measured now and kept, with how busy the machine was."""
+        for row in reversed(self.file.rows()):
+            if row["key"] == json.loads(json.dumps(key)) and (self.keep or row["code"] == self.code):
+                return row
+        busy = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+        row = {"key": dict(key), "load_before": busy, **measure(), "code": self.code, **self.measured_in}
+        self.file.append(row)
+        return row
+
+
+def _code() -> str:
+    """The library's code: the hash that git gives the folder, with the edits that are not committed."""
+    root = str(RECORDS.parent.parent)
+    found = [
+        subprocess.run(["git", "-C", root, *words], capture_output=True, check=False).stdout
+        for words in (["rev-parse", "HEAD:nanogpt"], ["diff", "HEAD", "--", "nanogpt"])
+    ]
+    return hashlib.sha256(b"".join(found)).hexdigest()[:12]
 
 
 def _module_name() -> str:

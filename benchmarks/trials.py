@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import LineFile
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
 from nanogpt.corpus import load_corpus
 from nanogpt.data import divide
@@ -112,23 +113,8 @@ def run_trial(text: HeldOut, named: Mapping[str, Any], measure_tokens: int | Non
         return row | {"seconds": round(trainer.state.seconds, 3)} | found
 
 
-class TrialFile:
-    """Trials kept in a file, a line of JSON each, appended as soon as they end: an interruption loses one at most."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All trials in the order they were run; a line that was cut off by an interruption is left out."""
-        if not self.path.exists():
-            return []
-        found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+class TrialFile(LineFile):
+    """Trials, with what each named and every setting that it had."""
 
     def has(self, text: str, named: Mapping[str, Any]) -> bool:
         """Whether this trial was run: with every setting as recorded, whatever was its default then and is now.
@@ -143,10 +129,3 @@ class TrialFile:
             and all(wanted.get(name) == value for name, value in row["settings"].items())
             for row in self.rows()
         )
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add a trial, on a line of its own also where the last one was cut off."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if torn else "") + json.dumps(row) + "\n")

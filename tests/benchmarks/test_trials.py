@@ -80,13 +80,5 @@ def test_another_default_makes_another_trial():
     assert file.has("tale", named | {"learning_rate": 0.5})
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_spoils_no_other():
-    file = TrialFile(Path("trials.jsonl"))
-    file.append({"text": "one"})
-    file.path.write_text(file.path.read_text() + '{"text": "tw')
-    file.append({"text": "three"})
-    assert [row["text"] for row in file.rows()] == ["one", "three"]
-
-
 def test_a_misspelt_setting_is_refused():
     refuses(lambda: resolve({"steps": 3, "n_layers": 2}), "n_layers", "n_layer")

@@ -1,0 +1,81 @@
+"""Two things measured in turn, pair by pair, and what can be said of their ratio.
+
+A machine is faster now and slower then. Two measurements that follow each other see nearly the same machine, so the
+ratio of each pair is taken, and the order changes from pair to pair: what comes second may find a warmer machine.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from nanogpt.numbers.significance import spread
+
+Measured = TypeVar("Measured")
+
+
+def in_turn(
+    pairs: int, ours: Callable[[int], Measured], theirs: Callable[[int], Measured]
+) -> Iterator[tuple[Measured, Measured]]:
+    """Measure both so many times, each told the number of its pair: A B, B A, A B, … Yields (ours, theirs).
+
+    >>> order = []
+    >>> found = in_turn(3, lambda pair: order.append(f"A{pair}"), lambda pair: order.append(f"B{pair}"))
+    >>> len(list(found)), order
+    (3, ['A0', 'B0', 'B1', 'A1', 'A2', 'B2'])
+    """
+    for pair in range(pairs):
+        if pair % 2 == 0:
+            first = ours(pair)
+            yield first, theirs(pair)
+        else:
+            other = theirs(pair)
+            yield ours(pair), other
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
+    """What pairs say of above / below: median, lowest, highest, and a 95 % interval from two pairs on.
+
+    The interval is of the geometric mean, by Student's t of the logarithms: a ratio and its inverse then say the same.
+
+    >>> found = ratios([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
+    >>> found["pairs"], found["median"], found["low"], found["high"], [round(end, 2) for end in found["interval"]]
+    (3, 4.0, 2.0, 8.0, [0.71, 22.38])
+    """
+    if len(above) != len(below) or not above:
+        raise ValueError(f"{len(above)} and {len(below)} measurements make no pairs")
+    each = [one / other for one, other in zip(above, below)]
+    interval = None
+    if len(each) > 1:
+        found = spread([math.log(ratio) for ratio in each])
+        interval = [math.exp(found.low), math.exp(found.high)]
+    middle = statistics.median(each)
+    return {"median": middle, "low": min(each), "high": max(each), "interval": interval, "pairs": len(each)}
+
+
+def values(measured: Sequence[float]) -> dict[str, Any]:
+    """Median, lowest and highest of one side's measurements.
+
+    >>> values([3.0, 1.0, 2.0])
+    {'median': 2.0, 'low': 1.0, 'high': 3.0, 'n': 3}
+    """
+    return {
+        "median": statistics.median(measured),
+        "low": min(measured),
+        "high": max(measured),
+        "n": len(measured),
+    }
+
+
+def told(found: dict[str, Any], digits: int = 3) -> str:
+    """One line of what `ratios` or `values` found.
+
+    >>> told(ratios([2.0, 4.0], [1.0, 1.0]), 2)
+    '3.00 (2.00–4.00, n = 2; 95 % 0.03–231.22)'
+    """
+    count = found.get("pairs", found.get("n"))
+    text = f"{found['median']:.{digits}f} ({found['low']:.{digits}f}–{found['high']:.{digits}f}, n = {count}"
+    if found.get("interval"):
+        low, high = found["interval"]
+        text += f"; 95 % {low:.{digits}f}–{high:.{digits}f}"
+    return text + ")"
