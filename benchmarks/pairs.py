@@ -6,7 +6,7 @@ ratio of each pair is taken, and the order changes from pair to pair: what comes
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from nanogpt.numbers.significance import spread
@@ -14,23 +14,20 @@ from nanogpt.numbers.significance import spread
 Measured = TypeVar("Measured")
 
 
-def in_turn(
-    pairs: int, ours: Callable[[int], Measured], theirs: Callable[[int], Measured]
-) -> Iterator[tuple[Measured, Measured]]:
-    """Measure both so many times, each told the number of its pair: A B, B A, A B, … Yields (ours, theirs).
+def one_pair(number: int, ours: Callable[[], Measured], theirs: Callable[[], Measured]) -> tuple[Measured, Measured]:
+    """Measure both, ours first in pairs of even number and last in the others; returns (ours, theirs).
 
     >>> order = []
-    >>> found = in_turn(3, lambda pair: order.append(f"A{pair}"), lambda pair: order.append(f"B{pair}"))
-    >>> len(list(found)), order
-    (3, ['A0', 'B0', 'B1', 'A1', 'A2', 'B2'])
+    >>> for number in range(3):
+    ...     pair = one_pair(number, lambda: order.append("ours"), lambda: order.append("theirs"))
+    >>> order
+    ['ours', 'theirs', 'theirs', 'ours', 'ours', 'theirs']
     """
-    for pair in range(pairs):
-        if pair % 2 == 0:
-            first = ours(pair)
-            yield first, theirs(pair)
-        else:
-            other = theirs(pair)
-            yield ours(pair), other
+    if number % 2 == 0:
+        first = ours()
+        return first, theirs()
+    other = theirs()
+    return ours(), other
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
