@@ -9,6 +9,12 @@ from torch import nn
 
 from nanogpt.errors import UserError
 
+OUT_OF_MEMORY = (  # what the messages of torch and its allocators have in common
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "out of memory",
+)
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """`cpu`, `cuda`, `mps`, or with `auto` the fastest of those that are there."""
@@ -35,6 +41,21 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, a GPU's, or the CPU allocator's, whose error has no class of its own."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what the allocator keeps for later: in pieces of other sizes than those that did not fit."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def compile_or_not(

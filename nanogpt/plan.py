@@ -40,6 +40,14 @@ class Rollback:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Memory ran out: from this step on at most `size` sequences are read at once, and the same ones in all."""
+
+    step: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A run's text and length."""
 
@@ -65,6 +73,8 @@ class Plan:
     """changes of the length on the way, in the order of their steps"""
     rollbacks: tuple[Rollback, ...] = ()
     """how often it diverged and went back, in the order of time"""
+    micro_batches: tuple[MicroBatch, ...] = ()
+    """how often memory ran out, in the order of time"""
 
     @property
     def total_steps(self) -> int:
@@ -74,13 +84,14 @@ class Plan:
     def check(self) -> None:
         """Raise TypeError or ValueError for a plan that no run could have."""
         check_types(self)
-        entries: list[Change | Rollback] = [*self.changes, *self.rollbacks]
+        entries: list[Change | Rollback | MicroBatch] = [*self.changes, *self.rollbacks, *self.micro_batches]
         for entry in entries:
             check_types(entry)
         steps = [self.steps, *(change.steps for change in self.changes)]
         places = [entry.step for entry in entries]
         # The key becomes the name of a folder in the cache, so it must not lead out of it.
-        if min(steps) < 1 or min(places, default=0) < 0 or (self.threads or 1) < 1 or not self.data_key.isalnum():
+        sizes = [entry.size for entry in self.micro_batches]
+        if min(*steps, *sizes, self.threads or 1) < 1 or min(places, default=0) < 0 or not self.data_key.isalnum():
             raise ValueError
         self.progress(self.total_steps)
 
@@ -113,6 +124,19 @@ class Plan:
         """
         return math.prod((rollback.factor for rollback in self.rollbacks if rollback.step <= step), start=1.0)
 
+    def shrink(self, step: int, size: int) -> "Plan":
+        """This plan with smaller micro-batches from `step` on."""
+        return replace(self, micro_batches=(*self.micro_batches, MicroBatch(step=step, size=size)))
+
+    def micro_batch(self, step: int, size: int) -> int:
+        """How many sequences are read at once in a step, where `size` of them were planned.
+
+        >>> plan = Plan(text="t", source="t", data_key="k", steps=10).shrink(4, 3)
+        >>> [plan.micro_batch(step, 6) for step in (3, 4, 9)]
+        [6, 3, 3]
+        """
+        return min(size, *(entry.size for entry in self.micro_batches if entry.step <= step), size)
+
     def progress(self, step: int) -> float:
         """Share of the run that is done after `step` steps: 0 to 1, in a line between changes.
 
@@ -131,7 +155,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Tables for TOML."""
         tables = {key: value for key, value in asdict(self).items() if value is not None}
-        lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("changes", "rollbacks")}
+        lists = {name: [asdict(one) for one in getattr(self, name)] for name in LISTS}
         return {"format": FORMAT, **tables, **lists}
 
     @classmethod
@@ -143,13 +167,16 @@ class Plan:
             raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         try:
             settings = {key: _frozen(value) for key, value in tables.items() if key in known}
-            settings["changes"] = tuple(Change(**change) for change in tables.get("changes", []))
-            settings["rollbacks"] = tuple(Rollback(**rollback) for rollback in tables.get("rollbacks", []))
+            settings |= {name: tuple(kind(**one) for one in tables.get(name, [])) for name, kind in LISTS.items()}
             plan = cls(**settings)
             plan.check()
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan
+
+
+LISTS: dict[str, type] = {"changes": Change, "rollbacks": Rollback, "micro_batches": MicroBatch}
+"""What a plan records on the way."""
 
 
 def _frozen(value: Any) -> Any:

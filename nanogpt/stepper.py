@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nanogpt.batches import batch
 from nanogpt.config import Config, TrainConfig
 from nanogpt.data import Dataset
-from nanogpt.device import autocast, compile_or_not
+from nanogpt.device import autocast, compile_or_not, is_out_of_memory
 from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
 from nanogpt.model import GPT, Block
@@ -37,6 +37,10 @@ def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+class OutOfMemory(RuntimeError):
+    """A micro-step takes more memory than there is. Weights and optimizer are as they were before the step."""
+
+
 class Stepper:
     """Makes updates of a model on a text, alone or together with other processes.
 
@@ -49,6 +53,8 @@ class Stepper:
         self.device = world.device(config.device)
         self.model = model.to(self.device)
         self.config, self.data, self.world = config, data, world
+        self.micro_batch = config.batch_size
+        """most sequences that are read at once; the samples of a step are the same, whatever it is"""
         self._module = spread(model, config.parallel, world, self.device)
         self.optimizer = make_optimizer(model, config)
         self.forward, self.note = self._compiled()
@@ -59,8 +65,26 @@ class Stepper:
         return self.config.batch_sequences * self.model.config.block_size
 
     def step(self, step: int, rate: float) -> Tensor:
-        """Update number `step` (from 0): returns the mean loss and the gradient's norm before it, (2,), unread."""
+        """Update number `step` (from 0): returns the mean loss and the gradient's norm before it, (2,), unread.
+
+        Raises OutOfMemory.
+        """
         self.model.train()
+        try:
+            total = self._differentiate(step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.optimizer.zero_grad()
+            raise OutOfMemory(str(error)) from error
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
+        self.optimizer.step(rate)
+        self.optimizer.zero_grad()
+        # Every process has the same norm; its mean is taken so that all of them see the same bits.
+        return self.world.sum(torch.stack([total, norm])) / self.world.size  # (2,)
+
+    def _differentiate(self, step: int) -> Tensor:
+        """Add up the gradient of this process' share of a step, micro-step by micro-step; returns its mean loss."""
         total = torch.zeros((), device=self.device)
         micro_steps = self._micro_steps()
         share = sum(map(len, micro_steps))
@@ -73,16 +97,12 @@ class Stepper:
                     loss = self._loss(self.forward, step, samples) / (share / len(samples))
                     loss.backward()
                 total += loss.detach()
-        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
-        self.optimizer.step(rate)
-        self.optimizer.zero_grad()
-        # Every process has the same norm; its mean is taken so that all of them see the same bits.
-        return self.world.sum(torch.stack([total, norm])) / self.world.size  # (2,)
+        return total
 
     def _micro_steps(self) -> list[range]:
         """This process' samples of a step, by their numbers in it, as they are read together."""
         share = self.config.batch_sequences // self.world.size
-        parts = -(-share // self.config.batch_size)
+        parts = -(-share // self.micro_batch)
         bounds = [self.world.rank * share + share * part // parts for part in range(parts + 1)]
         return [range(first, end) for first, end in pairwise(bounds)]
 

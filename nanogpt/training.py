@@ -17,6 +17,7 @@ from torch import Tensor
 from nanogpt.checkpoint import Checkpoint, State, is_in_history, read_state
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
+from nanogpt.device import is_out_of_memory, release_memory
 from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
@@ -38,7 +39,7 @@ from nanogpt.model import Block
 from nanogpt.optim import learning_rate
 from nanogpt.plan import Plan, Rollback
 from nanogpt.sampling import generate_text
-from nanogpt.stepper import Stepper, build_model
+from nanogpt.stepper import OutOfMemory, Stepper, build_model
 from nanogpt.streams import stream
 from nanogpt.tensors import load_model_tensors, load_optimizer_tensors, model_tensors, optimizer_tensors
 
@@ -47,6 +48,7 @@ EVALUATIONS = 10
 ROLLBACKS = 3
 """How often a run goes back after it diverged; then it stops."""
 ROLLBACK_FACTOR = 0.5
+SMALLER = "train a smaller model (--n-layer, --n-embd, --block-size), or close other programs and go on with --resume"
 
 
 class Diverged(UserError):
@@ -146,6 +148,13 @@ class Trainer:
                     return
                 except Diverged as error:
                     yield self._roll_back(error)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise UserError(
+                        f"out of memory after step {self.state.step}, in an evaluation or in the optimizer, which no "
+                        f"smaller batch would help: {SMALLER}"
+                    ) from None
 
     def _train(self) -> Iterator[Event]:
         if not self._saved:
@@ -182,7 +191,8 @@ class Trainer:
         step = self.state.step
         rate = learning_rate(self.plan.progress(step), self.plan.progress(step + 1), self.config.train)
         rate *= self.plan.rate_factor(step)
-        self._unread.append(self.stepper.step(step, rate))
+        while not self._update(step, rate):
+            yield self._shrink()
         self.state = replace(self.state, step=step + 1)
         log = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
         if log or self.stepper.device.type == "cpu":
@@ -223,6 +233,33 @@ class Trainer:
         self._settle()
         factor = self.plan.rate_factor(self.state.step)
         return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
+
+    def _update(self, step: int, rate: float) -> bool:
+        """Update the weights; False where memory ran out before it, and all is as it was."""
+        self.stepper.micro_batch = self.plan.micro_batch(step, self.config.train.batch_size)
+        try:
+            self._unread.append(self.stepper.step(step, rate))
+        except OutOfMemory:
+            return False  # and with the error go the frames that hold what was computed
+        return True
+
+    def _shrink(self) -> NoteEvent:
+        """Halve the micro-batch after memory ran out; UserError where there is nothing left to halve."""
+        step, size = self.state.step, self.stepper.micro_batch
+        if self.world.size > 1:  # the others wait inside the step that failed here
+            raise UserError(
+                f"process {self.world.rank} ran out of memory at step {step}: train anew with --batch-size "
+                f"{max(1, size // 2)} and --accumulation {-(-self.config.train.batch_sequences // max(1, size // 2))}"
+            )
+        if size == 1:
+            raise UserError(f"out of memory at step {step} with one sequence at a time: {SMALLER}")
+        # Written before it is acted on: a run that is killed now goes on by the same plan.
+        self.plan = self.plan.shrink(step, size // 2)
+        self._write_plan()
+        release_memory(self.stepper.device)
+        whole = self.config.train.batch_sequences
+        text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {whole} in a step"
+        return NoteEvent(step=step, text=text)
 
     def _logged(self, rate: float) -> StepEvent:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
