@@ -34,6 +34,7 @@ def train(
     *,
     minutes: float | None = None,
     steps: int | None = None,
+    memory: float | None = None,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Sources = None,
@@ -46,10 +47,11 @@ def train(
 
     `text` is a path, a folder, `-`, a data set or a corpus name, or several of them (see `nanogpt.corpus`). Give
     `minutes` and the machine is measured and a fitting size chosen, or `steps` and sizes are the preset's; with
-    neither, one minute. `settings` are single fields of `nanogpt.config` by name, and win over the preset. `val` is a
-    text to validate on in place of the last tenth. `resume` goes on with an interrupted run, and takes no other
-    settings but `device` and `parallel`. `block` is a class of blocks of one's own. Progress goes to standard error.
-    In a program that torchrun started several times, all of them train one run.
+    neither, one minute. `memory` limits it to so many gigabytes, else what is free does. `settings` are single fields
+    of `nanogpt.config` by name, and win over the preset. `val` is a text to validate on in place of the last tenth.
+    `resume` goes on with an interrupted run, and takes no other settings but `device` and `parallel`. `block` is a
+    class of blocks of one's own. Progress goes to standard error. In a program that torchrun started several times,
+    all of them train one run.
 
     Raises UserError for whatever the caller can mend, and KeyboardInterrupt on Ctrl-C, after the run was saved.
 
@@ -61,7 +63,8 @@ def train(
     with joined() as world:
         interrupt = Interrupt(world)
         if resume is not None:
-            beside = {"text": text, "minutes": minutes, "steps": steps, "preset": preset, "out": out, "val": val}
+            beside = {"text": text, "minutes": minutes, "steps": steps, "memory": memory, "preset": preset, "out": out}
+            beside |= {"val": val}
             moved = {name: settings.pop(name, None) for name in MOVING}
             refuse_beside_resume(beside | settings)
             trainer = resume_run(resume, block=block, should_stop=interrupt, world=world, **moved)
@@ -70,6 +73,7 @@ def train(
                 text,
                 minutes=minutes,
                 steps=steps,
+                memory=memory,
                 preset=preset,
                 out=out,
                 val=val,
@@ -97,6 +101,7 @@ def start_run(
     *,
     minutes: float | None = None,
     steps: int | None = None,
+    memory: float | None = None,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Sources = None,
@@ -115,7 +120,15 @@ def start_run(
     """
     started = time.monotonic() if started is None else started
     request = Request(
-        text=text, minutes=minutes, steps=steps, preset=preset, out=out, val=val, block=block, settings=settings
+        text=text,
+        minutes=minutes,
+        steps=steps,
+        memory=memory,
+        preset=preset,
+        out=out,
+        val=val,
+        block=block,
+        settings=settings,
     )
 
     def begin() -> tuple[str, list[str], bool]:

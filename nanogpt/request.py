@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nanogpt.checks import check_positive
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
 from nanogpt.data import check_length, divide, prepare
@@ -20,6 +21,7 @@ from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
 from nanogpt.plan import Plan, block_name
 from nanogpt.planning.choice import choose_size, smallest_block
+from nanogpt.planning.machine import check_memory, find_room
 from nanogpt.planning.pace import END_SECONDS
 from nanogpt.planning.short_texts import fit_block, short_text_notes
 from nanogpt.run import RUNS, open_corpus
@@ -40,6 +42,8 @@ class Request:
     """time to train for; one, where no steps are given either"""
     steps: int | None = None
     """updates to train for"""
+    memory: float | None = None
+    """gigabytes that the training may take; what is free, where none are given"""
     preset: str | None = None
     """name or file of the settings to begin with"""
     out: str | os.PathLike[str] | None = None
@@ -54,9 +58,10 @@ class Request:
 
 def make_run(request: Request, started: float, quiet: bool, world: World) -> tuple[RunFolder, list[str]]:
     """A new run's folder, with all that a training needs, and notes for the user. `started` is when the time began."""
+    check_positive("memory", request.memory)
     minutes, steps, named = _length_asked(request.minutes, request.steps), request.steps, request.settings.keys()
     config = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
-    world.device(config.train.device)  # what cannot be had is said before anything is written
+    device = world.device(config.train.device)  # what cannot be had is said before anything is written
     check_trackers(config.train.track)
     if request.out is not None and Path(request.out).exists():
         RunFolder.create(request.out)  # raises, for the same reason
@@ -70,11 +75,13 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     wanted_block = config.model.block_size if minutes is None else smallest_block(config, named)
     config = fit_block(config, data, named)
     check_length(data, config.model.block_size)
+    room = find_room(request.memory, device, world)
     if steps is None and minutes is not None:
         seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
-        config, steps = choose_size(config, data, seconds, named, request.block, world=world)
+        config, steps = choose_size(config, data, seconds, named, request.block, world=world, room=room)
     assert steps is not None
     check_divisible(config.train, world.size)
+    check_memory(config, room, device, world)
     notes += short_text_notes(config, data, wanted_block)
     plan = Plan(
         text=corpora[0].name,

@@ -38,6 +38,8 @@ class Train:
     """time to train for, everything counted"""
     steps: Annotated[OptionalInt, optional("INT")] = None
     """updates to train for"""
+    memory: Annotated[OptionalNumber, optional("GB")] = None
+    """gigabytes that it may take; if left out, what is free"""
     preset: Annotated[OptionalText, optional("NAME")] = None
     """modern (if left out), gpt2, lecture, or a .toml file of settings"""
     out: Annotated[OptionalText, optional("FOLDER")] = None
@@ -132,7 +134,7 @@ def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
 
 def _request(options: Train) -> dict[str, Any]:
     """What is asked for besides settings."""
-    named = {name: getattr(options, name) for name in ("minutes", "steps", "preset", "val")}
+    named = {name: getattr(options, name) for name in ("minutes", "steps", "memory", "preset", "val")}
     return {"text": options.text or None} | named
 
 

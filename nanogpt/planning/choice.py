@@ -9,6 +9,7 @@ from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
+from nanogpt.planning.machine import Room, check_memory, fits
 from nanogpt.planning.short_texts import fit_block
 from nanogpt.planning.sizes import SIZE_FIELDS, SIZES
 from nanogpt.planning.speed import seconds_per_step, seconds_per_token, steps_within
@@ -32,6 +33,7 @@ def choose_size(
     block: type[nn.Module] = Block,
     *,
     world: World = ALONE,
+    room: Room | None = None,
 ) -> tuple[Config, int]:
     """The config for so many seconds of training, and its number of steps.
 
@@ -40,14 +42,15 @@ def choose_size(
     Where there are several processes the first one chooses, and asks the others to `help_to_measure`.
     """
     start = time.monotonic()
-    free = _is_free(config, named)
+    free, device = _is_free(config, named), world.device(config.train.device)
     chosen: tuple[Config, int] | None = None
     for size in SIZES if free else [None]:
         settings = {} if size is None else size.settings(world.size)
         candidate = config.override(**{name: value for name, value in settings.items() if name not in named})
         fitting = fit_block(candidate, data, named)
-        if chosen is not None and fitting != candidate:
+        if chosen is not None and (fitting != candidate or not fits(fitting, room, device, world)):
             break
+        check_memory(fitting, room, device, world)
         candidate = _with_compile(fitting, seconds)
         world.ask({"config": candidate.to_dict(), "data": data.key})
         per_step = seconds_per_step(candidate, data, block, world)

@@ -435,7 +435,7 @@ def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
 
 
 def test_with_neither_it_is_one_minute(monkeypatch):
-    monkeypatch.setattr(request, "choose_size", lambda config, *rest, world: (config, 4))
+    monkeypatch.setattr(request, "choose_size", lambda config, *rest, world, room: (config, 4))
     write_text()
     assert start_run("tale.txt", **SMALL_RUN).plan.minutes == 1.0
 

@@ -14,7 +14,7 @@ from nanogpt.config import DataConfig, ModelConfig, SampleConfig, TrainConfig, l
 # Each flag is a promise: this list grows, and nothing is taken from it.
 FLAGS = {
     "train": [
-        *["--minutes", "--steps", "--preset", "--out", "--val", "--seeds", "--resume"],
+        *["--minutes", "--steps", "--memory", "--preset", "--out", "--val", "--seeds", "--resume"],
         *[
             "--vocab-size",
             "--block-size",

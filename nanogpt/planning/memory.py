@@ -1,0 +1,142 @@
+"""How much memory a training takes, told before anything of it is allocated.
+
+What a forward pass keeps for the backward pass is counted from the model's parts, in bytes a token; a test holds the
+count against what torch really keeps. The rest is measured: what the process takes by itself, and the gaps that an
+allocator leaves between blocks of different sizes. `python -m benchmarks.memory` holds the whole against the peaks of
+processes of their own, and says how far it is off.
+
+Here is arithmetic alone, nothing of torch. C, H, K, D, F, V, T are those of `nanogpt.model`.
+"""
+
+from dataclasses import dataclass
+
+from nanogpt.config import Config, ModelConfig
+
+FLOAT, HALF = 4, 2
+"""Bytes of a number."""
+PROCESS = 365_000_000
+"""Python and torch with its kernels, on a CPU; on a GPU these do not lie in the memory that is looked at."""
+GAPS = {"rms": 1.25, "layer": 1.15}
+"""Bytes that glibc takes for each one kept, where norms leave many short-lived tensors behind and where few."""
+CACHED_GAPS = 1.1
+"""The same of torch's own allocators, on GPUs."""
+EVALUATION_TOKENS = 8192
+"""As many are read at once without learning from them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes at the peak, by what they are for."""
+
+    process: int
+    weights: int
+    gradients: int
+    optimizer: int
+    """what it keeps from step to step"""
+    activations: int
+    """kept for the backward pass, with the logits, of one micro-step"""
+    evaluation: int
+    """the same of reading the validation part, where nothing is kept"""
+    update: int
+    """of the optimizer's step alone"""
+
+    @property
+    def peak(self) -> int:
+        """The most at any time.
+
+        What one kind of work has given back is seldom taken again by the next: sizes and threads differ. So gradients
+        and an evaluation come on top of the activations, though none of them is there at the same time.
+        """
+        work = max(self.activations, self.update) + self.evaluation
+        return self.process + self.weights + self.gradients + self.optimizer + work
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Trained numbers of a model."""
+
+    matrices: int
+    """inside the blocks: Muon's, where that is the optimizer"""
+    rest: int
+    """embeddings, output layer, biases, gains of norms"""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.matrices + self.rest
+
+
+def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> Memory:
+    """Peak bytes of a training in each of so many processes, on a device of this type.
+
+    `half` says whether its matrix products are in bfloat16. Blocks are the library's: of others nothing is known.
+    """
+    model, train = config.model, config.train
+    count = count_parameters(model)
+    shared = processes if train.parallel == "fsdp" else 1
+    muon = count.matrices if train.optimizer == "muon" else 0
+    sequences = min(train.batch_size, -(-train.batch_sequences // processes))
+    on_cpu = device == "cpu"
+    gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
+    tokens = sequences * model.block_size
+    logits = model.vocab_size * FLOAT * tokens  # beside the log-probabilities that are kept
+    return Memory(
+        process=PROCESS if on_cpu else 0,
+        weights=count.total * FLOAT // shared,
+        gradients=count.total * FLOAT // shared,
+        optimizer=(muon + 2 * (count.total - muon)) * FLOAT // shared,
+        activations=int(gaps * kept_bytes(model, tokens, half)) + logits,
+        evaluation=int(read_bytes(model)),
+        update=int(3 * muon * FLOAT),  # the directions, and their iterations
+    )
+
+
+def count_parameters(model: ModelConfig) -> Parameters:
+    """Of a model with the library's blocks; a weight that two layers share counts once."""
+    C, queries, heads = model.n_embd, model.n_head * model.head_channels, _head_channels(model)
+    up = model.hidden * (2 if model.activation == "swiglu" else 1)
+    norm = C * (2 if model.norm == "layer" and model.bias else 1)
+    matrices = C * heads + queries * C + C * up + model.hidden * C
+    vectors = 2 * norm + (up + 2 * C if model.bias else 0)
+    vectors += (heads if model.qkv_bias else 0) + (2 * model.head_channels if model.qk_norm else 0)
+    rest = model.n_layer * vectors + model.vocab_size * C * (1 if model.tie_embeddings else 2)
+    rest += model.vocab_size if model.head_bias else 0
+    rest += model.block_size * C if model.position == "learned" else 0
+    rest += norm if model.norm_position == "pre" else 0
+    return Parameters(model.n_layer * matrices, rest)
+
+
+def kept_bytes(model: ModelConfig, tokens: int, half: bool = False) -> int:
+    """What a forward pass of so many tokens keeps for the backward pass.
+
+    With `half` the matrix products are in bfloat16, and what they read and write with them.
+    """
+    head = model.n_embd * (2 if model.norm_position == "pre" else 1) * FLOAT + model.vocab_size * FLOAT
+    return tokens * (model.n_layer * _layer_bytes(model, HALF if half else FLOAT) + head)
+
+
+def _layer_bytes(model: ModelConfig, narrow: int) -> int:
+    """Kept for each token in a layer; `narrow` is the size of a number that a matrix product reads or writes."""
+    C, T, H = model.n_embd, model.block_size, model.n_head
+    queries, turned = H * model.head_channels, (H + model.kv_heads) * model.head_channels
+    # Twice the stream, and its norm as a product reads it; RMS norms are also kept without their gain.
+    kept = 2 * C * (FLOAT + narrow) + (2 * C * FLOAT if model.norm == "rms" else 0)
+    kept += _head_channels(model) * narrow + 2 * queries * narrow  # q, k, v; what attention gives, as `proj` reads it
+    kept += turned * (FLOAT if model.qk_norm else 0) + turned * (FLOAT if model.position == "rope" else 0)
+    kept += 2 * queries * narrow if model.kv_heads < H else 0  # keys and values repeated for their group of queries
+    kept += model.hidden * narrow * {"swiglu": 4, "relu": 1}.get(model.activation, 2)
+    of_weights = model.dropout if model.attention_dropout is None else model.attention_dropout
+    kept += 2 * C if model.dropout else 0  # which elements stay: a byte each
+    kept += H * T * (2 * narrow + 1) if of_weights else 0  # attention's weights, before and after dropout
+    return kept
+
+
+def read_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int:
+    """What a forward pass takes where nothing is kept: inside a feed-forward network, or for the logits."""
+    inside = 2 * model.n_embd + model.hidden * (4 if model.activation == "swiglu" else 2)
+    return max(tokens, model.block_size) * FLOAT * max(inside, model.n_embd + 2 * model.vocab_size)
+
+
+def _head_channels(model: ModelConfig) -> int:
+    """Of queries, keys and values together."""
+    return (model.n_head + 2 * model.kv_heads) * model.head_channels

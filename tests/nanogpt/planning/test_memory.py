@@ -1,0 +1,111 @@
+"""The estimate of memory, held against what torch really keeps; against peaks of processes in `benchmarks.memory`."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as some
+from tiny import PRESETS, tiny_config, tiny_model, token_ids
+
+from nanogpt.data import Dataset
+from nanogpt.planning.memory import Memory, Parameters, count_parameters, estimate_memory, kept_bytes
+from nanogpt.stepper import Stepper, build_model
+
+SIZES = {"n_layer": 3, "n_head": 6, "n_embd": 84, "head_size": None, "mlp_hidden": None, "block_size": 44}
+
+
+def really_kept(config):
+    """Bytes that a forward pass keeps, each storage once, but for the model's own."""
+    ids = token_ids(500, vocab_size=config.model.vocab_size).numpy()
+    stepper = Stepper(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
+    kept, alive = {}, []
+
+    def pack(tensor):
+        alive.append(tensor)  # or its place would be given to another
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        stepper._loss(stepper.forward, 0, range(config.train.batch_size))
+    own = {t.untyped_storage().data_ptr() for t in (*stepper.model.parameters(), *stepper.model.buffers())}
+    return sum(size for place, size in kept.items() if place not in own)
+
+
+OPTIONS = [
+    {},
+    {"dropout": 0.1, "attention_dropout": 0.0},
+    {"dropout": 0.1, "attention_dropout": 0.1},
+    {"n_kv_head": 2},
+    {"norm_position": "post"},
+    {"vocab_size": 1009},
+    {"activation": "gelu"},
+    {"position": "learned", "qk_norm": False},
+]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_what_is_kept_is_counted(preset, options):
+    config = tiny_config(preset, batch_size=7, **SIZES | options)
+    counted = kept_bytes(config.model, 7 * 44)
+    assert 0.95 <= counted / really_kept(config) <= 1.12
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@given(
+    kv=some.sampled_from([1, 3]),
+    tied=some.booleans(),
+    flags=some.fixed_dictionaries({name: some.booleans() for name in ("bias", "qkv_bias", "head_bias", "qk_norm")}),
+    parts=some.fixed_dictionaries(
+        {
+            "norm": some.sampled_from(["layer", "rms"]),
+            "norm_position": some.sampled_from(["pre", "post"]),
+            "position": some.sampled_from(["learned", "sinusoidal", "rope"]),
+            "activation": some.sampled_from(["relu", "gelu", "swiglu"]),
+        }
+    ),
+)
+def test_parameters_are_those_of_the_model(preset, kv, tied, flags, parts):
+    model = tiny_model(preset, n_kv_head=kv, tie_embeddings=tied, **flags, **parts)
+    count = count_parameters(model.config)
+    assert count.total == model.parameter_count
+    assert count.matrices == sum(p.numel() for p in model.blocks.parameters() if p.ndim == 2)
+
+
+def test_by_hand():
+    config = tiny_config(optimizer="muon", batch_size=3, accumulation=5)
+    count = count_parameters(config.model)
+    memory = estimate_memory(config)
+    assert count == Parameters(
+        matrices=2 * (13 * 3 * 30 + 30 * 13 + 13 * 2 * 17 + 17 * 13), rest=2 * (2 * 13 + 2 * 10) + 2 * 37 * 13 + 13
+    )
+    assert memory.weights == memory.gradients == 4 * count.total
+    assert memory.optimizer == 4 * (count.matrices + 2 * count.rest)
+    assert memory.evaluation == 8192 * 4 * max(2 * 13 + 4 * 17, 13 + 2 * 37)
+    assert estimate_memory(config.override(optimizer="adamw")).optimizer == 8 * count.total
+
+
+def test_the_peak_is_what_lies_side_by_side():
+    parts = {"process": 1, "weights": 2, "gradients": 4, "optimizer": 8}
+    assert Memory(**parts, activations=100, evaluation=50, update=3).peak == 165
+    assert Memory(**parts, activations=100, evaluation=50, update=300).peak == 365
+
+
+def test_a_larger_batch_block_or_model_takes_more_and_accumulation_none():
+    config = tiny_config(n_layer=3, batch_size=64, precision="float32")
+    peak = estimate_memory(config).peak
+    for name, value in {"batch_size": 128, "block_size": 97, "n_layer": 7, "n_embd": 103, "dropout": 0.3}.items():
+        assert estimate_memory(config.override(**{name: value})).peak > peak, name
+    assert estimate_memory(config.override(accumulation=9)).peak == peak
+    assert estimate_memory(config, half=True).peak < peak
+
+
+def test_several_processes_share_a_batch_and_under_fsdp_the_weights():
+    config = tiny_config(batch_size=64)
+    alone, four = estimate_memory(config), estimate_memory(config, processes=4)
+    divided = estimate_memory(config.override(parallel="fsdp"), processes=4)
+    assert four.activations * 4 == pytest.approx(alone.activations, rel=1e-6)
+    assert (four.weights, divided.weights) == (alone.weights, alone.weights // 4)
+
+
+def test_a_gpu_does_not_hold_the_process():
+    assert estimate_memory(tiny_config(), "cuda").process == 0
