@@ -8,6 +8,7 @@ H heads, K heads of keys and values, D channels of a head, F channels inside the
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -22,18 +23,34 @@ from nanogpt.errors import UserError
 class LayerCache(Protocol):
     """Keys and values of one layer, kept from earlier calls."""
 
+    @property
+    def seen(self) -> Tensor | None:
+        """Which keys each row may see (B, 1, T, S), where they differ in length."""
+        ...
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Take (B, K, T, D) new ones; return all so far, (B, K, S, D)."""
         ...
 
 
 class Cache(Protocol):
-    """What a model needs of a key-value cache; `nanogpt.sampling` has one."""
+    """What a model needs of a key-value cache; `nanogpt.generation.cache` has one."""
 
     length: int
-    layers: list[LayerCache]
+    """of the longest row"""
     documents: Tensor | None
     """the document that each position so far belongs to (B, S), where attention is masked by it"""
+
+    @property
+    def layers(self) -> Sequence[LayerCache]: ...
+
+    def positions(self, T: int) -> slice | Tensor:
+        """Where the next T tokens stand: the same for each row, or (B, T)."""
+        ...
+
+    def advance(self, T: int) -> None:
+        """T tokens were read."""
+        ...
 
 
 class RMSNorm(nn.RMSNorm):
@@ -90,6 +107,7 @@ class Attention(nn.Module):
             q, k = rotate(q, turn), rotate(k, turn)
         if cache is not None:
             k, v = cache.append(k, v)  # each (B, K, S, D)
+            seen = cache.seen if seen is None else seen
         if self.kv_heads < self.n_head:
             # Repeating is what enable_gqa does on a CPU; done here, every torch and device takes the same path.
             k, v = (t.repeat_interleave(self.n_head // self.kv_heads, dim=1) for t in (k, v))  # each (B, H, S, D)
@@ -103,8 +121,8 @@ class Attention(nn.Module):
         """
         T, S = q.size(2), k.size(2)
         dropped = self.training and self.dropout.share > 0
-        if seen is None and T == S and not dropped:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if seen is None and T in (S, 1) and not dropped:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
         if seen is None:
             seen = causal_mask(T, S, q.device)
         if not dropped:
@@ -220,29 +238,31 @@ class GPT(nn.Module):
         Raises UserError where cache and idx together are longer than block_size.
         """
         T, start = idx.size(1), cache.length if cache else 0
+        where = cache.positions(T) if cache else slice(T)
         if start + T > self.config.block_size:
             raise UserError(
                 f"a context of {start + T} tokens is longer than block_size {self.config.block_size}: "
                 f"crop it to its newest tokens"
             )
-        x = self.dropout(self._embed(idx, start))  # (B, T, C)
+        x = self.dropout(self._embed(idx, where))  # (B, T, C)
         turn = None
         if self.config.position == "rope":
-            turn = (self.cos[start : start + T], self.sin[start : start + T])  # each (T, D/2)
+            turn = (self.cos[where], self.sin[where])  # each (T, D/2)
+            if not isinstance(where, slice):
+                turn = (turn[0][:, None], turn[1][:, None])  # each (B, 1, T, D/2)
         masks = (self._see_own_document(idx, cache),) if self.config.mask_documents else ()
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache.layers[layer] if cache else None, *masks)
         if cache:
-            cache.length += T
+            cache.advance(T)
         return self.lm_head(self.final_norm(x))  # (B, T, V)
 
-    def _embed(self, idx: Tensor, start: int) -> Tensor:
-        T = idx.size(1)
+    def _embed(self, idx: Tensor, where: slice | Tensor) -> Tensor:
         x = self.token_embedding(idx)  # (B, T, C)
         if self.config.position == "learned":
-            return x + self.position_embedding.weight[start : start + T]
+            return x + self.position_embedding.weight[where]
         if self.config.position == "sinusoidal":
-            return x + self.sinusoids[start : start + T]
+            return x + self.sinusoids[where]
         return x
 
     def _see_own_document(self, idx: Tensor, cache: Cache | None) -> Tensor:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig, load_preset
 from nanogpt.errors import UserError
+from nanogpt.generation.cache import KeyValueCache
 from nanogpt.model import GPT, Attention, Block, FeedForward, initialise, make_norm, rotate, rotations, sinusoids
-from nanogpt.sampling import KeyValueCache
 
 EXCHANGES = [
     {"norm": "rms"},
@@ -96,7 +96,7 @@ def test_rows_of_a_batch_do_not_see_each_other(preset, parts):
 @EACH_PART
 def test_a_cache_gives_the_logits_of_the_whole(preset, parts):
     model, idx = tiny_model(preset, **parts), token_ids(B, T)
-    cache = KeyValueCache(model.config, B, model.lm_head.weight)
+    cache = KeyValueCache(model.config, B, model.lm_head.weight).rows([*range(B)])
     pieces = [model(part, cache) for part in idx.split([2, 1, 3, 1], dim=1)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), model(idx), rtol=1e-5, atol=1e-5)
     assert cache.length == T
@@ -130,7 +130,7 @@ def test_a_context_longer_than_the_block_names_both_lengths(preset):
 
 def test_a_cache_counts_towards_the_block():
     model = tiny_model()
-    cache = KeyValueCache(model.config, 1, model.lm_head.weight)
+    cache = KeyValueCache(model.config, 1, model.lm_head.weight).rows([0])
     model(token_ids(1, 9), cache)
     with pytest.raises(UserError, match="12 tokens is longer than block_size 11"):
         model(token_ids(1, 3), cache)
@@ -388,7 +388,7 @@ def test_attention_within_documents_is_the_masked_formula(position, dropped):
         number += token == END
         of.append(number)
     hidden = torch.tensor([[j > i or of[i] != of[j] for j in range(9)] for i in range(9)])
-    block, x = model.blocks[0], model._embed(idx, 0)
+    block, x = model.blocks[0], model._embed(idx, slice(9))
     q, k, v = block.attention.qkv(block.attention_norm(x)).view(1, 9, 3, HEADS, D).permute(2, 0, 3, 1, 4)
     weights = (q @ k.mT / math.sqrt(D)).masked_fill(hidden, -torch.inf).softmax(-1)
     x = x + block.attention.proj((weights @ v).transpose(1, 2).reshape(1, 9, -1))
@@ -401,7 +401,7 @@ def test_attention_within_documents_is_the_masked_formula(position, dropped):
 def test_a_cache_keeps_documents_apart(preset, pieces):
     rows = [packed(*lengths)[1] for lengths in ((4, 7), (11,), (1, 1, 9), (5, 6), (10, 1))]
     idx, model = torch.cat(rows), masked_model(preset)
-    cache = KeyValueCache(model.config, len(rows), model.lm_head.weight)
+    cache = KeyValueCache(model.config, len(rows), model.lm_head.weight).rows([*range(len(rows))])
     found = torch.cat([model(part, cache) for part in idx.split(pieces, dim=1)], dim=1)
     torch.testing.assert_close(found, model(idx), rtol=1e-5, atol=1e-5)
 

@@ -22,6 +22,7 @@ CORE = {
 BELOW = {
     *{"checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "plan"},
     *{"distributed", "parallel", "muon"},
+    *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "filters", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
     *{"text.shakespeare", "text.tokenfile"},
 }

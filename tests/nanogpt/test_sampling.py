@@ -1,166 +1,20 @@
-"""Filters on four tokens worked by hand; cached = uncached; batched = single; stop strings."""
-
-import math
-from collections import Counter
+"""Cached = uncached; batched = single; several prompts; texts that end and stop."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny import BLOCK, PRESETS, V, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
-from nanogpt.errors import UserError
-from nanogpt.sampling import (
-    SampleText,
+from nanogpt.generation.cache import window_start
+from nanogpt.generation.filters import (
     draw,
-    encode_prompt,
-    filter_logits,
-    generate_ids,
-    generate_text,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    penalise_repetition,
-    stream_text,
-    window_start,
 )
+from nanogpt.sampling import generate_ids, generate_text, stream_text
 from nanogpt.streams import uniform
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
 
 LETTERS = CharTokenizer("\nabcdefghijklmnopqrstuvwxyz0123456789"[: V - 1])
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
-
-
-def logits_of(*probabilities):
-    return torch.tensor([probabilities]).log()
-
-
-def kept(logits):
-    """The probabilities that are left, to three places."""
-    return [round(p, 3) for p in logits.softmax(-1)[0].tolist()]
-
-
-# Filters
-
-
-@pytest.mark.parametrize(
-    ("k", "expected"),
-    [(1, [0, 1, 0, 0]), (2, [0, 0.625, 0.375, 0]), (4, [0.1, 0.5, 0.3, 0.1]), (99, [0.1, 0.5, 0.3, 0.1])],
-)
-def test_top_k(k, expected):
-    assert kept(keep_top_k(logits_of(0.1, 0.5, 0.3, 0.1), k)) == expected
-
-
-def test_top_k_keeps_exactly_k_of_equal_ones():
-    assert torch.isfinite(keep_top_k(torch.zeros(3, 4), 2)).sum(-1).tolist() == [2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        (0.4, [0, 1, 0, 0]),
-        (0.5, [0, 1, 0, 0]),
-        (0.55, [0, 0.625, 0.375, 0]),
-        (0.75, [0, 0.625, 0.375, 0]),
-        (0.85, [0.111, 0.556, 0.333, 0]),
-        (1e-9, [0, 1, 0, 0]),
-        (1.0, [0.1, 0.5, 0.3, 0.1]),
-    ],
-)
-def test_top_p(p, expected):
-    assert kept(keep_top_p(logits_of(0.1, 0.5, 0.3, 0.1), p)) == expected
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [(1.0, [0, 1, 0, 0]), (0.61, [0, 1, 0, 0]), (0.59, [0, 0.625, 0.375, 0]), (0.19, [0.1, 0.5, 0.3, 0.1])],
-)
-def test_min_p(p, expected):
-    assert kept(keep_min_p(logits_of(0.1, 0.5, 0.3, 0.1), p)) == expected
-
-
-def test_filters_treat_each_row_by_itself():
-    both = torch.cat([logits_of(0.1, 0.5, 0.3, 0.1), logits_of(0.7, 0.1, 0.1, 0.1)])
-    assert torch.isfinite(keep_top_p(both, 0.6)).tolist() == [[False, True, True, False], [True, False, False, False]]
-    assert torch.isfinite(keep_min_p(both, 0.5)).tolist() == [[False, True, True, False], [True, False, False, False]]
-    assert torch.isfinite(keep_top_k(both, 1)).tolist() == [[False, True, False, False], [True, False, False, False]]
-
-
-def test_repetition():
-    logits = torch.tensor([[2.0, -2.0, 3.0, -3.0], [2.0, -2.0, 3.0, -3.0]])
-    context = torch.tensor([[0, 1, 1], [3, 3, 3]])
-    assert penalise_repetition(logits, context, 2.0).tolist() == [[1.0, -4.0, 3.0, -3.0], [2.0, -2.0, 3.0, -6.0]]
-
-
-def test_the_order_of_the_filters():
-    logits = torch.tensor([[4.0, 3.9, 1.0, 0.0]])
-    context = torch.tensor([[0]])
-    # Repetition first: token 0 falls to 2.0 and behind token 1; then temperature; then the shares.
-    config = SampleConfig(repetition_penalty=2.0, temperature=0.5, top_k=3, top_p=0.9, min_p=0.001)
-    found = filter_logits(logits, context, config)
-    assert found[0, 1].item() == pytest.approx(7.8)
-    assert torch.isfinite(found).tolist() == [[False, True, False, False]]
-    everything = filter_logits(logits, context, SampleConfig(temperature=2.0))
-    assert everything.tolist() == [pytest.approx([2.0, 1.95, 0.5, 0.0])]
-
-
-def test_temperature_comes_before_top_p():
-    logits = logits_of(0.4, 0.3, 0.2, 0.1)
-    cold = filter_logits(logits, torch.zeros(1, 1, dtype=torch.long), SampleConfig(temperature=0.1, top_p=0.9))
-    hot = filter_logits(logits, torch.zeros(1, 1, dtype=torch.long), SampleConfig(temperature=10.0, top_p=0.9))
-    assert torch.isfinite(cold).sum() == 1
-    assert torch.isfinite(hot).sum() == 4
-
-
-# Drawing
-
-
-@pytest.mark.parametrize(
-    ("number", "token"),
-    [(0.0, 0), (0.0999, 0), (0.1001, 1), (0.5999, 1), (0.6001, 2), (0.8999, 2), (0.9001, 3), (1 - 2**-53, 3)],
-)
-def test_draw_is_where_the_running_sum_passes_the_number(number, token):
-    assert draw(logits_of(0.1, 0.5, 0.3, 0.1), [number]).tolist() == [token]
-
-
-def test_draw_takes_a_number_for_each_row():
-    assert draw(logits_of(0.1, 0.5, 0.3, 0.1).expand(3, -1), [0.95, 0.05, 0.3]).tolist() == [3, 0, 1]
-
-
-@given(st.lists(st.floats(-30, 30), min_size=2, max_size=9), st.floats(0, 1, exclude_max=True), st.data())
-def test_draw_never_takes_what_was_filtered_out(values, number, data):
-    logits = torch.tensor([values])
-    out = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=len(values) - 1, unique=True))
-    logits[0, out] = -torch.inf
-    assert draw(logits, [number]).item() not in out
-
-
-def test_draw_follows_the_probabilities():
-    numbers = [uniform(1337, "sample", 0, position) for position in range(10_000)]
-    counts = Counter(draw(logits_of(0.1, 0.5, 0.3, 0.1).expand(10_000, -1), numbers).tolist())
-    for token, p in enumerate((0.1, 0.5, 0.3, 0.1)):
-        assert abs(counts[token] - 10_000 * p) < 6 * math.sqrt(10_000 * p * (1 - p))
-
-
-# Windows
-
-
-@given(st.integers(1, 2000), st.integers(1, 70))
-def test_a_window_holds_at_most_a_block_and_never_less_than_half(position, block_size):
-    start = window_start(position, block_size)
-    length = position - start
-    assert 1 <= length <= block_size
-    assert start == 0 or length >= max(1, block_size // 2)
-    assert start >= window_start(position - 1, block_size) if position > 1 else start == 0
-    if position > 1 and start != window_start(position - 1, block_size):
-        assert length == max(1, block_size // 2)
-        assert position - 1 - window_start(position - 1, block_size) == block_size
-
-
-def test_windows_by_hand():
-    assert [window_start(position, 5) for position in range(1, 16)] == [0] * 5 + [4] * 4 + [8] * 4 + [12] * 2
-    assert [window_start(position, 1) for position in range(1, 5)] == [0, 1, 2, 3]
 
 
 # Generation
@@ -238,22 +92,6 @@ def test_generation_is_lazy_and_turns_dropout_off():
     assert first == next(generate_ids(model, token_ids(3), SampleConfig(tokens=1, temperature=0.0)))
 
 
-# Prompts
-
-
-def test_an_empty_prompt_starts_after_a_newline_or_the_first_token():
-    assert encode_prompt(LETTERS, "").tolist() == [0]
-    assert encode_prompt(CharTokenizer("ab\n"), "").tolist() == [2]
-    assert encode_prompt(CharTokenizer("xyz"), "").tolist() == [0]
-    assert encode_prompt(ByteTokenizer(), "").tolist() == [10]
-
-
-def test_a_prompt_of_which_nothing_is_known_is_an_empty_one():
-    assert encode_prompt(LETTERS, "ÄÖ", "skip").tolist() == [0]
-    with pytest.raises(UserError, match="never saw 'Ä' 'Ö'"):
-        encode_prompt(LETTERS, "ÄÖ")
-
-
 @EACH_PRESET
 @pytest.mark.parametrize("prompt", ["", "a", "thecat", "abc" * 3 * BLOCK])
 def test_every_length_of_prompt(preset, prompt):
@@ -316,20 +154,6 @@ def test_bytes_come_as_whole_characters(monkeypatch):
 def test_a_stop_string_of_several_bytes(monkeypatch):
     tokenizer = ByteTokenizer()
     assert spoken(monkeypatch, tokenizer.encode("aéb😀c").tolist(), tokenizer=tokenizer, stop=("b😀",))[1] == ["aé"]
-
-
-@settings(deadline=None)
-@given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
-def test_stopping_as_one_goes_is_cutting_the_whole(text, stops):
-    sample = SampleText(CharTokenizer("ab"), tuple(stops))
-    found = "".join(sample.feed(token) for token in CharTokenizer("ab").encode(text)) + sample.flush()
-    # The first place, in reading order, at which some stop string has been completed.
-    ends = [n for n in range(len(text) + 1) if any(text[:n].endswith(stop) for stop in stops)]
-    if not ends:
-        assert found == text
-    else:
-        start = min(text[: ends[0]].find(stop) for stop in stops if text[: ends[0]].endswith(stop))
-        assert found == text[:start]
 
 
 def test_generate_text_is_the_stream_joined():
