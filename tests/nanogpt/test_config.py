@@ -66,7 +66,7 @@ def test_the_modern_preset_is_qwen3s_block():
 
 def test_precedence_is_default_then_preset_then_caller():
     assert TrainConfig().learning_rate == 1e-3
-    assert load_preset("modern").train.learning_rate == 3e-3
+    assert load_preset("modern").train.learning_rate == 0.03
     assert load_preset("modern").override(learning_rate=7e-3).train.learning_rate == 7e-3
     assert load_preset("modern").train.beta1 == TrainConfig().beta1 == 0.9
 

@@ -32,9 +32,11 @@ def test_mean_loss_by_hand():
 
 @EACH_PRESET
 def test_a_step_is_loss_gradient_clip_update(preset):
-    made = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5)
+    rates = {"embedding_rate": 1.0, "head_rate": 1.0, "vector_rate": 1.0}
+    settings = {"grad_clip": 0.25, "weight_decay": 0.2, "batch_size": 5, "optimizer": "adamw", **rates}
+    made = stepper(preset, **settings)
     model, data = made.model, made.data
-    twin = stepper(preset, grad_clip=0.25, weight_decay=0.2, batch_size=5).model
+    twin = stepper(preset, **settings).model
     for step, rate in enumerate((1e-2, 3e-3)):
         loss, norm = made.step(step, rate).tolist()
         x, y = batch(data.train, 11, 1337, 5 * step, 5)

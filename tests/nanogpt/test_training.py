@@ -470,7 +470,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(monkeypatch,
     )
     trainer = start("run", steps=9, eval_every=3, log_every=log_every)
     with pytest.raises(
-        UserError, match=rf"at step {at} the loss became {value};.*--learning-rate \(it was 0.003\), or with"
+        UserError, match=rf"at step {at} the loss became {value};.*--learning-rate \(it was 0.03\), or with"
     ):
         finish(trainer)
     monkeypatch.undo()
