@@ -1,7 +1,7 @@
 """A run's folder: what is in it, and its small files, written whole and read without trust.
 
 config.toml          every setting (`nanogpt.config`)
-plan.toml            text, length and its changes (`nanogpt.plan`)
+plan.toml            text, length and its changes (`nanogpt.runplan`)
 tokenizer.json       (`nanogpt.tokenizer`)
 metrics.jsonl        a line for each logged step and evaluation
 checkpoints/         (`nanogpt.checkpoint`)
@@ -22,7 +22,7 @@ from nanogpt.checkpoint import Checkpoints, cannot_save
 from nanogpt.config import Config
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain, read_text, read_toml, write_atomically
-from nanogpt.plan import Plan
+from nanogpt.runplan import Plan
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
 TOKENIZER_LIMIT = 256_000_000

@@ -19,12 +19,12 @@ from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
 from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
-from nanogpt.plan import Plan, block_name
 from nanogpt.planning.choice import choose_size, smallest_block
 from nanogpt.planning.machine import check_memory, find_room
 from nanogpt.planning.pace import END_SECONDS
 from nanogpt.planning.short_texts import fit_block, short_text_notes
 from nanogpt.run import RUNS, open_corpus
+from nanogpt.runplan import Plan, block_name
 from nanogpt.text.bpe import DEFAULT_VOCABULARY
 from nanogpt.text.bpe_files import read_bpe
 from nanogpt.text.pieces import cut_pieces

@@ -17,7 +17,7 @@ from nanogpt.evaluation import Evaluation, evaluate
 from nanogpt.files import check_plain
 from nanogpt.folder import RunFolder
 from nanogpt.model import GPT, Block
-from nanogpt.plan import Plan
+from nanogpt.runplan import Plan
 from nanogpt.sampling import generate_text, stream_text
 from nanogpt.tensors import load_model
 from nanogpt.tokenizer import Tokenizer

@@ -37,7 +37,7 @@ from nanogpt.events import (
 from nanogpt.folder import RunFolder
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
-from nanogpt.plan import Plan, Rollback
+from nanogpt.runplan import Plan, Rollback
 from nanogpt.sampling import generate_text
 from nanogpt.stepper import OutOfMemory, Stepper, build_model
 from nanogpt.streams import stream

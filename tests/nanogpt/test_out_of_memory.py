@@ -10,7 +10,7 @@ from nanogpt.data import Dataset
 from nanogpt.device import is_out_of_memory
 from nanogpt.events import NoteEvent
 from nanogpt.launch import resume_run
-from nanogpt.plan import MicroBatch
+from nanogpt.runplan import MicroBatch
 from nanogpt.stepper import OutOfMemory, Stepper, build_model
 from nanogpt.tensors import load_file
 

@@ -20,7 +20,7 @@ CORE = {
     *{"checkpoint", "tensors", "folder"},
 }
 BELOW = {
-    *{"checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "plan"},
+    *{"checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
     *{"distributed", "parallel", "muon"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "filters", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
@@ -77,7 +77,7 @@ def test_the_model_file_knows_nothing_of_training():
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "corpus", "tokenizer", "text.bpe_files", "streams", "files", "plan", "data", "text.readers"]
+    "name", ["config", "corpus", "tokenizer", "text.bpe_files", "streams", "files", "runplan", "data", "text.readers"]
 )
 def test_the_lower_rooms_know_nothing_of_the_upper(name):
     upper = {"model", "batches", "training", "sampling", "evaluation", "checkpoint", "run", "launch"}
@@ -147,7 +147,7 @@ def python(code):
 
 def test_importing_does_next_to_nothing():
     code = """
-import sys, nanogpt, nanogpt.config, nanogpt.corpus, nanogpt.errors, nanogpt.plan, nanogpt.cli
+import sys, nanogpt, nanogpt.config, nanogpt.corpus, nanogpt.errors, nanogpt.runplan, nanogpt.cli
 print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs", "tokenizers"} & sys.modules.keys())
 """
     assert python(code).strip() == ""

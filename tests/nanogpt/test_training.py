@@ -46,8 +46,8 @@ from nanogpt.folder import RunFolder
 from nanogpt.launch import is_done, resume_run
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
-from nanogpt.plan import Rollback
 from nanogpt.run import load
+from nanogpt.runplan import Rollback
 from nanogpt.stepper import Stepper
 
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT
-from nanogpt.plan import Plan
+from nanogpt.runplan import Plan
 
 
 def plan(steps=10, **settings):
