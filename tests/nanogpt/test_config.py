@@ -68,7 +68,7 @@ def test_precedence_is_default_then_preset_then_caller():
     assert TrainConfig().learning_rate == 1e-3
     assert load_preset("modern").train.learning_rate == 0.03
     assert load_preset("modern").override(learning_rate=7e-3).train.learning_rate == 7e-3
-    assert load_preset("modern").train.beta1 == TrainConfig().beta1 == 0.9
+    assert load_preset("modern").train.weight_decay == TrainConfig().weight_decay == 0.1
 
 
 def test_override_changes_what_is_named_and_nothing_else():
