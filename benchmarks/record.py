@@ -4,6 +4,7 @@ A record is one file, written when all is measured. What takes long is kept in l
 as it was measured, so that an interrupted measurement goes on.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -68,23 +69,39 @@ class Parts:
     """The parts of a long measurement, each measured once for a version of the library, and kept.
 
     A part is known by its key, a dictionary of what it depends on, and by the library's code: after a change of
-    `nanogpt/` it is measured anew, unless `keep` says that older parts count too. Each tells its own commit.
+    `nanogpt/` it is measured anew, unless `keep` says that older parts count too. Each tells its own commit. In a
+    `trial` nothing is kept or recorded.
     """
 
-    def __init__(self, name: str, measured_in: Mapping[str, Any], *, keep: bool = False) -> None:
+    def __init__(self, name: str, *, keep: bool = False, trial: bool = False) -> None:
+        self.name, self.keep, self.trial = name, keep, trial
         self.file = LineFile(RECORDS / "parts" / f"{name}.jsonl")
-        self.measured_in, self.keep = dict(measured_in), keep
+        self.measured_in = circumstances()
         self.code = _code()
 
     def measure(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The part's result: the newest that is kept, else measured now and kept, with how busy the machine was."""
-        for row in reversed(self.file.rows()):
+        for row in reversed([] if self.trial else self.file.rows()):
             if row["key"] == json.loads(json.dumps(key)) and (self.keep or row["code"] == self.code):
                 return row
         busy = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
         row = {"key": dict(key), "load_before": busy, **measure(), "code": self.code, **self.measured_in}
-        self.file.append(row)
+        if not self.trial:
+            self.file.append(row)
         return row
+
+    def write(self, result: Mapping[str, Any]) -> None:
+        """Write the record of all parts, and say so."""
+        if self.trial:
+            print("a trial: nothing is recorded")
+        else:
+            print(f"wrote {write_record(self.name, self.measured_in, dict(result))}")
+
+
+def add_part_options(parser: argparse.ArgumentParser) -> None:
+    """What a command that measures `Parts` can be told about them."""
+    parser.add_argument("--keep", action="store_true", help="take what older versions of the library measured, too")
+    parser.add_argument("--trial", action="store_true", help="measure, but keep and record nothing")
 
 
 def _code() -> str:

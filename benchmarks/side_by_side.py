@@ -1,7 +1,7 @@
 """Ours and a checkout of karpathy/nanoGPT in turn on this machine, pair by pair: time, loss and memory as ratios.
 
     python -m benchmarks.side_by_side --nanogpt PATH --pairs 5
-    python -m benchmarks.side_by_side --nanogpt PATH --steps 40 --our-steps 40 --pairs 2      # a short trial
+    python -m benchmarks.side_by_side --nanogpt PATH --steps 40 --our-steps 40 --pairs 2 --trial
     python -m benchmarks.side_by_side --lecture PATH --steps 3 --pairs 2
 
 nanoGPT trains by its README's recipe for a CPU; ours is one of `benchmarks.recipes`, or what `--ours` says. With
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.pairs import told
 from benchmarks.peers.checkout import CPU_RECIPE
 from benchmarks.recipes import GOALS
-from benchmarks.record import Parts, circumstances, write_record
+from benchmarks.record import Parts, add_part_options
 from benchmarks.sides import lecture_side, measure_pairs, nanogpt_side, our_side, summary
 
 LECTURE = ("--preset", "lecture", "--log-every", "1")
@@ -43,14 +43,13 @@ def main() -> None:
     options = parser.parse_args()
     if not options.nanogpt and not options.lecture:
         parser.error("name a checkout: --nanogpt PATH, --lecture PATH, or both")
-    measured_in = circumstances()
-    parts = Parts("side_by_side", measured_in, keep=options.keep)
+    parts = Parts("side_by_side", keep=options.keep, trial=options.trial)
     result: dict[str, Any] = {}
     if options.nanogpt:
         result["nanogpt"] = beside_nanogpt(parts, options)
     if options.lecture:
         result["lecture"] = beside_the_lecture(parts, options)
-    print(f"wrote {write_record('side_by_side', measured_in, result)}")
+    parts.write(result)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +57,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, help="CPU threads of both sides; as many as torch takes if left out")
     parser.add_argument("--device", default="cpu", help="of both sides")
-    parser.add_argument("--keep", action="store_true", help="take what older versions of the library measured, too")
+    add_part_options(parser)
 
 
 def beside_nanogpt(parts: Parts, options: argparse.Namespace) -> dict[str, Any]:

@@ -14,19 +14,27 @@ from benchmarks.peers.lecture import Lecture
 from benchmarks.record import Parts
 
 Row = dict[str, Any]
-Side = Callable[[Path], Row]
-"""Measures in a folder that does not exist yet."""
+Side = Callable[[Path, int], Row]
+"""Measures in a folder that does not exist yet, for the pair of this number."""
+FIRST_SEED = 1337
 
 
 def our_side(
     words: Sequence[str], steps: int, *, threads: int | None = None, device: str = "cpu", losses: bool = True
 ) -> Side:
-    """`nanogpt train shakespeare WORDS --steps STEPS`; the last checkpoint's loss, unless it is of no interest."""
+    """`nanogpt train shakespeare WORDS --steps STEPS`, each pair with a seed of its own.
 
-    def measure(place: Path) -> Row:
-        side = Ours(place, threads)
-        trained = side.train(["shakespeare", *words], steps, "--device", device)
-        row = asdict(trained.clock) | {"peak_megabytes": trained.peak_megabytes, "parameters": side.parameters()}
+    The loss is the last checkpoint's; without `losses` none is measured.
+    """
+
+    def measure(place: Path, number: int) -> Row:
+        side, seed = Ours(place, threads), FIRST_SEED + number
+        trained = side.train(["shakespeare", *words], steps, "--device", device, "--seed", str(seed))
+        row = (
+            {"seed": seed}
+            | asdict(trained.clock)
+            | {"peak_megabytes": trained.peak_megabytes, "parameters": side.parameters()}
+        )
         row |= {"step_seconds": side.step_seconds(), "import_seconds": side.import_seconds()}
         return row | (side.whole_split() if losses else {})
 
@@ -44,7 +52,7 @@ def nanogpt_side(
 ) -> Side:
     """A recipe of nanoGPT's, or its first `steps`; what preparing its data takes is counted."""
 
-    def measure(place: Path) -> Row:
+    def measure(place: Path, number: int) -> Row:
         side = Checkout(source, place, threads=threads)
         prepared = side.prepare()
         trained = side.train(recipe, steps, device)
@@ -60,7 +68,7 @@ def nanogpt_side(
 def lecture_side(source: Path, steps: int, *, threads: int | None = None, device: str = "cpu") -> Side:
     """Some steps of the lecture's gpt.py. It saves nothing that a loss could be measured of."""
 
-    def measure(place: Path) -> Row:
+    def measure(place: Path, number: int) -> Row:
         side = Lecture(source, place, threads)
         trained = side.train(steps, device)
         return asdict(trained.clock) | {"peak_megabytes": trained.peak_megabytes, "version": side.version()}
@@ -80,7 +88,7 @@ def measure_pairs(parts: Parts, key: Mapping[str, Any], pairs: int, ours: Side, 
 def _measure(number: int, ours: Side, theirs: Side) -> Row:
     with tempfile.TemporaryDirectory(prefix="pair-") as folder:
         places = {side: Path(folder) / side for side in ("ours", "theirs")}
-        found = one_pair(number, lambda: ours(places["ours"]), lambda: theirs(places["theirs"]))
+        found = one_pair(number, lambda: ours(places["ours"], number), lambda: theirs(places["theirs"], number))
     return dict(zip(("ours", "theirs"), found))
 
 

@@ -1,5 +1,7 @@
 """What was measured is kept, and measured anew only where that is asked."""
 
+import json
+
 import pytest
 
 from benchmarks import record
@@ -11,13 +13,14 @@ def code(monkeypatch, tmp_path):
     """Sets the version of the library that parts are measured with."""
     monkeypatch.setattr(record, "RECORDS", tmp_path)
     monkeypatch.setattr(record, "_code", lambda: "one")
+    monkeypatch.setattr(record, "circumstances", lambda: {"commit": "abc"})
     return lambda version: monkeypatch.setattr(record, "_code", lambda: version)
 
 
 def test_a_part_is_measured_once(code):
     results = iter([3, 5, 7])
     for expected in (3, 3):
-        parts = Parts("some", {"commit": "abc"})
+        parts = Parts("some")
         row = parts.measure({"pair": 0, "steps": (1, 2)}, lambda: {"seconds": next(results)})
         assert (row["seconds"], row["commit"], row["code"]) == (expected, "abc", "one")
     assert parts.measure({"pair": 1, "steps": (1, 2)}, lambda: {"seconds": next(results)})["seconds"] == 5
@@ -27,7 +30,7 @@ def test_with_another_version_of_the_library_it_is_measured_anew_unless_kept(cod
     results = iter([3, 5, 7])
 
     def measure(**more):
-        return Parts("some", {}, **more).measure({"pair": 0}, lambda: {"seconds": next(results)})["seconds"]
+        return Parts("some", **more).measure({"pair": 0}, lambda: {"seconds": next(results)})["seconds"]
 
     assert measure() == 3
     code("two")
@@ -39,10 +42,22 @@ def test_with_another_version_of_the_library_it_is_measured_anew_unless_kept(cod
 
 
 def test_a_part_that_fails_is_not_kept(code):
-    parts = Parts("some", {})
+    parts = Parts("some")
     with pytest.raises(ZeroDivisionError):
         parts.measure({"pair": 0}, lambda: {"seconds": 1 / 0})
     assert parts.measure({"pair": 0}, lambda: {"seconds": 2})["seconds"] == 2
+
+
+def test_a_trial_leaves_nothing_behind(code, tmp_path, capsys):
+    Parts("some").measure({"pair": 0}, lambda: {"seconds": 2})
+    before = sorted(tmp_path.rglob("*"))
+    trial = Parts("some", trial=True)
+    assert trial.measure({"pair": 0}, lambda: {"seconds": 3})["seconds"] == 3
+    trial.write({"rows": []})
+    assert sorted(tmp_path.rglob("*")) == before
+    Parts("some").write({"rows": [1]})
+    assert json.loads((tmp_path / "some.json").read_text()) == {"commit": "abc", "rows": [1]}
+    assert "nothing is recorded" in capsys.readouterr().out
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_spoils_no_other(tmp_path):
