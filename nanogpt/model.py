@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nanogpt.attention import attend
 from nanogpt.config import ModelConfig
 from nanogpt.dropout import Dropout
 from nanogpt.errors import UserError
@@ -75,7 +76,7 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 
     `turn` is (cos, sin), each (T, D/2). Pairing the halves, as Qwen and Llama do, where the paper pairs neighbours.
     """
-    cos, sin = turn
+    cos, sin = (table.to(x.dtype) for table in turn)  # under mixed precision x would else grow into float32
     a, b = x.chunk(2, dim=-1)  # each (B, H, T, D/2)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)  # (B, H, T, D)
 
@@ -120,16 +121,12 @@ class Attention(nn.Module):
         Where not all of that is to be seen, `seen` (B, 1, T, S) says what is.
         """
         T, S = q.size(2), k.size(2)
-        dropped = self.training and self.dropout.share > 0
-        if seen is None and T in (S, 1) and not dropped:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
-        if seen is None:
-            seen = causal_mask(T, S, q.device)
-        if not dropped:
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        # The fused function has a dropout of its own, whose masks belong to no sample.
-        scores = (q @ k.transpose(-2, -1) / math.sqrt(self.size)).masked_fill(~seen, -torch.inf)  # (B, H, T, S)
-        return self.dropout(scores.softmax(-1)) @ v
+        if T == S:
+            share = self.dropout.share if self.dropout.is_on else 0.0
+            return attend(q, k, v, seen=seen, share=share, keys=self.dropout.sample_keys(q) if share else None)
+        # A cache holds what came before, all of which a single query may see.
+        seen = causal_mask(T, S, q.device) if seen is None and T > 1 else seen
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
 
 
 def causal_mask(T: int, S: int, device: torch.device) -> Tensor:

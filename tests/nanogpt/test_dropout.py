@@ -8,7 +8,7 @@ from tiny import token_ids
 from torch import nn
 
 from nanogpt.config import load_preset
-from nanogpt.dropout import Dropout, hash_elements, seed_dropout
+from nanogpt.dropout import Dropout, hash_elements, keep_bits, mask_out, seed_dropout
 from nanogpt.model import GPT
 
 
@@ -91,17 +91,60 @@ def test_masks_have_no_pattern():
 
 def test_hashes_are_spread_evenly():
     keys = torch.arange(16, dtype=torch.int32)  # keys in a row, the hardest for a hash
-    counts = torch.bincount(((hash_elements(keys, 4096).flatten().long() + 2**31) >> 24), minlength=256)
-    chi_square = ((counts - 256.0) ** 2 / 256).sum()
-    assert 150 < chi_square < 370  # 255 degrees of freedom: 255 give or take 23
+    halves = hash_elements(keys, 4096).view(torch.int16).view(-1, 2).long()  # two elements' fates
+    for half in halves.T:
+        counts = torch.bincount((half + 2**15) >> 8, minlength=256)
+        chi_square = ((counts - 256.0) ** 2 / 256).sum()
+        assert 150 < chi_square < 370  # 255 degrees of freedom: 255 give or take 23
+    low, high = ((halves + 2**15) >> 12).T  # and the two have nothing to do with each other
+    counts = torch.bincount(low * 16 + high, minlength=256)
+    assert 150 < ((counts - 256.0) ** 2 / 256).sum() < 370
 
 
-def test_without_keys_it_is_torchs():
+def test_without_keys_they_are_torchs_random_numbers():
     layer, x = Dropout(0.3).train(), torch.ones(5, 7)
     torch.manual_seed(3)
-    found = layer(x)
+    found, other = layer(x), layer(x)
     torch.manual_seed(3)
-    assert torch.equal(found, nn.functional.dropout(x, 0.3))
+    assert torch.equal(found, layer(x))
+    assert not torch.equal(found, other)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_mask_does_not_depend_on_the_number_format(kind):
+    model, x = layers(), torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    seed_dropout(model, 1, 0, range(3))
+    found = model[1](x.to(kind))
+    assert found.dtype == kind
+    assert torch.equal(found != 0, model[1](x) != 0)
+    torch.testing.assert_close(found.float(), model[1](x), rtol=2e-2, atol=0)
+
+
+def test_nothing_is_kept_for_the_backward_pass_but_keys():
+    model, x, kept = layers(), torch.randn(3, 5, 7, requires_grad=True), []
+    seed_dropout(model, 1, 0, range(3))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        model[1](x)
+    assert [t.shape for t in kept] == [(3,)]
+
+
+def test_gradients_by_differences():
+    keys = torch.tensor([2, 3, 5], dtype=torch.int32)
+    layer = layers()[1]
+    layer.keys = keys
+    x = torch.randn(3, 5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x)
+
+
+def test_a_mask_is_all_bits_or_none():
+    bits = keep_bits(torch.arange(11, dtype=torch.int32), 7, 0.3)
+    assert bits.shape == (11, 7)
+    assert set(bits.unique().tolist()) == {-1, 0}
+    assert torch.equal(bits[:, :3], keep_bits(torch.arange(11, dtype=torch.int32), 3, 0.3))  # whatever comes after
+    x = torch.tensor([[-2.5, torch.inf, 0.5, torch.nan, -0.0, 3.0, 7.0]]).expand(11, -1)
+    kept = mask_out(x, bits)
+    assert torch.equal(kept[bits == 0], torch.zeros((bits == 0).sum()))
+    torch.testing.assert_close(kept[bits != 0], x[bits != 0], equal_nan=True, rtol=0, atol=0)
 
 
 def test_it_is_off_in_evaluation_and_at_zero():
