@@ -64,7 +64,7 @@ class ModelConfig:
     dropout: float = 0.0
     """share of channels dropped after each sub-layer, in training"""
     attention_dropout: float | None = None
-    """share of attention weights dropped; dropout when not given. On a CPU it is slow: it leaves the fused path"""
+    """share of attention weights dropped; dropout when not given"""
     embedding_dropout: float | None = None
     """share of channels dropped after the embeddings; dropout when not given"""
     init: Literal["normal", "scaled", "zero"] = "scaled"
@@ -202,7 +202,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to train; auto takes the fastest there is"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """number format of the matrix products; auto is bfloat16 on GPUs that have it, else float32"""
+    """number format of the products in training; auto is bfloat16 on processors that multiply it, else float32"""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """where torchrun starts several processes: each has the whole model (ddp), or a share of its weights (fsdp)"""
     compile: Literal["auto", "on", "off"] = "auto"

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -27,17 +27,31 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
-    """Mixed precision for the forward pass: bfloat16 where it is asked for, or by itself on GPUs that have it.
+def pick_precision(
+    device: torch.device, name: Literal["auto", "float32", "bfloat16"] = "auto"
+) -> Literal["float32", "bfloat16"]:
+    """`float32`, `bfloat16`, or with `auto` the faster: by what the processor can do, so that it never varies.
 
-    Not by itself on CPUs, where it is slower at these sizes; never float16, which needs its loss scaled.
+    bfloat16 is the faster where there are instructions for its products: a GPU's, or on x86 AVX512-BF16 and AMX. Where
+    it is emulated it is slower than float32. Never float16, which needs its loss scaled.
     """
-    if precision == "auto":
-        precision = (
-            "bfloat16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "float32"
-        )
+    if name != "auto":
+        return name
+    return "bfloat16" if _multiplies_bfloat16(device) else "float32"
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Names of torch 2.8; its public `get_capabilities` came later.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name)() for name in names)
+    return False
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """The forward pass in mixed precision where `precision` (see `pick_precision`) is bfloat16; weights stay as is."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

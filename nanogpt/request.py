@@ -14,6 +14,7 @@ from nanogpt.checks import check_positive
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
 from nanogpt.data import check_length, divide, prepare
+from nanogpt.device import pick_precision
 from nanogpt.distributed import World
 from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
@@ -92,6 +93,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
         minutes=minutes,
         block=block_name(request.block),
         threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
+        precision=pick_precision(device, config.train.precision),
         job=world.job,
     )
     folder = _create_numbered(corpora[0].name, config.preset) if request.out is None else RunFolder.create(request.out)

@@ -67,6 +67,8 @@ class Plan:
     """the class of the blocks, where it is one of one's own"""
     threads: int | None = None
     """CPU threads of the run: another number adds up in another order"""
+    precision: str | None = None
+    """number format of the matrix products: another machine might choose another"""
     job: str | None = None
     """which job of torchrun began it: where that restarts its processes, they go on with this run"""
     changes: tuple[Change, ...] = ()
@@ -92,6 +94,8 @@ class Plan:
         # The key becomes the name of a folder in the cache, so it must not lead out of it.
         sizes = [entry.size for entry in self.micro_batches]
         if min(*steps, *sizes, self.threads or 1) < 1 or min(places, default=0) < 0 or not self.data_key.isalnum():
+            raise ValueError
+        if self.precision not in (None, "float32", "bfloat16"):
             raise ValueError
         self.progress(self.total_steps)
 

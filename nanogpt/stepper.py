@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nanogpt.batches import batch
 from nanogpt.config import Config, TrainConfig
 from nanogpt.data import Dataset
-from nanogpt.device import autocast, compile_or_not, is_out_of_memory
+from nanogpt.device import autocast, compile_or_not, is_out_of_memory, pick_precision
 from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
 from nanogpt.model import GPT, Block
@@ -55,6 +55,7 @@ class Stepper:
         self.config, self.data, self.world = config, data, world
         self.micro_batch = config.batch_size
         """most sequences that are read at once; the samples of a step are the same, whatever it is"""
+        self.precision = pick_precision(self.device, config.precision)
         self._module = spread(model, config.parallel, world, self.device)
         self.optimizer = make_optimizer(model, config)
         self.forward, self.note = self._compiled()
@@ -112,7 +113,7 @@ class Stepper:
         size = self.model.config.block_size
         inputs, targets = batch(self.data.train, size, self.config.seed, first, len(samples))  # each (B, T)
         seed_dropout(self.model, self.config.seed, step, samples)
-        with autocast(self.device, self.config.precision):
+        with autocast(self.device, self.precision):
             logits = forward(inputs.to(self.device))  # (B, T, V)
             return mean_loss(logits, targets.to(self.device))
 

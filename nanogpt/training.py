@@ -83,7 +83,8 @@ class Trainer:
         self.world = world
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
-        self.stepper = Stepper(build_model(config, block), config.train, data, world)
+        settings = config if plan.precision is None else config.override(precision=plan.precision)
+        self.stepper = Stepper(build_model(config, block), settings.train, data, world)
         self.model = self.stepper.model
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())

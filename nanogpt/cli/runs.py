@@ -75,6 +75,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
         f"vocabulary {model.vocab_size}",
         "parameters": f"{_parameters(folder):,}",
+        "products in": plan.precision or config.train.precision,
         "steps": f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
         "validation": f"{min(losses):.4f} nats/token" if losses else "none yet",
         "protocol": done["protocol"] if done else "the lowest of a subset of windows, on the way",

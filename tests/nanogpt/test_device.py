@@ -1,12 +1,10 @@
 """Which device, which precision, compiled or not."""
 
-import contextlib
-
 import pytest
 import torch
 from torch import nn
 
-from nanogpt.device import autocast, compile_or_not, pick_device
+from nanogpt.device import autocast, compile_or_not, pick_device, pick_precision
 from nanogpt.errors import UserError
 
 CPU = torch.device("cpu")
@@ -35,32 +33,48 @@ def test_a_device_that_is_not_there(machine, name):
         pick_device(name)
 
 
+@pytest.fixture
+def processor(monkeypatch):
+    """A processor with these instructions for bfloat16, and none else."""
+
+    def has(*names, library=True):
+        for name in ("avx512_bf16", "amx_tile"):
+            monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in names)
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: library)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or names)
+
+    return has
+
+
 @pytest.mark.parametrize(
-    ("kind", "precision", "bf16", "expected"),
+    ("kind", "has", "expected"),
     [
-        ("cpu", "auto", True, torch.float32),
-        ("cpu", "float32", True, torch.float32),
-        ("cpu", "bfloat16", True, torch.bfloat16),
-        ("mps", "auto", True, torch.float32),
+        ("cpu", [], "float32"),
+        ("cpu", ["avx512_bf16"], "bfloat16"),
+        ("cpu", ["amx_tile"], "bfloat16"),
+        ("cuda", [], "float32"),  # where it is emulated it counts as supported unless asked
+        ("cuda", ["any"], "bfloat16"),
+        ("mps", ["avx512_bf16"], "float32"),
     ],
 )
-def test_precision(monkeypatch, kind, precision, bf16, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16 or including_emulation)
-    context = autocast(torch.device(kind), precision)
-    if expected is torch.float32:
-        assert isinstance(context, contextlib.nullcontext)
-    else:
-        with context:
-            assert nn.Linear(3, 5)(torch.randn(2, 3)).dtype == expected
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(processor, kind, has, expected):
+    processor(*has)
+    assert pick_precision(torch.device(kind), "auto") == expected
+    for named in ("float32", "bfloat16"):
+        assert pick_precision(torch.device(kind), named) == named
 
 
-@pytest.mark.parametrize(("bf16", "mixed"), [(True, True), (False, False)])
-def test_a_gpu_takes_bfloat16_where_it_has_it(monkeypatch, bf16, mixed):
-    seen = []
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16 or including_emulation)
-    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: seen.append((kind, dtype)))
-    autocast(torch.device("cuda"), "auto")
-    assert seen == ([("cuda", torch.bfloat16)] if mixed else [])
+def test_without_a_library_for_it_bfloat16_is_not_chosen(processor):
+    processor("avx512_bf16", library=False)
+    assert pick_precision(CPU) == "float32"
+
+
+def test_products_in_the_precision():
+    layer, x = nn.Linear(3, 5), torch.randn(2, 3)
+    for precision in ("float32", "bfloat16"):
+        with autocast(CPU, precision):
+            assert layer(x).dtype == getattr(torch, precision)
+    assert layer.weight.dtype == torch.float32
 
 
 def attempt(candidate):

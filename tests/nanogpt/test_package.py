@@ -20,7 +20,7 @@ CORE = {
     *{"checkpoint", "tensors", "folder"},
 }
 BELOW = {
-    *{"checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
+    *{"attention", "checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
     *{"distributed", "parallel", "muon"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "filters", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
@@ -72,7 +72,7 @@ def test_the_core_uses_the_core_alone():
 
 def test_the_model_file_knows_nothing_of_training():
     assert reachable("nanogpt.model") <= {
-        f"nanogpt.{name}" for name in ("config", "checks", "dropout", "errors", "files", "streams")
+        f"nanogpt.{name}" for name in ("config", "attention", "checks", "dropout", "errors", "files", "streams")
     }
 
 

@@ -23,13 +23,16 @@ B, T = 5, 7
 SMALL_RUN = {
     **{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12},
     **{"batch_size": 3, "sample_tokens": 5, "eval_every": 4},
+    "precision": "float32",  # the same numbers on every machine
 }
 
 
 def tiny_config(preset: str = "modern", **settings) -> Config:
     """A preset's parts at tiny sizes, without dropout unless it is named."""
     sizes = {"vocab_size": V, "block_size": BLOCK, "n_layer": LAYERS, "n_head": HEADS, "n_embd": C, "head_size": D}
-    return load_preset(preset).override(**sizes | {"mlp_hidden": HIDDEN, "dropout": 0.0} | settings)
+    return load_preset(preset).override(
+        **sizes | {"mlp_hidden": HIDDEN, "dropout": 0.0, "precision": "float32"} | settings
+    )
 
 
 def tiny_model(preset: str = "modern", seed: int = 7, **settings) -> GPT:
