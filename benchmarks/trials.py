@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import LineFile
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
@@ -20,6 +20,9 @@ from nanogpt.data import divide
 from nanogpt.errors import UserError
 from nanogpt.text.pieces import Piece, divide_pieces
 from nanogpt.text.scan import scan_pieces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ARGUMENTS = ("preset", "steps")
 """What a trial names besides settings of `nanogpt.config`."""
@@ -82,13 +85,16 @@ def resolve(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in FROM_TEXT + MEANINGLESS}
 
 
-def run_trial(text: HeldOut, named: Mapping[str, Any], measure_tokens: int | None = None) -> dict[str, Any]:
+def run_trial(
+    text: HeldOut, named: Mapping[str, Any], measure_tokens: int | None = None, stretches: int = 0
+) -> dict[str, Any]:
     """Train on the one part, measure the last checkpoint on the other; whole-split unless `measure_tokens` limits it.
 
-    A training that diverges has no loss, and says what happened.
+    A training that diverges has no loss, and says what happened. With `stretches` the nats and the tokens of so many
+    stretches of the measured text, of about the same length, are told too.
     """
     import nanogpt
-    from nanogpt.evaluation import evaluate
+    from nanogpt.evaluation import measure_windows
     from nanogpt.launch import start_run
 
     arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
@@ -108,9 +114,24 @@ def run_trial(text: HeldOut, named: Mapping[str, Any], measure_tokens: int | Non
         except UserError as error:  # settings and text were accepted: what is left to go wrong is the training
             return row | {"diverged": str(error).split(";")[0]}
         run = nanogpt.load(trainer.folder.path, checkpoint="last")
-        found = asdict(evaluate(run.model, run.text_ids(), run.tokenizer, measure_tokens))
+        windows = measure_windows(run.model, run.text_ids(), run.tokenizer, measure_tokens)
+        found = asdict(windows.evaluation())
         found["measured_tokens"] = found.pop("tokens")
+        if stretches:
+            found["stretches"] = [in_stretches(values, stretches) for values in (windows.nats, windows.tokens)]
         return row | {"seconds": round(trainer.state.seconds, 3)} | found
+
+
+def in_stretches(values: "NDArray[Any]", count: int) -> list[float]:
+    """Sums of so many runs of consecutive windows, as equal in length as can be.
+
+    >>> import numpy as np
+    >>> in_stretches(np.array([1, 2, 3, 4, 5]), 2)
+    [6.0, 9.0]
+    """
+    import numpy as np
+
+    return [round(float(part.sum()), 3) for part in np.array_split(values, min(count, len(values)))]
 
 
 class TrialFile(LineFile):

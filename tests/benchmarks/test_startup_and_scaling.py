@@ -1,0 +1,54 @@
+"""Waits from Enter, and what a step costs as things grow: the real commands, once."""
+
+import pytest
+from tiny import write_text
+
+from benchmarks import ours, scaling
+from benchmarks.scaling import SERIES, measure, summed_up
+from benchmarks.startup import GOALS, waits
+from nanogpt.config import load_preset
+
+
+@pytest.mark.slow
+def test_every_wait_can_be_measured(tmp_path, monkeypatch):
+    text = str(write_text("tale.txt", 3000))
+    train = ours.Ours.train
+    small = ["--n-layer", "1", "--n-embd", "16", "--n-head", "2", "--block-size", "12"]
+    monkeypatch.setattr(ours.Ours, "train", lambda side, words, steps: train(side, [text, *small], steps))
+    found = {name: measure_() for name, measure_ in waits(tmp_path, threads=1).items()}
+    assert found.keys() == {*GOALS, "import torch"}
+    assert 0.01 < found["help"] < found["first token"]
+    assert found["import torch"] < found["first step"]
+
+
+@pytest.mark.slow
+def test_a_point_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "write_text", lambda path, size: write_text(str(path), 20_000))
+    point = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 12, "batch_size": 2, "megabytes": 3}
+    row = measure({"point": point, "steps": 4, "threads": 1, "run": 0}, tmp_path)
+    assert 0 < row["step_seconds"] < row["before_seconds"]
+    assert row["parameters"] > 1000
+
+
+def test_a_series_has_the_cost_of_a_token_and_its_exponent():
+    points = [{"block_size": 32, "batch_size": 4}, {"block_size": 64, "batch_size": 2}]
+    rows = [
+        [
+            {"step_seconds": seconds, "before_seconds": 3.0, "parameters": 10, "peak_megabytes": 100.0}
+            for seconds in runs
+        ]
+        for runs in ([0.128, 0.256, 0.128], [0.512, 0.512, 9.0])
+    ]
+    found = summed_up("block", points, rows)
+    assert [point["microseconds_per_token"]["median"] for point in found["points"]] == pytest.approx([1000.0, 4000.0])
+    assert found["exponent"] == pytest.approx(2.0)
+    assert found["points"][1]["n_embd"] == scaling.BASE["n_embd"]
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_every_point_is_a_model_that_there_can_be(name):
+    for point in SERIES[name]:
+        settings = {key: value for key, value in (scaling.BASE | point).items() if key != "megabytes"}
+        load_preset("modern").override(**settings)
+    if name == "block":
+        assert len({point["block_size"] * point["batch_size"] for point in SERIES[name]}) == 1
