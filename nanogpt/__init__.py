@@ -4,7 +4,7 @@
     run = nanogpt.train("book.txt", minutes=1)
     print(run.generate("Once"))
 
-`train` and `load` are imported when they are first used, so that `import nanogpt` stays light.
+`train`, `plan` and `load` are imported when they are first used, so that `import nanogpt` stays light.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nanogpt.errors import UserError
     from nanogpt.launch import train
+    from nanogpt.outlook import plan
     from nanogpt.run import Run, load
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "load", "train"]
+__all__ = ["Run", "UserError", "__version__", "load", "plan", "train"]
 
 _HOMES = {
     "train": "nanogpt.launch",
+    "plan": "nanogpt.outlook",
     "load": "nanogpt.run",
     "Run": "nanogpt.run",
     "UserError": "nanogpt.errors",

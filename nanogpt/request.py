@@ -13,17 +13,19 @@ import torch
 from nanogpt.checks import check_positive
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.corpus import Corpus, Sources
-from nanogpt.data import check_length, divide, prepare
+from nanogpt.data import Dataset, check_length, divide, prepare
 from nanogpt.device import pick_precision
 from nanogpt.distributed import World
 from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
 from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
-from nanogpt.planning.choice import choose_size, smallest_block
-from nanogpt.planning.machine import check_memory, find_room
+from nanogpt.planning.choice import Planner, smallest_block
+from nanogpt.planning.forecast import Expected
+from nanogpt.planning.machine import Room, check_memory, find_room, peak_bytes
 from nanogpt.planning.pace import END_SECONDS
 from nanogpt.planning.short_texts import fit_block, short_text_notes
+from nanogpt.planning.speed import Speeds
 from nanogpt.run import RUNS, open_corpus
 from nanogpt.runplan import Plan, block_name
 from nanogpt.text.bpe import DEFAULT_VOCABULARY
@@ -57,12 +59,36 @@ class Request:
     """fields of the config that were named, and win over the preset"""
 
 
-def make_run(request: Request, started: float, quiet: bool, world: World) -> tuple[RunFolder, list[str]]:
-    """A new run's folder, with all that a training needs, and notes for the user. `started` is when the time began."""
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request whose text was read: all of a run but its size and length."""
+
+    request: Request
+    minutes: float | None
+    """None where steps were asked for"""
+    config: Config
+    corpora: list[Corpus]
+    tokenizer: Tokenizer
+    data: Dataset
+    room: Room | None
+    """memory, where it is known"""
+    notes: list[str]
+    """of the text and its vocabulary"""
+    world: World
+
+    def planner(self) -> Planner:
+        """Chooses what to train. Raises UserError where nothing fits the memory."""
+        speeds = Speeds(self.data, self.request.block, self.world)
+        named = self.request.settings.keys()
+        return Planner(self.config, self.data, named, speeds, world=self.world, room=self.room)
+
+
+def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
+    """Check what was asked for, and read the text; what cannot be had is said before anything is written."""
     check_positive("memory", request.memory)
-    minutes, steps, named = _length_asked(request.minutes, request.steps), request.steps, request.settings.keys()
+    minutes, named = length_asked(request.minutes, request.steps), request.settings.keys()
     config = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
-    device = world.device(config.train.device)  # what cannot be had is said before anything is written
+    device = world.device(config.train.device)
     check_trackers(config.train.track)
     if request.out is not None and Path(request.out).exists():
         RunFolder.create(request.out)  # raises, for the same reason
@@ -73,37 +99,59 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in named)
     config = _with_tokens(config, tokenizer)
     data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
-    wanted_block = config.model.block_size if minutes is None else smallest_block(config, named)
     config = fit_block(config, data, named)
     check_length(data, config.model.block_size)
-    room = find_room(request.memory, device, world)
-    if steps is None and minutes is not None:
-        seconds = minutes * 60 - END_SECONDS - (time.monotonic() - started)
-        config, steps = choose_size(config, data, seconds, named, request.block, world=world, room=room)
+    return Prepared(
+        request=request,
+        minutes=minutes,
+        config=config,
+        corpora=corpora,
+        tokenizer=tokenizer,
+        data=data,
+        room=find_room(request.memory, device, world),
+        notes=[*(note for corpus in corpora for note in corpus.notes), *notes],
+        world=world,
+    )
+
+
+def make_run(request: Request, started: float, quiet: bool, world: World) -> tuple[RunFolder, list[str]]:
+    """A new run's folder, with all that a training needs, and notes for the user. `started` is when the time began."""
+    ready = prepare_request(request, quiet, world)
+    config, data, minutes, steps = ready.config, ready.data, ready.minutes, request.steps
+    expected: Expected | None = None
+    wanted_block = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings).model.block_size
+    if minutes is not None:
+        wanted_block = smallest_block(config, data, request.settings.keys())
+        proposal = ready.planner().propose(minutes, minutes * 60 - END_SECONDS - (time.monotonic() - started))
+        config, steps, expected = proposal.config, proposal.steps, proposal.expected
     assert steps is not None
     check_divisible(config.train, world.size)
-    check_memory(config, room, device, world)
-    notes += short_text_notes(config, data, wanted_block)
+    device = world.device(config.train.device)
+    check_memory(config, ready.room, device, world)
     plan = Plan(
-        text=corpora[0].name,
-        source=corpora[0].source,
-        val_source=None if request.val is None else corpora[1].source,
+        text=ready.corpora[0].name,
+        source=ready.corpora[0].source,
+        val_source=None if request.val is None else ready.corpora[1].source,
         data_key=data.key,
         steps=steps,
         minutes=minutes,
+        memory_bytes=peak_bytes(config, device, world),
+        expected_loss=None if expected is None else expected.loss,
+        expected_low=None if expected is None else expected.low,
+        expected_high=None if expected is None else expected.high,
         block=block_name(request.block),
         threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
         precision=pick_precision(device, config.train.precision),
         job=world.job,
     )
-    folder = _create_numbered(corpora[0].name, config.preset) if request.out is None else RunFolder.create(request.out)
+    folder = _create_folder(request, ready.corpora[0].name, config)
     folder.write_config(config)
-    folder.write_tokenizer(tokenizer)
+    folder.write_tokenizer(ready.tokenizer)
     folder.write_plan(plan)
-    return folder, [*(note for corpus in corpora for note in corpus.notes), *notes]
+    return folder, [*ready.notes, *short_text_notes(config, data, wanted_block)]
 
 
-def _length_asked(minutes: float | None, steps: int | None) -> float | None:
+def length_asked(minutes: float | None, steps: int | None) -> float | None:
     """The minutes to train for; None where steps were given."""
     if minutes is not None and steps is not None:
         raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: one of them decides the length")
@@ -162,10 +210,12 @@ def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> tupl
     return ()
 
 
-def _create_numbered(text: str, preset: str) -> RunFolder:
-    """`runs/<text>-<preset>-<n>` with the first free n."""
+def _create_folder(request: Request, text: str, config: Config) -> RunFolder:
+    """The folder that was asked for, or `runs/<text>-<preset>-<n>` with the first free n."""
+    if request.out is not None:
+        return RunFolder.create(request.out)
     safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
-    name = f"{safe}-{Path(preset).stem}"
+    name = f"{safe}-{Path(config.preset).stem}"
     number = 1
     while True:
         path = RUNS / f"{name}-{number}"

@@ -63,6 +63,14 @@ class Plan:
     """length of the run as first planned"""
     minutes: float | None = None
     """what was asked for, where it was time"""
+    memory_bytes: int | None = None
+    """estimated peak of each process"""
+    expected_loss: float | None = None
+    """the validation loss that was forecast, nats a token"""
+    expected_low: float | None = None
+    """lower end of its interval"""
+    expected_high: float | None = None
+    """upper end"""
     block: str | None = None
     """the class of the blocks, where it is one of one's own"""
     threads: int | None = None

@@ -15,6 +15,7 @@ from nanogpt.errors import ToldElsewhere, UserError, nearest
 
 COMMANDS = {
     "train": "train a GPT on a text, or resume a run",
+    "plan": "what so many minutes would give, without training",
     "sample": "generate text with a run",
     "eval": "measure a run's loss, on its own validation text or another",
     "info": "describe a run or a text",

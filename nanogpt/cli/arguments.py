@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
+from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
+
 Parsed = TypeVar("Parsed")
 
 # Not `str | None`: for a union written so, or with None at its end, tyro imports typeguard to look at the default, a
@@ -34,6 +36,27 @@ def parse(kind: type[Parsed], command: str, argv: Sequence[str]) -> Parsed:
         args=argv,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
     )
+
+
+def parse_with_settings(kind: type[Parsed], command: str, argv: Sequence[str]) -> tuple[Parsed, dict[str, Any]]:
+    """As `parse`, with every setting of a run as a flag; also those that were named, and their values."""
+    shown = load_preset(_preset_named(argv))
+    configs = {part: getattr(shown, part) for part in PARTS}
+    flags = optional_flags("Settings", configs, leave_out=("document_token",))
+    whole = make_dataclass(kind.__name__, [], bases=(kind, flags), frozen=True, kw_only=True)
+    whole.__doc__ = kind.__doc__
+    options: Any = parse(whole, command, argv)
+    return options, given(options, PARTS)
+
+
+def _preset_named(argv: Sequence[str]) -> str:
+    """The preset on the command line, read before the rest so that the help can show its values."""
+    for word, following in zip(argv, [*argv[1:], ""]):
+        if word == "--preset":
+            return following
+        if word.startswith("--preset="):
+            return word.removeprefix("--preset=")
+    return DEFAULT_PRESET
 
 
 def optional(metavar: str) -> Any:

@@ -3,13 +3,12 @@
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, given, optional, optional_flags, parse
-from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
+from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, optional, parse_with_settings
 
 if TYPE_CHECKING:
     from nanogpt.distributed import World
@@ -147,20 +146,4 @@ def _moved(settings: dict[str, Any]) -> dict[str, Any]:
 
 def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:
     """The options, and the settings that were named among the fields of the three configs."""
-    shown = load_preset(_preset_named(argv))
-    configs = {part: getattr(shown, part) for part in PARTS}
-    flags = optional_flags("Settings", configs, leave_out=("document_token",))
-    kind = make_dataclass("Train", [], bases=(Train, flags), frozen=True, kw_only=True)
-    kind.__doc__ = Train.__doc__
-    options: Any = parse(kind, "train", argv)
-    return options, given(options, PARTS)
-
-
-def _preset_named(argv: Sequence[str]) -> str:
-    """The preset on the command line, read before the rest so that the help can show its values."""
-    for word, following in zip(argv, [*argv[1:], ""]):
-        if word == "--preset":
-            return following
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
-    return DEFAULT_PRESET
+    return parse_with_settings(Train, "train", argv)

@@ -1,83 +1,159 @@
-"""Which size to train in so many minutes: the largest that gets its fewest steps."""
+"""Which size to train in so many minutes: the one whose forecast is best, of those that fit the memory."""
 
-import time
-from collections.abc import Collection
-
-from torch import nn
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
-from nanogpt.model import Block
-from nanogpt.planning.machine import Room, check_memory, fits
+from nanogpt.errors import UserError
+from nanogpt.planning.features import TextFeatures, measure_text
+from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
+from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
+from nanogpt.planning.memory import count_parameters
 from nanogpt.planning.short_texts import fit_block
-from nanogpt.planning.sizes import SIZE_FIELDS, SIZES
-from nanogpt.planning.speed import seconds_per_step, seconds_per_token, steps_within
+from nanogpt.planning.sizes import SIZE_FIELDS, candidates
+from nanogpt.planning.speed import Speeds, seconds_per_token, steps_within
+from nanogpt.stepper import OutOfMemory
 
 COMPILE_SECONDS = 600.0
 """Time from which `torch.compile` is left to `auto`."""
+FEWEST_STEPS = 100
+"""Below these a smaller size is taken unasked: no recorded run is so short, and the learning rate has no room."""
 FINAL_SHARE = 0.05
 """Of the time, for the last evaluation."""
 
 
-def smallest_block(config: Config, named: Collection[str]) -> int:
-    """The shortest context that `choose_size` could choose."""
-    return SIZES[0].block_size if _is_free(config, named) else config.model.block_size
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A training that would be made: its settings and length, and what to expect of it."""
+
+    config: Config
+    steps: int
+    minutes: float | None = None
+    """what it would take, where that was asked for"""
+    train_tokens: int
+    """of the training part"""
+    memory_bytes: int
+    """estimated peak, in each process"""
+    expected: Expected | None = None
+    """the validation loss; None for a training of a kind that none of the recorded runs was of"""
+
+    @property
+    def parameters(self) -> int:
+        """Of a model with the library's blocks."""
+        return count_parameters(self.config.model).total
+
+    @property
+    def tokens(self) -> int:
+        """Learned from in all."""
+        return self.steps * self.config.train.batch_sequences * self.config.model.block_size
+
+    @property
+    def epochs(self) -> float:
+        """How often the training part is read."""
+        return self.tokens / self.train_tokens
 
 
-def choose_size(
-    config: Config,
-    data: Dataset,
-    seconds: float,
-    named: Collection[str],
-    block: type[nn.Module] = Block,
-    *,
-    world: World = ALONE,
-    room: Room | None = None,
-) -> tuple[Config, int]:
-    """The config for so many seconds of training, and its number of steps.
+class Planner:
+    """Chooses trainings of one text on this machine; what it has measured serves the next choice."""
 
-    The largest of `SIZES` that gets its fewest steps; settings in `named` stay as the caller gave them, and where
-    one of them is a size, or the preset is another than `modern`, nothing is chosen and only the speed is measured.
-    Where there are several processes the first one chooses, and asks the others to `help_to_measure`.
-    """
-    start = time.monotonic()
-    free, device = _is_free(config, named), world.device(config.train.device)
-    chosen: tuple[Config, int] | None = None
-    for size in SIZES if free else [None]:
-        settings = {} if size is None else size.settings(world.size)
-        candidate = config.override(**{name: value for name, value in settings.items() if name not in named})
-        fitting = fit_block(candidate, data, named)
-        if chosen is not None and (fitting != candidate or not fits(fitting, room, device, world)):
-            break
-        check_memory(fitting, room, device, world)
-        candidate = _with_compile(fitting, seconds)
-        world.ask({"config": candidate.to_dict(), "data": data.key})
-        per_step = seconds_per_step(candidate, data, block, world)
-        candidate = _with_final_evaluation(candidate, data, seconds, per_step, named)
-        steps = steps_within(candidate, data, seconds - (time.monotonic() - start), per_step)
-        if chosen is not None and size is not None and steps < size.fewest_steps:
-            break
-        chosen = candidate, steps
-    assert chosen is not None
-    return chosen
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        named: Collection[str],
+        speeds: Speeds,
+        *,
+        world: World = ALONE,
+        room: Room | None = None,
+    ) -> None:
+        """`config` has the vocabulary of the text; settings in `named` stay as they are in it.
+
+        Where one of them is a size, or the preset is another than the default, nothing is chosen and only the speed is
+        measured. Where there are several processes the first one chooses, and asks the others to `help_to_measure`.
+        Raises UserError where nothing fits the memory.
+        """
+        self.config, self.data, self.named, self.speeds, self.world = config, data, named, speeds, world
+        self.device, self.room = world.device(config.train.device), room
+        self.text: TextFeatures = measure_text(data.train, config.model.vocab_size)
+        self.choices = self._choices()
+
+    def propose(self, minutes: float, seconds: float) -> Proposal:
+        """The best training of so many seconds, of the minutes that were asked for."""
+        best: Proposal | None = None
+        for candidate in self.choices:
+            config = _with_compile(candidate, seconds)
+            try:
+                per_step = self.speeds(config, seconds)
+            except OutOfMemory:
+                if best is None:
+                    raise UserError(
+                        "out of memory with the smallest size that is planned: close other programs, "
+                        "or choose a smaller --n-layer, --n-embd and --block-size"
+                    ) from None
+                break
+            config = self._with_final_evaluation(config, seconds, per_step)
+            steps = steps_within(config, self.data, seconds - self.speeds.spent, per_step)
+            if best is not None and steps < FEWEST_STEPS:
+                break
+            found = self.describe(config, steps, minutes)
+            if best is None or self._forecast(config, steps).loss < self._forecast(best.config, best.steps).loss:
+                best = found
+        assert best is not None
+        return best
+
+    def describe(self, config: Config, steps: int, minutes: float | None = None) -> Proposal:
+        """What to expect of a training by this config."""
+        return Proposal(
+            config=config,
+            steps=steps,
+            minutes=minutes,
+            train_tokens=len(self.data.train),
+            memory_bytes=peak_bytes(config, self.device, self.world),
+            expected=self._forecast(config, steps) if is_known(config) else None,
+        )
+
+    def _forecast(self, config: Config, steps: int) -> Expected:
+        return load_forecast().predict(self.text, Training.of(config, steps))
+
+    def _choices(self) -> Sequence[Config]:
+        """From small to large: those that the text is long enough for, and the memory large enough."""
+        if not is_free(self.config, self.named):
+            only = fit_block(self.config, self.data, self.named)
+            check_memory(only, self.room, self.device, self.world)
+            return [only]
+        found: list[Config] = []
+        for size in candidates(len(self.data.train)):
+            settings = {name: value for name, value in size.settings(self.world.size).items() if name not in self.named}
+            wanted = self.config.override(**settings)
+            fitting = fit_block(wanted, self.data, self.named)
+            if not found:
+                check_memory(fitting, self.room, self.device, self.world)
+            elif fitting != wanted or not fits(fitting, self.room, self.device, self.world):
+                break
+            found.append(fitting)
+        return found
+
+    def _with_final_evaluation(self, config: Config, seconds: float, per_step: float) -> Config:
+        """Read as much of the validation part at the end as fits into a twentieth of the time: all, or a subset."""
+        fitting = max(config.train.eval_tokens, int(FINAL_SHARE * seconds / seconds_per_token(config, per_step)))
+        if "final_eval_tokens" in self.named or fitting >= len(self.data.val):
+            return config
+        return config.override(final_eval_tokens=fitting)
 
 
-def _is_free(config: Config, named: Collection[str]) -> bool:
+def is_free(config: Config, named: Collection[str]) -> bool:
+    """Whether the size is the planner's to choose."""
     return config.preset == DEFAULT_PRESET and set(named).isdisjoint(SIZE_FIELDS)
+
+
+def smallest_block(config: Config, data: Dataset, named: Collection[str]) -> int:
+    """The shortest context that could be chosen."""
+    return candidates(len(data.train))[0].block_size if is_free(config, named) else config.model.block_size
 
 
 def _with_compile(config: Config, seconds: float) -> Config:
     """A compilation takes about a minute: left to `auto`, a short run goes without."""
     short = config.train.compile == "auto" and seconds < COMPILE_SECONDS
     return config.override(compile="off") if short else config
-
-
-def _with_final_evaluation(
-    config: Config, data: Dataset, seconds: float, per_step: float, named: Collection[str]
-) -> Config:
-    """Read as much of the validation part at the end as fits into a twentieth of the time: all, or a named subset."""
-    fits = max(config.train.eval_tokens, int(FINAL_SHARE * seconds / seconds_per_token(config, per_step)))
-    if "final_eval_tokens" in named or fits >= len(data.val):
-        return config
-    return config.override(final_eval_tokens=fits)

@@ -10,14 +10,61 @@ from nanogpt.config import Config
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
+from nanogpt.planning.memory import count_parameters
 from nanogpt.stepper import Stepper, build_model
 from nanogpt.training import EVALUATIONS
 
 MEASURE_SECONDS = 0.5
 MEASURE_STEPS = 20
+MOST_SECONDS = 6.0
+"""For all sizes together, and never more than `MOST_SHARE` of the time."""
+MOST_SHARE = 0.1
 WARM_STEPS = 2
 FEWEST_STEPS = 10
 """Also on a machine that seems slower: `Pace` needs some steps to see how fast it really is."""
+
+
+class Speeds:
+    """Seconds of a step by config, each measured once, and only as long as there is time for it.
+
+    Of a size that takes too long to measure a step is forecast from the one before, by their floating-point
+    operations: sizes are to be asked for from small to large.
+    """
+
+    def __init__(self, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> None:
+        self.data, self.block, self.world = data, block, world
+        self.spent = 0.0
+        """seconds, of all measurements"""
+        self._known: dict[str, float] = {}
+        self._rate: float | None = None  # seconds for each operation
+
+    def __call__(self, config: Config, seconds: float) -> float:
+        """Of a step, in a training that has so many seconds."""
+        key = repr((config.model, config.train.batch_sequences, config.train.batch_size, config.train.precision))
+        operations = step_operations(config)
+        if key in self._known:
+            return self._known[key]
+        left = min(MOST_SECONDS, MOST_SHARE * seconds) - self.spent
+        expected = None if self._rate is None else self._rate * operations
+        if expected is not None and (WARM_STEPS + 1) * expected > left:
+            return expected
+        began = time.perf_counter()
+        self.world.ask({"config": config.to_dict(), "data": self.data.key})
+        self._known[key] = seconds_per_step(config, self.data, self.block, self.world)
+        self._rate = self._known[key] / operations
+        self.spent += time.perf_counter() - began
+        return self._known[key]
+
+
+def step_operations(config: Config) -> float:
+    """Floating-point operations of an update: six for each weight and token, and those of attention.
+
+    Kaplan et al. 2020, "Scaling laws for neural language models", table 1; the embedding is looked up.
+    """
+    model, count = config.model, count_parameters(config.model)
+    head = model.vocab_size * model.n_embd
+    attention = model.n_layer * model.block_size * model.n_head * model.head_channels  # causal: half of T x T
+    return 6.0 * (count.matrices + head + attention) * config.train.batch_sequences * model.block_size
 
 
 def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World) -> None:
@@ -29,15 +76,37 @@ def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World)
 
 
 def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> float:
-    """Median time of an update on this machine, from a few of them; not compiled, which takes longer than it tells."""
+    """Median time of an update on this machine, from a few of them; not compiled, which takes longer than it tells.
+
+    A large step is measured by some of its sequences, on a line through two such parts.
+    """
     config = config.override(compile="off")
-    stepper = Stepper(build_model(config, block), config.train, data, world)
+    whole, few = config.train.batch_sequences, world.size
+
+    def measure(sequences: int) -> float:
+        batch = min(sequences, config.train.batch_size)
+        part = config.override(batch_size=batch, accumulation=sequences // batch)
+        return _median_step(Stepper(build_model(part, block), part.train, data, world))
+
+    small = measure(few)
+    more = max(2, int(MEASURE_SECONDS / small)) * few  # these fit into the time, at what the few took each
+    if more >= whole:
+        return measure(whole)
+    more = min(more, config.train.batch_size // few * few)
+    if more <= few:
+        return small * whole / few
+    larger = measure(more)
+    each = max(larger - small, 0.0) / (more - few) or larger / more
+    return larger + each * (whole - more)
+
+
+def _median_step(stepper: Stepper) -> float:
     times: list[float] = []
     for step in range(WARM_STEPS + MEASURE_STEPS):
         begin = time.perf_counter()
         stepper.step(step, 0.0).tolist()  # reading the loss waits for the device
         times.append(time.perf_counter() - begin)
-        if world.share(sum(times[WARM_STEPS:]) > MEASURE_SECONDS):
+        if step >= WARM_STEPS and stepper.world.share(sum(times) > MEASURE_SECONDS):
             break
     return statistics.median(times[WARM_STEPS:])
 

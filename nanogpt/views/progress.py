@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nanogpt.config import Config
 from nanogpt.events import (
     DoneEvent,
     EvalEvent,
@@ -21,6 +22,7 @@ from nanogpt.events import (
     StartEvent,
     StepEvent,
 )
+from nanogpt.runplan import Plan
 from nanogpt.training import Trainer
 from nanogpt.views.tracking import track
 
@@ -49,6 +51,20 @@ def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
         for event in track(trainer):
             view.show(event)
             yield event
+
+
+def expectations(plan: Plan, config: Config) -> str:
+    """A line on what a training should take and reach, as far as it was planned."""
+    parts = [f"dropout {config.model.dropout:g}"]
+    if plan.memory_bytes is not None:
+        parts.append(f"about {plan.memory_bytes / 1e9:.1f} GB of memory")
+    if plan.minutes is not None:
+        parts.append(f"{plan.minutes:g} minutes")
+    if plan.expected_loss is not None:
+        parts.append(
+            f"expected validation loss {plan.expected_loss:.2f} ({plan.expected_low:.2f} to {plan.expected_high:.2f})"
+        )
+    return "; ".join(parts)
 
 
 class TerminalView:
@@ -94,6 +110,7 @@ class TerminalView:
             + (f"; going on from step {event.step:,}" if event.step else ""),
             "bold",
         )
+        self._print(expectations(self._trainer.plan, self._trainer.config), "bold")
 
     def _evaluation(self, event: EvalEvent) -> None:
         loss, since = event.evaluation.loss, self._trainer.state.pending

@@ -9,12 +9,13 @@ import torch
 from tiny import PRESETS, SMALL_RUN, finish, metrics, outcome, start, stopped_and_resumed, trained, weights, write_text
 
 import nanogpt
-from nanogpt import request
 from nanogpt.batches import windows_per_epoch
 from nanogpt.config import SampleConfig, load_preset
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.launch import resume_run, start_run, train
+from nanogpt.planning.choice import Planner
+from nanogpt.planning.machine import peak_bytes
 from nanogpt.planning.pace import Pace
 from nanogpt.run import load
 from nanogpt.sampling import generate_ids
@@ -368,7 +369,7 @@ def test_an_existing_folder_is_left_as_it_is(monkeypatch):
     write_text()
     Path("run").mkdir()
     Path("run/mine.txt").write_text("mine")
-    monkeypatch.setattr(request, "choose_size", None)  # not measured first
+    monkeypatch.setattr(Planner, "propose", None)  # not measured first
     refuses("'run' exists already", "--resume run", out="run", minutes=1)
     trained("finished")
     before = {
@@ -419,29 +420,31 @@ def test_a_run_from_standard_input_whose_cache_is_gone(monkeypatch, tmp_path):
 def test_minutes_are_planned_and_the_plan_is_kept(monkeypatch):
     seen = []
 
-    def choose(config, data, seconds, named, block, **beside):
-        seen.append((seconds, set(named)))
-        return config, 4
+    def propose(self, minutes, seconds):
+        seen.append((seconds, set(self.named)))
+        return self.describe(self.config, 4, minutes)
 
-    monkeypatch.setattr(request, "choose_size", choose)
+    monkeypatch.setattr(Planner, "propose", propose)
     write_text()
     trainer = start_run("tale.txt", minutes=0.5, out="run", **SMALL_RUN)
     ((seconds, named),) = seen
     assert 20 < seconds < 30
     assert named == set(SMALL_RUN)
     assert (trainer.plan.steps, trainer.plan.minutes) == (4, 0.5)
+    assert 0 < trainer.plan.expected_low < trainer.plan.expected_loss <= trainer.plan.expected_high
+    assert trainer.plan.memory_bytes == peak_bytes(trainer.config, torch.device("cpu"))
     assert isinstance(trainer.new_length, Pace)
     assert trainer.folder.read_plan() == trainer.plan
 
 
 def test_with_neither_it_is_one_minute(monkeypatch):
-    monkeypatch.setattr(request, "choose_size", lambda config, *rest, world, room: (config, 4))
+    monkeypatch.setattr(Planner, "propose", lambda self, minutes, seconds: self.describe(self.config, 4, minutes))
     write_text()
     assert start_run("tale.txt", **SMALL_RUN).plan.minutes == 1.0
 
 
 def test_with_steps_nothing_is_measured(monkeypatch):
-    monkeypatch.setattr(request, "choose_size", None)
+    monkeypatch.setattr(Planner, "__init__", None)
     trainer = start("run")
     assert trainer.new_length is None
 

@@ -12,7 +12,7 @@ from nanogpt.cli import COMMANDS, main
 from nanogpt.config import DataConfig, ModelConfig, SampleConfig, TrainConfig, load_preset, preset_names
 
 # Each flag is a promise: this list grows, and nothing is taken from it.
-FLAGS = {
+FLAGS: dict[str, list[str]] = {
     "train": [
         *["--minutes", "--steps", "--memory", "--preset", "--out", "--val", "--seeds", "--resume"],
         *[
@@ -44,6 +44,7 @@ FLAGS = {
         ],
         *["--history", "--on-divergence", "--threads", "--parallel"],
     ],
+    "plan": [],  # below
     "sample": [
         *["--prompt", "--prompt-file", "--unknown", "--out", "--checkpoint", "--device"],
         *["--tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--stop", "--seed"],
@@ -67,6 +68,10 @@ FLAGS = {
     "runs": ["--folder", "--compare", "--significance", "--against", "--delete", "--yes"],
     "plot": ["--x", "--out"],
 }
+
+
+RUN_FLAGS = {"--steps", "--out", "--seeds", "--resume"}
+FLAGS["plan"] = [flag for flag in FLAGS["train"] if flag not in RUN_FLAGS] + ["--json"]
 
 
 def flags_in(text):

@@ -1,11 +1,14 @@
 """A training as seen in a terminal."""
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from tiny import finish, start
 
+from nanogpt.config import load_preset
 from nanogpt.events import PlanEvent
 from nanogpt.views import progress
 from nanogpt.views.progress import show_training
@@ -34,6 +37,7 @@ def test_what_is_shown(screen, terminal):
     assert "run: modern," in shown
     assert f"{events[0].parameters:,} parameters (2 layers, 2 heads, 16 channels, block 12) on cpu" in shown
     assert "20 steps of 3 x 12 tokens: 720 tokens, 0.8 times the training text" in shown
+    assert re.search(r"dropout 0; about 0\.\d GB of memory", shown)
     assert f"validation loss {done.evaluation.loss:.4f} nats/token" in shown
     assert f"{done.evaluation.bits_per_byte:.4f} bits per byte" in shown
     assert done.evaluation.protocol in shown
@@ -43,6 +47,16 @@ def test_what_is_shown(screen, terminal):
         assert "tokens/s" in shown
     else:
         assert "\x1b" not in shown
+
+
+def test_what_is_expected_of_minutes_is_shown():
+    plan = start("run").plan
+    config = load_preset("modern").override(dropout=0.2)
+    planned = replace(plan, minutes=5.0, memory_bytes=1_240_000_000, expected_loss=1.625, expected_low=1.5)
+    planned = replace(planned, expected_high=1.75)
+    shown = "dropout 0.2; about 1.2 GB of memory; 5 minutes; expected validation loss 1.62 (1.50 to 1.75)"
+    assert progress.expectations(planned, config) == shown
+    assert progress.expectations(replace(plan, memory_bytes=None), config) == "dropout 0.2"
 
 
 def test_events_are_passed_on(screen):

@@ -1,0 +1,136 @@
+r"""The loss that a training will reach, before it begins: a law with a floor, fitted to recorded runs.
+
+    L = h · (floor + size · N^-a + tokens · S^-b + context · T^-c + excess · (N / D)^d · (1 - p)^e · (1 - exp(-S / 4D)))
+    h = trigram^w · bigram^(1-w)
+
+N is the numbers in the blocks' matrices in millions, S the tokens learned from in millions, T the block in units of 64,
+D the tokens of the text in millions, p the dropout. The first three terms are those of Hoffmann et al. 2022
+("Training compute-optimal large language models", equation 2), in units of what counting pairs and triples of tokens
+leaves unpredicted, so that one law serves every text. S is less than all tokens where the batch is large (McCandlish et
+al. 2018, "An empirical model of large-batch training") and where the text is read again, each time for less
+(Muennighoff et al. 2023, "Scaling data-constrained language models", equation 5). The last term is a model with room
+to learn the text by heart. No loss is above guessing.
+
+The coefficients are fitted by `python -m benchmarks.forecast`, and kept in `forecast.toml` with the name of its record.
+The interval is one of a new text: from how far the fit without a text was off on that text.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanogpt.config import DEFAULT_PRESET, Config, load_preset
+from nanogpt.files import read_toml
+from nanogpt.planning.features import TextFeatures
+from nanogpt.planning.memory import count_parameters
+
+FILE = Path(__file__).parent / "forecast.toml"
+MILLION = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """A forecast: nats a token of the validation part, and an interval that nine texts in ten should fall into."""
+
+    loss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a forecast knows of a training."""
+
+    matrices: int
+    """numbers in the blocks' matrices"""
+    tokens: int
+    """learned from, repetitions counted"""
+    batch_tokens: int
+    """in a step"""
+    block_size: int
+    dropout: float
+
+    @classmethod
+    def of(cls, config: Config, steps: int) -> "Training":
+        """Of a run by this config."""
+        batch = config.train.batch_sequences * config.model.block_size
+        return cls(
+            matrices=count_parameters(config.model).matrices,
+            tokens=steps * batch,
+            batch_tokens=batch,
+            block_size=config.model.block_size,
+            dropout=config.model.dropout,
+        )
+
+
+Coefficients = Mapping[str, float]
+"""Name to positive number; `trigram_share` is w."""
+NAMES = (
+    *("floor", "size", "size_power", "tokens", "tokens_power", "context", "context_power"),
+    *("excess", "excess_power", "dropout_power", "repeats", "critical_batch", "trigram_share"),
+)
+
+
+def columns(texts: list[TextFeatures], trainings: list[Training]) -> dict[str, Any]:
+    """Pairs of text and training as arrays (rows,), in the units of the law."""
+    per_text = [(t.train_tokens / MILLION, t.uniform, t.bigram, t.trigram) for t in texts]
+    per_run = [
+        (r.matrices / MILLION, r.tokens / MILLION, r.batch_tokens / MILLION, r.block_size / 64, r.dropout)
+        for r in trainings
+    ]
+    names = ("D", "uniform", "bigram", "trigram"), ("N", "seen", "batch", "T", "p")
+    found = dict(zip(names[0], np.array(per_text).T)) | dict(zip(names[1], np.array(per_run).T))
+    return found
+
+
+def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
+    """The loss of each row of `columns`, (rows,)."""
+    S = _worth(c, x)
+    ratio = c["floor"] + c["size"] * x["N"] ** -c["size_power"] + c["tokens"] * S ** -c["tokens_power"]
+    ratio = ratio + c["context"] * x["T"] ** -c["context_power"]
+    by_heart = (x["N"] / x["D"]) ** c["excess_power"] * (1 - x["p"]) ** c["dropout_power"]
+    ratio = ratio + c["excess"] * by_heart * (1 - np.exp(-x["seen"] / (4 * x["D"])))
+    h = x["trigram"] ** c["trigram_share"] * x["bigram"] ** (1 - c["trigram_share"])
+    return np.minimum(h * ratio, x["uniform"])
+
+
+def _worth(c: Coefficients, x: Mapping[str, Any]) -> Any:
+    """S: what the tokens are worth in fresh ones, read one small batch after the other; in millions."""
+    again = np.maximum(x["seen"] / x["D"] - 1, 0.0)
+    fresh = np.minimum(x["seen"], x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
+    return fresh / (1 + x["batch"] / c["critical_batch"])
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A fitted law and how far it may be off."""
+
+    coefficients: Coefficients
+    half_width: float
+    """of the interval, as a share of the loss on a logarithmic scale"""
+
+    def predict(self, text: TextFeatures, training: Training) -> Expected:
+        """The loss that a training will reach on a text."""
+        loss = float(law(self.coefficients, columns([text], [training]))[0])
+        spread = math.exp(self.half_width)
+        return Expected(loss=loss, low=loss / spread, high=min(loss * spread, text.uniform))
+
+
+@cache
+def load_forecast() -> Forecast:
+    """The one that comes with the package."""
+    tables = read_toml(FILE)
+    return Forecast({name: float(tables["coefficients"][name]) for name in NAMES}, float(tables["half_width"]))
+
+
+def is_known(config: Config) -> bool:
+    """Whether a training is of the kind that the law was fitted to: the default preset's parts and optimizer."""
+    default = load_preset(DEFAULT_PRESET)
+    parts = ("norm", "norm_position", "position", "activation", "qk_norm", "tie_embeddings", "init", "n_kv_head")
+    same = all(getattr(config.model, name) == getattr(default.model, name) for name in parts)
+    return same and config.train.optimizer == default.train.optimizer

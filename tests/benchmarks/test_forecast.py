@@ -1,0 +1,128 @@
+"""The fit of the forecast, on rows whose truth is known."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+
+from benchmarks import forecast
+from benchmarks.forecast import PRIOR, distinct, evaluate, fit, half_width, left_out
+from nanogpt.planning.features import TextFeatures
+from nanogpt.planning.forecast import NAMES, Training, columns, law
+
+TRUTH = {name: value * factor for (name, (value, _)), factor in zip(PRIOR.items(), [1.1, 0.7, 1.2, 1.4, 0.85] * 3)}
+
+
+def texts_of(count, seed=3):
+    draw = random.Random(seed)
+    found = {}
+    for number in range(count):
+        bigram = draw.uniform(2.0, 2.7)
+        found[f"text {number}"] = TextFeatures(
+            train_tokens=int(10 ** draw.uniform(5.3, 7.3)), uniform=4.5, bigram=bigram, trigram=bigram * draw.uniform(0.75, 0.9)
+        )  # fmt: skip
+    return found
+
+
+def rows_of(texts, each, of_text=0.0, of_run=0.0, seed=7):
+    """Trainings by the true law; losses differ from it by so much from text to text and from run to run."""
+    draw, rows = random.Random(seed), []
+    for name, text in texts.items():
+        off = draw.gauss(0, of_text)
+        for _ in range(each):
+            training = Training(
+                matrices=int(10 ** draw.uniform(5, 7)),
+                tokens=int(10 ** draw.uniform(5, 7.5)),
+                batch_tokens=draw.choice([512, 1024, 4096, 16384]),
+                block_size=draw.choice([32, 64, 128, 256]),
+                dropout=draw.choice([0.0, 0.1, 0.2]),
+            )
+            loss = float(law(TRUTH, columns([text], [training]))[0]) * math.exp(off + draw.gauss(0, of_run))
+            rows.append({"text": name, "loss": loss, "training": training})
+    return rows
+
+
+def test_a_law_without_noise_is_found_again():
+    texts = texts_of(4)
+    rows = rows_of(texts, 60)
+    found = fit(rows, texts)
+    off = forecast.errors(found, rows, texts)
+    assert np.abs(off).max() < 0.01
+    new = texts_of(3, seed=11)
+    assert np.abs(forecast.errors(found, rows_of(new, 20, seed=13), new)).max() < 0.05
+
+
+def test_the_fit_is_monotonic_where_the_law_is():
+    texts = texts_of(3)
+    found = fit(rows_of(texts, 30, of_text=0.02, of_run=0.02), texts)
+    text = TextFeatures(train_tokens=10**9, uniform=9.0, bigram=2.4, trigram=2.0)
+    runs = [
+        Training(matrices=10**6, tokens=10**power, batch_tokens=1024, block_size=64, dropout=0.0)
+        for power in range(4, 9)
+    ]
+    losses = law(found, columns([text] * 5, runs))
+    assert (np.diff(losses) < 0).all()
+
+
+def test_few_rows_stay_near_the_prior():
+    texts = texts_of(3)
+    found = fit(rows_of(texts, 1), texts)
+    for name in NAMES:
+        assert abs(math.log(found[name] / PRIOR[name][0])) < 3 * PRIOR[name][1]
+
+
+@pytest.mark.slow
+def test_intervals_cover_texts_that_were_left_out():
+    """Over several worlds of five texts: nine in ten are aimed at, and eight wanted."""
+    shares = []
+    for seed in range(6):
+        texts = texts_of(5, seed=seed)
+        shares.append(evaluate(rows_of(texts, 12, of_text=0.04, of_run=0.01, seed=seed), texts)["coverage"])
+    assert np.mean(shares) >= 0.8
+
+
+def test_a_text_unlike_the_others_widens_the_interval():
+    texts = texts_of(3)
+    widths = [half_width(left_out(rows_of(texts, 8, of_text=off), texts, list(texts))) for off in (0.0, 0.1)]
+    assert widths[0] < 0.02 < widths[1]
+
+
+def test_of_trainings_that_differ_in_rates_alone_the_best_is_taken():
+    settings = {"preset": "modern", "steps": 10, "n_layer": 2, "n_embd": 64, "dropout": 0.0}
+
+    def row(loss, **changed):
+        return {"text": "t", "loss": loss, "train_tokens": 5, "settings": settings | changed}
+
+    rows = [row(2.0), row(1.9, learning_rate=0.01), row(None), row(1.0, optimizer="adamw"), row(2.5, steps=20)]
+    rows.append(row(1.5, preset="gpt2"))
+    assert sorted(one["loss"] for one in distinct(rows)) == [1.9, 2.5]
+
+
+def test_two_texts_are_too_few():
+    texts = texts_of(2)
+    with pytest.raises(SystemExit, match="at least three"):
+        evaluate(rows_of(texts, 2), texts)
+
+
+def test_the_command_reads_rows_and_writes_coefficients(tmp_path, monkeypatch):
+    texts = texts_of(3)
+    lines = []
+    for row in rows_of(texts, 3, seed=17):
+        training = row.pop("training")
+        steps = max(1, training.tokens // (16 * training.block_size))
+        settings = {"preset": "modern", "steps": steps, "block_size": training.block_size, "batch_size": 16}
+        lines.append(json.dumps(row | {"settings": settings, "train_tokens": 1}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(forecast, "FILE", tmp_path / "forecast.toml")
+    monkeypatch.setattr(forecast, "known_texts", lambda: texts)
+    monkeypatch.setattr(forecast, "write_record", lambda name, *_: tmp_path / f"{name}.json")
+    monkeypatch.setattr("sys.argv", ["forecast", "--rows", str(tmp_path / "rows.jsonl")])
+    forecast.main()
+    monkeypatch.setattr("nanogpt.planning.forecast.FILE", tmp_path / "forecast.toml")
+    from nanogpt.planning.forecast import load_forecast
+
+    load_forecast.cache_clear()
+    assert set(load_forecast().coefficients) == set(NAMES)
+    load_forecast.cache_clear()
