@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nanogpt.config import Config
-from nanogpt.device import autocast
+from nanogpt.device import pick_precision
 from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.planning.memory import estimate_memory
@@ -117,7 +117,7 @@ def _limit_and_use(folder: Path, limit: str, current: str, files: str) -> tuple[
 
 def peak_bytes(config: Config, device: torch.device, world: World = ALONE) -> int:
     """The estimated peak of a training, in each process."""
-    half = isinstance(autocast(device, config.train.precision), torch.autocast)
+    half = pick_precision(device, config.train.precision) == "bfloat16"
     return estimate_memory(config, device.type, half, world.size).peak
 
 

@@ -20,6 +20,8 @@ GAPS = {"rms": 1.25, "layer": 1.15}
 """Bytes that glibc takes for each one kept, where norms leave many short-lived tensors behind and where few."""
 CACHED_GAPS = 1.1
 """The same of torch's own allocators, on GPUs."""
+PIECE_QUERIES = 128
+"""As in `nanogpt.attention`, which imports torch."""
 EVALUATION_TOKENS = 8192
 """As many are read at once without learning from them."""
 
@@ -85,7 +87,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
         weights=count.total * FLOAT // shared,
         gradients=count.total * FLOAT // shared,
         optimizer=(muon + 2 * (count.total - muon)) * FLOAT // shared,
-        activations=int(gaps * kept_bytes(model, tokens, half)) + logits,
+        activations=int(gaps * kept_bytes(model, tokens, half, on_cpu)) + logits,
         evaluation=int(read_bytes(model)),
         update=int(3 * muon * FLOAT),  # the directions, and their iterations
     )
@@ -106,29 +108,37 @@ def count_parameters(model: ModelConfig) -> Parameters:
     return Parameters(model.n_layer * matrices, rest)
 
 
-def kept_bytes(model: ModelConfig, tokens: int, half: bool = False) -> int:
+def kept_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool = True) -> int:
     """What a forward pass of so many tokens keeps for the backward pass.
 
-    With `half` the matrix products are in bfloat16, and what they read and write with them.
+    With `half` the matrix products are in bfloat16: what they read and write, and copies of the weights.
     """
-    head = model.n_embd * (2 if model.norm_position == "pre" else 1) * FLOAT + model.vocab_size * FLOAT
-    return tokens * (model.n_layer * _layer_bytes(model, HALF if half else FLOAT) + head)
+    narrow = HALF if half else FLOAT
+    head = model.n_embd * ((2 if model.norm == "rms" else 1) * FLOAT + narrow) + model.vocab_size * FLOAT
+    kept = tokens * (model.n_layer * (_layer_bytes(model, narrow) + _weights_bytes(model, narrow, on_cpu)) + head)
+    return kept + (HALF * (count_parameters(model).matrices + model.vocab_size * model.n_embd) if half else 0)
 
 
 def _layer_bytes(model: ModelConfig, narrow: int) -> int:
     """Kept for each token in a layer; `narrow` is the size of a number that a matrix product reads or writes."""
-    C, T, H = model.n_embd, model.block_size, model.n_head
-    queries, turned = H * model.head_channels, (H + model.kv_heads) * model.head_channels
+    C, queries = model.n_embd, model.n_head * model.head_channels
+    turned = (model.n_head + model.kv_heads) * model.head_channels
     # Twice the stream, and its norm as a product reads it; RMS norms are also kept without their gain.
     kept = 2 * C * (FLOAT + narrow) + (2 * C * FLOAT if model.norm == "rms" else 0)
-    kept += _head_channels(model) * narrow + 2 * queries * narrow  # q, k, v; what attention gives, as `proj` reads it
-    kept += turned * (FLOAT if model.qk_norm else 0) + turned * (FLOAT if model.position == "rope" else 0)
-    kept += 2 * queries * narrow if model.kv_heads < H else 0  # keys and values repeated for their group of queries
-    kept += model.hidden * narrow * {"swiglu": 4, "relu": 1}.get(model.activation, 2)
-    of_weights = model.dropout if model.attention_dropout is None else model.attention_dropout
-    kept += 2 * C if model.dropout else 0  # which elements stay: a byte each
-    kept += H * T * (2 * narrow + 1) if of_weights else 0  # attention's weights, before and after dropout
-    return kept
+    kept += _head_channels(model) * narrow + queries * narrow  # q, k, v; what attention gives, as `proj` reads it
+    kept += turned * narrow if model.position == "rope" else 0
+    # Norms are computed in float32: of bfloat16 they keep a copy.
+    kept += turned * FLOAT * (1 if narrow == FLOAT else 2) if model.qk_norm else 0
+    kept += 2 * queries * narrow if model.kv_heads < model.n_head else 0  # keys and values repeated for their group
+    return kept + model.hidden * narrow * {"swiglu": 4, "relu": 1}.get(model.activation, 2)
+
+
+def _weights_bytes(model: ModelConfig, narrow: int, on_cpu: bool) -> int:
+    """Attention's weights, kept for each token in a layer where they are computed in pieces (`nanogpt.attention`)."""
+    T, dropped = model.block_size, model.dropout if model.attention_dropout is None else model.attention_dropout
+    if not dropped and not (on_cpu and (narrow == HALF or T <= PIECE_QUERIES)):
+        return model.n_head * model.head_channels * narrow  # the fused function keeps its result beside its copy
+    return model.n_head * (T + min(T, PIECE_QUERIES)) // 2 * narrow  # a piece sees the keys up to its last query
 
 
 def read_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int:
