@@ -7,7 +7,7 @@ Three rules define a text, however it is generated (cached or not, alone or in a
 - The token at a position is drawn with one uniform number, a function of (seed, sample, position).
 - An empty prompt starts after a newline, or, in a vocabulary without one, after its first token.
 
-What does it is in `nanogpt.generation`: `batch` (rows in step), `cache`, `filters`, `text`.
+What does it is in `nanogpt.generation`: `batch` (rows in step), `cache`, `filters`, `precision`, `text`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nanogpt.config import SampleConfig
 from nanogpt.generation.batch import Batch
+from nanogpt.generation.precision import lower_precision
 from nanogpt.generation.text import SampleText, encode_prompt
 from nanogpt.model import GPT
 from nanogpt.tokenizer import Tokenizer
@@ -30,7 +31,7 @@ def generate_ids(
     A row is one of the `config.samples` of a prompt; those of the first prompt come first. Each is what it would be
     alone. Without `cached` the whole window is read anew for each token: slower, the same text.
     """
-    model.eval()
+    model = lower_precision(model.eval(), config.precision)
     prompts = [prompts] if isinstance(prompts, Tensor) else prompts
     batch = Batch(model, len(prompts) * config.samples, cached)
     for prompt in prompts:

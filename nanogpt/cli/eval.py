@@ -52,6 +52,8 @@ class Eval:
     """how many texts are generated for --memorised"""
     tokens: int = 256
     """length of each of them"""
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    """number format of the weights, to see what a lower one costs"""
     json: Switch = False
     """print JSON, for scripts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -64,13 +66,15 @@ def main(argv: Sequence[str]) -> None:
     if options.protocol == "nanogpt":
         _refuse_beside_random_batches(options)
     written = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
+    from nanogpt.generation.precision import lower_precision
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device=options.device)
     tell(run.notes)
+    run.model = lower_precision(run.model, options.precision)
     ids = run.text_ids(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
-    report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of}
+    report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":
         report |= random_batches(run, ids, options.seed)
     else:
@@ -150,9 +154,11 @@ def _refuse_beside_random_batches(options: Eval) -> None:
 def lines(report: dict[str, Any]) -> Iterator[str]:
     """A report as text."""
     yield f"{report['run']}, step {report['step']:,}, on {report['text']}"
+    precision = f"precision      {report['precision']}"
     if "standard_error" in report:
         yield f"loss           {report['loss']:.4f} ± {report['standard_error']:.4f} nats/token"
         yield f"protocol       {report['protocol']}"
+        yield precision
         yield "               ± is the standard error of this one estimate. Figures quoted from nanoGPT are mostly the"
         yield "               lowest of many such estimates, which is lower than their mean"
         return
@@ -161,6 +167,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         between = "" if low is None else f", 95 % interval {low:.4f} to {high:.4f}"
         yield f"{label:<14} {report[name]:.4f}{unit}{between}"
     yield f"protocol       {report['protocol']}"
+    yield precision
     yield f"interval       {report['interval'] or 'none: fewer than 20 windows cannot tell how much windows differ'}"
     yield f"speed          {report['tokens_per_second']:,.0f} tokens/s"
     if "floors" in report:

@@ -50,7 +50,7 @@ class Batch:
     def __init__(self, model: GPT, room: int, cached: bool = True) -> None:
         self.model, self.rows, self.room = model, list[Row](), room
         self._block_size = model.config.block_size
-        weight = model.lm_head.weight
+        weight = model.token_embedding.weight
         self._cache = KeyValueCache(model.config, room, weight) if cached else None
         # Each row's window, and a place for the token that comes next.
         self._ids = torch.zeros(room, self._block_size + 1, dtype=torch.long, device=weight.device)

@@ -46,7 +46,7 @@ FLAGS: dict[str, list[str]] = {
     ],
     "plan": [],  # below
     "sample": [
-        *["--prompt", "--prompt-file", "--unknown", "--out", "--checkpoint", "--device"],
+        *["--prompt", "--prompt-file", "--unknown", "--out", "--checkpoint", "--device", "--precision"],
         *["--tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--stop", "--seed"],
         "--samples",
     ],
@@ -62,6 +62,7 @@ FLAGS: dict[str, list[str]] = {
         "--tokens",
         "--json",
         "--device",
+        "--precision",
     ],
     "info": ["--encoding", "--pattern", "--column"],
     "data": [],  # those of `data check` are below

@@ -7,6 +7,7 @@ import pytest
 
 import nanogpt as library
 from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
+from nanogpt.generation.precision import lower_precision
 from nanogpt.numbers.floors import floors
 from nanogpt.numbers.intervals import ratio_interval
 from nanogpt.numbers.memorisation import measure_overlap
@@ -25,11 +26,23 @@ def test_the_runs_own_text(nanogpt, finished_run):
         f"loss           {result.loss:.4f} nats/token",
         f"bits per byte  {result.bits_per_byte:.4f}",
         "protocol       whole split, 199 tokens in consecutive windows of 16",
+        "precision      float32",
         "interval       none: fewer than 20 windows cannot tell how much windows differ",
     ]
     assert found.out.splitlines()[-1].endswith(" tokens/s")
     assert found.err == ""
     assert without_speed(nanogpt("eval", finished_run).out) == without_speed(found.out)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_lower_precision(nanogpt, finished_run, precision):
+    run = library.load(finished_run)
+    exact = run.evaluate().loss
+    run.model = lower_precision(run.model, precision)
+    found = nanogpt("eval", finished_run, "--precision", precision).out
+    assert f"loss           {run.evaluate().loss:.4f} nats/token" in found
+    assert f"precision      {precision}\n" in found
+    assert 0 < abs(run.evaluate().loss - exact) < 0.01
 
 
 def test_the_interval(nanogpt, finished_run):
@@ -52,6 +65,7 @@ def test_json(nanogpt, finished_run):
         "run": str(finished_run),
         "step": library.load(finished_run).step,
         "text": "the validation part of cats",
+        "precision": "float32",
         "loss": result.loss,
         "bits_per_byte": result.bits_per_byte,
         "tokens": 199,
