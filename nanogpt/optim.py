@@ -49,7 +49,7 @@ def state_names(part: torch.optim.Optimizer) -> tuple[str, ...]:
     return ("momentum",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq", "step")
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig, precision: torch.dtype = torch.float32) -> Optimizer:
+def make_optimizer(model: nn.Module, config: TrainConfig, precision: str = "float32") -> Optimizer:
     """Every trained parameter in exactly one group; a weight that two modules share is there once.
 
     With `muon` the matrices inside the blocks are Muon's, its iterations in `precision`; all else is AdamW's
@@ -64,7 +64,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig, precision: torch.dtype
             lr=config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            precision=precision,
+            precision=getattr(torch, precision),
         )
         for group in muon.param_groups:
             group["rate"] = 1.0

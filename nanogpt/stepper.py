@@ -57,7 +57,7 @@ class Stepper:
         """most sequences that are read at once; the samples of a step are the same, whatever it is"""
         self.precision = pick_precision(self.device, config.precision)
         self._module = spread(model, config.parallel, world, self.device)
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, self.precision)
         self.forward, self.note = self._compiled()
 
     @property
