@@ -6,9 +6,9 @@
 The network is that of nanoGPT's GPU recipe (6 layers, 384 channels, block 256, characters; 10.65M parameters) with
 random weights on both sides: what a token costs does not depend on them. Both begin with one token and draw at
 temperature 0.8; nanoGPT keeps no cache and reads up to 256 tokens anew for each. All of our streams are held against
-its one. Each measurement is a fresh process; loading the model and eight tokens to warm up are no part of it, giving the
-weights another precision is. What a precision costs in loss is not seen with random weights: `nanogpt eval --precision`
-tells it for a trained run.
+its one. Each measurement is a fresh process; loading the model and eight tokens to warm up are no part of it, giving
+the weights another precision is. What a precision costs in loss is not seen with random weights: `nanogpt eval
+--precision` tells it for a trained run.
 
 The floor of a step is the time that reading the linear layers' weights once would take, at the rate at which the same
 machine was seen to read memory between the pairs. Weights that stay in a large cache may be read faster than that.
