@@ -69,7 +69,8 @@ def beside_nanogpt(parts: Parts, options: argparse.Namespace) -> dict[str, Any]:
     key = {"ours": words, "steps": steps, "theirs": CPU_RECIPE.words, "their_steps": their_steps, **where}
     ours = our_side(words, steps, **where)
     theirs = nanogpt_side(options.nanogpt, CPU_RECIPE, their_steps, **where)
-    found = key | summary(measure_pairs(parts, key, options.pairs, ours, theirs))
+    found = {"words": words, "steps": steps, "their_steps": their_steps, **where}
+    found |= summary(measure_pairs(parts, key, options.pairs, ours, theirs))
     print_summary("nanoGPT, its recipe for a CPU", found)
     return found
 
@@ -80,7 +81,8 @@ def beside_the_lecture(parts: Parts, options: argparse.Namespace) -> dict[str, A
     key = {"ours": LECTURE, "steps": steps, "theirs": "gpt.py", **where}
     ours = our_side(LECTURE, steps, losses=False, **where)
     theirs = lecture_side(options.lecture, steps, **where)
-    found = key | summary(measure_pairs(parts, key, options.pairs, ours, theirs))
+    found = {"words": LECTURE, "steps": steps, **where}
+    found |= summary(measure_pairs(parts, key, options.pairs, ours, theirs))
     print_summary("the lecture's gpt.py", found)
     return found
 

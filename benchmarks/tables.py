@@ -2,14 +2,17 @@
 
     python -m benchmarks.tables
 
-A test compares these pages with what this would write, so that no figure there goes stale.
+A test compares these pages with what this would write, so that no figure there goes stale. A figure that has no record
+yet is said to have none, and how it is measured.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
+from benchmarks.speed_tables import SPEED_TABLES
 
 ROOT = RECORDS.parent.parent
 
@@ -33,10 +36,21 @@ def fill(text: str, names: Sequence[str]) -> str:
             raise ValueError(f"one place is needed for the table {name!r}, between {opening.strip()} and {closing}")
         before, rest = text.split(opening)
         _, after = rest.split(closing)
-        record, make = TABLES[name]
-        numbers = json.loads((RECORDS / f"{record}.json").read_text(encoding="utf-8"))
-        text = f"{before}{opening}{make(numbers)}\n{closing}{after}"
+        text = f"{before}{opening}{_table(*TABLES[name])}\n{closing}{after}"
     return text
+
+
+def _table(record: str, make: Callable[[dict[str, Any]], str]) -> str:
+    path = RECORDS / f"{record}.json"
+    if not path.exists():
+        return f"Not measured yet: `python -m benchmarks.{record}`."
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+    table = make(numbers)
+    if "Measured by" not in table:
+        table += "\n\n" + _measured(numbers, seeds=False)
+    if (PICTURES / f"{record}.svg").exists():
+        table += f"\n\n![{record.replace('_', ' ')}](pictures/{record}.svg)"
+    return table
 
 
 def ladder_table(record: dict[str, Any]) -> str:
@@ -131,6 +145,7 @@ TABLES = {
     "floors": ("floors", floors_table),
     "kills": ("kills", kills_table),
     "large_text": ("large_text", large_text_table),
+    **SPEED_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
 
@@ -138,6 +153,7 @@ PAGES = {
     ROOT / "README.md": ("ladder", "recipe", "floors"),
     ROOT / "docs" / "resume.md": ("kills",),
     ROOT / "docs" / "texts.md": ("large_text",),
+    ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),
 }
 """The pages that have tables, and which."""
 

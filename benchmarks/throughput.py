@@ -60,7 +60,9 @@ def measure(parts: Parts, name: str, options: argparse.Namespace) -> dict[str, A
     key = {"ours": words, "theirs": recipe.words, "steps": options.steps, **where}
     ours = our_side(words, options.steps, losses=False, **where)
     theirs = nanogpt_side(options.nanogpt, recipe, options.steps, losses=False, **where)
-    found = key | {"size": size} | summary(measure_pairs(parts, key, options.pairs, ours, theirs))
+    found = {"size": size, "steps": options.steps, **where} | summary(
+        measure_pairs(parts, key, options.pairs, ours, theirs)
+    )
     add_rates(found, size["batch_size"] * size["block_size"])
     print(f"{name}: tokens/s ours {told(found['ours']['tokens_per_second'], 0)}")
     print(f"{'':<{len(name)}}         theirs {told(found['theirs']['tokens_per_second'], 0)}")

@@ -50,7 +50,8 @@ def measure(parts: Parts, goal: Goal, options: argparse.Namespace) -> dict[str, 
         theirs = reckoned(theirs, goal.theirs, measured_steps)
     rows = measure_pairs(parts, key, options.pairs or goal.pairs, our_side(goal.words, goal.steps, **where), theirs)
     reached = sum(row["ours"]["loss"] <= goal.loss for row in rows)
-    found = key | {"title": goal.title, "loss": goal.loss, "share": goal.share, "extrapolated": goal.extrapolated}
+    found: dict[str, Any] = {"words": goal.words, "steps": goal.steps, "their_steps": measured_steps, **where}
+    found |= {"title": goal.title, "loss": goal.loss, "share": goal.share, "extrapolated": goal.extrapolated}
     found |= {"reached": reached, "their_loss": goal.their_loss} | summary(rows)
     print_summary(goal.title + (" (nanoGPT's time extrapolated)" if goal.extrapolated else ""), found)
     print(f"  {reached} of {len(rows)} runs reached {goal.loss}; goal: {goal.share:.3f} of nanoGPT's time")

@@ -1,0 +1,158 @@
+"""The pictures of docs/speed.md, drawn from the records that there are (extra `plot`).
+
+    python -m benchmarks.pictures
+
+Ours and others' are told apart by shape and filling as well as by colour, so that they can be read in grey and by the
+colour-blind (colours of Okabe and Ito 2008, "Color Universal Design").
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.record import RECORDS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURES = RECORDS.parent.parent / "docs" / "pictures"
+OURS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "label": "Nano-GPT"}
+THEIRS: dict[str, Any] = {"color": "#D55E00", "marker": "s", "markerfacecolor": "white", "label": "nanoGPT"}
+INK = "#444444"
+PUBLISHED = {"nanoGPT's CPU recipe": 1.898, "nanoGPT's GPU recipe, published, random batches": 1.4697}
+
+
+def main() -> None:
+    """Draw what has a record."""
+    PICTURES.mkdir(exist_ok=True)
+    for name in DRAWN:
+        if (RECORDS / f"{name}.json").exists():
+            print(f"wrote {draw(name, PICTURES)}")
+        else:
+            print(f"{name}: no record yet; python -m benchmarks.{name}")
+
+
+def draw(name: str, folder: Path) -> Path:
+    """One record's picture, `folder/NAME.svg`; the same record always gives the same bytes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    record = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+    path = folder / f"{name}.svg"
+    plain: Any = {"svg.hashsalt": "nanogpt", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False}
+    with matplotlib.rc_context(plain | {"axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}):
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        DRAWN[name](record, figure)
+        figure.savefig(path, metadata={"Date": None})
+    return path
+
+
+def draw_minutes(record: dict[str, Any], figure: "Figure") -> None:
+    """Loss over minutes, with nanoGPT's losses as lines."""
+    axes = figure.subplots()
+    rows = record["rows"]
+    _points(axes, [row["minutes"] for row in rows], [row["loss"] for row in rows], OURS, "-")
+    for name, loss in PUBLISHED.items():
+        axes.axhline(loss, color=THEIRS["color"], linestyle="--", linewidth=1)
+        axes.annotate(f"{name}: {loss}", (rows[-1]["minutes"], loss), ha="right", va="bottom", color=INK, fontsize=9)
+    axes.set(xscale="log", xlabel="minutes from Enter", ylabel="validation loss, whole-split (nats/token)")
+    _plain_numbers(axes, [row["minutes"] for row in rows])
+    axes.set_title(f"nanogpt train {record['text']} --minutes M, {record['hardware']['cores']} cores", loc="left")
+
+
+def draw_goals(record: dict[str, Any], figure: "Figure") -> None:
+    """Seconds to each goal, both sides, on one line each."""
+    axes = figure.subplots()
+    goals = list(record["goals"].values())
+    places = list(range(len(goals)))[::-1]
+    for side, style in (("ours", OURS), ("theirs", THEIRS)):
+        _points(axes, [goal[side]["seconds"] for goal in goals], places, style, "none")
+    for place, goal in zip(places, goals):
+        ends = [goal[side]["seconds"]["median"] for side in ("ours", "theirs")]
+        axes.plot(ends, [place, place], color=INK, linewidth=0.8, zorder=0)
+        told = f"1/{1 / goal['ratios']['seconds']['median']:.1f}" + (" (extrapolated)" if goal["extrapolated"] else "")
+        axes.annotate(told, ((ends[0] * ends[1]) ** 0.5, place), xytext=(0, 5), textcoords="offset points", ha="center")
+    axes.set_yticks(places, [goal["title"] for goal in goals])
+    axes.set(xscale="log", xlabel="seconds from Enter to the last training step", ylim=(-0.6, len(goals) - 0.4))
+    axes.legend(loc="lower right", frameon=False)
+
+
+def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
+    """Tokens a second by size, both sides."""
+    axes = figure.subplots()
+    sizes = record["sizes"]
+    places = list(range(len(sizes)))[::-1]
+    for side, style in (("ours", OURS), ("theirs", THEIRS)):
+        _points(axes, [row[side]["tokens_per_second"] for row in sizes.values()], places, style, "none")
+    names = [f"{name}\n{one['size']['block_size']} × {one['size']['batch_size']}" for name, one in sizes.items()]
+    axes.set_yticks(places, names)
+    axes.set(xscale="log", xlabel="tokens a second in training", ylim=(-0.6, len(sizes) - 0.4))
+    axes.legend(loc="best", frameon=False)
+
+
+def draw_scaling(record: dict[str, Any], figure: "Figure") -> None:
+    """Cost of a token over parameters, block and text size."""
+    axes = figure.subplots(1, len(record["series"]), sharey=True, squeeze=False)[0]
+    for part, (name, series) in zip(axes, record["series"].items()):
+        points = series["points"]
+        across = [point[series["across"]] for point in points]
+        _points(part, across, [point["microseconds_per_token"] for point in points], OURS, "-")
+        exponent = "" if series["exponent"] is None else f", exponent {series['exponent']:.2f}"
+        part.set(xscale="log", yscale="log", xlabel=series["across"].replace("_", " "))
+        part.set_title(name + exponent, loc="left", fontsize=10)
+    axes[0].set_ylabel("µs a token")
+
+
+def draw_ablation(record: dict[str, Any], figure: "Figure") -> None:
+    """The effect of each exchange, with both intervals; a panel for each text."""
+    texts = record["texts"]
+    most = max(len(rows) for rows in texts.values())
+    figure.set_size_inches(7, 1.2 + 0.3 * most * len(texts))
+    for axes, (text, rows) in zip(figure.subplots(len(texts), 1, squeeze=False)[:, 0], texts.items()):
+        shown = [row for row in rows if row["effect"] is not None and row["settings"]]
+        for place, row in enumerate(reversed(shown)):
+            for over, width in (("text", 5), ("seeds", 1.5)):
+                if row[over]:
+                    axes.plot(
+                        row[over], [place, place], color="#56B4E9" if over == "text" else "black", linewidth=width
+                    )
+            axes.plot(row["effect"], place, "o", color="black", markersize=4)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(range(len(shown)), [row["name"] for row in reversed(shown)])
+        axes.set_xlabel("loss above the recipe's at equal time (thin: 95 % over seeds, broad: over text)")
+        axes.set_title(text, loc="left")
+
+
+def _points(axes: "Axes", x: list[Any], y: list[Any], style: dict[str, Any], line: str) -> None:
+    """Points at numbers, or at medians with a bar from the lowest to the highest."""
+    errors: dict[str, Any] = {
+        name: _bars(numbers) if isinstance(numbers[0], dict) else None for name, numbers in (("xerr", x), ("yerr", y))
+    }
+    x, y = ([one["median"] if isinstance(one, dict) else one for one in numbers] for numbers in (x, y))
+    axes.errorbar(x, y, linestyle=line, capsize=3, **errors, **style)
+
+
+def _bars(numbers: list[dict[str, Any]]) -> list[list[float]]:
+    return [[one["median"] - one["low"] for one in numbers], [one["high"] - one["median"] for one in numbers]]
+
+
+def _plain_numbers(axes: "Axes", places: list[float]) -> None:
+    """Ticks at these places only, written as they are."""
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.minorticks_off()
+
+
+DRAWN: dict[str, Callable[[dict[str, Any], "Figure"], None]] = {
+    "time_to_loss": draw_goals,
+    "loss_in_minutes": draw_minutes,
+    "throughput": draw_throughput,
+    "scaling": draw_scaling,
+    "ablation": draw_ablation,
+}
+"""The records that have a picture."""
+
+
+if __name__ == "__main__":
+    main()

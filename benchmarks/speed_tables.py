@@ -1,0 +1,133 @@
+"""The tables of docs/speed.md, each made from its record (see `benchmarks.tables`)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def goals_table(record: dict[str, Any]) -> str:
+    """Time to a loss, ours beside nanoGPT's."""
+    lines = [
+        "| | ours: s | loss | reached | nanoGPT: s | loss | ours / nanoGPT | without imports | goal |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for goal in record["goals"].values():
+        ours, theirs, ratios = goal["ours"], goal["theirs"], goal["ratios"]
+        seconds = _middle(theirs["seconds"], 0 if goal["extrapolated"] else 1)
+        their_loss = f"{goal['their_loss']} (published)" if goal["their_loss"] else _middle(theirs["loss"], 3)
+        lines.append(
+            f"| {goal['title']} | {_middle(ours['seconds'], 1)} | {_middle(ours['loss'], 3)} | "
+            f"{goal['reached']} of {goal['pairs']} | {seconds}{', extrapolated' if goal['extrapolated'] else ''} | "
+            f"{their_loss} | {_ratio(ratios['seconds'])} | {_ratio(ratios['without_imports'])} | "
+            f"≤ {goal['share']:.3f} at ≤ {goal['loss']} |"
+        )
+    notes = [
+        f"Ours: `nanogpt train shakespeare {' '.join(goal['words'])} --steps {goal['steps']}` ({goal['title']})."
+        for goal in record["goals"].values()
+    ]
+    return "\n".join([*lines, "", *notes])
+
+
+def minutes_table(record: dict[str, Any]) -> str:
+    """The loss after so many minutes."""
+    lines = [
+        "| `--minutes` | loss, last checkpoint | 95 % over text | best checkpoint | parameters | of its time | runs |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in record["rows"]:
+        low, high = row["loss_interval"]
+        share = row["share_of_time"]
+        lines.append(
+            f"| {row['minutes']:g} | {_middle(row['loss'], 3)} | {low:.3f}–{high:.3f} | "
+            f"{_middle(row['best_loss'], 3)} | {row['parameters']:,.0f} | "
+            f"{100 * share['median']:.0f} % ({100 * share['low']:.0f}–{100 * share['high']:.0f}) | {len(row['runs'])} |"
+        )
+    return "\n".join(lines)
+
+
+def throughput_table(record: dict[str, Any]) -> str:
+    """Tokens a second and memory by size."""
+    lines = [
+        "| | layers, channels | block × batch, dropout | ours: tokens/s | nanoGPT: tokens/s | ratio | memory, ratio |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for name, row in record["sizes"].items():
+        size = row["size"]
+        lines.append(
+            f"| {name} | {size['n_layer']}, {size['n_embd']} | {size['block_size']} × {size['batch_size']}, "
+            f"{size['dropout']:g} | {_middle(row['ours']['tokens_per_second'], 0)} | "
+            f"{_middle(row['theirs']['tokens_per_second'], 0)} | {_ratio(row['ratios']['tokens_per_second'])} | "
+            f"{_ratio(row['ratios']['peak_megabytes'])} |"
+        )
+    first = record["first_steps"]
+    return "\n".join(lines) + (
+        f"\n\nFrom equal weights and batches, without dropout, the losses of the first {len(first['ours'])} steps "
+        f"differ by {first['largest_difference']:.1e} at most."
+    )
+
+
+def startup_table(record: dict[str, Any]) -> str:
+    """Waits from Enter."""
+    lines = ["| from Enter to | s | goal |", "|---|---:|---:|"]
+    for name, row in record["moments"].items():
+        lines.append(f"| {name} | {_middle(row, 2)} | {row['goal'] or '–'} |")
+    return "\n".join(lines)
+
+
+def scaling_table(record: dict[str, Any]) -> str:
+    """What a token costs as things grow."""
+    lines = ["| | | µs a token | s before the steps | MB |", "|---|---:|---:|---:|---:|"]
+    for name, series in record["series"].items():
+        for point in series["points"]:
+            lines.append(
+                f"| {name} | {point[series['across']]:,} | {_middle(point['microseconds_per_token'], 1)} | "
+                f"{point['before_seconds']['median']:.1f} | {point['peak_megabytes']['median']:,.0f} |"
+            )
+    exponents = ", ".join(
+        f"{series['exponent']:.2f} for {name}" for name, series in record["series"].items() if series["exponent"]
+    )
+    return "\n".join(lines) + f"\n\nExponents of the cost of a token: {exponents}."
+
+
+def ablation_table(record: dict[str, Any]) -> str:
+    """What each part is worth at equal time."""
+    lines = [
+        "| text | in place of a part of the recipe | loss above it | 95 % over seeds | 95 % over text | step's cost |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for text, rows in record["texts"].items():
+        for row in rows:
+            effect = "diverged" if row["effect"] is None else f"{row['effect']:+.4f}"
+            lines.append(
+                f"| {text} | {row['name']} | {effect} | {_between(row['seeds'])} | {_between(row['text'])} | "
+                f"{row['step_cost']:.2f} |"
+            )
+    return "\n".join(lines) + f"\n\n{record['base']['steps']:,} steps of the recipe, seeds {_listed(record['seeds'])}."
+
+
+def _middle(values: dict[str, Any], digits: int) -> str:
+    """Median, and lowest and highest where there are several."""
+    middle = f"{values['median']:,.{digits}f}"
+    return middle if values["n"] == 1 else f"{middle} ({values['low']:,.{digits}f}–{values['high']:,.{digits}f})"
+
+
+def _ratio(ratio: dict[str, Any]) -> str:
+    return _middle(ratio | {"n": ratio["pairs"]}, 3)
+
+
+def _between(ends: Sequence[float] | None) -> str:
+    return "–" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+SPEED_TABLES = {
+    "time_to_loss": ("time_to_loss", goals_table),
+    "loss_in_minutes": ("loss_in_minutes", minutes_table),
+    "throughput": ("throughput", throughput_table),
+    "startup": ("startup", startup_table),
+    "scaling": ("scaling", scaling_table),
+    "ablation": ("ablation", ablation_table),
+}
+"""The tables by their markers' names: a record, and what makes its table."""

@@ -1,0 +1,98 @@
+"""Records as the benchmarks write them, with made-up numbers, for what is built from records."""
+
+from benchmarks.ablation import measure as measure_ablation
+from benchmarks.loss_in_minutes import summed_up as sum_up_minutes
+from benchmarks.pairs import values
+from benchmarks.scaling import SERIES
+from benchmarks.scaling import summed_up as sum_up_series
+from benchmarks.sides import summary
+from benchmarks.throughput import SIZES, add_rates
+
+ABOUT = {
+    "command": "python -m benchmarks.made",
+    "commit": "abc",
+    "hardware": {"processor": "Abacus", "cores": 2, "threads": 2},
+    "versions": {"python": "3.11", "torch": "2.8"},
+}
+
+
+def side(seconds: float, loss: float | None, step_seconds: float = 0.5) -> dict:
+    row = {"seconds": seconds, "import_seconds": 2.0, "step_seconds": step_seconds, "peak_megabytes": 100.0 + seconds}
+    return row if loss is None else row | {"loss": loss, "loss_interval": [loss - 0.03, loss + 0.03], "protocol": "w"}
+
+
+def goals_record() -> dict:
+    beside = {"words": ["--block-size", "64"], "steps": 160, "share": 1 / 8}
+    measured = summary([{"ours": side(8.0 + n, 1.89), "theirs": side(64.0, 1.898)} for n in range(3)])
+    far = summary([{"ours": side(400.0, 1.46), "theirs": side(40_000.0, None)}])
+    return ABOUT | {
+        "goals": {
+            "near": beside
+            | {"title": "time to 1.898", "loss": 1.898, "extrapolated": False, "reached": 3, "their_loss": None}
+            | measured,
+            "far": beside
+            | {"title": "time to 1.4697", "loss": 1.4697, "extrapolated": True, "reached": 1, "their_loss": 1.4697}
+            | far,
+        }
+    }
+
+
+def minutes_record() -> dict:
+    def one(minutes: float, loss: float) -> dict:
+        row = {"best_loss": loss - 0.01, "seconds": 60 * minutes * 0.97, "parameters": 821_000}
+        return row | {"loss": loss, "loss_interval": [loss - 0.03, loss + 0.03], "protocol": "w"}
+
+    lengths = {1: 1.7, 3: 1.6, 10: 1.5}
+    rows = [sum_up_minutes(m, [one(m, loss), one(m, loss + 0.02)]) for m, loss in lengths.items()]
+    return ABOUT | {"text": "shakespeare", "rows": rows}
+
+
+def throughput_record() -> dict:
+    sizes = {}
+    for number, (name, size) in enumerate(SIZES.items(), 1):
+        found = {"size": size} | summary([{"ours": side(9.0, None, 0.2 * number), "theirs": side(30.0, None, number)}])
+        add_rates(found, size["block_size"] * size["batch_size"])
+        sizes[name] = found
+    return ABOUT | {"sizes": sizes, "first_steps": {"ours": [1.0] * 20, "largest_difference": 5e-7}}
+
+
+def startup_record() -> dict:
+    return ABOUT | {
+        "moments": {"help": values([0.1, 0.12]) | {"goal": 0.3}, "import torch": values([1.2]) | {"goal": None}}
+    }
+
+
+def scaling_record() -> dict:
+    def run(cost: float) -> dict:
+        return {"step_seconds": cost, "before_seconds": 4.0, "parameters": int(1e5 * cost), "peak_megabytes": 300.0}
+
+    series = {
+        name: sum_up_series(name, points, [[run(n), run(1.1 * n)] for n in range(1, len(points) + 1)])
+        for name, points in SERIES.items()
+    }
+    return ABOUT | {"series": series}
+
+
+def ablation_record() -> dict:
+    class Made:
+        def measure(self, key, measure):
+            if "cost of" in key:
+                return {"ratio": 1.1}
+            loss = 2.0 + 0.01 * len(key["settings"]) + 0.001 * key["settings"]["seed"]
+            tokens = [20.0 + n for n in range(30)]
+            return {"loss": loss, "seconds": 1.0, "parameters": 7, "stretches": [[loss * t for t in tokens], tokens]}
+
+    names = ["tied embeddings", "no warm-up"]
+    text = type("Text", (), {"name": "tale"})()
+    rows = measure_ablation(Made(), text, {"steps": 100}, names, seeds=[1, 2], rounds=3)
+    return ABOUT | {"base": {"steps": 100}, "seeds": [1, 2], "texts": {"tale": rows}}
+
+
+RECORDS = {
+    "time_to_loss": goals_record,
+    "loss_in_minutes": minutes_record,
+    "throughput": throughput_record,
+    "startup": startup_record,
+    "scaling": scaling_record,
+    "ablation": ablation_record,
+}

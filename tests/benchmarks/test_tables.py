@@ -1,0 +1,71 @@
+"""Tables and pictures come from records, and from nothing else."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from made_records import RECORDS
+
+from benchmarks import pictures, tables
+from benchmarks.pictures import DRAWN, draw
+from benchmarks.tables import fill
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """A folder with a made-up record of everything."""
+    for name, make in RECORDS.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(make()))
+    monkeypatch.setattr(tables, "RECORDS", tmp_path)
+    monkeypatch.setattr(pictures, "RECORDS", tmp_path)
+    return tmp_path
+
+
+def table(name: str) -> list[list[str]]:
+    """The cells of a table's rows, below its heading."""
+    text = fill(f"<!-- {name} -->\n<!-- end {name} -->", [name])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1, "every row has as many cells as the heading"
+    assert "Measured by `python -m benchmarks.made` on 2 cores (Abacus)" in text
+    return rows[2:]
+
+
+def test_goals(records):
+    near, far = table("time_to_loss")
+    assert near[1:4] == ["9.0 (8.0–10.0)", "1.890 (1.890–1.890)", "3 of 3"]
+    assert near[6].startswith("0.141 (0.125–0.156")
+    assert far[4:7] == ["40,000, extrapolated", "1.4697 (published)", "0.010"]
+
+
+def test_minutes(records):
+    first, *_ = table("loss_in_minutes")
+    assert first[:4] == ["1", "1.710 (1.700–1.720)", "1.670–1.730", "1.700 (1.690–1.710)"]
+    assert first[5:] == ["97 % (97–97)", "2"]
+
+
+def test_throughput(records):
+    first, *rest = table("throughput")
+    assert first == ["cpu", "4, 128", "64 × 12, 0", "3,840", "768", "5.000", "0.838"]
+    assert len(rest) == 4
+
+
+def test_startup_scaling_and_ablation(records):
+    assert table("startup") == [["help", "0.11 (0.10–0.12)", "0.3"], ["import torch", "1.20", "–"]]
+    assert len(table("scaling")) == 17
+    effects = {row[1]: row[2] for row in table("ablation")}
+    # Both change one setting of the base's; only the one that may cost time is timed.
+    assert effects == {"tied embeddings": "+0.0100", "no warm-up": "+0.0100", "the recipe": "+0.0000"}
+
+
+def test_what_has_no_record_says_how_it_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RECORDS", tmp_path)
+    text = fill("<!-- scaling -->\n<!-- end scaling -->", ["scaling"])
+    assert "Not measured yet: `python -m benchmarks.scaling`" in text
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_drawn_the_same_each_time(name, records, tmp_path):
+    pytest.importorskip("matplotlib")
+    first = draw(name, tmp_path).read_bytes()
+    assert draw(name, tmp_path).read_bytes() == first
+    assert len(list(ElementTree.fromstring(first).iter())) > 50
