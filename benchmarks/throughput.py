@@ -12,6 +12,7 @@ the first steps from equal weights on equal batches, without dropout, of which n
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,13 @@ def main() -> None:
     share_processors()
     parts = Parts("throughput", keep=options.keep, trial=options.trial)
     rows = {name: measure(parts, name, options) for name in options.sizes}
-    first = parts.measure(
-        {"losses": SIZES["cpu"], "steps": options.loss_steps},
-        lambda: first_steps(options.nanogpt, options.loss_steps),
-    )
-    print(f"losses of {options.loss_steps} steps from equal weights: at most {first['largest_difference']:.1e} apart")
+    first = {}
+    for precision in ("float32", "auto"):
+        key = {"losses": SIZES["cpu"], "steps": options.loss_steps, "precision": precision}
+        measure_losses = partial(first_steps, options.nanogpt, options.loss_steps, precision)
+        first[precision] = parts.measure(key, measure_losses)
+        apart = first[precision]["largest_difference"]
+        print(f"losses of {options.loss_steps} steps from equal weights, {precision}: at most {apart:.1e} apart")
     parts.write({"steps": options.steps, "sizes": rows, "first_steps": first})
 
 
@@ -95,11 +98,11 @@ def their_recipe(size: dict[str, Any]) -> Recipe:
     return Recipe(words=words, steps=5000, block_size=size["block_size"], batch_size=size["batch_size"])
 
 
-def first_steps(source: Path, steps: int) -> dict[str, Any]:
+def first_steps(source: Path, steps: int, precision: str) -> dict[str, Any]:
     """The losses of both sides' first steps."""
     sizes = {name: value for name, value in SIZES["cpu"].items() if name != "dropout"}
     with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
-        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), sizes, steps)
+        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), sizes, steps, precision)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 nanoGPT's model is made by its own model.py, with its first weights, and updated by its own `configure_optimizers`,
 clipped as in its train.py, at one learning rate. Its weights are put into ours by name; the batches are those that our
-training reads. Ours is updated by the library's `Stepper`, in the number format that it trains in. What differs then
-is rounding.
+training reads. Ours is updated by the library's `Stepper`, in a number format that is named: in float32 what differs is
+rounding alone, in the one that it trains in also what that format costs.
 """
 
 import json
@@ -57,11 +57,18 @@ def _our_name(name: str) -> str:
     return name
 
 
-def compare_first_steps(checkout: Checkout, sizes: Mapping[str, int], steps: int) -> dict[str, Any]:
+def compare_first_steps(checkout: Checkout, sizes: Mapping[str, int], steps: int, precision: str) -> dict[str, Any]:
     """Both sides' loss at each of the first steps, and the largest distance between them."""
     from nanogpt.launch import start_run
 
-    settings: dict[str, Any] = {**SAME, **sizes, "dropout": 0.0, "history": "off", "sample_tokens": 0}
+    settings: dict[str, Any] = {
+        **SAME,
+        **sizes,
+        "dropout": 0.0,
+        "precision": precision,
+        "history": "off",
+        "sample_tokens": 0,
+    }
     text = str((checkout.folder / "data" / "shakespeare_char" / "input.txt").resolve())
     with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
         place = Path(folder)
