@@ -19,8 +19,8 @@ from nanogpt.attention import attend
 from nanogpt.config import ModelConfig
 from nanogpt.dropout import Dropout
 from nanogpt.errors import UserError
-from nanogpt.rmsnorm import RMSNorm
 from nanogpt.linear import Linear
+from nanogpt.rmsnorm import RMSNorm
 
 
 class LayerCache(Protocol):
@@ -239,7 +239,7 @@ class GPT(nn.Module):
                 f"a context of {start + T} tokens is longer than block_size {self.config.block_size}: "
                 f"crop it to its newest tokens"
             )
-        x = self.dropout(self._embed(idx, where))  # (B, T, C)
+        x = self.dropout(in_compute_format(self._embed(idx, where)))  # (B, T, C)
         turn = None
         if self.config.position == "rope":
             turn = (self.cos[where], self.sin[where])  # each (T, D/2)

@@ -18,6 +18,7 @@ from nanogpt.data import Dataset
 from nanogpt.device import autocast, compile_or_not, is_out_of_memory, pick_precision
 from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
+from nanogpt.microbatch import micro_batch
 from nanogpt.model import GPT, Block
 from nanogpt.optim import make_optimizer
 from nanogpt.parallel import check_divisible, spread, unsynchronised, whole
@@ -53,7 +54,7 @@ class Stepper:
         self.device = world.device(config.device)
         self.model = model.to(self.device)
         self.config, self.data, self.world = config, data, world
-        self.micro_batch = config.batch_size
+        self.micro_batch = micro_batch(model.config, config, self.device.type, world.size)
         """most sequences that are read at once; the samples of a step are the same, whatever it is"""
         self.precision = pick_precision(self.device, config.precision)
         self._module = spread(model, config.parallel, world, self.device)

@@ -85,7 +85,7 @@ class Trainer:
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
         self.stepper = Stepper(build_model(config, block), settings.train, data, world)
-        self.model = self.stepper.model
+        self.model, self._micro_batch = self.stepper.model, self.stepper.micro_batch
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
         self.should_stop, self.new_length = should_stop, new_length
@@ -237,7 +237,7 @@ class Trainer:
 
     def _update(self, step: int, rate: float) -> bool:
         """Update the weights; False where memory ran out before it, and all is as it was."""
-        self.stepper.micro_batch = self.plan.micro_batch(step, self.config.train.batch_size)
+        self.stepper.micro_batch = self.plan.micro_batch(step, self._micro_batch)
         try:
             self._unread.append(self.stepper.step(step, rate))
         except OutOfMemory:

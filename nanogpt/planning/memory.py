@@ -11,6 +11,7 @@ Here is arithmetic alone, nothing of torch. C, H, K, D, F, V, T are those of `na
 from dataclasses import dataclass
 
 from nanogpt.config import Config, ModelConfig
+from nanogpt.microbatch import micro_batch
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
@@ -77,7 +78,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     count = count_parameters(model)
     shared = processes if train.parallel == "fsdp" else 1
     muon = count.matrices if train.optimizer == "muon" else 0
-    sequences = min(train.batch_size, -(-train.batch_sequences // processes))
+    sequences = micro_batch(model, train, device, processes)
     on_cpu = device == "cpu"
     gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
     tokens = sequences * model.block_size
@@ -114,7 +115,7 @@ def kept_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool
     With `half` the matrix products are in bfloat16: what they read and write, and copies of the weights.
     """
     narrow = HALF if half else FLOAT
-    head = model.n_embd * ((2 if model.norm == "rms" else 1) * FLOAT + narrow) + model.vocab_size * FLOAT
+    head = 2 * model.n_embd * narrow + model.vocab_size * FLOAT
     kept = tokens * (model.n_layer * (_layer_bytes(model, narrow) + _weights_bytes(model, narrow, on_cpu)) + head)
     return kept + (HALF * (count_parameters(model).matrices + model.vocab_size * model.n_embd) if half else 0)
 
@@ -123,14 +124,12 @@ def _layer_bytes(model: ModelConfig, narrow: int) -> int:
     """Kept for each token in a layer; `narrow` is the size of a number that a matrix product reads or writes."""
     C, queries = model.n_embd, model.n_head * model.head_channels
     turned = (model.n_head + model.kv_heads) * model.head_channels
-    # Twice the stream, and its norm as a product reads it; RMS norms are also kept without their gain.
-    kept = 2 * C * (FLOAT + narrow) + (2 * C * FLOAT if model.norm == "rms" else 0)
+    kept = 4 * C * narrow + 2 * FLOAT  # twice the stream and its norm, and what it was divided by
     kept += _head_channels(model) * narrow + queries * narrow  # q, k, v; what attention gives, as `proj` reads it
-    kept += turned * narrow if model.position == "rope" else 0
-    # Norms are computed in float32: of bfloat16 they keep a copy.
-    kept += turned * FLOAT * (1 if narrow == FLOAT else 2) if model.qk_norm else 0
+    kept += turned * narrow if model.position == "rope" or model.qk_norm else 0
+    kept += (model.n_head + model.kv_heads) * FLOAT if model.qk_norm else 0
     kept += 2 * queries * narrow if model.kv_heads < model.n_head else 0  # keys and values repeated for their group
-    return kept + model.hidden * narrow * {"swiglu": 4, "relu": 1}.get(model.activation, 2)
+    return kept + model.hidden * narrow * {"swiglu": 5, "relu": 1}.get(model.activation, 2)
 
 
 def _weights_bytes(model: ModelConfig, narrow: int, on_cpu: bool) -> int:

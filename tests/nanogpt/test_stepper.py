@@ -8,6 +8,7 @@ import torch
 from tiny import PRESETS, tiny_config
 from torch.nn import functional as F
 
+from nanogpt import microbatch
 from nanogpt.batches import batch
 from nanogpt.data import Dataset
 from nanogpt.stepper import Stepper, build_model, mean_loss
@@ -118,6 +119,25 @@ def test_first_weights_are_a_function_of_the_seed():
     one, two, other = (state_of(build_model(tiny_config(seed=seed))) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["token_embedding.weight"], other["token_embedding.weight"])
+
+
+def test_micro_steps_that_fit_a_cache_are_one_big_batch(monkeypatch):
+    settings = {"batch_size": 6, "dropout": 0.3, "attention_dropout": 0.3}
+    whole = stepper(**settings)
+    monkeypatch.setattr(microbatch, "CACHED_NUMBERS", 2 * 11 * 13)
+    parts = stepper(**settings)
+    assert (whole.micro_batch, parts.micro_batch) == (6, 2)
+    for step in range(3):  # with the same masks of dropout
+        torch.testing.assert_close(whole.step(step, 1e-3), parts.step(step, 1e-3), rtol=1e-4, atol=1e-6)
+
+
+def test_the_stream_has_the_format_of_the_products():
+    made, seen = stepper(precision="bfloat16", dropout=0.2), set()
+    for module in made.model.modules():
+        if not isinstance(module, torch.nn.Embedding):
+            module.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    made.step(0, 1e-3)
+    assert seen == {torch.bfloat16}
 
 
 def test_training_in_bfloat16():

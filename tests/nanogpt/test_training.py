@@ -595,6 +595,24 @@ def test_the_number_of_threads_is_kept_with_the_plan_and_given_back(monkeypatch)
     assert start("other").plan.threads == 1  # as many as torch takes
 
 
+@pytest.mark.parametrize("chosen", ["float32", "bfloat16"])
+def test_the_precision_that_was_chosen_is_kept_with_the_plan(monkeypatch, chosen):
+    choice = {"chosen": chosen}
+    pick = lambda device, name="auto": choice["chosen"] if name == "auto" else name  # noqa: E731
+    for room in ("request", "stepper"):
+        monkeypatch.setattr(f"nanogpt.{room}.pick_precision", pick)
+    first = start("run", stop_at=3, precision="auto")
+    finish(first)
+    assert first.plan.precision == first.stepper.precision == chosen
+    choice["chosen"] = "bfloat16" if chosen == "float32" else "float32"  # on a machine that prefers the other
+    resumed = resume_run("run")
+    assert resumed.stepper.precision == chosen
+    finish(resumed)
+    choice["chosen"] = chosen
+    finish(start("whole", precision="auto"))
+    assert outcome(Path("run")) == outcome(Path("whole"))
+
+
 @pytest.mark.slow
 def test_two_threads_resumed_are_two_threads_uninterrupted():
     settings = {"threads": 2, "n_embd": 96, "block_size": 48, "batch_size": 16} | EVERYTHING
