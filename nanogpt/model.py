@@ -19,7 +19,6 @@ from nanogpt.attention import attend
 from nanogpt.config import ModelConfig
 from nanogpt.dropout import Dropout
 from nanogpt.errors import UserError
-from nanogpt.linear import Linear
 from nanogpt.rmsnorm import RMSNorm
 
 
@@ -84,8 +83,8 @@ class Attention(nn.Module):
         self.n_head, self.kv_heads, self.size = config.n_head, config.kv_heads, config.head_channels
         self.dropout = Dropout(config.dropout if config.attention_dropout is None else config.attention_dropout)
         rows = (self.n_head + 2 * self.kv_heads) * self.size
-        self.qkv = Linear(config.n_embd, rows, bias=config.qkv_bias)
-        self.proj = Linear(self.n_head * self.size, config.n_embd, bias=config.bias)
+        self.qkv = nn.Linear(config.n_embd, rows, bias=config.qkv_bias)
+        self.proj = nn.Linear(self.n_head * self.size, config.n_embd, bias=config.bias)
         self.q_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(self.size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
 
@@ -144,8 +143,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.activation = config.activation
-        self.up = Linear(config.n_embd, config.hidden * (2 if self.activation == "swiglu" else 1), config.bias)
-        self.down = Linear(config.hidden, config.n_embd, config.bias)
+        self.up = nn.Linear(config.n_embd, config.hidden * (2 if self.activation == "swiglu" else 1), config.bias)
+        self.down = nn.Linear(config.hidden, config.n_embd, config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self._activate(self.up(x)))  # (B, T, C)
@@ -222,7 +221,7 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
         # After post-norm blocks the stream is normalised already (the paper has no further norm).
         self.final_norm = make_norm(config, config.n_embd) if config.norm_position == "pre" else nn.Identity()
-        self.lm_head = Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
         if config.tie_embeddings:
             self.lm_head.weight = self.token_embedding.weight
         initialise(self, generator)

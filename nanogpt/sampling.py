@@ -7,7 +7,7 @@ Three rules define a text, however it is generated (cached or not, alone or in a
 - The token at a position is drawn with one uniform number, a function of (seed, sample, position).
 - An empty prompt starts after a newline, or, in a vocabulary without one, after its first token.
 
-What does it is in `nanogpt.generation`: `batch` (rows in step), `cache`, `filters`, `precision`, `text`.
+What does it is in `nanogpt.generation`: `batch` (rows in step), `cache`, `decoder`, `filters`, `precision`, `text`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,6 +15,7 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.generation.cache import EqualRows, KeyValueCache, index_of, window_start
+from nanogpt.generation.decoder import Decoder, can_decode
 from nanogpt.generation.filters import draw, filter_logits
 from nanogpt.model import GPT
 from nanogpt.streams import uniform
@@ -52,6 +53,7 @@ class Batch:
         self._block_size = model.config.block_size
         weight = model.token_embedding.weight
         self._cache = KeyValueCache(model.config, room, weight) if cached else None
+        self._decoder = Decoder(model) if can_decode(model) else None
         # Each row's window, and a place for the token that comes next.
         self._ids = torch.zeros(room, self._block_size + 1, dtype=torch.long, device=weight.device)
 
@@ -108,6 +110,8 @@ class Batch:
         for places in _groups(unread, self._width_of):
             self._read(places, self._width(places) - 1, cache.rows(places))
         last = self._ids[: len(self.rows)].gather(1, self._widths()[:, None] - 1)  # (B, 1)
+        if self._decoder:
+            return self._decoder(last, cache.first(len(self.rows)))
         if not self.model.config.mask_documents:
             return self.model(last, cache.first(len(self.rows)))[:, -1]
         # Which document a place belongs to is told for rows of one length alone.

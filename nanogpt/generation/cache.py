@@ -92,14 +92,15 @@ class EqualRows:
         return self._cache.documents[self.index, : self.length] if self.length else None
 
     @documents.setter
-    def documents(self, documents: Tensor) -> None:
+    def documents(self, documents: Tensor | None) -> None:
+        assert documents is not None
         self._cache.documents[self.index, : documents.size(1)] = documents
 
 
 class EqualLayer:
     """One layer of `EqualRows`."""
 
-    seen = None
+    seen: Tensor | None = None
 
     def __init__(self, rows: EqualRows, k: Tensor, v: Tensor) -> None:
         self._rows, self._k, self._v = rows, k, v
@@ -116,7 +117,7 @@ class EqualLayer:
 class UnequalRows:
     """What a model sees of a cache when rows of different lengths read one token each."""
 
-    documents = None
+    documents: Tensor | None = None
 
     def __init__(self, cache: KeyValueCache, count: int) -> None:
         self._cache, self._count = cache, count

@@ -21,8 +21,8 @@ CORE = {
 }
 BELOW = {
     *{"attention", "checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
-    *{"distributed", "microbatch", "rmsnorm", "parallel", "muon", "linear"},
-    *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "filters", "precision", "text")},
+    *{"distributed", "microbatch", "rmsnorm", "parallel", "muon"},
+    *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
     *{"text.shakespeare", "text.tokenfile"},
 }
@@ -73,7 +73,7 @@ def test_the_core_uses_the_core_alone():
 def test_the_model_file_knows_nothing_of_training():
     assert reachable("nanogpt.model") <= {
         f"nanogpt.{name}"
-        for name in ("config", "attention", "checks", "dropout", "errors", "files", "linear", "rmsnorm", "streams")
+        for name in ("config", "attention", "checks", "dropout", "errors", "files", "rmsnorm", "streams")
     }
 
 
