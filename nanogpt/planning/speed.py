@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -14,12 +15,12 @@ from nanogpt.planning.memory import count_parameters
 from nanogpt.stepper import Stepper, build_model
 from nanogpt.training import EVALUATIONS
 
-MEASURE_SECONDS = 0.5
+MEASURE_SECONDS = 0.3
+"""At a time, warming up left out."""
 MEASURE_STEPS = 20
 MOST_SECONDS = 6.0
 """For all sizes together, and never more than `MOST_SHARE` of the time."""
 MOST_SHARE = 0.1
-WARM_STEPS = 2
 FEWEST_STEPS = 10
 """Also on a machine that seems slower: `Pace` needs some steps to see how fast it really is."""
 
@@ -46,7 +47,7 @@ class Speeds:
             return self._known[key]
         left = min(MOST_SECONDS, MOST_SHARE * seconds) - self.spent
         expected = None if self._rate is None else self._rate * operations
-        if expected is not None and (WARM_STEPS + 1) * expected > left:
+        if expected is not None and 2 * expected > left:
             return expected
         began = time.perf_counter()
         self.world.ask({"config": config.to_dict(), "data": self.data.key})
@@ -76,39 +77,38 @@ def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World)
 
 
 def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> float:
-    """Median time of an update on this machine, from a few of them; not compiled, which takes longer than it tells.
+    """Time of an update on this machine; not compiled, which takes longer than it tells.
 
-    A large step is measured by some of its sequences, on a line through two such parts.
+    Of one sequence, two, four, … until that takes long enough to be measured or is the whole step: the median of some
+    such. A larger step is on the line through the last two.
     """
-    config = config.override(compile="off")
-    whole, few = config.train.batch_sequences, world.size
-
-    def measure(sequences: int) -> float:
-        batch = min(sequences, config.train.batch_size)
-        part = config.override(batch_size=batch, accumulation=sequences // batch)
-        return _median_step(Stepper(build_model(part, block), part.train, data, world))
-
-    small = measure(few)
-    more = max(2, int(MEASURE_SECONDS / small)) * few  # these fit into the time, at what the few took each
-    if more >= whole:
-        return measure(whole)
-    more = min(more, config.train.batch_size // few * few)
-    if more <= few:
-        return small * whole / few
-    larger = measure(more)
-    each = max(larger - small, 0.0) / (more - few) or larger / more
-    return larger + each * (whole - more)
+    stepper = Stepper(build_model(config, block), config.override(compile="off").train, data, world)
+    whole, most = config.train.batch_sequences, config.train.batch_size
+    time_steps(stepper, world.size, 1)  # the first one loads what it computes with
+    before, sequences, last = (0, 0.0), world.size, time_steps(stepper, world.size, 1)
+    while (last < MEASURE_SECONDS or not before[0]) and sequences < whole:
+        before = (sequences, last)
+        following = 2 * sequences if 2 * sequences <= most // world.size * world.size else whole
+        sequences, last = following, time_steps(stepper, following, 1)
+    if last < MEASURE_SECONDS:
+        last = time_steps(stepper, sequences, MEASURE_STEPS)
+    each = max(last - before[1], 0.0) / (sequences - before[0])
+    return last + each * (whole - sequences)
 
 
-def _median_step(stepper: Stepper) -> float:
-    times: list[float] = []
-    for step in range(WARM_STEPS + MEASURE_STEPS):
+def time_steps(stepper: Stepper, sequences: int, count: int) -> float:
+    """Median seconds of some updates from so many sequences; fewer than `count` where they take long."""
+    whole, times = stepper.config, list[float]()
+    batch = min(sequences, whole.batch_size)
+    stepper.config = replace(whole, batch_size=batch, accumulation=sequences // batch)
+    for step in range(count):
         begin = time.perf_counter()
         stepper.step(step, 0.0).tolist()  # reading the loss waits for the device
         times.append(time.perf_counter() - begin)
-        if step >= WARM_STEPS and stepper.world.share(sum(times) > MEASURE_SECONDS):
+        if stepper.world.share(sum(times) > MEASURE_SECONDS):
             break
-    return statistics.median(times[WARM_STEPS:])
+    stepper.config = whole
+    return statistics.median(times)
 
 
 def steps_within(config: Config, data: Dataset, seconds: float, per_step: float) -> int:
