@@ -20,8 +20,8 @@ import torch
 from benchmarks.processes import own_environment, run
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import load_preset
+from nanogpt.parameters import count_parameters
 from nanogpt.planning.machine import peak_bytes
-from nanogpt.planning.memory import count_parameters
 
 SHAKESPEARE = 65
 CASES: tuple[dict[str, Any], ...] = (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nanogpt.parallel import share_of, whole
+from nanogpt.updaters import Updater
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic a s + b s^3 + c s^5 (Jordan et al. 2024): steep at 0, and it takes singular values to about 1."""
@@ -33,7 +34,7 @@ def orthogonalise(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
     return x
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Updater):
     """Nesterov's momentum, made orthogonal, and decoupled weight decay.
 
     A parameter that holds several matrices, one below the other, gives their rows in its group's `parts`: each is a
@@ -59,7 +60,7 @@ class Muon(torch.optim.Optimizer):
         self.precision = precision
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """One update of every parameter that has a gradient."""
         updates: dict[Tensor, Tensor] = {}
         parts: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from nanogpt.config import TrainConfig
 from nanogpt.model import GPT, Attention, FeedForward
 from nanogpt.muon import Muon
+from nanogpt.updaters import AdamW, Updater
 
 
 class Optimizer:
-    """Several of torch's optimizers as one, each with its own parameters."""
+    """Several optimizers as one, each with its own parameters."""
 
-    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+    def __init__(self, parts: Sequence[Updater]) -> None:
         self.parts = list(parts)
 
     @property
@@ -22,7 +23,7 @@ class Optimizer:
         """The groups of all parts."""
         return [group for part in self.parts for group in part.param_groups]
 
-    def owner(self, p: Tensor) -> torch.optim.Optimizer:
+    def owner(self, p: Tensor) -> Updater:
         """The part that updates a parameter."""
         return next(part for part in self.parts for group in part.param_groups if any(p is q for q in group["params"]))
 
@@ -41,10 +42,10 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for part in self.parts:
-            part.zero_grad(set_to_none=True)
+            part.zero_grad()
 
 
-def state_names(part: torch.optim.Optimizer) -> tuple[str, ...]:
+def state_names(part: Updater) -> tuple[str, ...]:
     """What a part keeps for each of its parameters."""
     return ("momentum",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq", "step")
 
@@ -57,7 +58,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig, precision: str = "floa
     """
     matrices = matrices_of(model) if config.optimizer == "muon" else {}
     rest: list[Tensor] = [p for p in model.parameters() if p.requires_grad and p not in matrices]
-    parts: list[torch.optim.Optimizer] = []
+    parts: list[Updater] = []
     if matrices:
         muon = Muon(
             list(matrices.items()),
@@ -91,7 +92,7 @@ def matrices_of(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
     return {p: rows for p, rows in found.items() if p.requires_grad}
 
 
-def _adamw(model: nn.Module, parameters: list[Tensor], config: TrainConfig) -> torch.optim.AdamW:
+def _adamw(model: nn.Module, parameters: list[Tensor], config: TrainConfig) -> AdamW:
     """AdamW for these parameters, with the learning rate of each kind."""
     embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     head = set(model.lm_head.parameters()) - embeddings if isinstance(model, GPT) else set()
@@ -103,9 +104,7 @@ def _adamw(model: nn.Module, parameters: list[Tensor], config: TrainConfig) -> t
         kinds.setdefault((rate, config.weight_decay if p.ndim >= 2 else 0.0), []).append(p)
     groups = [{"params": params, "rate": rate, "weight_decay": decay} for (rate, decay), params in kinds.items()]
     betas = (float(config.beta1), float(config.beta2))  # torch refuses a whole number beside a fraction
-    # One kernel for all parameters: on a CPU a third of the step of a small model otherwise goes to this loop.
-    fused = {p.device.type for p in parameters} <= {"cpu", "cuda"}
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=fused)
+    return AdamW(groups, lr=config.learning_rate, betas=betas)
 
 
 def learning_rate(before: float, after: float, config: TrainConfig) -> float:

@@ -4,6 +4,7 @@ A file is not trusted: its header is read first, and names, shapes and number fo
 asks for before memory is taken for either.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nanogpt.errors import UserError
 from nanogpt.model import GPT, Block
 from nanogpt.optim import Optimizer, state_names
 from nanogpt.parallel import is_divided, share_of, whole
+from nanogpt.parameters import count_parameters, table_bytes
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; that of GPT-2 XL has 50 kB."""
@@ -38,13 +40,9 @@ def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) -> GPT:
     """A model with the weights of a file. Raises UserError where the two do not belong together."""
-    try:
-        with torch.device("meta"):  # shapes alone, without memory
-            shapes = GPT(config, block=block)
-    except (RuntimeError, OverflowError) as error:
-        raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
-    _compare(path, _layout(dict(shapes.named_parameters())))
-    tables = sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
+    numbers = sum(math.prod(shape) for shape, _ in read_layout(path).values())
+    as_expected = block is Block and count_parameters(config).total == numbers
+    tables = table_bytes(config) if as_expected else _compare_shapes(config, path, block)
     if tables > BUFFER_LIMIT:
         raise UserError(
             f"the model beside {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
@@ -53,6 +51,20 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) 
     model = GPT(config, block=block)
     load_model_tensors(model, path)
     return model
+
+
+def _compare_shapes(config: ModelConfig, path: Path, block: type[nn.Module]) -> int:
+    """Raise UserError where a file does not fit a config; of what fits return the bytes of its tables.
+
+    By a model without memory. For that torch imports its compiler, which takes longer than to load most models.
+    """
+    try:
+        with torch.device("meta"):
+            shapes = GPT(config, block=block)
+    except (RuntimeError, OverflowError) as error:
+        raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
+    _compare(path, _layout(dict(shapes.named_parameters())))
+    return sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:
@@ -94,7 +106,7 @@ def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None
         if key != "step":
             state[key] = share_of(tensor, own[name]).clone()
         else:  # a fused optimizer wants its count of steps on the device
-            state[key] = tensor.to(own[name].device if owners[name].defaults.get("fused") else "cpu", copy=True)
+            state[key] = tensor.to(own[name].device if owners[name].fused else "cpu", copy=True)
 
 
 def read_layout(path: Path) -> Layout:

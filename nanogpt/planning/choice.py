@@ -7,10 +7,10 @@ from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
+from nanogpt.parameters import count_parameters
 from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
-from nanogpt.planning.memory import count_parameters
 from nanogpt.planning.short_texts import fit_block
 from nanogpt.planning.sizes import SIZE_FIELDS, candidates
 from nanogpt.planning.speed import Speeds, seconds_per_token, steps_within

@@ -26,8 +26,8 @@ import numpy as np
 
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.files import read_toml
+from nanogpt.parameters import count_parameters
 from nanogpt.planning.features import TextFeatures
-from nanogpt.planning.memory import count_parameters
 
 FILE = Path(__file__).parent / "forecast.toml"
 MILLION = 1e6

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nanogpt.config import Config, ModelConfig
 from nanogpt.microbatch import micro_batch
+from nanogpt.parameters import count_parameters
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
@@ -54,21 +55,6 @@ class Memory:
         return self.process + self.weights + self.gradients + self.optimizer + work
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """Trained numbers of a model."""
-
-    matrices: int
-    """inside the blocks: Muon's, where that is the optimizer"""
-    rest: int
-    """embeddings, output layer, biases, gains of norms"""
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.matrices + self.rest
-
-
 def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> Memory:
     """Peak bytes of a training in each of so many processes, on a device of this type.
 
@@ -92,21 +78,6 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
         evaluation=int(read_bytes(model)),
         update=int(3 * muon * FLOAT),  # the directions, and their iterations
     )
-
-
-def count_parameters(model: ModelConfig) -> Parameters:
-    """Of a model with the library's blocks; a weight that two layers share counts once."""
-    C, queries, heads = model.n_embd, model.n_head * model.head_channels, _head_channels(model)
-    up = model.hidden * (2 if model.activation == "swiglu" else 1)
-    norm = C * (2 if model.norm == "layer" and model.bias else 1)
-    matrices = C * heads + queries * C + C * up + model.hidden * C
-    vectors = 2 * norm + (up + 2 * C if model.bias else 0)
-    vectors += (heads if model.qkv_bias else 0) + (2 * model.head_channels if model.qk_norm else 0)
-    rest = model.n_layer * vectors + model.vocab_size * C * (1 if model.tie_embeddings else 2)
-    rest += model.vocab_size if model.head_bias else 0
-    rest += model.block_size * C if model.position == "learned" else 0
-    rest += norm if model.norm_position == "pre" else 0
-    return Parameters(model.n_layer * matrices, rest)
 
 
 def kept_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool = True) -> int:

@@ -11,7 +11,7 @@ from nanogpt.config import Config
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
-from nanogpt.planning.memory import count_parameters
+from nanogpt.parameters import count_parameters
 from nanogpt.stepper import Stepper, build_model
 from nanogpt.training import EVALUATIONS
 

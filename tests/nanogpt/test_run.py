@@ -155,7 +155,7 @@ def test_no_runs():
 
 
 def test_the_names_of_the_package():
-    assert set(nanogpt.__all__) == {"Run", "UserError", "__version__", "load", "train"}
+    assert set(nanogpt.__all__) == {"Run", "UserError", "__version__", "load", "plan", "train"}
     assert all(getattr(nanogpt, name) is not None for name in nanogpt.__all__)
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         _ = nanogpt.tarin
