@@ -1,7 +1,7 @@
 """A trained model, opened from its run folder: generate, stream, evaluate."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -64,15 +64,26 @@ class Run:
         return prompt + "".join(self.stream(prompt, unknown, config=config, **settings))
 
     def generate_batch(
-        self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
+        self,
+        prompt: str | Sequence[str] = "",
+        unknown: Unknown = "error",
+        *,
+        config: SampleConfig | None = None,
+        **settings: Any,
     ) -> list[str]:
-        """As `generate`, several texts at once: `samples=3` gives three.
+        """As `generate`, several texts at once: `samples=3` gives three of each prompt, those of the first one first.
+
+        Each is the text that it would be alone.
 
         >>> len(nanogpt.load(folder).generate_batch("the", tokens=5, samples=3))
         3
+        >>> nanogpt.load(folder).generate_batch(["the", "a cat"], tokens=5)[1][:5]
+        'a cat'
         """
         config = _sample_config(config, settings)
-        return [prompt + text for text in generate_text(self.model, self.tokenizer, prompt, config, unknown)]
+        beginnings = [one for one in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(config.samples)]
+        texts = generate_text(self.model, self.tokenizer, prompt, config, unknown)
+        return [beginning + text for beginning, text in zip(beginnings, texts)]
 
     def stream(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any

@@ -16,6 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
+from nanogpt.errors import UserError
 from nanogpt.generation.batch import Batch
 from nanogpt.generation.precision import lower_precision
 from nanogpt.generation.text import SampleText, encode_prompt
@@ -29,10 +30,13 @@ def generate_ids(
     """Continue prompt ids (T,), T at least 1, or several of different lengths: yields the next token of each row.
 
     A row is one of the `config.samples` of a prompt; those of the first prompt come first. Each is what it would be
-    alone. Without `cached` the whole window is read anew for each token: slower, the same text.
+    alone. Without `cached` the whole window is read anew for each token: slower, the same text. Raises UserError where
+    there is no prompt.
     """
     model = lower_precision(model.eval(), config.precision)
     prompts = [prompts] if isinstance(prompts, Tensor) else prompts
+    if not prompts:
+        raise UserError("there is no prompt to continue: give one at least, it may be empty")
     batch = Batch(model, len(prompts) * config.samples, cached)
     for prompt in prompts:
         for number in range(config.samples):

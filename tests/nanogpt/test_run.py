@@ -154,6 +154,15 @@ def test_no_runs():
         load()
 
 
+def test_several_prompts_are_each_continued_as_if_alone(finished_run):
+    run = nanogpt.load(finished_run)
+    prompts, settings = ["the c", "", "the dog sat on the tree, and ", "a"], {"tokens": 30, "samples": 2, "seed": 3}
+    each = [text for prompt in prompts for text in run.generate_batch(prompt, **settings)]
+    assert run.generate_batch(prompts, **settings) == each
+    with pytest.raises(UserError, match="no prompt to continue"):
+        run.generate_batch([])
+
+
 def test_the_names_of_the_package():
     assert set(nanogpt.__all__) == {"Run", "UserError", "__version__", "load", "plan", "train"}
     assert all(getattr(nanogpt, name) is not None for name in nanogpt.__all__)
