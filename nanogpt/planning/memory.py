@@ -22,7 +22,7 @@ GAPS = {"rms": 1.25, "layer": 1.15}
 """Bytes that glibc takes for each one kept, where norms leave many short-lived tensors behind and where few."""
 CACHED_GAPS = 1.1
 """The same of torch's own allocators, on GPUs."""
-PIECE_QUERIES = 128
+PIECE_QUERIES = 64
 """As in `nanogpt.attention`, which imports torch."""
 EVALUATION_TOKENS = 8192
 """As many are read at once without learning from them."""
@@ -106,7 +106,7 @@ def _layer_bytes(model: ModelConfig, narrow: int) -> int:
 def _weights_bytes(model: ModelConfig, narrow: int, on_cpu: bool) -> int:
     """Attention's weights, kept for each token in a layer where they are computed in pieces (`nanogpt.attention`)."""
     T, dropped = model.block_size, model.dropout if model.attention_dropout is None else model.attention_dropout
-    if not dropped and not (on_cpu and (narrow == HALF or T <= PIECE_QUERIES)):
+    if not dropped and not (on_cpu and narrow == HALF):
         return model.n_head * model.head_channels * narrow  # the fused function keeps its result beside its copy
     return model.n_head * (T + min(T, PIECE_QUERIES)) // 2 * narrow  # a piece sees the keys up to its last query
 
