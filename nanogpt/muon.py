@@ -6,18 +6,18 @@ because a matrix at a time would cost more than the model's own step at small si
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from nanogpt.groups import Group
 from nanogpt.parallel import share_of, whole
-from nanogpt.updaters import Updater
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic a s + b s^3 + c s^5 (Jordan et al. 2024): steep at 0, and it takes singular values to about 1."""
 ITERATIONS = 5
+FIRST_MOMENTUM = 0.85
+RISE = 300
 
 
 def orthogonalise(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
@@ -34,66 +34,62 @@ def orthogonalise(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
     return x
 
 
-class Muon(Updater):
+class Muon:
     """Nesterov's momentum, made orthogonal, and decoupled weight decay.
 
-    A parameter that holds several matrices, one below the other, gives their rows in its group's `parts`: each is a
-    matrix of its own. An update's spectral norm is `lr` sqrt(max(1, rows / columns)), so that one learning rate serves
-    every width (Yang et al. 2023, "A spectral condition for feature learning").
+    A parameter that holds several matrices, one below the other, is in a group with their `rows`: each is a matrix of
+    its own. An update's spectral norm is the learning rate times sqrt(max(1, rows / columns)), so that one learning
+    rate serves every width (Yang et al. 2023, "A spectral condition for feature learning").
     """
 
-    def __init__(
-        self,
-        parameters: Sequence[tuple[Tensor, tuple[int, ...]]],
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        precision: torch.dtype = torch.float32,
-    ) -> None:
-        """`parameters` with the rows of their matrices; `precision` is the number format of the iterations."""
-        groups = [
-            {"params": [p for p, rows in parameters if rows == parts], "parts": parts}
-            for parts in dict.fromkeys(rows for _, rows in parameters)
-        ]
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.precision = precision
+    state_names = ("momentum",)
+
+    def __init__(self, groups: list[Group], momentum: float, precision: torch.dtype = torch.float32) -> None:
+        """`precision` is the number format of the iterations."""
+        self.groups, self.momentum, self.precision = groups, momentum, precision
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One update of every parameter that has a gradient."""
+    def step(self, step: int, rate: float) -> None:
+        """Update number `step` (from 0) of every parameter that has a gradient, by this learning rate."""
+        momentum = momentum_at(step, self.momentum)
         updates: dict[Tensor, Tensor] = {}
-        parts: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
-        for group in self.param_groups:
-            for p in group["params"]:
+        alike: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        for group in self.groups:
+            for p in group.parameters:
                 if p.grad is not None:
-                    updates[p] = whole(self._advance(p, p.grad, group["momentum"]))
-                    for part in updates[p].split(group["parts"]):
+                    updates[p] = whole(self._advance(p, p.grad, momentum))
+                    for part in updates[p].split(group.rows):
                         wide = part if part.size(0) <= part.size(1) else part.mT
-                        parts[tuple(wide.shape)].append(wide)
-        for alike in parts.values():
-            for part, direction in zip(alike, orthogonalise(torch.stack(alike).to(self.precision))):
+                        alike[tuple(wide.shape)].append(wide)
+        for parts in alike.values():
+            for part, direction in zip(parts, orthogonalise(torch.stack(parts).to(self.precision))):
                 part.copy_(direction)  # the parts are views of the updates
-        for group, p in self._with_groups():
-            if p in updates:
-                self._apply(p, updates[p], group)
+        for group in self.groups:
+            for p in group.parameters:
+                if p in updates:
+                    _apply(p, updates[p], group, rate * group.rate)
 
     def _advance(self, p: Tensor, gradient: Tensor, momentum: float) -> Tensor:
         """The running mean of the gradient, and a look ahead of it."""
-        state = self.state[p]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(p)
-        mean: Tensor = state["momentum"].lerp_(gradient, 1 - momentum)
+        if p not in self.state:
+            self.state[p] = {"momentum": torch.zeros_like(p)}
+        mean = self.state[p]["momentum"].lerp_(gradient, 1 - momentum)
         return gradient.lerp(mean, momentum)
 
-    def _with_groups(self) -> Iterator[tuple[dict[str, Any], Tensor]]:
-        for group in self.param_groups:
-            for p in group["params"]:
-                yield group, p
 
-    @staticmethod
-    def _apply(p: Tensor, update: Tensor, group: dict[str, Any]) -> None:
-        for part in update.split(group["parts"]):
-            part.mul_(max(1, part.size(0) / part.size(1)) ** 0.5)
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(share_of(update, p), alpha=-group["lr"])
+def momentum_at(step: int, momentum: float) -> float:
+    """Momentum rises in a line to its value, over the first `RISE` steps: early gradients are soon out of date.
+
+    >>> [round(momentum_at(step, 0.95), 2) for step in (0, 150, 300, 1000)]
+    [0.85, 0.9, 0.95, 0.95]
+    """
+    first = min(FIRST_MOMENTUM, momentum)
+    return first + (momentum - first) * min(1.0, step / RISE)
+
+
+def _apply(p: Tensor, update: Tensor, group: Group, rate: float) -> None:
+    for part in update.split(group.rows):
+        part.mul_(max(1, part.size(0) / part.size(1)) ** 0.5)
+    p.mul_(1 - rate * group.weight_decay)
+    p.add_(share_of(update, p), alpha=-rate)

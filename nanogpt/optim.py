@@ -1,77 +1,64 @@
 """What changes the weights: Muon and AdamW over parameter groups, and the learning rate as a function of progress."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nanogpt.adamw import AdamW
 from nanogpt.config import TrainConfig
+from nanogpt.groups import Group
 from nanogpt.model import GPT, Attention, FeedForward
 from nanogpt.muon import Muon
-from nanogpt.updaters import AdamW, Updater
 
 
 class Optimizer:
-    """Several optimizers as one, each with its own parameters."""
+    """Muon, AdamW, or both as one, each with its own parameters."""
 
-    def __init__(self, parts: Sequence[Updater]) -> None:
+    def __init__(self, parts: Sequence[Muon | AdamW]) -> None:
         self.parts = list(parts)
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[Group]:
         """The groups of all parts."""
-        return [group for part in self.parts for group in part.param_groups]
+        return [group for part in self.parts for group in part.groups]
 
-    def owner(self, p: Tensor) -> Updater:
+    def owner(self, p: Tensor) -> Muon | AdamW:
         """The part that updates a parameter."""
-        return next(part for part in self.parts for group in part.param_groups if any(p is q for q in group["params"]))
+        return next(part for part in self.parts for group in part.groups if any(p is q for q in group.parameters))
 
     def clear(self) -> None:
         """Forget what was gathered from earlier steps."""
         for part in self.parts:
             part.state.clear()
 
-    def step(self, rate: float) -> None:
-        """Update the weights, with this learning rate for the groups whose own `rate` is 1."""
+    def step(self, step: int, rate: float) -> None:
+        """Update number `step` (from 0), by this learning rate where a group's own `rate` is 1."""
         for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = rate * group["rate"]
-            part.step()
+            part.step(step, rate)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for part in self.parts:
-            part.zero_grad()
-
-
-def state_names(part: Updater) -> tuple[str, ...]:
-    """What a part keeps for each of its parameters."""
-    return ("momentum",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq", "step")
+        for group in self.groups:
+            for p in group.parameters:
+                p.grad = None
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig, precision: str = "float32") -> Optimizer:
     """Every trained parameter in exactly one group; a weight that two modules share is there once.
 
-    With `muon` the matrices inside the blocks are Muon's, its iterations in `precision`; all else is AdamW's
-    (Loshchilov and Hutter 2019). Matrices and embeddings decay, biases and norms do not.
+    With `muon` the matrices inside the blocks are Muon's, its iterations in `precision`; all else is AdamW's. Matrices
+    and embeddings decay, biases and norms do not.
     """
     matrices = matrices_of(model) if config.optimizer == "muon" else {}
     rest: list[Tensor] = [p for p in model.parameters() if p.requires_grad and p not in matrices]
-    parts: list[Updater] = []
+    parts: list[Muon | AdamW] = []
     if matrices:
-        muon = Muon(
-            list(matrices.items()),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            precision=getattr(torch, precision),
-        )
-        for group in muon.param_groups:
-            group["rate"] = 1.0
-        parts.append(muon)
+        alike = {rows: [p for p in matrices if matrices[p] == rows] for rows in matrices.values()}
+        groups = [Group(found, weight_decay=config.weight_decay, rows=rows) for rows, found in alike.items()]
+        parts.append(Muon(groups, config.momentum, getattr(torch, precision)))
     if rest:
-        parts.append(_adamw(model, rest, config))
+        parts.append(AdamW(_adamw_groups(model, rest, config), (config.beta1, config.beta2)))
     return Optimizer(parts)
 
 
@@ -92,19 +79,20 @@ def matrices_of(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
     return {p: rows for p, rows in found.items() if p.requires_grad}
 
 
-def _adamw(model: nn.Module, parameters: list[Tensor], config: TrainConfig) -> AdamW:
-    """AdamW for these parameters, with the learning rate of each kind."""
+def _adamw_groups(model: nn.Module, parameters: list[Tensor], config: TrainConfig) -> list[Group]:
+    """Each kind of parameter with its learning rate and decay."""
     embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     head = set(model.lm_head.parameters()) - embeddings if isinstance(model, GPT) else set()
     kinds: dict[tuple[float, float], list[Tensor]] = {}
     for p in parameters:
-        rate = config.embedding_rate if p in embeddings else config.head_rate if p in head else config.vector_rate
-        if p.ndim >= 2 and p not in embeddings and p not in head:
-            rate = 1.0
-        kinds.setdefault((rate, config.weight_decay if p.ndim >= 2 else 0.0), []).append(p)
-    groups = [{"params": params, "rate": rate, "weight_decay": decay} for (rate, decay), params in kinds.items()]
-    betas = (float(config.beta1), float(config.beta2))  # torch refuses a whole number beside a fraction
-    return AdamW(groups, lr=config.learning_rate, betas=betas)
+        matrix = p.ndim >= 2
+        rate = 1.0 if matrix else config.vector_rate
+        if p in embeddings:
+            rate = config.embedding_rate
+        elif p in head:
+            rate = config.head_rate
+        kinds.setdefault((rate, config.weight_decay if matrix else 0.0), []).append(p)
+    return [Group(alike, rate=rate, weight_decay=decay) for (rate, decay), alike in kinds.items()]
 
 
 def learning_rate(before: float, after: float, config: TrainConfig) -> float:

@@ -80,7 +80,7 @@ class Stepper:
             self.optimizer.zero_grad()
             raise OutOfMemory(str(error)) from error
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
-        self.optimizer.step(rate)
+        self.optimizer.step(step, rate)
         self.optimizer.zero_grad()
         # Every process has the same norm; its mean is taken so that all of them see the same bits.
         return self.world.sum(torch.stack([total, norm])) / self.world.size  # (2,)

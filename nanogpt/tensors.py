@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nanogpt.adamw import AdamW
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model import GPT, Block
-from nanogpt.optim import Optimizer, state_names
+from nanogpt.optim import Optimizer
 from nanogpt.parallel import is_divided, share_of, whole
 from nanogpt.parameters import count_parameters, table_bytes
 
@@ -97,16 +98,17 @@ def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None
     expected = {
         f"{name}:{key}": torch.zeros(()) if key == "step" else own[name]
         for name, owner in owners.items()
-        for key in state_names(owner)
+        for key in owner.state_names
     }
     _compare(path, _layout(expected))
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
-        state = owners[name].state[own[name]]
-        if key != "step":
-            state[key] = share_of(tensor, own[name]).clone()
-        else:  # a fused optimizer wants its count of steps on the device
-            state[key] = tensor.to(own[name].device if owners[name].fused else "cpu", copy=True)
+        owner = owners[name]
+        if isinstance(owner, AdamW) and key == "step":  # its fused kernel reads the count on the device
+            value = tensor.to(own[name].device if owner.fused else "cpu", copy=True)
+        else:
+            value = share_of(tensor, own[name]).clone()
+        owner.state.setdefault(own[name], {})[key] = value
 
 
 def read_layout(path: Path) -> Layout:

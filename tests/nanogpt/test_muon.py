@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nanogpt.muon import Muon, orthogonalise
+from nanogpt.groups import Group
+from nanogpt.muon import Muon, momentum_at, orthogonalise
 
 
 @given(st.integers(1, 7), st.integers(1, 11), st.integers(0, 11), st.integers(-8, 8), st.integers(0, 1000))
@@ -39,11 +40,11 @@ def test_two_updates_by_hand():
         return s
 
     weight = nn.Parameter(torch.diag(torch.tensor([2.0, 3.0])))
-    muon = Muon([(weight, (2,))], lr=0.1, momentum=0.75, weight_decay=0.5)
+    muon = Muon([Group([weight], rate=0.2, weight_decay=0.5, rows=(2,))], momentum=0.75)
     expected, mean = [2.0, 3.0], [0.0, 0.0]
     for gradient in ([0.3, -0.4], [0.1, 0.7]):
         weight.grad = torch.diag(torch.tensor(gradient))
-        muon.step()
+        muon.step(0, 0.5)
         mean = [0.75 * m + 0.25 * g for m, g in zip(mean, gradient)]
         ahead = [0.75 * m + 0.25 * g for m, g in zip(mean, gradient)]
         norm = sum(value**2 for value in ahead) ** 0.5
@@ -56,7 +57,7 @@ def test_a_tall_matrix_moves_by_the_root_of_its_shape():
     wide = nn.Parameter(torch.zeros(7, 28))
     gradient = torch.randn(28, 7, generator=torch.Generator().manual_seed(3))
     tall.grad, wide.grad = gradient, gradient.T.clone()
-    Muon([(tall, (28,)), (wide, (7,))], lr=1.0, momentum=0.0, weight_decay=0.0).step()
+    Muon([Group([tall], rows=(28,)), Group([wide], rows=(7,))], momentum=0.0).step(0, 1.0)
     assert torch.allclose(tall, 2 * wide.T, atol=1e-5)
 
 
@@ -65,21 +66,20 @@ def test_parts_are_matrices_of_their_own():
     gradient = torch.randn(13, 7, generator=generator)
     together, first, second = (nn.Parameter(torch.zeros(rows, 7)) for rows in (13, 11, 2))
     together.grad, first.grad, second.grad = gradient, gradient[:11].clone(), gradient[11:].clone()
-    settings = {"lr": 0.3, "momentum": 0.9, "weight_decay": 0.0}
-    Muon([(together, (11, 2))], **settings).step()
-    Muon([(first, (11,)), (second, (2,))], **settings).step()
+    Muon([Group([together], rows=(11, 2))], 0.9).step(0, 0.3)
+    Muon([Group([first], rows=(11,)), Group([second], rows=(2,))], 0.9).step(0, 0.3)
     assert torch.allclose(together, torch.cat([first, second]), atol=1e-6)
     whole = nn.Parameter(torch.zeros(13, 7))
     whole.grad = gradient
-    Muon([(whole, (13,))], **settings).step()
+    Muon([Group([whole], rows=(13,))], 0.9).step(0, 0.3)
     assert not torch.allclose(together, whole, atol=1e-2)
 
 
 def test_without_a_gradient_nothing_moves():
     still, moved = nn.Parameter(torch.ones(3, 5)), nn.Parameter(torch.ones(3, 5))
     moved.grad = torch.ones(3, 5)
-    muon = Muon([(still, (3,)), (moved, (3,))], lr=0.1, momentum=0.9, weight_decay=0.1)
-    muon.step()
+    muon = Muon([Group([still, moved], weight_decay=0.1, rows=(3,))], 0.9)
+    muon.step(0, 0.1)
     assert torch.equal(still, torch.ones(3, 5))
     assert not torch.equal(moved, torch.ones(3, 5))
     assert still not in muon.state
@@ -89,5 +89,16 @@ def test_without_a_gradient_nothing_moves():
 def test_a_zero_gradient_gives_no_direction(precision):
     weight = nn.Parameter(torch.ones(3, 5))
     weight.grad = torch.zeros(3, 5)
-    Muon([(weight, (3,))], lr=0.1, momentum=0.9, weight_decay=0.0, precision=precision).step()
+    Muon([Group([weight], rows=(3,))], 0.9, precision).step(0, 0.1)
     assert torch.equal(weight, torch.ones(3, 5))
+
+
+def test_momentum_rises_and_stays():
+    weight = nn.Parameter(torch.zeros(2, 3))
+    muon = Muon([Group([weight], rows=(2,))], 0.95)
+    for step, momentum in ((0, 0.85), (100, 0.85 + 0.1 / 3), (300, 0.95), (5000, 0.95)):
+        muon.state.clear()
+        weight.grad = torch.ones(2, 3)
+        muon.step(step, 0.1)
+        assert torch.allclose(muon.state[weight]["momentum"], torch.full((2, 3), 1 - momentum))
+    assert momentum_at(7, 0.5) == 0.5  # never above what was asked for

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from tiny import PRESETS, tiny_model
 from torch import nn
 
+from nanogpt.adamw import AdamW
 from nanogpt.config import TrainConfig
 from nanogpt.model import GPT, Block
 from nanogpt.muon import Muon
 from nanogpt.optim import learning_rate, make_optimizer, matrices_of
-from nanogpt.updaters import AdamW
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_parameter_is_in_one_group(preset, tied):
     model = tiny_model(preset, tie_embeddings=tied, n_kv_head=1)
-    groups = make_optimizer(model, TrainConfig()).param_groups
-    seen = [id(p) for group in groups for p in group["params"]]
+    groups = make_optimizer(model, TrainConfig()).groups
+    seen = [id(p) for group in groups for p in group.parameters]
     assert len(seen) == len(set(seen))
     assert set(seen) == {id(p) for p in model.parameters()}
 
@@ -29,7 +29,7 @@ def test_every_parameter_is_in_one_group(preset, tied):
 def test_matrices_decay_and_vectors_do_not():
     model = tiny_model("gpt2")
     optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {id(p): group.weight_decay for group in optimizer.groups for p in group.parameters}
     for name, p in model.named_parameters():
         matrix = name.endswith(("qkv.weight", "proj.weight", "up.weight", "down.weight")) or "embedding" in name
         assert decay[id(p)] == (0.3 if matrix or name == "lm_head.weight" else 0.0), name
@@ -44,7 +44,7 @@ def test_muon_has_the_matrices_inside_the_blocks_and_adamw_the_rest(preset, tied
     for name, p in model.named_parameters():
         inside = name.startswith("blocks.") and p.ndim == 2
         assert isinstance(optimizer.owner(p), Muon) == inside, name
-    owned = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    owned = [id(p) for group in optimizer.groups for p in group.parameters]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
 
 
@@ -68,8 +68,8 @@ def test_matrices_of_a_block_of_ones_own_are_found_too():
     matrices = matrices_of(model)
     assert matrices[model.blocks[1].extra.weight] == (5,)
     assert model.blocks[0].table not in matrices
-    groups = make_optimizer(model, TrainConfig(optimizer="muon", vector_rate=0.25)).param_groups
-    rate = {id(p): group["rate"] for group in groups for p in group["params"]}
+    groups = make_optimizer(model, TrainConfig(optimizer="muon", vector_rate=0.25)).groups
+    rate = {id(p): group.rate for group in groups for p in group.parameters}
     assert rate[id(model.blocks[0].table)] == 1.0
     assert rate[id(model.blocks[0].extra.bias)] == 0.25
 
@@ -80,8 +80,8 @@ def test_each_kind_has_its_own_learning_rate():
     optimizer = make_optimizer(model, config)
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    optimizer.step(0.1)
-    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    optimizer.step(0, 0.1)
+    rates = {id(p): 0.1 * group.rate for group in optimizer.groups for p in group.parameters}
     expected = {
         "token_embedding": 0.3,
         "position_embedding": 0.3,
@@ -91,16 +91,16 @@ def test_each_kind_has_its_own_learning_rate():
     for name, p in model.named_parameters():
         for start, rate in expected.items():
             assert not name.startswith(start) or rates[id(p)] == pytest.approx(rate), name
-    untied = make_optimizer(tiny_model("modern"), config).param_groups
-    assert 0.2 in {group["rate"] for group in untied}
-    assert 0.2 not in {group["rate"] for group in optimizer.param_groups}  # gpt2's head is its embedding
+    untied = make_optimizer(tiny_model("modern"), config).groups
+    assert 0.2 in {group.rate for group in untied}
+    assert 0.2 not in {group.rate for group in optimizer.groups}  # gpt2's head is its embedding
 
 
 def test_a_frozen_parameter_is_left_out():
     model = tiny_model()
     model.token_embedding.weight.requires_grad_(False)
-    groups = make_optimizer(model, TrainConfig()).param_groups
-    assert id(model.token_embedding.weight) not in {id(p) for group in groups for p in group["params"]}
+    groups = make_optimizer(model, TrainConfig()).groups
+    assert id(model.token_embedding.weight) not in {id(p) for group in groups for p in group.parameters}
 
 
 def test_two_updates_by_hand():
@@ -113,7 +113,7 @@ def test_two_updates_by_hand():
     weight, m, v = 2.0, 0.0, 0.0
     for step, gradient in enumerate((0.7, -0.2), 1):
         layer.weight.grad, layer.bias.grad = torch.full((1, 1), gradient), torch.zeros(1)
-        optimizer.step(0.1)
+        optimizer.step(0, 0.1)
         m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
         weight *= 1 - 0.1 * 0.5
         weight -= 0.1 * (m / (1 - 0.8**step)) / (math.sqrt(v / (1 - 0.9**step)) + 1e-8)

@@ -22,7 +22,7 @@ CORE = {
 BELOW = {
     *{"attention", "checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
     *{"distributed", "microbatch", "rmsnorm", "parallel", "parameters"},
-    *{"muon", "updaters"},
+    *{"muon", "adamw", "groups"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
     *{"text.shakespeare", "text.tokenfile"},

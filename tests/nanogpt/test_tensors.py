@@ -39,7 +39,7 @@ def test_the_optimizer_comes_back_bit_for_bit(kind):
     optimizers = [make_optimizer(model, TrainConfig(optimizer=kind)) for model in models]
     for p in models[0].parameters():
         p.grad = torch.ones_like(p)
-    optimizers[0].step(0.01)
+    optimizers[0].step(7, 0.01)
     save_file(optimizer_tensors(models[0], optimizers[0]), "optimizer.safetensors")
     save_file(model_tensors(models[0]), "model.safetensors")
     load_model_tensors(models[1], Path("model.safetensors"))
@@ -47,7 +47,7 @@ def test_the_optimizer_comes_back_bit_for_bit(kind):
     for model, optimizer in zip(models, optimizers):
         for p in model.parameters():
             p.grad = torch.full_like(p, -0.3)
-        optimizer.step(0.01)
+        optimizer.step(7, 0.01)
     assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters()))
 
 
