@@ -24,7 +24,7 @@ def circumstances() -> dict[str, Any]:
     import torch
 
     return {
-        "command": " ".join(["python", "-m", _module_name(), *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", _module_name(), *map(_without_folder, sys.argv[1:])]),
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
         "hardware": {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
@@ -117,6 +117,16 @@ def _code() -> str:
 def _module_name() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def _without_folder(argument: str) -> str:
+    """Where somebody keeps a text or a checkout is nobody else's concern.
+
+    >>> _without_folder("/home/ada/texts/book.txt"), _without_folder("learning_rate=0.01"), _without_folder("--out=/a/b")
+    ('book.txt', 'learning_rate=0.01', '--out=b')
+    """
+    name, equals, value = argument.rpartition("=")
+    return name + equals + Path(value).name if Path(value).is_absolute() else argument
 
 
 def _commit() -> str:
