@@ -122,8 +122,8 @@ def _module_name() -> str:
 def _without_folder(argument: str) -> str:
     """Where somebody keeps a text or a checkout is nobody else's concern.
 
-    >>> _without_folder("/home/ada/texts/book.txt"), _without_folder("learning_rate=0.01"), _without_folder("--out=/a/b")
-    ('book.txt', 'learning_rate=0.01', '--out=b')
+    >>> [_without_folder(word) for word in ("/home/ada/texts/book.txt", "learning_rate=0.01", "--out=/a/b")]
+    ['book.txt', 'learning_rate=0.01', '--out=b']
     """
     name, equals, value = argument.rpartition("=")
     return name + equals + Path(value).name if Path(value).is_absolute() else argument
