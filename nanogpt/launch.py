@@ -143,7 +143,8 @@ def start_run(
     if again:
         trainer.restore()
     elif trainer.plan.minutes is not None:
-        trainer.new_length = Pace(started, trainer.plan.minutes)
+        pace = Pace(started, trainer.plan.minutes)
+        trainer.new_length, trainer.leaves_out = pace, pace.leaves_out
     return trainer
 
 

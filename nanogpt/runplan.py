@@ -81,6 +81,8 @@ class Plan:
     """which job of torchrun began it: where that restarts its processes, they go on with this run"""
     changes: tuple[Change, ...] = ()
     """changes of the length on the way, in the order of their steps"""
+    left_out: tuple[int, ...] = ()
+    """steps after which an evaluation was due and not made, to keep the time"""
     rollbacks: tuple[Rollback, ...] = ()
     """how often it diverged and went back, in the order of time"""
     micro_batches: tuple[MicroBatch, ...] = ()
@@ -98,7 +100,7 @@ class Plan:
         for entry in entries:
             check_types(entry)
         steps = [self.steps, *(change.steps for change in self.changes)]
-        places = [entry.step for entry in entries]
+        places = [*(entry.step for entry in entries), *self.left_out]
         # The key becomes the name of a folder in the cache, so it must not lead out of it.
         sizes = [entry.size for entry in self.micro_batches]
         if min(*steps, *sizes, self.threads or 1) < 1 or min(places, default=0) < 0 or not self.data_key.isalnum():
@@ -135,6 +137,10 @@ class Plan:
         [1.0, 0.5, 0.5]
         """
         return math.prod((rollback.factor for rollback in self.rollbacks if rollback.step <= step), start=1.0)
+
+    def leave_out(self, step: int) -> "Plan":
+        """This plan without the evaluation after `step` updates."""
+        return replace(self, left_out=(*self.left_out, step))
 
     def shrink(self, step: int, size: int) -> "Plan":
         """This plan with smaller micro-batches from `step` on."""

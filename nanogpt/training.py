@@ -77,9 +77,13 @@ class Trainer:
         notes: tuple[str, ...] = (),
         should_stop: Callable[[], bool] = lambda: False,
         new_length: Callable[["Trainer"], int | None] | None = None,
+        leaves_out: Callable[["Trainer"], bool] = lambda trainer: False,
         world: World = ALONE,
     ) -> None:
-        """`should_stop` is asked after every step, as is `new_length`, which may change the run's length."""
+        """`should_stop` is asked after every step, as is `new_length`, which may change the run's length.
+
+        `leaves_out` is asked whether an evaluation that is due on the way is not to be made.
+        """
         self.world = world
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
@@ -88,7 +92,7 @@ class Trainer:
         self.model, self._micro_batch = self.stepper.model, self.stepper.micro_batch
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
-        self.should_stop, self.new_length = should_stop, new_length
+        self.should_stop, self.new_length, self.leaves_out = should_stop, new_length, leaves_out
         self.pause_seconds: list[float] = []
         self._unread: list[Tensor] = []
         self._saved = self._restored = False
@@ -277,10 +281,20 @@ class Trainer:
         if step == self.plan.total_steps:  # also where the run was cut short here: its progress is then below 1
             return True
         if every is not None:
-            return step % every == 0
+            return step % every == 0 and not self._leaves_out(step)
         # By progress: a run whose length is changed on the way keeps its number of evaluations.
         before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
-        return now > before
+        return now > before and not self._leaves_out(step)
+
+    def _leaves_out(self, step: int) -> bool:
+        """Whether there is no time for an evaluation that is due, or was none when this step was made before."""
+        if step in self.plan.left_out:
+            return True
+        if not self.world.share(self.leaves_out(self) if self.world.main else False):
+            return False
+        self.plan = self.plan.leave_out(step)
+        self._write_plan()
+        return True
 
     def _pause(self) -> Iterator[Event]:
         """Evaluate, write a sample, save; whoever keeps the time is told how long it took."""

@@ -8,20 +8,19 @@ from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.parameters import count_parameters
+from nanogpt.planning.budget import steps_within, with_evaluations
 from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
 from nanogpt.planning.short_texts import fit_block
 from nanogpt.planning.sizes import SIZE_FIELDS, candidates
-from nanogpt.planning.speed import Speeds, seconds_per_token, steps_within
+from nanogpt.planning.speed import Speeds
 from nanogpt.stepper import OutOfMemory
 
 COMPILE_SECONDS = 600.0
 """Time from which `torch.compile` is left to `auto`."""
 FEWEST_STEPS = 100
 """Below these a smaller size is taken unasked: no recorded run is so short, and the learning rate has no room."""
-FINAL_SHARE = 0.05
-"""Of the time, for the last evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ class Planner:
         for candidate in self.choices:
             config = _with_compile(candidate, seconds)
             try:
-                per_step = self.speeds(config, seconds)
+                speed = self.speeds(config, seconds)
             except OutOfMemory:
                 if best is None:
                     raise UserError(
@@ -93,8 +92,8 @@ class Planner:
                         "or choose a smaller --n-layer, --n-embd and --block-size"
                     ) from None
                 break
-            config = self._with_final_evaluation(config, seconds, per_step)
-            steps = steps_within(config, self.data, seconds - self.speeds.spent, per_step)
+            config = with_evaluations(config, self.data, seconds, speed, self.named)
+            steps = steps_within(config, self.data, seconds - self.speeds.spent, speed)
             if best is not None and steps < FEWEST_STEPS:
                 break
             found = self.describe(config, steps, minutes)
@@ -134,13 +133,6 @@ class Planner:
                 break
             found.append(fitting)
         return found
-
-    def _with_final_evaluation(self, config: Config, seconds: float, per_step: float) -> Config:
-        """Read as much of the validation part at the end as fits into a twentieth of the time: all, or a subset."""
-        fitting = max(config.train.eval_tokens, int(FINAL_SHARE * seconds / seconds_per_token(config, per_step)))
-        if "final_eval_tokens" in self.named or fitting >= len(self.data.val):
-            return config
-        return config.override(final_eval_tokens=fitting)
 
 
 def is_free(config: Config, named: Collection[str]) -> bool:

@@ -1,58 +1,78 @@
-"""How fast a machine trains: seconds of a step, measured by training for a moment; its weights are thrown away."""
+"""How fast a machine trains, reads and writes: measured by doing each for a moment; the weights are thrown away."""
 
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
-from nanogpt.config import Config
+from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
 from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
 from nanogpt.parameters import count_parameters
+from nanogpt.sampling import generate_ids
 from nanogpt.stepper import Stepper, build_model
-from nanogpt.training import EVALUATIONS
 
 MEASURE_SECONDS = 0.3
 """At a time, warming up left out."""
 MEASURE_STEPS = 20
+READ_TOKENS = 8192
+"""As an evaluation reads at once."""
+WRITTEN_TOKENS = 8
 MOST_SECONDS = 6.0
 """For all sizes together, and never more than `MOST_SHARE` of the time."""
 MOST_SHARE = 0.1
-FEWEST_STEPS = 10
-"""Also on a machine that seems slower: `Pace` needs some steps to see how fast it really is."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that a machine takes with one size."""
+
+    step: float
+    """for an update"""
+    read: float
+    """for a token of an evaluation"""
+    written: float
+    """for a token of a sample"""
+
+    def of_another(self, ratio: float) -> "Speed":
+        """With so many times the operations."""
+        return Speed(self.step * ratio, self.read * ratio, self.written * ratio)
 
 
 class Speeds:
-    """Seconds of a step by config, each measured once, and only as long as there is time for it.
+    """Each size measured once, and only as long as there is time for it.
 
-    Of a size that takes too long to measure a step is forecast from the one before, by their floating-point
-    operations: sizes are to be asked for from small to large.
+    Of one that takes too long the speed is forecast from the one before, by floating-point operations: sizes are to be
+    asked for from small to large.
     """
 
     def __init__(self, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> None:
         self.data, self.block, self.world = data, block, world
         self.spent = 0.0
         """seconds, of all measurements"""
-        self._known: dict[str, float] = {}
-        self._rate: float | None = None  # seconds for each operation
+        self._known: dict[str, Speed] = {}
+        self._last: tuple[float, Speed] | None = None  # operations of a step, and what they took
 
-    def __call__(self, config: Config, seconds: float) -> float:
-        """Of a step, in a training that has so many seconds."""
+    def __call__(self, config: Config, seconds: float) -> Speed:
+        """Of a size, in a training that has so many seconds."""
         key = repr((config.model, config.train.batch_sequences, config.train.batch_size, config.train.precision))
         operations = step_operations(config)
         if key in self._known:
             return self._known[key]
         left = min(MOST_SECONDS, MOST_SHARE * seconds) - self.spent
-        expected = None if self._rate is None else self._rate * operations
-        if expected is not None and 2 * expected > left:
-            return expected
+        if self._last is not None:
+            expected = self._last[1].of_another(operations / self._last[0])
+            if 2 * expected.step > left:
+                return expected
         began = time.perf_counter()
         self.world.ask({"config": config.to_dict(), "data": self.data.key})
-        self._known[key] = seconds_per_step(config, self.data, self.block, self.world)
-        self._rate = self._known[key] / operations
+        self._known[key] = measure_speed(config, self.data, self.block, self.world)
+        self._last = operations, self._known[key]
         self.spent += time.perf_counter() - began
         return self._known[key]
 
@@ -73,17 +93,24 @@ def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World)
     data = Dataset.load(asked["data"])
     if data is None:
         raise world.misses("the token ids of the text")
-    seconds_per_step(Config.from_dict(asked["config"], "the config to measure"), data, block, world)
+    measure_speed(Config.from_dict(asked["config"], "the config to measure"), data, block, world)
 
 
-def seconds_per_step(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> float:
-    """Time of an update on this machine; not compiled, which takes longer than it tells.
-
-    Of one sequence, two, four, … until that takes long enough to be measured or is the whole step: the median of some
-    such. A larger step is on the line through the last two.
-    """
+def measure_speed(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> Speed:
+    """Of this machine with this size; not compiled, which takes longer than it tells."""
     stepper = Stepper(build_model(config, block), config.override(compile="off").train, data, world)
-    whole, most = config.train.batch_sequences, config.train.batch_size
+    step = seconds_per_step(stepper)
+    of_a_sequence = step / config.train.batch_sequences / 3  # forward alone
+    rows = max(1, min(READ_TOKENS // config.model.block_size, int(MEASURE_SECONDS / of_a_sequence)))
+    return Speed(step, seconds_per_read_token(stepper, world.share(rows)), seconds_per_written_token(stepper))
+
+
+def seconds_per_step(stepper: Stepper) -> float:
+    """Of an update: from one sequence, two, four, … until that takes long enough to be measured or is the whole step.
+
+    The median of some such. A larger step is on the line through the last two.
+    """
+    whole, most, world = stepper.config.batch_sequences, stepper.config.batch_size, stepper.world
     time_steps(stepper, world.size, 1)  # the first one loads what it computes with
     before, sequences, last = (0, 0.0), world.size, time_steps(stepper, world.size, 1)
     while (last < MEASURE_SECONDS or not before[0]) and sequences < whole:
@@ -108,25 +135,29 @@ def time_steps(stepper: Stepper, sequences: int, count: int) -> float:
         if stepper.world.share(sum(times) > MEASURE_SECONDS):
             break
     stepper.config = whole
-    return statistics.median(times)
+    return stepper.world.share(statistics.median(times))
 
 
-def steps_within(config: Config, data: Dataset, seconds: float, per_step: float) -> int:
-    """How many steps fit, beside the evaluations on the way and the last one; at least `FEWEST_STEPS`.
-
-    A first guess, which `Pace` corrects: a forward pass costs about a third of a step, a sampled token as much as
-    128 that are read at once.
-    """
-    on_the_way = min(len(data.val), config.train.eval_tokens) + 128 * config.train.sample_tokens
-    read = (EVALUATIONS + 1) * on_the_way + final_tokens(config, data)
-    return max(FEWEST_STEPS, int((seconds - read * seconds_per_token(config, per_step)) / per_step))
-
-
-def seconds_per_token(config: Config, per_step: float) -> float:
-    """Of reading a token without learning from it: a forward pass costs about a third of a step."""
-    return per_step / (config.train.batch_sequences * config.model.block_size) / 3
+@torch.no_grad()
+def seconds_per_read_token(stepper: Stepper, rows: int) -> float:
+    """Of an evaluation: the second of two passes over so many windows."""
+    model, size = stepper.model.eval(), stepper.model.config.block_size
+    ids = np.resize(stepper.data.train[: rows * size], (rows, size)).astype(np.int64)
+    tokens = torch.from_numpy(ids).to(stepper.device)  # (B, T)
+    seconds = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        model(tokens).sum().item()
+        seconds = time.perf_counter() - begin
+    return seconds / tokens.numel()
 
 
-def final_tokens(config: Config, data: Dataset) -> int:
-    """Validation tokens that the last evaluation reads."""
-    return min(len(data.val), config.train.final_eval_tokens or len(data.val))
+def seconds_per_written_token(stepper: Stepper) -> float:
+    """Of a sample, its beginning left out."""
+    prompt = torch.from_numpy(stepper.data.train[:1].astype(np.int64))
+    written = generate_ids(stepper.model, prompt, SampleConfig(tokens=WRITTEN_TOKENS + 1))
+    next(written)
+    begin = time.perf_counter()
+    for _ in written:
+        pass
+    return (time.perf_counter() - begin) / WRITTEN_TOKENS

@@ -9,7 +9,7 @@ import nanogpt
 from nanogpt.outlook import plan
 from nanogpt.planning import speed
 from nanogpt.planning.choice import Planner
-from nanogpt.planning.speed import step_operations
+from nanogpt.planning.speed import Speed, step_operations
 
 
 @pytest.fixture
@@ -17,11 +17,11 @@ def machine(monkeypatch):
     """One that does 10^11 operations a second; tells what was measured."""
     measured = []
 
-    def seconds(config, data, block, world):
+    def measure(config, data, block, world):
         measured.append(config.model.n_layer)
-        return step_operations(config) / 1e11
+        return Speed(step_operations(config) / 1e11, 1e-5, 1e-3)
 
-    monkeypatch.setattr(speed, "seconds_per_step", seconds)
+    monkeypatch.setattr(speed, "measure_speed", measure)
     return measured
 
 

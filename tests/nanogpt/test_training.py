@@ -677,3 +677,23 @@ def test_a_tokenizer_of_another_run_is_refused():
     (path / "tokenizer.json").write_text('{"format": 1, "kind": "byte", "end_of_document": true}')
     with pytest.raises(UserError, match=r"257 tokens, but .* says vocab_size"):
         load(path)
+
+
+def test_an_evaluation_that_is_left_out_is_recorded_and_left_out_again():
+    settings = {"steps": 8, "eval_every": 2}
+    whole = start("whole", **settings)
+    whole.leaves_out = lambda trainer: trainer.state.step in (2, 4)
+    events = finish(whole)
+    assert [event.step for event in events if isinstance(event, EvalEvent)] == [0, 6, 8]
+    assert whole.folder.read_plan().left_out == whole.plan.left_out == (2, 4)
+    stopped = start("stopped", stop_at=5, **settings)
+    stopped.leaves_out = whole.leaves_out
+    finish(stopped)
+    finish(resume_run("stopped"))
+    assert outcome(Path("stopped")) == outcome(Path("whole"))
+
+
+def test_the_last_evaluation_is_never_left_out():
+    trainer = start("run", steps=4, eval_every=2)
+    trainer.leaves_out = lambda trainer: True
+    assert [event.step for event in finish(trainer) if isinstance(event, EvalEvent)] == [0, 4]

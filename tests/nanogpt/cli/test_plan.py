@@ -8,13 +8,13 @@ import pytest
 from tiny import write_text
 
 from nanogpt.planning import speed
-from nanogpt.planning.speed import step_operations
+from nanogpt.planning.speed import Speed, step_operations
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """One that does 10^11 operations a second."""
-    monkeypatch.setattr(speed, "seconds_per_step", lambda config, *_: step_operations(config) / 1e11)
+    monkeypatch.setattr(speed, "measure_speed", lambda config, *_: Speed(step_operations(config) / 1e11, 1e-5, 1e-3))
     write_text("tale.txt", 50_000)
 
 

@@ -10,9 +10,11 @@ from nanogpt.planning import choice, speed
 from nanogpt.planning.choice import Planner
 from nanogpt.planning.features import TextFeatures
 from nanogpt.planning.machine import Room
-from nanogpt.planning.speed import Speeds, step_operations
+from nanogpt.planning.speed import Speed, Speeds, step_operations
 from nanogpt.stepper import OutOfMemory
 from nanogpt.tokenizer import train_tokenizer
+
+EVALUATIONS = {"final_eval_tokens": None, "eval_tokens": 32_768, "sample_tokens": 120}
 
 
 def prepared(characters=20_000):
@@ -34,11 +36,12 @@ def machine(monkeypatch):
     measured = []
 
     def has(operations):
-        def seconds(config, data, block=None, world=None):
+        def measure(config, data, block=None, world=None):
             measured.append(config)
-            return step_operations(config) / operations
+            step = step_operations(config) / operations
+            return Speed(step, step / config.train.batch_sequences / config.model.block_size / 3, 1e-3)
 
-        monkeypatch.setattr(speed, "seconds_per_step", seconds)
+        monkeypatch.setattr(speed, "measure_speed", measure)
         return measured
 
     return has
@@ -106,7 +109,7 @@ def test_a_setting_that_was_named_stays(text, machine):
     assert chosen.config.model.dropout == 0.123
     assert chosen.config.model.n_layer != config.model.n_layer
     named = propose((config.override(n_layer=1), data), 600, {"n_layer"})
-    assert named.config.override(final_eval_tokens=None) == config.override(n_layer=1)
+    assert named.config.override(**EVALUATIONS) == config.override(n_layer=1)
 
 
 def test_another_preset_keeps_its_size_and_has_no_forecast(text, machine):
@@ -114,7 +117,7 @@ def test_another_preset_keeps_its_size_and_has_no_forecast(text, machine):
     config, data = text
     other = load_preset("gpt2").override(vocab_size=config.model.vocab_size)
     found = propose((other, data), 60)
-    assert found.config.override(final_eval_tokens=None, compile="auto") == other
+    assert found.config.override(**EVALUATIONS, compile="auto") == other
     assert found.steps > 10
     assert found.expected is None
 
@@ -128,12 +131,12 @@ def test_a_smaller_size_is_taken_where_memory_is_short(text, machine, a_book):
 
 
 def test_memory_that_runs_out_while_measuring(text, monkeypatch):
-    def seconds(config, data, block, world):
+    def measure(config, data, block, world):
         if config.model.block_size > fits:
             raise OutOfMemory
-        return 1e-4
+        return Speed(1e-4, 1e-7, 1e-3)
 
-    monkeypatch.setattr(speed, "seconds_per_step", seconds)
+    monkeypatch.setattr(speed, "measure_speed", measure)
     fits = 64
     assert propose(text, 600).config.model.block_size <= 64
     fits = 8

@@ -18,7 +18,7 @@ class Watch:
     def __init__(self, minutes, planned, per_step, evaluation=0.0):
         self.now, self.per_step, self.evaluation = 100.0, per_step, evaluation
         self.pace = Pace(100.0, minutes, clock=lambda: self.now)
-        trainer = start("run", steps=planned, sample_tokens=0)
+        trainer = start(f"run-{minutes}-{evaluation}", steps=planned, sample_tokens=0)
         self.trainer = SimpleNamespace(
             state=SimpleNamespace(step=0, seconds=0.0),
             plan=trainer.plan,
@@ -26,26 +26,41 @@ class Watch:
             config=trainer.config,
             pause_seconds=[],
         )
+        self.left_out = 0
 
     def run(self):
-        """Steps until the plan's end; the plan's changes."""
+        """Steps until the plan's end, with evaluations on the way and two at the end; the plan's changes."""
         state, changes = self.trainer.state, []
+        self.evaluate()
         while state.step < self.trainer.plan.total_steps:
             seconds = self.per_step(state.step)
             state.step += 1
             state.seconds += seconds
             self.now += seconds
-            if self.evaluation and state.step % round(self.trainer.plan.steps / 10) == 0:
-                self.evaluate()
             steps = self.pace(self.trainer)
             if steps is not None and steps != self.trainer.plan.total_steps:
                 changes.append(steps)
                 self.trainer.plan = self.trainer.plan.change(state.step, max(steps, state.step))
+            progress = [int(10 * self.trainer.plan.progress(step)) for step in (state.step - 1, state.step)]
+            if state.step == self.trainer.plan.total_steps:
+                self.evaluate()
+            elif progress[1] > progress[0]:
+                if self.pace.leaves_out(self.trainer):
+                    self.left_out += 1
+                else:
+                    self.evaluate()
+        self.evaluate()
         return changes
 
     def evaluate(self):
-        self.now += self.evaluation
-        self.trainer.pause_seconds.append(self.evaluation)
+        if self.evaluation:
+            self.now += self.evaluation
+            self.trainer.pause_seconds.append(self.evaluation)
+
+    @property
+    def used(self):
+        """Seconds since the beginning, with what comes after the last line."""
+        return self.now - 100.0 + END_SECONDS
 
 
 def test_a_plan_that_holds_is_left_alone():
@@ -53,23 +68,38 @@ def test_a_plan_that_holds_is_left_alone():
     assert Watch(1.0, planned, per_step=lambda step: 0.1).run() == []
 
 
-@pytest.mark.parametrize(
-    ("planned", "per_step"),
-    [
-        (1200, lambda step: 0.1),  # planned for a machine twice as fast
-        (300, lambda step: 0.1),  # and half as fast
-        (580, lambda step: 0.1 if step < 200 else 0.2),  # slows down on the way
-        (580, lambda step: 0.1 if step < 200 else 0.05),
-        (580, lambda step: 0.1 + 0.05 * (step % 2)),
-        (10, lambda step: 9.0),
-    ],
-)
-def test_the_time_is_kept(planned, per_step):
-    watch = Watch(1.0, planned, per_step)
-    changes = watch.run()
-    assert changes
-    assert len(changes) < 30
-    assert 0.8 * 60 <= watch.now - 100.0 <= 60 + per_step(watch.trainer.state.step)
+SLOWER = 580, lambda step: 0.1 if step < 200 else 0.2
+SPEEDS = {
+    "planned for a machine twice as fast": (1200, lambda step: 0.1),
+    "and half as fast": (300, lambda step: 0.1),
+    "a hundred times slower": (60_000, lambda step: 0.1),
+    "slows down on the way": SLOWER,
+    "to a fifth": (580, lambda step: 0.1 if step < 300 else 0.5),
+    "gets faster": (580, lambda step: 0.1 if step < 200 else 0.05),
+    "unsteady": (580, lambda step: 0.1 + 0.05 * (step % 2)),
+    "stands still for a moment": (580, lambda step: 9.0 if step == 250 else 0.1),
+    "stands still at once": (580, lambda step: 9.0 if step == 1 else 0.1),
+    "the first step is slow": (580, lambda step: 6.0 if step == 0 else 0.1),
+    "steps of several seconds": (10, lambda step: 9.0),
+}
+
+
+@pytest.mark.parametrize("evaluation", [0.0, 0.3, 3.0])
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_the_time_is_kept(speed, evaluation):
+    planned, per_step = SPEEDS[speed]
+    watch = Watch(1.0, planned, per_step, evaluation)
+    assert len(watch.run()) < 40
+    assert 0.9 * 60 <= watch.used <= 1.1 * 60
+    assert watch.trainer.state.step > 1
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0, 12.0])
+def test_large_steps_and_few_looks(seconds):
+    for minutes in (1.0, 2.5, 7.0):
+        watch = Watch(minutes, planned=30, per_step=lambda step: seconds, evaluation=seconds / 4)
+        watch.run()
+        assert 0.9 * 60 * minutes <= watch.used <= 1.1 * 60 * minutes
 
 
 def test_the_end_of_the_time_ends_the_run():
@@ -78,13 +108,14 @@ def test_the_end_of_the_time_ends_the_run():
     assert watch.trainer.state.step == 5
 
 
-@pytest.mark.parametrize("evaluation", [0.5, 2.0])
-def test_evaluations_still_to_come_are_allowed_for(evaluation):
-    watch = Watch(1.0, planned=580, per_step=lambda step: 0.1, evaluation=evaluation)
-    watch.evaluate()  # before the first step
+def test_evaluations_that_would_take_the_time_are_left_out():
+    watch = Watch(1.0, planned=580, per_step=lambda step: 0.1, evaluation=5.0)
     watch.run()
-    watch.evaluate()  # the last one
-    assert 0.8 * 60 <= watch.now - 100.0 <= 60
+    assert 0.9 * 60 <= watch.used <= 1.1 * 60
+    assert watch.left_out >= 5
+    watch = Watch(1.0, planned=580, per_step=lambda step: 0.1, evaluation=0.5)
+    watch.run()
+    assert watch.left_out == 0
 
 
 def test_a_run_at_the_pace_of_a_clock_keeps_its_plan_and_its_progress():
