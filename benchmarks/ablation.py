@@ -15,15 +15,18 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import Parts, add_part_options
-from benchmarks.trials import QUIET, HeldOut, hold_out, resolve, run_trial
+from benchmarks.trials import HeldOut, hold_out, open_trial, resolve, run_trial
 from benchmarks.variants import BASE, VARIANTS
 from nanogpt.cli import share_processors
 from nanogpt.numbers.significance import spread
+
+if TYPE_CHECKING:
+    from nanogpt.training import Trainer
 
 STRETCHES = 100
 STEPS_IN_TURN = 5
@@ -99,34 +102,39 @@ def equal_steps(steps: int, cost: float) -> int:
     return max(1, round(steps / cost))
 
 
-def step_costs(text: HeldOut, base: dict[str, Any], variant: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Seconds of a variant's step over the base's, measured by turns: the median, and every round's."""
-    import torch
+def step_costs(
+    text: HeldOut,
+    base: dict[str, Any],
+    variant: dict[str, Any],
+    rounds: int,
+    change: "Callable[[Trainer], None] | None" = None,
+) -> dict[str, Any]:
+    """Seconds of a variant's step over the base's, measured by turns: the median, and every round's.
 
-    from nanogpt.launch import start_run
+    A turn's steps are spread over the run, as a variant may do more in one part of it than in another.
+    """
+    import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(base.get("threads") or before)
+    steps = [base["steps"] * (2 * turn + 1) // (2 * STEPS_IN_TURN) for turn in range(STEPS_IN_TURN)]
     try:
         with tempfile.TemporaryDirectory(prefix="costs-") as folder:
-            steppers = []
-            for name, named in (("base", base), ("variant", variant)):
-                settings: dict[str, Any] = QUIET | named
-                place = Path(folder) / name
-                steppers.append(
-                    start_run(str(text.learn), val=str(text.measure), out=place, quiet=True, **settings).stepper
-                )
-            found = [tuple(_seconds(stepper, number) for stepper in steppers) for number in range(rounds + 1)]
+            both = [
+                open_trial(text, base, Path(folder) / "base").stepper,
+                open_trial(text, variant, Path(folder) / "variant", change).stepper,
+            ]
+            found = [tuple(_seconds(stepper, steps) for stepper in both) for _ in range(rounds + 1)]
     finally:
         torch.set_num_threads(before)
     ratios = [one / other for other, one in found[1:]]  # the first round warms both
     return {"ratio": statistics.median(ratios), "ratios": ratios, "base_seconds": found[-1][0] / STEPS_IN_TURN}
 
 
-def _seconds(stepper: Any, number: int) -> float:
+def _seconds(stepper: Any, steps: Sequence[int]) -> float:
     """Of some steps in turn."""
     began = time.perf_counter()
-    for step in range(number * STEPS_IN_TURN, (number + 1) * STEPS_IN_TURN):
+    for step in steps:
         stepper.step(step, 1e-4).tolist()
     return time.perf_counter() - began
 

@@ -8,7 +8,7 @@ documents. Here is one trial and the file that trials are kept in; which are run
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from nanogpt.text.scan import scan_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from nanogpt.training import Trainer
 
 ARGUMENTS = ("preset", "steps")
 """What a trial names besides settings of `nanogpt.config`."""
@@ -85,21 +87,36 @@ def resolve(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in FROM_TEXT + MEANINGLESS}
 
 
+def open_trial(
+    text: HeldOut, named: Mapping[str, Any], place: Path, change: "Callable[[Trainer], None] | None" = None
+) -> "Trainer":
+    """A training on the one part, ready for its events; `change` may put into it what no setting says."""
+    from nanogpt.launch import start_run
+
+    arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
+    trainer = start_run(str(text.learn), val=str(text.measure), out=place, quiet=True, **arguments)
+    if change is not None:
+        change(trainer)
+    return trainer
+
+
 def run_trial(
-    text: HeldOut, named: Mapping[str, Any], measure_tokens: int | None = None, stretches: int = 0
+    text: HeldOut,
+    named: Mapping[str, Any],
+    measure_tokens: int | None = None,
+    stretches: int = 0,
+    change: "Callable[[Trainer], None] | None" = None,
 ) -> dict[str, Any]:
-    """Train on the one part, measure the last checkpoint on the other; whole-split unless `measure_tokens` limits it.
+    """Train on the one part, measure the last weights on the other; whole-split unless `measure_tokens` limits it.
 
     A training that diverges has no loss, and says what happened. With `stretches` the nats and the tokens of so many
     stretches of the measured text, of about the same length, are told too.
     """
-    import nanogpt
     from nanogpt.evaluation import measure_windows
-    from nanogpt.launch import start_run
+    from nanogpt.events import CheckpointEvent
 
-    arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
     with tempfile.TemporaryDirectory(prefix="trial-") as folder:
-        trainer = start_run(str(text.learn), val=str(text.measure), out=Path(folder) / "run", quiet=True, **arguments)
+        trainer = open_trial(text, named, Path(folder) / "run", change)
         row = {
             "text": text.name,
             "loss": None,
@@ -109,12 +126,12 @@ def run_trial(
             "train_tokens": len(trainer.data.train),
         }
         try:
-            for _ in trainer.events():
-                pass
+            for event in trainer.events():
+                # Afterwards the model has its best weights, by the one window that it is evaluated on.
+                if isinstance(event, CheckpointEvent) and event.step == trainer.plan.total_steps:
+                    windows = measure_windows(trainer.model, trainer.data.val, trainer.tokenizer, measure_tokens)
         except UserError as error:  # settings and text were accepted: what is left to go wrong is the training
             return row | {"diverged": str(error).split(";")[0]}
-        run = nanogpt.load(trainer.folder.path, checkpoint="last")
-        windows = measure_windows(run.model, run.text_ids(), run.tokenizer, measure_tokens)
         found = asdict(windows.evaluation())
         found["measured_tokens"] = found.pop("tokens")
         if stretches:
