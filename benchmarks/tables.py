@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
 from benchmarks.speed_tables import SPEED_TABLES
+from benchmarks.tried_tables import tried_table
 
 ROOT = RECORDS.parent.parent
 
@@ -145,6 +146,7 @@ TABLES = {
     "floors": ("floors", floors_table),
     "kills": ("kills", kills_table),
     "large_text": ("large_text", large_text_table),
+    "tried": ("tried", tried_table),
     **SPEED_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
@@ -154,6 +156,7 @@ PAGES = {
     ROOT / "docs" / "resume.md": ("kills",),
     ROOT / "docs" / "texts.md": ("large_text",),
     ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),
+    ROOT / "docs" / "what-was-tried.md": ("tried",),
 }
 """The pages that have tables, and which."""
 

@@ -7,6 +7,7 @@ from benchmarks.scaling import SERIES
 from benchmarks.scaling import summed_up as sum_up_series
 from benchmarks.sides import summary
 from benchmarks.throughput import SIZES, add_rates
+from benchmarks.tried import effect, verdict
 
 ABOUT = {
     "command": "python -m benchmarks.made",
@@ -89,7 +90,16 @@ def ablation_record() -> dict:
     return ABOUT | {"base": {"steps": 100}, "seeds": [1, 2], "texts": {"tale": rows}}
 
 
+def tried_record() -> dict:
+    found = effect([(1.9, 2.0), (1.8, 1.9), (1.7, 1.81)])
+    row = {"idea": "z-loss", "in_qwen3": True, "step_cost": 1.02, "equal_steps": found, "verdict": verdict(found)}
+    untimed = row | {"idea": "windows", "in_qwen3": False, "step_cost": None, "equal_time": effect([])}
+    rows = [untimed, row | {"equal_time": effect([(1.8, 2.0), (1.7, 1.9), (1.6, 1.81)])}]
+    return ABOUT | {"groups": [{"size": "small", "steps": 200, "texts": ["tale"], "seeds": [1, 2, 3], "rows": rows}]}
+
+
 RECORDS = {
+    "tried": tried_record,
     "time_to_loss": goals_record,
     "loss_in_minutes": minutes_record,
     "throughput": throughput_record,

@@ -57,6 +57,14 @@ def test_startup_scaling_and_ablation(records):
     assert effects == {"tied embeddings": "+0.0100", "no warm-up": "+0.0100", "the recipe": "+0.0000"}
 
 
+def test_ideas(records):
+    first, second = table("tried")
+    assert first[:3] == ["z-loss", "yes", "-0.1033"]
+    assert first[4:6] == ["1.02", "-0.2033"]
+    assert first[7:] == ["3", "helps"]
+    assert (second[:2], second[4:7]) == (["windows", "no"], ["–", "–", "–"])
+
+
 def test_what_has_no_record_says_how_it_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RECORDS", tmp_path)
     text = fill("<!-- scaling -->\n<!-- end scaling -->", ["scaling"])

@@ -1,0 +1,299 @@
+"""Each idea changes what it says, and with nothing of it a training is the library's."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import refuses, shake, write_text
+from torch.nn import functional as F
+
+from benchmarks.ideas import muon_variants
+from benchmarks.ideas.all_ideas import IDEAS, ROOMS
+from benchmarks.ideas.averaging import average_weights
+from benchmarks.ideas.further_token import predict_further
+from benchmarks.ideas.logits import cap_logits, charge_denominators
+from benchmarks.ideas.muon_variants import iterate, raise_momentum
+from benchmarks.ideas.pair_start import UNSEEN, log_pairs, start_from_pairs
+from benchmarks.ideas.sequence_warmup import cut_windows
+from benchmarks.ideas.value_embeddings import embed_values
+from benchmarks.ideas.windows import slide, window_mask
+from benchmarks.trials import hold_out, open_trial
+from nanogpt import muon
+from nanogpt.batches import batch
+from nanogpt.evaluation import evaluate
+
+TINY = {"n_layer": 2, "n_head": 4, "n_embd": 48, "block_size": 12, "batch_size": 3, "precision": "float32"}
+STEPS = 5
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Makes trainings that differ in what is changed alone."""
+    write_text("tale.txt", 4000)
+    text = hold_out("tale.txt", Path("work"))
+    made = []
+
+    def make(change=None, **settings):
+        made.append(change)
+        named = {"steps": STEPS, "seed": 3, **TINY, **settings}
+        return open_trial(text, named, tmp_path / f"run-{len(made)}", change)
+
+    return make
+
+
+def steps_of(trainer, count=STEPS):
+    return [trainer.stepper.step(step, 0.01).tolist() for step in range(count)]
+
+
+def weights_of(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def is_same(one, other):
+    """Whether the second training has all weights of the first, bit for bit."""
+    second = weights_of(other)
+    return all(torch.equal(value, second[name]) for name, value in weights_of(one).items())
+
+
+def logits_of(trainer, ids):
+    trainer.model.eval()
+    return trainer.model(ids)
+
+
+IDS = torch.arange(10).view(2, 5) % 7
+
+
+@pytest.mark.parametrize("name", IDEAS)
+def test_every_idea_trains_and_is_another_training(name, trainer):
+    idea, common = IDEAS[name], {"steps": 101, "dropout": 0.05}
+    base, tried = trainer(**common), trainer(idea.change, **common | idea.settings)
+    for step in (0, 25, 50, 75, 100):  # values reach the loss with the fourth
+        base.stepper.step(step, 0.01)
+        assert tried.stepper.step(step, 0.01).isfinite().all()
+    before, after = weights_of(base), weights_of(tried)
+    assert before.keys() - after.keys() <= {"lm_head.weight"}
+    assert not all(torch.equal(before[key], after[key]) for key in before.keys() & after.keys() if "up" not in key)
+
+
+def test_names_and_the_reasons_for_ideas_are_told():
+    assert len(IDEAS) == sum(len(room.IDEAS) for room in ROOMS)
+    assert all(room.__doc__ and any(digit.isdigit() for digit in room.__doc__) for room in ROOMS)
+
+
+def test_without_stages_no_window_is_cut_and_the_training_is_the_librarys(trainer):
+    base, tried = trainer(), trainer(partial(cut_windows, stages=()))
+    assert steps_of(base) == steps_of(tried)
+    assert is_same(base, tried)
+
+
+def test_pieces_of_windows_are_the_same_tokens(trainer):
+    read = []
+
+    def watch(model, words):
+        read.append(words[0])
+
+    tried = trainer(cut_windows, dropout=0.05)
+    tried.model.register_forward_pre_hook(watch)
+    steps_of(tried)
+    assert [tuple(ids.shape) for ids in read] == [(12, 3), (6, 6), (3, 12), (3, 12), (3, 12)]
+    for step, ids in enumerate(read):
+        assert torch.equal(ids.reshape(3, 12), batch(tried.data.train, 12, 3, step * 3, 3)[0])
+
+
+def test_a_first_token_of_a_piece_does_not_see_the_piece_before(trainer):
+    """The loss in quarters is the mean loss of the quarters by themselves."""
+    tried = trainer(cut_windows)
+    shake(tried.model)
+    inputs, targets = batch(tried.data.train, 12, tried.config.train.seed, 0, 3)
+    logits = tried.model(inputs.reshape(12, 3))
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.reshape(-1)).item()
+    assert tried.stepper.step(0, 0.0)[0].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_window_without_quarters_is_refused(trainer):
+    refuses(lambda: trainer(cut_windows, block_size=10), "10", "multiple of 4")
+
+
+def test_value_embeddings_change_nothing_by_a_gain_of_0(trainer):
+    base, tried = trainer(), trainer(embed_values)
+    assert torch.equal(logits_of(base, IDS), logits_of(tried, IDS))
+    shake(tried.model)
+    base.model.load_state_dict(
+        {name: value for name, value in tried.model.state_dict().items() if not name.startswith("value_embeddings")}
+    )
+    assert not torch.allclose(logits_of(base, IDS), logits_of(tried, IDS))
+    for gain in tried.model.value_embeddings.gains:
+        torch.nn.init.zeros_(gain)
+    assert torch.equal(logits_of(base, IDS), logits_of(tried, IDS))
+
+
+def test_a_value_embedding_is_added_to_the_values_alone(trainer):
+    tried = trainer(embed_values, n_kv_head=1)
+    added = tried.model.value_embeddings
+    added.tables[1].weight.data.fill_(0.25)
+    added.gains[1].data.fill_(2.0)
+    added.read(tried.model.token_embedding, (IDS,))
+    row = torch.zeros(2, 5, 72)  # four heads of queries, one of keys, one of values, 12 channels each
+    assert torch.equal(added.add(1, row)[0, 0], torch.cat([torch.zeros(60), torch.full((12,), 0.5)]))
+
+
+def test_value_embeddings_learn(trainer):
+    tried = trainer(embed_values)
+    steps_of(tried)
+    added = tried.model.value_embeddings
+    assert all(table.weight.abs().sum() > 0 for table in added.tables)
+    assert all(gain.item() != 1 for gain in added.gains)
+
+
+def test_an_average_without_memory_is_the_model_itself(trainer):
+    base, tried = trainer(), trainer(average_weights)
+    assert steps_of(base) == steps_of(tried)
+    assert is_same(base, tried)
+
+
+def test_an_average_is_that_of_the_weights_after_each_step(trainer):
+    base, tried = trainer(), trainer(partial(average_weights, decay=0.75))
+    after = []
+    for step in range(STEPS):
+        base.stepper.step(step, 0.01)
+        after.append(weights_of(base)["lm_head.weight"].double())
+    average = after[0]
+    for weight in after[1:]:
+        average = 0.75 * average + 0.25 * weight
+    steps_of(tried)
+    torch.testing.assert_close(tried.model.lm_head.weight.double(), average, atol=1e-6, rtol=0)
+
+
+def test_a_share_of_the_run_is_the_averages_memory(trainer):
+    tried, same = trainer(partial(average_weights, share=0.8)), trainer(partial(average_weights, decay=0.75))
+    steps_of(tried)
+    steps_of(same)
+    assert is_same(tried, same)
+
+
+def test_a_cap_bounds_logits_and_leaves_gradients(trainer):
+    tried = trainer(partial(cap_logits, cap=3.0))
+    shake(tried.model)
+    tried.model.lm_head.weight.data.mul_(100)
+    logits = logits_of(tried, IDS)
+    assert logits.abs().max() <= 3
+    assert logits.abs().max() > 2.9
+    loss, norm = tried.stepper.step(0, 0.01).tolist()
+    assert math.isfinite(loss)
+    assert 0 < norm < math.inf
+
+
+def test_a_high_cap_is_none(trainer):
+    base, tried = trainer(), trainer(partial(cap_logits, cap=1e4))
+    shake(base.model)
+    shake(tried.model)
+    torch.testing.assert_close(logits_of(base, IDS), logits_of(tried, IDS), atol=1e-3, rtol=0)
+
+
+def test_the_charge_for_a_uniform_prediction_is_the_squared_logarithm_of_the_vocabulary(trainer):
+    base, tried = trainer(), trainer(partial(charge_denominators, weight=0.5))
+    V = base.model.config.vocab_size
+    difference = tried.stepper.step(0, 0.0)[0] - base.stepper.step(0, 0.0)[0]
+    assert difference.item() == pytest.approx(0.5 * math.log(V) ** 2, abs=1e-4)
+
+
+def test_prediction_of_further_tokens_without_weight_is_the_librarys_training(trainer):
+    base, tried = trainer(), trainer(partial(predict_further, weight=0.0))
+    assert steps_of(base) == steps_of(tried)
+    assert is_same(base, tried)
+
+
+def test_further_tokens_are_charged_less_and_less(trainer):
+    base, tried = trainer(), trainer(partial(predict_further, weight=0.5))
+    V = base.model.config.vocab_size
+    for step, share in ((0, 0.5), (2, 0.3)):
+        difference = tried.stepper.step(step, 0.0)[0] - base.stepper.step(step, 0.0)[0]
+        assert difference.item() == pytest.approx(share * math.log(V), abs=1e-4)
+
+
+def test_the_further_head_learns_the_token_after_the_next(trainer):
+    """Of a text in which that follows from the token alone, its layer by itself comes to know it."""
+    tried = trainer(predict_further, steps=300)
+    tried.stepper.data = type(tried.data)(train=np.arange(3000) % 7, val=np.arange(100) % 7, key="cycle")
+    for step in range(60):
+        tried.stepper.step(step, 0.05)
+    state = []
+    hook = tried.model.final_norm.register_forward_hook(lambda module, words, x: state.append(x))
+    logits_of(tried, IDS)
+    hook.remove()
+    assert torch.equal(tried.model.further_head(state[0]).argmax(-1), (IDS + 2) % 7)
+
+
+def test_a_window_hides_what_is_older(trainer):
+    """One layer with a window of three: a token's logits depend on itself and the two before."""
+    tried = trainer(partial(slide, share=4), n_layer=1)
+    shake(tried.model)
+    ids = torch.arange(12)[None] % 7
+    for changed in range(12):
+        other = ids.clone()
+        other[0, changed] = 8
+        moved = (logits_of(tried, ids) - logits_of(tried, other)).abs().amax(-1)[0] > 1e-6
+        assert moved.nonzero().flatten().tolist() == list(range(changed, min(12, changed + 3)))
+
+
+def test_a_window_as_wide_as_the_block_is_none(trainer):
+    base, tried = trainer(), trainer(partial(slide, share=1))
+    np.testing.assert_allclose(steps_of(base), steps_of(tried), rtol=1e-4)
+    assert window_mask(5, 5, torch.device("cpu")).sum() == 15
+
+
+def test_the_start_from_pairs_has_the_tables_loss(trainer):
+    tried = trainer(start_from_pairs)
+    V = tried.model.config.vocab_size
+    assert V <= 48
+    shares = logits_of(tried, torch.arange(V)[:, None])[:, 0].log_softmax(-1).double()
+    assert torch.allclose(shares, log_pairs(tried.data.train, V), atol=1e-4)
+    ids = np.asarray(tried.data.val, dtype=np.int64)
+    expected = -log_pairs(tried.data.train, V)[ids[:-1], ids[1:]].mean().item()
+    assert evaluate(tried.model, tried.data.val, tried.tokenizer).loss == pytest.approx(expected, abs=1e-4)
+
+
+def test_with_fewer_channels_than_tokens_the_start_is_near_the_table(trainer):
+    tried, base = trainer(start_from_pairs, n_embd=16), trainer()
+    table = evaluate(trainer(start_from_pairs).model, base.data.val, base.tokenizer).loss
+    near = evaluate(tried.model, base.data.val, base.tokenizer).loss
+    # Fewer directions smooth the table, which on another text may even be for the better.
+    assert 0 < abs(near - table) < 0.3 * (math.log(base.model.config.vocab_size) - table)
+
+
+def test_pairs_are_counted_by_hand():
+    shares = log_pairs(np.array([0, 1, 0, 1, 1], dtype=np.uint16), 2).exp()
+    expected = [[UNSEEN, 2 + UNSEEN], [1 + UNSEEN, 1 + UNSEEN]]
+    torch.testing.assert_close(shares, torch.tensor([[n / sum(row) for n in row] for row in expected]).double())
+
+
+def test_a_start_from_pairs_needs_blocks_that_begin_as_the_identity(trainer):
+    refuses(lambda: trainer(start_from_pairs, init="scaled"), "init 'zero'")
+
+
+def test_momentum_rises_and_stays(trainer):
+    tried = trainer(partial(raise_momentum, first=0.5, last=0.9, steps=4))
+    seen = []
+    for step in (0, 1, 4, 9):
+        tried.stepper.step(step, 0.01)
+        seen += [part.momentum for part in tried.stepper.optimizer.parts if isinstance(part, muon.Muon)]
+    assert seen == pytest.approx([0.5, 0.6, 0.9, 0.9])
+
+
+def test_as_many_iterations_as_ever_are_the_librarys(trainer):
+    base, tried = trainer(), trainer(partial(iterate, iterations=muon.ITERATIONS))
+    whole = muon_variants.muon.orthogonalise
+    assert steps_of(base) == steps_of(tried)
+    assert is_same(base, tried)
+    assert muon.orthogonalise is whole
+
+
+def test_squared_relu_by_hand(trainer):
+    idea = IDEAS["ReLU squared for SwiGLU"]
+    mlp = trainer(idea.change, **idea.settings).model.blocks[0].mlp
+    shake(mlp)
+    x = torch.randn(3, 48, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(mlp(x), F.linear(F.linear(x, mlp.up.weight).relu() ** 2, mlp.down.weight))
