@@ -76,10 +76,11 @@ def seed_dropout(model: nn.Module, seed: int, step: int, samples: Sequence[int])
     """Give every `Dropout` of a model the keys of a batch: one for each sample, numbered within its step."""
     rows = torch.tensor([_signed(stream(seed, "dropout", step, sample)) for sample in samples], dtype=torch.int32)
     layers = [module for module in model.modules() if isinstance(module, Dropout) and module.share]
+    rows = rows.to(next(model.parameters()).device)  # once: each layer's are made of them there
     for place, layer in enumerate(layers):
         keys = rows ^ _signed(stream(place, "dropout place"))  # (B,)
         if layer.keys is None or layer.keys.shape != keys.shape:
-            layer.keys = keys.to(next(model.parameters()).device)
+            layer.keys = keys
         else:
             layer.keys.copy_(keys)  # in place: a compiled step goes on reading the same tensor
 

@@ -10,14 +10,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nanogpt.batches import batch
 from nanogpt.config import Config, TrainConfig
 from nanogpt.data import Dataset
-from nanogpt.device import autocast, compile_or_not, is_out_of_memory, pick_precision
+from nanogpt.device import autocast, compile_or_not, is_out_of_memory, pick_precision, to_device
 from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
+from nanogpt.loss import mean_loss
 from nanogpt.microbatch import micro_batch
 from nanogpt.model import GPT, Block
 from nanogpt.optim import make_optimizer
@@ -31,11 +31,6 @@ def build_model(config: Config, block: type[torch.nn.Module] = Block) -> GPT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for what a block of one's own draws by itself
         return GPT(config.model, torch.Generator().manual_seed(seed), block)
-
-
-def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats, of logits (B, T, V) and targets (B, T)."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 class OutOfMemory(RuntimeError):
@@ -115,8 +110,8 @@ class Stepper:
         inputs, targets = batch(self.data.train, size, self.config.seed, first, len(samples))  # each (B, T)
         seed_dropout(self.model, self.config.seed, step, samples)
         with autocast(self.device, self.precision):
-            logits = forward(inputs.to(self.device))  # (B, T, V)
-            return mean_loss(logits, targets.to(self.device))
+            logits = forward(to_device(inputs, self.device))  # (B, T, V)
+        return mean_loss(logits, to_device(targets, self.device))
 
     def _compiled(self) -> tuple[Callable[..., Tensor], str | None]:
         """What is called in a step, compiled where that is wanted and works on every process; a note where not."""

@@ -68,7 +68,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     on_cpu = device == "cpu"
     gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
     tokens = sequences * model.block_size
-    logits = model.vocab_size * FLOAT * tokens  # beside the log-probabilities that are kept
+    logits = 2 * model.vocab_size * (HALF if half else FLOAT) * tokens  # and their scaled gradient, beside what is kept
     return Memory(
         process=PROCESS if on_cpu else 0,
         weights=count.total * FLOAT // shared,
@@ -86,7 +86,7 @@ def kept_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool
     With `half` the matrix products are in bfloat16: what they read and write, and copies of the weights.
     """
     narrow = HALF if half else FLOAT
-    head = 2 * model.n_embd * narrow + model.vocab_size * FLOAT
+    head = (2 * model.n_embd + model.vocab_size) * narrow
     kept = tokens * (model.n_layer * (_layer_bytes(model, narrow) + _weights_bytes(model, narrow, on_cpu)) + head)
     return kept + (HALF * (count_parameters(model).matrices + model.vocab_size * model.n_embd) if half else 0)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nanogpt.device import autocast, compile_or_not, pick_device, pick_precision
+from nanogpt.device import autocast, compile_or_not, pick_device, pick_precision, to_device
 from nanogpt.errors import UserError
 
 CPU = torch.device("cpu")
@@ -75,6 +75,19 @@ def test_products_in_the_precision():
         with autocast(CPU, precision):
             assert layer(x).dtype == getattr(torch, precision)
     assert layer.weight.dtype == torch.float32
+
+
+def test_a_gpu_takes_batches_from_pinned_memory_without_waiting(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: seen.append("pinned") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **options: seen.append((device.type, options)) or self)
+    x = torch.ones(3)
+    assert to_device(x, torch.device("cuda")) is x
+    assert seen == ["pinned", ("cuda", {"non_blocking": True})]
+    seen.clear()
+    for kind in ("cpu", "mps"):
+        to_device(x, torch.device(kind))
+    assert seen == [("cpu", {}), ("mps", {})]
 
 
 def attempt(candidate):

@@ -20,7 +20,19 @@ CORE = {
     *{"checkpoint", "tensors", "folder"},
 }
 BELOW = {
-    *{"attention", "checks", "dropout", "errors", "files", "streams", "device", "evaluation", "events", "runplan"},
+    *{
+        "attention",
+        "checks",
+        "dropout",
+        "errors",
+        "files",
+        "streams",
+        "device",
+        "evaluation",
+        "events",
+        "loss",
+        "runplan",
+    },
     *{"distributed", "microbatch", "rmsnorm", "parallel", "parameters"},
     *{"muon", "adamw", "groups"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
