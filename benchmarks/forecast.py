@@ -15,8 +15,9 @@ Only rows of the default preset's parts and optimizer are fitted: those that `na
 differ in rates alone are one training done well or badly; of those with the same text, sizes, steps and dropout the
 best is taken. Logarithms of losses are fitted by least squares (Levenberg–Marquardt) with a weak prior on each
 coefficient. Then each text is left out in turn: the error of the law without it, on it. The interval is that of
-Student's t from these errors, one for each text; its coverage is counted with intervals from which the text in question
-is left out as well. The coefficients go to `nanogpt/planning/forecast.toml`, all of it to `records/forecast.json`.
+Student's t from these errors, one for each text, and from what the rows leave open of the coefficients; its coverage is
+counted on a text that neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`, all
+of it to `records/forecast.json`.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from benchmarks.trials import hold_out
 from nanogpt.config import PARTS, Config, load_preset
 from nanogpt.numbers.significance import t_quantile
 from nanogpt.planning.features import TextFeatures, measure_text
-from nanogpt.planning.forecast import FILE, NAMES, Training, columns, is_known, law
+from nanogpt.planning.forecast import FILE, NAMES, Forecast, Training, columns, is_known, law
 
 CONFIDENCE = 0.9
 PRIOR: dict[str, tuple[float, float]] = {
@@ -45,13 +46,14 @@ PRIOR: dict[str, tuple[float, float]] = {
     "size_power": (0.35, 0.4),
     "tokens": (0.15, 0.7),
     "tokens_power": (0.4, 0.4),
+    "updates": (0.1, 0.7),
+    "updates_power": (1.0, 0.4),
     "context": (0.04, 0.7),
     "context_power": (0.5, 0.4),
-    "excess": (0.05, 1.0),
+    "excess": (0.025, 0.5),
     "excess_power": (0.5, 0.4),
     "dropout_power": (4.0, 0.5),
     "repeats": (8.0, 0.7),
-    "critical_batch": (0.008, 0.7),
     "trigram_share": (0.6, 0.4),
 }
 """Of each coefficient where it should lie, and the standard deviation of its logarithm."""
@@ -95,7 +97,7 @@ def features_of(source: str) -> tuple[str, TextFeatures]:
         learn, measure = load_corpus(str(held.learn)), load_corpus(str(held.measure))
         tokenizer = train_tokenizer("char", [one.scan(True).alphabet for one in (learn, measure)], True)
         data = prepare(learn, tokenizer, measure, quiet=True)
-        return held.name, measure_text(data.train, tokenizer.vocab_size)
+        return held.name, measure_text(data.train, data.val, tokenizer.vocab_size)
 
 
 def known_texts() -> dict[str, TextFeatures]:
@@ -129,9 +131,9 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
     return list(best.values())
 
 
-def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, float]:
-    """The coefficients that explain the rows best, near the prior where these say nothing."""
-    x = columns([_text(row, texts) for row in rows], [row["training"] for row in rows])
+def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[str, float], Any]:
+    """The coefficients that explain the rows best, near the prior where these say nothing, and their covariance."""
+    x = _columns(rows, texts)
     losses = np.log([row["loss"] for row in rows])
     middle = np.log([PRIOR[name][0] for name in NAMES])
     spread = np.array([PRIOR[name][1] for name in NAMES])
@@ -140,17 +142,17 @@ def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, flo
         off = (np.log(law(dict(zip(NAMES, np.exp(logarithms))), x)) - losses) / NOISE
         return np.concatenate([off, (logarithms - middle) / spread])
 
-    return dict(zip(NAMES, np.exp(least_squares(residuals, middle)).tolist()))
+    logarithms, covariance = least_squares(residuals, middle)
+    return dict(zip(NAMES, np.exp(logarithms).tolist())), covariance
 
 
 def errors(coefficients: Mapping[str, float], rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Any:
     """Logarithm of loss over forecast, (rows,)."""
-    x = columns([_text(row, texts) for row in rows], [row["training"] for row in rows])
-    return np.log([row["loss"] for row in rows]) - np.log(law(coefficients, x))
+    return np.log([row["loss"] for row in rows]) - np.log(law(coefficients, _columns(rows, texts)))
 
 
-def _text(row: Row, texts: Mapping[str, TextFeatures]) -> TextFeatures:
-    return texts[row["text"]]
+def _columns(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, Any]:
+    return columns([texts[row["text"]] for row in rows], [row["training"] for row in rows])
 
 
 def left_out(rows: Sequence[Row], texts: Mapping[str, TextFeatures], names: Sequence[str]) -> dict[str, Any]:
@@ -158,15 +160,16 @@ def left_out(rows: Sequence[Row], texts: Mapping[str, TextFeatures], names: Sequ
     chosen = [row for row in rows if row["text"] in names]
     found = {}
     for name in names:
-        others = fit([row for row in chosen if row["text"] != name], texts)
+        others, _ = fit([row for row in chosen if row["text"] != name], texts)
         found[name] = errors(others, [row for row in chosen if row["text"] == name], texts)
     return found
 
 
-def half_width(off: Mapping[str, Any]) -> float:
-    """Of the interval for a new text: Student's t, a text's root mean square error counting as one observation."""
-    mean_square = float(np.mean([np.mean(one**2) for one in off.values()]))
-    return t_quantile((1 + CONFIDENCE) / 2, len(off)) * math.sqrt(mean_square)
+def calibrate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Forecast:
+    """The law of these rows, and its interval: each text, left out, is one observation of Student's t."""
+    off = left_out(rows, texts, sorted({row["text"] for row in rows}))
+    error = math.sqrt(float(np.mean([np.mean(one**2) for one in off.values()])))
+    return Forecast(*fit(rows, texts), text_error=error, quantile=t_quantile((1 + CONFIDENCE) / 2, len(off)))
 
 
 def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, Any]:
@@ -174,20 +177,27 @@ def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str
     names = sorted({row["text"] for row in rows})
     if len(names) < 3:
         raise SystemExit(f"rows of {len(names)} text(s): at least three are needed to leave one out twice")
-    coefficients, off = fit(rows, texts), left_out(rows, texts, names)
     held: dict[str, list[bool]] = {}
+    off: dict[str, float] = {}
     for name in names:
-        width = half_width(left_out(rows, texts, [other for other in names if other != name]))
-        held[name] = [bool(abs(one) <= width) for one in off[name]]
+        others, own = ([row for row in rows if (row["text"] == name) == wanted] for wanted in (False, True))
+        forecast = calibrate(others, texts)
+        errors_here = errors(forecast.coefficients, own, texts)
+        held[name] = (np.abs(errors_here) <= forecast.half_widths(_columns(own, texts))).tolist()
+        off[name] = float(np.sqrt(np.mean(errors_here**2)))
     hits = [one for some in held.values() for one in some]
+    forecast = calibrate(rows, texts)
     return {
         "rows": len(rows),
-        "coefficients": coefficients,
-        "half_width": half_width(off),
+        "coefficients": forecast.coefficients,
+        "covariance": np.asarray(forecast.covariance).tolist(),
+        "text_error": forecast.text_error,
+        "quantile": forecast.quantile,
         "coverage": sum(hits) / len(hits),
         "coverage_by_text": {name: sum(some) / len(some) for name, some in held.items()},
-        "error_by_text": {name: float(np.sqrt(np.mean(one**2))) for name, one in off.items()},
-        "error_of_fit": float(np.sqrt(np.mean(errors(coefficients, rows, texts) ** 2))),
+        "error_by_text": off,
+        "error_of_fit": float(np.sqrt(np.mean(errors(forecast.coefficients, rows, texts) ** 2))),
+        "half_width": float(np.median(forecast.half_widths(_columns(rows, texts)))),
     }
 
 
@@ -197,16 +207,26 @@ def told(found: Mapping[str, Any]) -> list[str]:
     lines += [f"  {name:<18} {value:.4g}" for name, value in found["coefficients"].items()]
     for name, share in found["coverage_by_text"].items():
         lines.append(f"without {name}: error on it {found['error_by_text'][name]:.1%}, interval holds {share:.0%}")
-    lines.append(f"interval for a new text: ± {found['half_width']:.1%}; coverage, left out {found['coverage']:.0%}")
+    lines.append(f"interval for a new text: ± {found['half_width']:.1%} where runs were recorded")
+    lines.append(f"coverage on texts that were left out: {found['coverage']:.0%}")
     return lines
 
 
 def write_coefficients(found: Mapping[str, Any], record: Path) -> None:
     """The file that the planner reads."""
-    numbers = {name: float(f"{value:.6g}") for name, value in found["coefficients"].items()}
-    tables = {"record": record.name, "half_width": float(f"{found['half_width']:.4g}"), "coefficients": numbers}
+    tables = {
+        "record": record.name,
+        "text_error": _short(found["text_error"]),
+        "quantile": _short(found["quantile"]),
+        "coefficients": {name: _short(value) for name, value in found["coefficients"].items()},
+        "covariance": [[_short(value) for value in row] for row in found["covariance"]],
+    }
     heading = "# The forecast of nanogpt.planning.forecast, fitted and written by python -m benchmarks.forecast\n"
     FILE.write_text(heading + tomli_w.dumps(tables), encoding="utf-8")
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,20 @@ ENOUGH = 1e-9
 """Relative decrease of the sum of squares below which nothing more is to be had."""
 
 
-def least_squares(residuals: Callable[[Any], Any], start: Any) -> Any:
-    """The parameters (P,) at which the sum of squares of residuals (R,) is least, from `start` on.
+def least_squares(residuals: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
+    """The parameters (P,) at which the sum of squares of residuals (R,) is least, from `start` on; their covariance.
 
-    >>> found = least_squares(lambda p: np.array([p[0] - 3, 10 * (p[1] - p[0] ** 2)]), np.array([-1.0, 1.0]))
-    >>> found.round(4).tolist()
-    [3.0, 9.0]
+    The covariance (P, P) is that of residuals whose standard deviation is 1, on the plane that touches there.
+
+    >>> start = np.array([-1.0, 1.0])
+    >>> found, covariance = least_squares(lambda p: np.array([p[0] - 3, 10 * (p[1] - p[0] ** 2)]), start)
+    >>> found.round(4).tolist(), covariance.round(2).tolist()  # the second is 6 times as open as the first, and 1 / 10
+    ([3.0, 9.0], [[1.0, 6.0], [6.0, 36.01]])
     """
     point, damping = np.array(start, dtype=float), 1e-3
     now = residuals(point)
     for _ in range(STEPS):
-        slopes = np.stack([(residuals(point + step) - now) / SMALL for step in SMALL * np.eye(len(point))], axis=1)
+        slopes = _slopes(residuals, point)
         square, pull = slopes.T @ slopes, slopes.T @ now
         while True:
             moved = point - np.linalg.solve(square + damping * np.diag(np.diag(square) + 1e-12), pull)
@@ -34,9 +37,16 @@ def least_squares(residuals: Callable[[Any], Any], start: Any) -> Any:
                 break
             damping *= 4
             if damping > 1e12:
-                return point
+                return point, np.linalg.inv(square)
         gained = 1 - (there @ there) / (now @ now)
         point, now, damping = moved, there, damping / 3
         if gained < ENOUGH:
             break
-    return point
+    slopes = _slopes(residuals, point)
+    return point, np.linalg.inv(slopes.T @ slopes)
+
+
+def _slopes(residuals: Callable[[Any], Any], point: Any) -> Any:
+    """Of each residual in each parameter, (R, P)."""
+    now = residuals(point)
+    return np.stack([(residuals(point + step) - now) / SMALL for step in SMALL * np.eye(len(point))], axis=1)

@@ -75,7 +75,7 @@ class Planner:
         """
         self.config, self.data, self.named, self.speeds, self.world = config, data, named, speeds, world
         self.device, self.room = world.device(config.train.device), room
-        self.text: TextFeatures = measure_text(data.train, config.model.vocab_size)
+        self.text: TextFeatures = measure_text(data.train, data.val, config.model.vocab_size)
         self.choices = self._choices()
 
     def propose(self, minutes: float, seconds: float) -> Proposal:

@@ -51,7 +51,7 @@ def machine(monkeypatch):
 def a_book(monkeypatch):
     """The text is taken for ten million characters of English: what large models are for."""
     book = TextFeatures(train_tokens=10**7, uniform=4.2, bigram=2.5, trigram=2.1)
-    monkeypatch.setattr(choice, "measure_text", lambda ids, vocab_size: book)
+    monkeypatch.setattr(choice, "measure_text", lambda train, val, vocab_size: book)
 
 
 def propose(text, seconds, named=(), **options):

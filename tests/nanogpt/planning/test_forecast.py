@@ -19,13 +19,13 @@ RUN = Training(matrices=3_000_000, tokens=500_000, batch_tokens=5000, block_size
 
 def test_the_law_by_hand():
     c = dict.fromkeys(NAMES, 1.0) | {"size": 0.6, "tokens": 0.1, "context": 0.02, "excess": 0.07, "trigram_share": 0.5}
-    c |= {"floor": 0.3, "critical_batch": 0.005}
-    S = 0.5 / (1 + 0.005 / 0.005)
-    ratio = 0.3 + 0.6 / 3 + 0.1 / S + 0.02 / 2 + 0.07 * (3 / 2) * 0.75 * (1 - math.exp(-0.5 / 8))
+    c |= {"floor": 0.3, "updates": 0.05, "updates_power": 2.0}
+    ratio = 0.3 + 0.6 / 3 + 0.1 / 0.5 + 0.05 / 1**2 + 0.02 / 2
+    ratio += 0.07 * (3 / 2) * 0.75 * (1 - math.exp(-((0.5 / 16) ** 2)))
     assert law(c, columns([TEXT], [RUN]))[0] == pytest.approx(math.sqrt(2.4 * 1.5) * ratio)
     again = replace(RUN, tokens=6_000_000)
-    S = (2 + 2 * 1.0 * (1 - math.exp(-2 / 1.0))) / 2
-    ratio = 0.3 + 0.6 / 3 + 0.1 / S + 0.02 / 2 + 0.07 * (3 / 2) * 0.75 * (1 - math.exp(-6 / 8))
+    ratio = 0.3 + 0.6 / 3 + 0.1 / (2 + 2 * 1.0 * (1 - math.exp(-2 / 1.0))) + 0.05 / 12**2 + 0.02 / 2
+    ratio += 0.07 * (3 / 2) * 0.75 * (1 - math.exp(-((6 / 16) ** 2)))
     assert law(c, columns([TEXT], [again]))[0] == pytest.approx(math.sqrt(2.4 * 1.5) * ratio)
 
 
@@ -57,9 +57,22 @@ def test_dropout_helps_a_large_model_on_a_short_text():
     assert forecast(short, tokens=10**7, dropout=0.3).loss < forecast(short, tokens=10**7, dropout=0.0).loss
 
 
-def test_the_interval_is_a_share_of_the_loss():
-    found = Forecast(load_forecast().coefficients, half_width=0.1).predict(TEXT, RUN)
-    assert found.high / found.loss == found.loss / found.low == pytest.approx(math.exp(0.1))
+def test_the_interval_by_hand():
+    """Half of it is 2 sqrt(0.1² + the slope in the floor's logarithm, squared, times that's variance)."""
+    c = load_forecast().coefficients
+    covariance = np.zeros((len(NAMES), len(NAMES)))
+    sure = Forecast(c, covariance, text_error=0.1, quantile=2.0).predict(TEXT, RUN)
+    assert math.log(sure.high / sure.loss) == pytest.approx(0.2) == math.log(sure.loss / sure.low)
+    covariance[0, 0] = 0.3**2
+    open_ = Forecast(c, covariance, text_error=0.1, quantile=2.0).predict(TEXT, RUN)
+    slope = c["floor"] * TEXT.trigram ** c["trigram_share"] * TEXT.bigram ** (1 - c["trigram_share"]) / sure.loss
+    assert math.log(open_.loss / open_.low) == pytest.approx(2 * math.sqrt(0.1**2 + (0.3 * slope) ** 2), rel=1e-4)
+
+
+def test_it_is_wide_where_no_run_was_recorded():
+    near = forecast(matrices=600_000, tokens=200_000, batch_tokens=1024, block_size=64, dropout=0.0)
+    far = forecast(matrices=300_000_000, tokens=10**9)
+    assert math.log(far.loss / far.low) > 1.5 * math.log(near.loss / near.low)
 
 
 def test_a_training_is_described_by_its_config():
@@ -78,7 +91,8 @@ def test_only_the_default_kind_is_known():
 
 def test_features_of_tokens_that_follow_each_other():
     """0 1 0 1 …: nothing to guess once one token is known."""
-    found = measure_text(np.tile(np.array([0, 1], dtype=np.uint8), 5000), 2)
+    ids = np.tile(np.array([0, 1], dtype=np.uint8), 5000)
+    found = measure_text(ids, ids[:1000], 2)
     assert (found.train_tokens, found.uniform) == (10_000, pytest.approx(math.log(2)))
     assert found.bigram < 0.01
     assert found.trigram < 0.01
@@ -86,15 +100,17 @@ def test_features_of_tokens_that_follow_each_other():
 
 def test_features_of_noise_and_of_next_to_nothing():
     noise = np.random.default_rng(5).integers(0, 7, 50_000).astype(np.uint8)
-    found = measure_text(noise, 7)
+    found = measure_text(noise, noise[::-1][:5000], 7)
     assert found.bigram == pytest.approx(math.log(7), abs=0.01)
-    assert measure_text(noise[:19], 7).trigram == math.log(7)
-    assert measure_text(noise[:20], 7).trigram > 0
+    assert measure_text(noise, noise[:2], 7).trigram == measure_text(noise[:2], noise, 7).trigram == math.log(7)
+    assert measure_text(noise[:3], noise[:3], 7).trigram > 0
 
 
-def test_the_end_of_a_long_text_is_measured(monkeypatch):
+def test_it_is_the_validation_part_that_is_measured_and_all_of_the_training_part_that_counts(monkeypatch):
     monkeypatch.setattr("nanogpt.planning.features.COUNTED", 1000)
-    monkeypatch.setattr("nanogpt.planning.features.MEASURED", 100)
-    easy, hard = np.zeros(20_000, dtype=np.uint8), np.random.default_rng(5).integers(0, 7, 2000).astype(np.uint8)
-    assert measure_text(np.concatenate([hard, easy]), 7).bigram < 0.1
-    assert measure_text(np.concatenate([easy, hard]), 7).bigram > 1.9
+    monkeypatch.setattr("nanogpt.planning.features.MEASURED", 500)
+    easy, hard = np.zeros(20_000, dtype=np.uint8), np.random.default_rng(5).integers(1, 7, 20_000).astype(np.uint8)
+    both = np.concatenate([easy, hard])
+    assert measure_text(both, easy, 7).bigram < 0.1
+    assert measure_text(both, hard, 7).bigram > 1.7
+    assert measure_text(both, hard, 7).bigram < measure_text(easy, hard, 7).bigram
