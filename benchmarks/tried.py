@@ -88,7 +88,7 @@ def measure(
     parts: Parts, text: HeldOut, base: dict[str, Any], ideas: Sequence["Idea"], options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """All there is to know of one text, seed by seed, the recipe first."""
-    size = options.size
+    size, ratios = options.size, {idea.name: 1.0 for idea in ideas if is_free(idea)}
     for seed in options.seeds:
         named = base | {"seed": seed}
         yield parts.measure(trial_key(RECIPE, text.name, size, named), partial(run_trial, text, named))
@@ -98,14 +98,14 @@ def measure(
             yield _trial(parts, text, size, named, idea)
             if options.equal_steps_only:
                 continue
-            ratio = 1.0
-            if not is_free(idea):
+            if idea.name not in ratios:
                 cost = partial(step_costs, text, base, base | idea.settings, options.rounds, idea.change)
                 yield (row := parts.measure(cost_key(idea.name, text.name, size, base | idea.settings), cost))
-                ratio = row["ratio"]
-            steps = equal_steps(base["steps"], ratio)
+                ratios[idea.name] = row["ratio"]
+            steps = equal_steps(base["steps"], ratios[idea.name])
             yield (row := _trial(parts, text, size, named | {"steps": steps}, idea))
-            print(f"{text.name}, seed {seed}: {idea.name}: {row['loss'] or 'diverged'}, {ratio:.2f}", flush=True)
+            loss = "diverged" if row["loss"] is None else f"{row['loss']:.4f}"
+            print(f"{text.name}, seed {seed}: {idea.name}: {loss} in {steps} steps", flush=True)
 
 
 def _trial(parts: Parts, text: HeldOut, size: str, named: dict[str, Any], idea: "Idea") -> dict[str, Any]:

@@ -53,6 +53,7 @@ def test_ideas_are_paired_at_equal_steps_and_at_equal_time(tiny):
     assert (group["size"], group["steps"], group["texts"], group["seeds"]) == ("small", 6, ["tale"], [5, 6])
     slow, dear = group["rows"]
     assert dear["step_cost"] == 2.0
+    assert sum("cost of" in key for key in parts.asked) == 1, "once for both seeds"
     # of the seeds 5 and 6: 1.9 - 2.0 and the names' lengths, 4 and 10 letters, in thousandths
     assert dear["equal_steps"]["differences"] == pytest.approx([-0.1 - 0.03, -0.1 - 0.036])
     assert dear["equal_time"]["differences"] == pytest.approx([0.2 - 0.03, 0.2 - 0.036])
