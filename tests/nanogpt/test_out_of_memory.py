@@ -113,7 +113,7 @@ def test_one_sequence_too_many(memory):
 def test_no_smaller_batch_helps_an_optimizer(monkeypatch):
     trainer = start("run")
 
-    def step(rate):
+    def step(step, rate):
         raise RuntimeError(CPU)
 
     monkeypatch.setattr(trainer.stepper.optimizer, "step", step)
