@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -114,14 +115,20 @@ def test_what_is_wrong_is_told_and_nothing_is_left(refuses, texts, words, saying
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def open_files(pid):
+    """Paths of what a process has open now; it may close some of it meanwhile."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(fd.readlink())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_standard_input_that_is_interrupted_leaves_nothing(process, number):
     found = process("train", "-", "--steps", "1", stdin=subprocess.PIPE)
     found.stdin.write("text " * 100_000)
     found.stdin.flush()
-    fds = Path(f"/proc/{found.pid}/fd")
     until = time.monotonic() + 60
-    while time.monotonic() < until and not any(str(cache_folder()) in str(fd.readlink()) for fd in fds.iterdir()):
+    while time.monotonic() < until and not any(str(cache_folder()) in path for path in open_files(found.pid)):
         time.sleep(0.05)
     found.send_signal(number)
     found.wait(60)
