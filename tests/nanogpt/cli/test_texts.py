@@ -1,8 +1,8 @@
 """Texts as a user of the command line meets them: many kinds, and what is wrong with them."""
 
+import contextlib
 import gzip
 import json
-import contextlib
 import os
 import signal
 import subprocess
