@@ -9,6 +9,7 @@ from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.parameters import count_parameters
 from nanogpt.planning.budget import steps_within, with_evaluations
+from nanogpt.planning.compiling import with_compile
 from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
@@ -17,8 +18,6 @@ from nanogpt.planning.sizes import SIZE_FIELDS, candidates
 from nanogpt.planning.speed import Speeds
 from nanogpt.stepper import OutOfMemory
 
-COMPILE_SECONDS = 600.0
-"""Time from which `torch.compile` is left to `auto`."""
 FEWEST_STEPS = 100
 """Below these a smaller size is taken unasked: no recorded run is so short, and the learning rate has no room."""
 
@@ -82,9 +81,8 @@ class Planner:
         """The best training of so many seconds, of the minutes that were asked for."""
         best: Proposal | None = None
         for candidate in self.choices:
-            config = _with_compile(candidate, seconds)
             try:
-                speed = self.speeds(config, seconds)
+                speed = self.speeds(candidate, seconds)
             except OutOfMemory:
                 if best is None:
                     raise UserError(
@@ -92,8 +90,9 @@ class Planner:
                         "or choose a smaller --n-layer, --n-embd and --block-size"
                     ) from None
                 break
+            config, compiling, speed = with_compile(candidate, seconds, speed, self.device)
             config = with_evaluations(config, self.data, seconds, speed, self.named)
-            steps = steps_within(config, self.data, seconds - self.speeds.spent, speed)
+            steps = steps_within(config, self.data, seconds - self.speeds.spent - compiling, speed)
             if best is not None and steps < FEWEST_STEPS:
                 break
             found = self.describe(config, steps, minutes)
@@ -143,9 +142,3 @@ def is_free(config: Config, named: Collection[str]) -> bool:
 def smallest_block(config: Config, data: Dataset, named: Collection[str]) -> int:
     """The shortest context that could be chosen."""
     return candidates(len(data.train))[0].block_size if is_free(config, named) else config.model.block_size
-
-
-def _with_compile(config: Config, seconds: float) -> Config:
-    """A compilation takes about a minute: left to `auto`, a short run goes without."""
-    short = config.train.compile == "auto" and seconds < COMPILE_SECONDS
-    return config.override(compile="off") if short else config
