@@ -206,8 +206,8 @@ class TrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """where torchrun starts several processes: each has the whole model (ddp), or a share of its weights (fsdp)"""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the training step; auto compiles on CUDA, and on a CPU where a training in minutes is long enough
-    for it to pay; where it fails the run goes on without it"""
+    """torch.compile of the training step; auto compiles on CUDA, and on a CPU where so many minutes were asked for that
+    it pays; where it fails the run goes on without it"""
 
     track: tuple[str, ...] = ()
     """also log to tensorboard, wandb, or both (extra `track`)"""

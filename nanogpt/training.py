@@ -94,6 +94,9 @@ class Trainer:
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
         self.should_stop, self.new_length, self.leaves_out = should_stop, new_length, leaves_out
         self.pause_seconds: list[float] = []
+        """of each evaluation with its sample and checkpoint"""
+        self.evaluation_seconds: list[float] = []
+        """of each evaluation alone"""
         self._unread: list[Tensor] = []
         self._saved = self._restored = False
         self._last_log = (0, 0.0)  # step and seconds
@@ -308,7 +311,9 @@ class Trainer:
 
     def _evaluate(self) -> Iterator[Event]:
         step = self.state.step
+        start = time.perf_counter()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens, self.world)
+        self.evaluation_seconds.append(time.perf_counter() - start)
         if not math.isfinite(result.loss):
             raise Diverged(step, f"after step {step} the validation loss became {result.loss}")
         best = self.state.best_loss is None or result.loss < self.state.best_loss

@@ -81,4 +81,4 @@ class Pace:
         """Of the one at the last step, and of the last of all, of the whole validation part or a part of it."""
         on_the_way = min(len(trainer.data.val), trainer.config.train.eval_tokens)
         share = final_tokens(trainer.config, trainer.data) / on_the_way
-        return (1 + share) * statistics.median(trainer.pause_seconds)
+        return statistics.median(trainer.pause_seconds) + share * statistics.median(trainer.evaluation_seconds)

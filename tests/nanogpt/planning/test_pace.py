@@ -25,6 +25,7 @@ class Watch:
             data=trainer.data,
             config=trainer.config,
             pause_seconds=[],
+            evaluation_seconds=[],
         )
         self.left_out = 0
 
@@ -56,6 +57,7 @@ class Watch:
         if self.evaluation:
             self.now += self.evaluation
             self.trainer.pause_seconds.append(self.evaluation)
+            self.trainer.evaluation_seconds.append(self.evaluation)
 
     @property
     def used(self):
