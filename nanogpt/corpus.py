@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, cast
 
 from nanogpt.errors import UserError
 from nanogpt.text.decoding import BinaryFile, Notes, decode_text
@@ -117,7 +118,7 @@ def load_corpus(
     if name in NAMES:
         return _shakespeare() if name == "shakespeare" else _python_sources()
     if name == "-":
-        return _from_stream(lambda: sys.stdin.buffer, "standard input", "-", "stdin", encoding)
+        return _from_stream(lambda: cast(BufferedReader, sys.stdin.buffer), "standard input", "-", "stdin", encoding)
     if name.startswith(PREFIX):
         return _from_hub(name, column)
     path = Path(name).expanduser()
@@ -172,13 +173,16 @@ def _from_file(path: Path, encoding: str, column: str) -> Corpus:
     )
 
 
-def _from_stream(open_stream: Callable[[], BinaryIO], where: str, source: str, name: str, encoding: str) -> Corpus:
+def _from_stream(
+    open_stream: Callable[[], BufferedReader], where: str, source: str, name: str, encoding: str
+) -> Corpus:
     """What can be read once only: kept in the cache, from the first reading until the corpus is no longer needed."""
 
     @cache
     def spool() -> Spool:
         stream = open_stream()
-        return Spool(iter(lambda: stream.read(CHUNK_BYTES), b""))
+        # Not `read`, which waits for a whole chunk, and while more comes does not hear of a Ctrl-C.
+        return Spool(iter(lambda: stream.read1(CHUNK_BYTES), b""))
 
     return Corpus(
         name=name,
