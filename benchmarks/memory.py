@@ -24,6 +24,8 @@ from nanogpt.parameters import count_parameters
 from nanogpt.planning.machine import peak_bytes
 
 SHAKESPEARE = 65
+QUICK: dict[str, Any] = {"device": "cpu", "sample_tokens": 20, "eval_tokens": 8192, "final_eval_tokens": 8192}
+"""As much is read at once as in a whole evaluation."""
 CASES: tuple[dict[str, Any], ...] = (
     {"n_layer": 2, "n_embd": 64, "block_size": 32, "batch_size": 16},
     {"n_layer": 3, "n_embd": 160, "block_size": 64, "batch_size": 16},
@@ -77,7 +79,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="memory-") as place:
         write_text(Path(place) / "random.txt", vocabulary)
         words = [sys.executable, "-m", "nanogpt", "train", "random.txt", "--steps", "3", "--preset", preset]
-        for name, value in (settings | {"device": "cpu", "sample_tokens": 20}).items():
+        for name, value in (settings | QUICK).items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         finished = run(words, Path(place), own_environment(Path(place)))
     special = 1 if load_preset(preset).data.end_of_document else 0

@@ -16,7 +16,7 @@ from nanogpt.parameters import count_parameters
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
-PROCESS = 365_000_000
+PROCESS = 335_000_000
 """Python and torch with its kernels, on a CPU; on a GPU these do not lie in the memory that is looked at."""
 GAPS = {"rms": 1.25, "layer": 1.15}
 """Bytes that glibc takes for each one kept, where norms leave many short-lived tensors behind and where few."""

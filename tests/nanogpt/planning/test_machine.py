@@ -140,7 +140,7 @@ def test_memory_that_is_none(memory):
 def test_what_fits_is_trained():
     write_text()
     assert start_run("tale.txt", steps=1, memory=1.0, **SMALL_RUN).plan.steps == 1
-    refuses(lambda: start("x", memory=0.35), "--memory 0.35 allows 0.35 GB")
+    refuses(lambda: start("x", memory=0.33), "--memory 0.33 allows 0.33 GB")
 
 
 def test_resuming_takes_no_memory():
