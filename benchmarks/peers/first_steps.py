@@ -74,7 +74,7 @@ def compare_first_steps(checkout: Checkout, sizes: Mapping[str, int], steps: int
         place = Path(folder)
         trainer = start_run(text, steps=steps, out=place / "run", quiet=True, **settings)
         theirs = _their_losses(checkout, trainer, settings, place)
-        _put_in(trainer.model, place / "weights.pt")
+        _put_in(trainer.model, place / "weights.safetensors")
         ours = [trainer.stepper.step(step, settings["learning_rate"])[0].item() for step in range(steps)]
     apart = max(abs(one - other) for one, other in zip(ours, theirs))
     return {"ours": ours, "theirs": theirs, "largest_difference": apart}
@@ -83,17 +83,20 @@ def compare_first_steps(checkout: Checkout, sizes: Mapping[str, int], steps: int
 def _their_losses(checkout: Checkout, trainer: "Trainer", settings: dict[str, Any], place: Path) -> list[float]:
     """nanoGPT's model on the batches that our training will read; its first weights are left in `place`."""
     import torch
+    from safetensors.torch import save_file
 
     from nanogpt.batches import batch
 
     train, model = trainer.config.train, trainer.config.model
     size = train.batch_sequences
-    batches = [
-        tuple(part.contiguous() for part in batch(trainer.data.train, model.block_size, train.seed, step * size, size))
-        for step in range(trainer.plan.total_steps)
-    ]  # inputs and targets (B, T) of each step
-    torch.save({"batches": batches, "settings": settings | {"vocab_size": model.vocab_size}}, place / "given.pt")
-    words = [str(HERE / "first_steps_script.py"), str(place / "given.pt"), str(place / "weights.pt")]
+    steps = range(trainer.plan.total_steps)
+    pairs = [batch(trainer.data.train, model.block_size, train.seed, step * size, size) for step in steps]
+    stacked = {
+        name: torch.stack(parts) for name, parts in zip(("inputs", "targets"), zip(*pairs))
+    }  # each (steps, B, T)
+    save_file(stacked, place / "batches.safetensors")
+    (place / "settings.json").write_text(json.dumps(settings | {"vocab_size": model.vocab_size}), encoding="utf-8")
+    words = [str(HERE / "first_steps_script.py"), str(place)]
     done = run([sys.executable, *words], checkout.folder, checkout.environment)
     losses: list[float] = json.loads(done.lines[-1].text)
     return losses
@@ -102,9 +105,10 @@ def _their_losses(checkout: Checkout, trainer: "Trainer", settings: dict[str, An
 def _put_in(model: "GPT", path: Path) -> None:
     """Give our model nanoGPT's weights, all of them."""
     import torch
+    from safetensors.torch import load_file
 
     own = dict(model.named_parameters())
-    weights = our_names(torch.load(path, weights_only=True))
+    weights = our_names(load_file(path))
     if own.keys() != weights.keys():
         raise SystemExit(f"weights that one side alone has: {sorted(own.keys() ^ weights.keys())}")
     with torch.no_grad():

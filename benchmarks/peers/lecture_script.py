@@ -4,6 +4,7 @@ python lecture_script.py STEPS
 """
 
 import re
+import runpy
 import sys
 from itertools import count
 from pathlib import Path
@@ -38,7 +39,8 @@ def main() -> None:
 
     nn.Module.eval = told  # type: ignore[method-assign,assignment]
     source = shortened(Path("gpt.py").read_text(encoding="utf-8"), int(sys.argv[1]))
-    exec(compile(source, "gpt.py", "exec"), {"__name__": "__main__"})
+    Path("shortened.py").write_text(source, encoding="utf-8")
+    runpy.run_path("shortened.py", run_name="__main__")
 
 
 if __name__ == "__main__":

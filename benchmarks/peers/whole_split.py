@@ -21,6 +21,7 @@ def main() -> None:
     """Measure and print."""
     from model import GPT, GPTConfig  # type: ignore[import-not-found]
 
+    # Its format is torch's own; of what that could hold, numbers and plain containers alone are read.
     checkpoint = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
     model = GPT(GPTConfig(**checkpoint["model_args"]))
     model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in checkpoint["model"].items()})
