@@ -45,18 +45,35 @@ class HeldOut:
 
 
 def hold_out(source: str, folder: Path) -> HeldOut:
-    """Write the two parts of a corpus, by name or path, below `folder`, a line of JSON for each document."""
+    """Write the two parts of a corpus, by name or path, below `folder`, a line of JSON for each document.
+
+    Of `SOURCE@CHARACTERS` only the first so many characters are learned from: a short text, measured as the long one.
+    """
+    source, characters = split_source(source)
     corpus = load_corpus(source)
     train = list(divide(corpus, quiet=True)[0])
-    learn, measure = divide_pieces(train, scan_pieces(train).train_characters)
-    place = folder / corpus.name
+    parts = [list(part) for part in divide_pieces(train, scan_pieces(train).train_characters)]
+    if characters is not None:
+        parts[0] = list(divide_pieces(parts[0], characters)[0])
+    name = corpus.name if characters is None else f"{corpus.name}@{characters}"
+    place = folder / name
     (place / "held-out").mkdir(parents=True)
-    files = place / f"{corpus.name}.jsonl", place / "held-out" / f"{corpus.name}.jsonl"
-    for file, pieces in zip(files, (learn, measure)):
+    files = place / f"{name}.jsonl", place / "held-out" / f"{name}.jsonl"
+    for file, pieces in zip(files, parts):
         with file.open("w", encoding="utf-8") as lines:
             for document in _documents(pieces):
                 lines.write(json.dumps({"text": document}) + "\n")
-    return HeldOut(name=corpus.name, learn=files[0], measure=files[1])
+    return HeldOut(name=name, learn=files[0], measure=files[1])
+
+
+def split_source(word: str) -> tuple[str, int | None]:
+    """A corpus, and how many of its characters are learned from; all of them when not given.
+
+    >>> split_source("shakespeare@200000"), split_source("texts/me@home.txt")
+    (('shakespeare', 200000), ('texts/me@home.txt', None))
+    """
+    source, at, characters = word.rpartition("@")
+    return (source, int(characters)) if at and characters.isdecimal() else (word, None)
 
 
 def _documents(pieces: Iterable[Piece]) -> Iterator[str]:

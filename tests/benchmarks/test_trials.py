@@ -23,6 +23,13 @@ def test_the_validation_part_is_in_neither_part():
     assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[:810]], [text[810:900]])
 
 
+def test_a_short_text_is_measured_as_the_long_one():
+    text = write_text("tale.txt", 1000).read_text()
+    parts = hold_out("tale.txt@123", Path("work"))
+    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[:123]], [text[810:900]])
+    assert parts.name == "tale@123"
+
+
 def test_documents_stay_apart_and_the_one_with_the_cut_is_divided():
     Path("many.jsonl").write_text("".join(json.dumps({"text": letter * 100}) + "\n" for letter in "abcde"))
     parts = hold_out("many.jsonl", Path("work"))
