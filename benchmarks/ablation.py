@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.record import Parts, add_part_options
 from benchmarks.trials import HeldOut, hold_out, open_trial, resolve, run_trial
 from benchmarks.variants import BASE, VARIANTS
-from nanogpt.cli import share_processors
 from nanogpt.numbers.significance import spread
+from nanogpt.processor import prepare_process
 
 if TYPE_CHECKING:
     from nanogpt.training import Trainer
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads; as many as torch takes if left out")
     add_part_options(parser)
     options = parser.parse_args()
-    share_processors()
+    prepare_process()
     parts = Parts("ablation", keep=options.keep, trial=options.trial)
     base = BASE | {"steps": options.steps} | ({"threads": options.threads} if options.threads else {})
     for name in options.variants:

@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from nanogpt.cli import share_processors
+from nanogpt.processor import prepare_process
 
 if TYPE_CHECKING:
     from nanogpt.model import GPT
@@ -23,7 +23,7 @@ MEMORY_BYTES = 1 << 28
 
 def main() -> None:
     """Measure one thing and print it as JSON."""
-    share_processors()
+    prepare_process()
     found = memory() if sys.argv[1] == "--memory" else generation(**json.loads(sys.argv[1]))
     print(json.dumps(found))
 

@@ -21,6 +21,7 @@ import torch
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import Config, load_preset
 from nanogpt.data import Dataset
+from nanogpt.processor import keep_freed_memory
 from nanogpt.stepper import Stepper, build_model
 
 VOCABULARY = 66
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--dry", action="store_true", help="record nothing")
     options = parser.parse_args()
+    keep_freed_memory()
     measured_in = circumstances()
     preset = SIZES[options.size].get("preset", "modern")
     settings = {name: value for name, value in SIZES[options.size].items() if name != "preset"}

@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.record import RECORDS, circumstances
 from benchmarks.trials import HeldOut, TrialFile, hold_out, resolve, run_trial
-from nanogpt.cli import share_processors
+from nanogpt.processor import prepare_process
 
 SWEEPS = RECORDS / "sweeps"
 
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     file = TrialFile(SWEEPS / f"{options.name}.jsonl")
     if not options.show:
-        share_processors()
+        prepare_process()
         grid = parse_grid(options.grid)
         grid.setdefault("steps", options.steps)
         if options.threads:

@@ -22,7 +22,7 @@ from benchmarks.peers.first_steps import SAME, compare_first_steps
 from benchmarks.record import Parts
 from benchmarks.side_by_side import add_common
 from benchmarks.sides import measure_pairs, nanogpt_side, our_side, summary
-from nanogpt.cli import share_processors
+from nanogpt.processor import prepare_process
 
 SIZES: dict[str, dict[str, Any]] = {
     "cpu": {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12, "dropout": 0.0},
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--loss-steps", type=int, default=20, help="whose losses are compared, at the size `cpu`")
     add_common(parser)
     options = parser.parse_args()
-    share_processors()
+    prepare_process()
     parts = Parts("throughput", keep=options.keep, trial=options.trial)
     rows = {name: measure(parts, name, options) for name in options.sizes}
     first = {}

@@ -24,8 +24,8 @@ from benchmarks.ablation import FREE, equal_steps, step_costs
 from benchmarks.record import Parts
 from benchmarks.trials import HeldOut, hold_out, resolve, run_trial
 from benchmarks.variants import BASE
-from nanogpt.cli import share_processors
 from nanogpt.numbers.significance import spread
+from nanogpt.processor import prepare_process
 
 if TYPE_CHECKING:
     from benchmarks.ideas.idea import Idea
@@ -42,7 +42,7 @@ Key = dict[str, Any]
 
 def main() -> None:
     """Measure what is missing, record and print all there is."""
-    share_processors()  # before torch, which the ideas import
+    prepare_process()  # before torch, which the ideas import
     from benchmarks.ideas.all_ideas import IDEAS
 
     options = _options(list(IDEAS))

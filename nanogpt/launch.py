@@ -19,6 +19,7 @@ from nanogpt.interrupt import Interrupt
 from nanogpt.model import Block
 from nanogpt.planning.pace import Pace
 from nanogpt.planning.speed import help_to_measure
+from nanogpt.processor import keep_freed_memory
 from nanogpt.request import Request, make_run
 from nanogpt.run import Run, list_runs, load, newest_run, open_data
 from nanogpt.training import Trainer
@@ -54,12 +55,14 @@ def train(
     all of them train one run.
 
     Raises UserError for whatever the caller can mend, and KeyboardInterrupt on Ctrl-C, after the run was saved.
+    The process keeps freed memory from now on (`nanogpt.processor`).
 
     >>> run = nanogpt.train("tale.txt", steps=3, n_layer=2, n_embd=32, block_size=16, progress=False)
     >>> run.path.as_posix(), run.step
     ('runs/tale-modern-1', 3)
     """
     started = time.monotonic()
+    keep_freed_memory()
     with joined() as world:
         interrupt = Interrupt(world)
         if resume is not None:

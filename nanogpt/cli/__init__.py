@@ -12,6 +12,7 @@ from importlib import import_module
 
 from nanogpt import __version__
 from nanogpt.errors import ToldElsewhere, UserError, nearest
+from nanogpt.processor import prepare_process
 
 COMMANDS = {
     "train": "train a GPT on a text, or resume a run",
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"nanogpt {__version__}")
         return 0
-    share_processors()
+    prepare_process()
     # A terminal or pipe that cannot show a character gets its code, not a traceback.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -76,17 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     return 0
-
-
-def share_processors() -> None:
-    """Let OpenMP's idle threads spin for a moment only, then sleep; read when torch loads libgomp, so before that.
-
-    A thread that spins while it waits takes the processor from the one it waits for, as soon as anything else runs on
-    the machine: beside one busy program a step of a small model took from 4 to 50 times as long. Sleeping at once
-    (OMP_WAIT_POLICY=PASSIVE) costs a quiet machine nearly half its speed. Whoever sets one of these variables decides.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "3000"
 
 
 def _run(command: str, argv: Sequence[str]) -> None:

@@ -1,0 +1,52 @@
+"""Settings of OpenMP and of the C library: made where nobody else made them, and felt."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nanogpt.processor import MALLOC_VARIABLES, prepare_process, share_processors
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from nanogpt.processor import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+for _ in range(10):
+    [np.ones(2_000_003) for _ in range(7)]  # 16 MB each
+print(faults() - before)
+"""
+
+
+def page_faults(word: str, **variables: str) -> int:
+    environment = {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, word], env=environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about glibc")
+def test_memory_that_was_given_back_is_taken_again_without_page_faults():
+    kept, given_back = page_faults("keep"), page_faults("leave")
+    assert kept < given_back / 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about glibc")
+def test_who_sets_a_variable_of_malloc_decides():
+    assert page_faults("keep") < page_faults("keep", MALLOC_MMAP_THRESHOLD_="65536") / 5
+
+
+def test_idle_threads_sleep_soon_unless_the_user_said_otherwise(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_processors()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    prepare_process()
+    assert os.environ["GOMP_SPINCOUNT"] == "3000"
