@@ -81,7 +81,8 @@ def main() -> None:
     result = measure(load_preset(preset).override(**settings, vocab_size=VOCABULARY), options.steps)
     show(result)
     if not options.dry:
-        print(f"wrote {write_record(f'profile_step_{options.size}', measured_in, {'size': options.size, **result})}")
+        name = f"profile_step_{options.size}" + (f"_{options.precision}" if options.precision != "auto" else "")
+        print(f"wrote {write_record(name, measured_in, {'size': options.size, **result})}")
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:

@@ -67,6 +67,51 @@ def throughput_table(record: dict[str, Any]) -> str:
     )
 
 
+def generation_table(record: dict[str, Any]) -> str:
+    """Generated tokens a second by precision and number of streams, and what a late token costs."""
+    lines = [
+        "| weights | streams | ours: tokens/s, all streams | nanoGPT, one stream | ratio | share of the floor's rate |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in record["rows"]:
+        floor = _ratio(row["share_of_floor"]) if row["streams"] == 1 else "–"
+        lines.append(
+            f"| {row['precision']} | {row['streams']} | {_middle(row['ours'], 0)} | {_middle(row['theirs'], 0)} | "
+            f"{_ratio(row['ratios'], 1)} | {floor} |"
+        )
+    rates = [row["memory_bytes_per_second"]["median"] / 1e9 for row in record["rows"]]
+    text = f"\n\n{record['tokens']:,} tokens a stream. Memory was read at {min(rates):.0f} to {max(rates):.0f} GB/s."
+    for late in record.get("long", []):
+        text += f" A token of {late['precision']} between the 9,000th and the 10,000th costs {_ratio(late)} times one "
+        text += "between the 300th and the 1,300th."
+    return "\n".join(lines) + text
+
+
+def memory_table(record: dict[str, Any]) -> str:
+    """How far the estimate of a training's memory is off."""
+    lines = ["| training | parameters | measured: MB | estimate / measured |", "|---|---:|---:|---:|"]
+    for row in record["rows"]:
+        told = {"parameters", "predicted_megabytes", "measured_megabytes", "ratio"}
+        case = ", ".join(f"{name} {value}" for name, value in row.items() if name not in told)
+        lines.append(f"| {case} | {row['parameters']:,} | {row['measured_megabytes']:,.0f} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+def profile_table(record: dict[str, Any]) -> str:
+    """Where a step's time goes."""
+    total = sum(record["milliseconds_by_group"].values())
+    lines = ["| part of the step | ms under the profiler | share |", "|---|---:|---:|"]
+    for name, milliseconds in record["milliseconds_by_group"].items():
+        lines.append(f"| {name} | {milliseconds:,.1f} | {milliseconds / total:.1%} |")
+    products = record["products"]
+    return "\n".join(lines) + (
+        f"\n\nWithout the profiler a step takes {1e3 * record['step_seconds']['median']:,.0f} ms, "
+        f"{record['tokens_per_second']:,.0f} tokens/s. Its matrix products alone, in {record['precision']}, take "
+        f"{1e3 * products['seconds']:,.0f} ms at {products['operations_per_second'] / 1e9:,.0f} GFLOP/s: "
+        f"**{products['share']:.0%}** of it."
+    )
+
+
 def startup_table(record: dict[str, Any]) -> str:
     """Waits from Enter."""
     lines = ["| from Enter to | s | goal |", "|---|---:|---:|"]
@@ -112,8 +157,8 @@ def _middle(values: dict[str, Any], digits: int) -> str:
     return middle if values["n"] == 1 else f"{middle} ({values['low']:,.{digits}f}–{values['high']:,.{digits}f})"
 
 
-def _ratio(ratio: dict[str, Any]) -> str:
-    return _middle(ratio | {"n": ratio["pairs"]}, 3)
+def _ratio(ratio: dict[str, Any], digits: int = 3) -> str:
+    return _middle(ratio | {"n": ratio["pairs"]}, digits)
 
 
 def _between(ends: Sequence[float] | None) -> str:
@@ -128,6 +173,10 @@ SPEED_TABLES = {
     "time_to_loss": ("time_to_loss", goals_table),
     "loss_in_minutes": ("loss_in_minutes", minutes_table),
     "throughput": ("throughput", throughput_table),
+    "generate": ("generate", generation_table),
+    "profile_step": ("profile_step_nanogpt", profile_table),
+    "profile_step_float32": ("profile_step_nanogpt_float32", profile_table),
+    "memory": ("memory", memory_table),
     "startup": ("startup", startup_table),
     "scaling": ("scaling", scaling_table),
     "ablation": ("ablation", ablation_table),

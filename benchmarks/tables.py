@@ -44,7 +44,8 @@ def fill(text: str, names: Sequence[str]) -> str:
 def _table(record: str, make: Callable[[dict[str, Any]], str]) -> str:
     path = RECORDS / f"{record}.json"
     if not path.exists():
-        return f"Not measured yet: `python -m benchmarks.{record}`."
+        command = record.partition("_nanogpt")[0]  # the profile's records are named by what was profiled
+        return f"Not measured yet: `python -m benchmarks.{command}`."
     numbers = json.loads(path.read_text(encoding="utf-8"))
     table = make(numbers)
     if "Measured by" not in table:

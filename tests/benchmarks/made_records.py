@@ -1,8 +1,9 @@
 """Records as the benchmarks write them, with made-up numbers, for what is built from records."""
 
 from benchmarks.ablation import measure as measure_ablation
+from benchmarks.generate import summary as sum_up_generation
 from benchmarks.loss_in_minutes import summed_up as sum_up_minutes
-from benchmarks.pairs import values
+from benchmarks.pairs import ratios, values
 from benchmarks.scaling import SERIES
 from benchmarks.scaling import summed_up as sum_up_series
 from benchmarks.sides import summary
@@ -58,6 +59,31 @@ def throughput_record() -> dict:
     return ABOUT | {"sizes": sizes, "first_steps": first}
 
 
+def generation_record() -> dict:
+    pair = {"stretches": [0.1, 0.2, None], "read_bytes": 4_000, "memory_bytes_per_second": 23e9}
+    pairs = [pair | {"seconds": 2.0 * n, "their_seconds": 30.0 * n, "floor_seconds": 1.5 * n} for n in (1, 2, 3)]
+    rows = [
+        {"precision": "float32", "streams": streams} | sum_up_generation(pairs, streams, 1000) for streams in (1, 64)
+    ]
+    return ABOUT | {"tokens": 1000, "rows": rows, "long": [{"precision": "float32"} | ratios([1.1, 1.3], [1.0, 1.0])]}
+
+
+def profile_record() -> dict:
+    products = {"seconds": 0.9, "share": 0.75, "operations_per_second": 850e9}
+    return ABOUT | {
+        "milliseconds_by_group": {"matrix products": 900.0, "norms": 300.0},
+        "step_seconds": {"median": 1.2},
+        "tokens_per_second": 13_653.0,
+        "precision": "bfloat16",
+        "products": products,
+    }
+
+
+def memory_record() -> dict:
+    row = {"n_layer": 3, "n_embd": 160, "parameters": 931_000, "predicted_megabytes": 330.0}
+    return ABOUT | {"rows": [row | {"measured_megabytes": 300.0, "ratio": 1.1}]}
+
+
 def startup_record() -> dict:
     return ABOUT | {
         "moments": {"help": values([0.1, 0.12]) | {"goal": 0.3}, "import torch": values([1.2]) | {"goal": None}}
@@ -103,6 +129,10 @@ RECORDS = {
     "time_to_loss": goals_record,
     "loss_in_minutes": minutes_record,
     "throughput": throughput_record,
+    "generate": generation_record,
+    "profile_step_nanogpt": profile_record,
+    "profile_step_nanogpt_float32": profile_record,
+    "memory": memory_record,
     "startup": startup_record,
     "scaling": scaling_record,
     "ablation": ablation_record,

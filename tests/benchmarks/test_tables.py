@@ -49,6 +49,21 @@ def test_throughput(records):
     assert len(rest) == 4
 
 
+def test_generation(records):
+    one, many = table("generate")
+    # 1,000 tokens in 2, 4 and 6 s, of each stream; the floor is three quarters of it.
+    assert one == ["float32", "1", "250 (167–500)", "17 (11–33)", "15.0 (15.0–15.0)", "0.750 (0.750–0.750)"]
+    assert many[1:3] == ["64", "16,000 (10,667–32,000)"]
+    assert many[4:] == ["960.0 (960.0–960.0)", "–"]
+
+
+def test_profile_and_memory(records):
+    assert table("profile_step") == [["matrix products", "900.0", "75.0%"], ["norms", "300.0", "25.0%"]]
+    text = fill("<!-- profile_step -->\n<!-- end profile_step -->", ["profile_step"])
+    assert "take 900 ms at 850 GFLOP/s: **75%** of it" in text
+    assert table("memory") == [["n_layer 3, n_embd 160", "931,000", "300", "1.10"]]
+
+
 def test_startup_scaling_and_ablation(records):
     assert table("startup") == [["help", "0.11 (0.10–0.12)", "0.3"], ["import torch", "1.20", "–"]]
     assert len(table("scaling")) == 17
@@ -69,6 +84,8 @@ def test_what_has_no_record_says_how_it_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RECORDS", tmp_path)
     text = fill("<!-- scaling -->\n<!-- end scaling -->", ["scaling"])
     assert "Not measured yet: `python -m benchmarks.scaling`" in text
+    text = fill("<!-- profile_step -->\n<!-- end profile_step -->", ["profile_step"])
+    assert "Not measured yet: `python -m benchmarks.profile_step`" in text
 
 
 @pytest.mark.parametrize("name", DRAWN)
