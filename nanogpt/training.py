@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from nanogpt.checkpoint import Checkpoint, State, is_in_history, read_state
+from nanogpt.checkpoint import State, is_in_history
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
 from nanogpt.device import is_out_of_memory, release_memory
@@ -35,13 +35,14 @@ from nanogpt.events import (
     StopEvent,
 )
 from nanogpt.folder import RunFolder
+from nanogpt.keeper import Keeper
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
 from nanogpt.runplan import Plan, Rollback
 from nanogpt.sampling import generate_text
 from nanogpt.stepper import OutOfMemory, Stepper, build_model
 from nanogpt.streams import stream
-from nanogpt.tensors import load_model_tensors, load_optimizer_tensors, model_tensors, optimizer_tensors
+from nanogpt.tensors import load_model_tensors, load_optimizer_tensors
 
 EVALUATIONS = 10
 """Evaluations on the way, where `eval_every` does not say otherwise."""
@@ -84,7 +85,7 @@ class Trainer:
 
         `leaves_out` is asked whether an evaluation that is due on the way is not to be made.
         """
-        self.world = world
+        self.world, self.keeper = world, Keeper(folder, world)
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
@@ -106,7 +107,7 @@ class Trainer:
 
         Only reads: another process may be training this run, which is known when `events` locks it.
         """
-        checkpoint = self._find("last")
+        checkpoint = self.keeper.find("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
             self.state = checkpoint.state
@@ -118,35 +119,12 @@ class Trainer:
         self._unread.clear()
         self._saved, self._restored = checkpoint is not None, True
 
-    def _settle(self) -> None:
-        """Bring the folder to where the training was restored to."""
-
-        def settle() -> None:
-            if self._saved:
-                self.folder.checkpoints.point_to_best(self.state)
-            self.folder.cut_metrics(self.state.step if self._saved else -1)
-
-        self.world.lead(settle)
-
-    def _find(self, which: str) -> Checkpoint | None:
-        """The checkpoint `last` or `best`, or the newest whole one; the first process looks, all take the same."""
-
-        def look() -> tuple[str, list[str]] | None:
-            found = self.folder.checkpoints.find(which)
-            return None if found is None else (found.path.name, list(found.notes))
-
-        found = self.world.lead(look)
-        if found is None:
-            return None
-        path = self.folder.checkpoints.path / found[0]
-        return Checkpoint(path=path, state=read_state(path), notes=tuple(found[1]))
-
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, telling what happens."""
         with contextlib.ExitStack() as held, _threads(self._thread_count()):
-            self.world.lead(lambda: held.enter_context(self.folder.locked()))
+            held.enter_context(self.keeper.locked())
             if self._restored:
-                self._settle()
+                self.keeper.settle(self.state if self._saved else None)
             yield self._start()
             for note in self.notes:
                 yield NoteEvent(step=self.state.step, text=note)
@@ -232,13 +210,12 @@ class Trainer:
                 f"{error.what}; the last checkpoint is from before. Train again with a lower --learning-rate (it was "
                 f"{rate:g}{lowered}){advice}"
             ) from None
-        back = self._find("last")
+        back = self.keeper.find("last")
         assert back is not None
-        # Written before it is acted on: a run that is killed now goes back all the same.
         self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
-        self._write_plan()
+        self.keeper.write_plan(self.plan)
         self.restore()
-        self._settle()
+        self.keeper.settle(self.state if self._saved else None)
         factor = self.plan.rate_factor(self.state.step)
         return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
 
@@ -261,9 +238,8 @@ class Trainer:
             )
         if size == 1:
             raise UserError(f"out of memory at step {step} with one sequence at a time: {SMALLER}")
-        # Written before it is acted on: a run that is killed now goes on by the same plan.
         self.plan = self.plan.shrink(step, size // 2)
-        self._write_plan()
+        self.keeper.write_plan(self.plan)
         release_memory(self.stepper.device)
         whole = self.config.train.batch_sequences
         text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {whole} in a step"
@@ -276,7 +252,7 @@ class Trainer:
         loss = sum(losses) / len(losses)
         tokens = (self.state.step - last_step) * self.stepper.tokens_per_step
         speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
-        self._log("step", loss=loss, learning_rate=rate, tokens_per_second=speed)
+        self.keeper.log("step", self.state, loss=loss, learning_rate=rate, tokens_per_second=speed)
         return StepEvent(step=self.state.step, loss=loss, learning_rate=rate, tokens_per_second=speed)
 
     def _evaluation_is_due(self) -> bool:
@@ -296,7 +272,7 @@ class Trainer:
         if not self.world.share(self.leaves_out(self) if self.world.main else False):
             return False
         self.plan = self.plan.leave_out(step)
-        self._write_plan()
+        self.keeper.write_plan(self.plan)
         return True
 
     def _pause(self) -> Iterator[Event]:
@@ -321,7 +297,7 @@ class Trainer:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
         else:
             self.state = replace(self.state, stale=self.state.stale + 1)
-        self._log("eval", **asdict(result), best=best)
+        self.keeper.log("eval", self.state, **asdict(result), best=best)
         yield EvalEvent(step=step, evaluation=result, best=best)
         if self.config.train.sample_tokens:
             seed = stream(self.config.train.seed, "sample", step)
@@ -338,44 +314,32 @@ class Trainer:
         steps = self.world.share(self.new_length(self) if self.world.main else None)
         if steps is not None and steps != self.plan.total_steps:
             self.plan = self.plan.change(self.state.step, max(steps, self.state.step))
-            # Written before it is acted on: a run that is killed now goes on by the same plan.
-            self._write_plan()
+            self.keeper.write_plan(self.plan)
             yield PlanEvent(step=self.state.step, steps=self.plan.total_steps)
 
     def _save(self) -> CheckpointEvent:
         self._read_losses()
-        model = model_tensors(self.model, keep=self.world.main)
-        optimizer = optimizer_tensors(self.model, self.stepper.optimizer, keep=self.world.main)
-        path = self.world.lead(lambda: str(self.folder.checkpoints.save(self.state, model, optimizer)))
+        path = self.keeper.save(self.state, self.model, self.stepper.optimizer)
         self._saved = True
         return CheckpointEvent(step=self.state.step, path=path)
-
-    def _write_plan(self) -> None:
-        self.world.lead(lambda: self.folder.write_plan(self.plan))
 
     def _keep_history(self) -> None:
         if self.config.train.history == "on" and is_in_history(self.state.step):
             self._read_losses()  # nothing is kept of a step that diverged
-            model = model_tensors(self.model, keep=self.world.main)
-            self.world.lead(lambda: self.folder.checkpoints.save_history(self.state.step, model))
+            self.keeper.save_history(self.state.step, self.model)
 
     def _finish(self) -> Iterator[Event]:
         """Measure the best checkpoint, on the whole validation part unless that was planned otherwise."""
         best_step = self.state.step
-        if self.state.best_step != best_step and (best := self._find("best")) is not None:
+        if self.state.best_step != best_step and (best := self.keeper.find("best")) is not None:
             for note in best.notes:
                 yield NoteEvent(step=self.state.step, text=note)
             load_model_tensors(self.model, best.model)
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
-        self._log("done", **asdict(result), best_step=best_step, early=early)
+        self.keeper.log("done", self.state, **asdict(result), best_step=best_step, early=early)
         yield DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
-
-    def _log(self, event: str, **values: object) -> None:
-        line = {"event": event, "step": self.state.step, **values, "seconds": round(self.state.seconds, 3)}
-        if self.world.main:
-            self.folder.append_metrics(line)
 
     def _thread_count(self) -> int | None:
         """As many as the plan says; several processes share a machine, and take what torchrun gives them."""
