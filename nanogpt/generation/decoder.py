@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanogpt.model import GPT, Attention, Block, Cache, FeedForward, LayerCache, rotate
+from nanogpt.model import GPT, Attention, Block, Cache, FeedForward, LayerCache
+from nanogpt.positions import rotate
 
 Map = Callable[[Tensor], Tensor]
 
