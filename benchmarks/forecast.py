@@ -50,6 +50,7 @@ PRIOR: dict[str, tuple[float, float]] = {
     "updates_power": (1.0, 0.4),
     "context": (0.04, 0.7),
     "context_power": (0.5, 0.4),
+    "slowing": (4.0, 0.5),
     "excess": (0.025, 0.5),
     "excess_power": (0.5, 0.4),
     "dropout_power": (4.0, 0.5),

@@ -2,6 +2,7 @@
 
     python -m benchmarks.tried --texts shakespeare python book.txt --steps 200 --seeds 1337 1338 --threads 1
     python -m benchmarks.tried "z-loss" "value embeddings" --size middle --steps 400
+    python -m benchmarks.tried --size repeated --texts shakespeare@200000 --steps 800
     python -m benchmarks.tried --show
 
 An idea (`benchmarks.ideas`) trains on the same texts, from the same seeds as the recipe: with as many steps, and with
@@ -34,8 +35,9 @@ RECIPE = "the recipe"
 SIZES: dict[str, dict[str, Any]] = {
     "small": {},
     "middle": {"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 32, "dropout": 0.1},
+    "repeated": {"n_layer": 4, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 16, "dropout": 0.2},
 }
-"""The preset's own, and one that takes minutes to learn a megabyte."""
+"""The preset's own, one that takes minutes to learn a megabyte, and one that could learn a short text by heart."""
 
 Key = dict[str, Any]
 

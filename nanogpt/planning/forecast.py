@@ -1,7 +1,7 @@
 r"""The loss that a training will reach, before it begins: a law with a floor, fitted to recorded runs.
 
     L = h · (floor + size · N^-a + tokens · S^-b + updates · U^-u + context · T^-c
-             + excess · (N / D)^d · (1 - p)^e · (1 - exp(-(S / 8D)²)))
+             + excess · (N / D)^d · (1 - p)^e · (1 - exp(-(R / 8D)²)))
     h = trigram^w · bigram^(1-w)
 
 N is the numbers in the blocks' matrices in millions, S the tokens learned from in millions, U the updates in hundreds,
@@ -75,7 +75,8 @@ Coefficients = Mapping[str, float]
 """Name to positive number; `trigram_share` is w."""
 NAMES = (
     *("floor", "size", "size_power", "tokens", "tokens_power", "context", "context_power"),
-    *("updates", "updates_power", "excess", "excess_power", "dropout_power", "repeats", "trigram_share"),
+    *("updates", "updates_power", "slowing", "excess", "excess_power", "dropout_power", "repeats"),
+    "trigram_share",
 )
 
 
@@ -94,8 +95,9 @@ def columns(texts: list[TextFeatures], trainings: list[Training]) -> dict[str, A
 def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
     """The loss of each row of `columns`, (rows,)."""
     S = _worth(c, x)
+    U = x["U"] * (1 - x["p"]) ** c["slowing"]
     ratio = c["floor"] + c["size"] * x["N"] ** -c["size_power"] + c["tokens"] * S ** -c["tokens_power"]
-    ratio = ratio + c["updates"] * x["U"] ** -c["updates_power"] + c["context"] * x["T"] ** -c["context_power"]
+    ratio = ratio + c["updates"] * U ** -c["updates_power"] + c["context"] * x["T"] ** -c["context_power"]
     by_heart = (x["N"] / x["D"]) ** c["excess_power"] * (1 - x["p"]) ** c["dropout_power"]
     ratio = ratio + c["excess"] * by_heart * (1 - np.exp(-((x["seen"] / (8 * x["D"])) ** 2)))
     h = x["trigram"] ** c["trigram_share"] * x["bigram"] ** (1 - c["trigram_share"])
@@ -104,8 +106,9 @@ def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
 
 def _worth(c: Coefficients, x: Mapping[str, Any]) -> Any:
     """S: what the tokens are worth in fresh ones, in millions."""
-    again = np.maximum(x["seen"] / x["D"] - 1, 0.0)
-    return np.minimum(x["seen"], x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
+    learned = x["seen"] * (1 - x["p"]) ** c["slowing"]
+    again = np.maximum(learned / x["D"] - 1, 0.0)
+    return np.minimum(learned, x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
 
 
 @dataclass(frozen=True)
