@@ -8,6 +8,7 @@ documents. Here is one trial and the file that trials are kept in; which are run
 
 import json
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,14 +48,17 @@ class HeldOut:
 def hold_out(source: str, folder: Path) -> HeldOut:
     """Write the two parts of a corpus, by name or path, below `folder`, a line of JSON for each document.
 
-    Of `SOURCE@CHARACTERS` only the first so many characters are learned from: a short text, measured as the long one.
+    Of `SOURCE@CHARACTERS` only so many characters are learned from, those before the held-out part: a short text,
+    measured as the long one.
     """
     source, characters = split_source(source)
     corpus = load_corpus(source)
     train = list(divide(corpus, quiet=True)[0])
     parts = [list(part) for part in divide_pieces(train, scan_pieces(train).train_characters)]
     if characters is not None:
-        parts[0] = list(divide_pieces(parts[0], characters)[0])
+        before, last = divide_pieces(parts[0], sum(len(piece.text) for piece in parts[0]) - characters)
+        deque(before, maxlen=0)
+        parts[0] = list(last)
     name = corpus.name if characters is None else f"{corpus.name}@{characters}"
     place = folder / name
     (place / "held-out").mkdir(parents=True)

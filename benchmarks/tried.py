@@ -35,7 +35,10 @@ RECIPE = "the recipe"
 SIZES: dict[str, dict[str, Any]] = {
     "small": {},
     "middle": {"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 32, "dropout": 0.1},
-    "repeated": {"n_layer": 4, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 16, "dropout": 0.2},
+    "repeated": {
+        **{"n_layer": 4, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 16},
+        **{"dropout": 0.2, "weight_decay": 0.35},
+    },
 }
 """The preset's own, one that takes minutes to learn a megabyte, and one that could learn a short text by heart."""
 

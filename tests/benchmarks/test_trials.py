@@ -26,7 +26,7 @@ def test_the_validation_part_is_in_neither_part():
 def test_a_short_text_is_measured_as_the_long_one():
     text = write_text("tale.txt", 1000).read_text()
     parts = hold_out("tale.txt@123", Path("work"))
-    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[:123]], [text[810:900]])
+    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[810 - 123 : 810]], [text[810:900]])
     assert parts.name == "tale@123"
 
 
