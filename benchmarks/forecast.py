@@ -14,7 +14,8 @@ A row is what `benchmarks.sweep` writes, a line of JSON for each training:
 Only rows of the default preset's parts and optimizer are fitted: those that `nanogpt train --minutes` makes. Rows that
 differ in rates alone are one training done well or badly; of those with the same text, sizes, steps and dropout the
 best is taken. Logarithms of losses are fitted by least squares (Levenberg–Marquardt) with a weak prior on each
-coefficient. Then each text is left out in turn: the error of the law without it, on it. The interval is that of
+coefficient; each text may be harder or easier than the law says, by an offset of its own, which is not known of a new
+text. Then each text is left out in turn: the error of the law without it, on it. The interval is that of
 Student's t from these errors, one for each text, and from what the rows leave open of the coefficients; its coverage is
 counted on a text that neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`, all
 of it to `records/forecast.json`.
@@ -58,8 +59,10 @@ PRIOR: dict[str, tuple[float, float]] = {
     "trigram_share": (0.6, 0.4),
 }
 """Of each coefficient where it should lie, and the standard deviation of its logarithm."""
-NOISE = 0.01
+NOISE = 0.015
 """Standard deviation of a loss' logarithm that the law is not expected to explain."""
+TEXT_SPREAD = 0.05
+"""The same of a text's offset."""
 Row = dict[str, Any]
 
 
@@ -73,9 +76,11 @@ def main() -> None:
     measured_in = circumstances()
     rows = distinct([row for path in options.rows for row in LineFile(path).rows()])
     texts = known_texts() | {name: found for source in options.texts for name, found in [features_of(source)]}
-    missing = {row["text"] for row in rows} - texts.keys()
+    names = {row["text"] for row in rows}
+    missing = names - texts.keys()
     if missing:
         raise SystemExit(f"no features of {', '.join(sorted(missing))}: name these texts with --texts")
+    texts = {name: texts[name] for name in sorted(names)}
     found = evaluate(rows, texts)
     print("\n".join(told(found)))
     if options.dry:
@@ -136,15 +141,20 @@ def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[st
     """The coefficients that explain the rows best, near the prior where these say nothing, and their covariance."""
     x = _columns(rows, texts)
     losses = np.log([row["loss"] for row in rows])
-    middle = np.log([PRIOR[name][0] for name in NAMES])
-    spread = np.array([PRIOR[name][1] for name in NAMES])
+    names = sorted({row["text"] for row in rows})
+    text_of_row = [names.index(row["text"]) for row in rows]
+    P = len(NAMES)
+    middle = np.concatenate([np.log([PRIOR[name][0] for name in NAMES]), np.zeros(len(names))])
+    spread = np.array([PRIOR[name][1] for name in NAMES] + [TEXT_SPREAD] * len(names))
 
-    def residuals(logarithms: Any) -> Any:
-        off = (np.log(law(dict(zip(NAMES, np.exp(logarithms))), x)) - losses) / NOISE
-        return np.concatenate([off, (logarithms - middle) / spread])
+    def residuals(unknowns: Any) -> Any:
+        """`unknowns` are the coefficients' logarithms, then the texts' offsets."""
+        logarithms, offsets = unknowns[:P], unknowns[P:]
+        off = np.log(law(dict(zip(NAMES, np.exp(logarithms))), x)) + offsets[text_of_row] - losses
+        return np.concatenate([off / NOISE, (unknowns - middle) / spread])
 
-    logarithms, covariance = least_squares(residuals, middle)
-    return dict(zip(NAMES, np.exp(logarithms).tolist())), covariance
+    unknowns, covariance = least_squares(residuals, middle)
+    return dict(zip(NAMES, np.exp(unknowns[:P]).tolist())), covariance[:P, :P]
 
 
 def errors(coefficients: Mapping[str, float], rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Any:

@@ -14,7 +14,7 @@ from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
 from nanogpt.planning.short_texts import fit_block
-from nanogpt.planning.sizes import SIZE_FIELDS, candidates
+from nanogpt.planning.sizes import DROPOUTS, SIZE_FIELDS, SIZES, weight_decay_for
 from nanogpt.planning.speed import Speeds
 from nanogpt.stepper import OutOfMemory
 
@@ -79,10 +79,10 @@ class Planner:
 
     def propose(self, minutes: float, seconds: float) -> Proposal:
         """The best training of so many seconds, of the minutes that were asked for."""
-        best: Proposal | None = None
+        best: tuple[Config, int] | None = None
         for candidate in self.choices:
             try:
-                speed = self.speeds(candidate, seconds)
+                found = [self._within(one, seconds) for one in self._with_dropouts(candidate)]
             except OutOfMemory:
                 if best is None:
                     raise UserError(
@@ -90,16 +90,23 @@ class Planner:
                         "or choose a smaller --n-layer, --n-embd and --block-size"
                     ) from None
                 break
-            config, compiling, speed = with_compile(candidate, seconds, speed, self.device)
-            config = with_evaluations(config, self.data, seconds, speed, self.named)
-            steps = steps_within(config, self.data, seconds - self.speeds.spent - compiling, speed)
-            if best is not None and steps < FEWEST_STEPS:
+            if best is not None and max(steps for _, steps in found) < FEWEST_STEPS:
                 break
-            found = self.describe(config, steps, minutes)
-            if best is None or self._forecast(config, steps).loss < self._forecast(best.config, best.steps).loss:
-                best = found
+            best = min(found if best is None else [best, *found], key=lambda one: self._forecast(*one).loss)
         assert best is not None
-        return best
+        return self.describe(*best, minutes)
+
+    def _within(self, config: Config, seconds: float) -> tuple[Config, int]:
+        """A training of so many seconds by a config: compilation and evaluations decided, and its steps."""
+        config, compiling, speed = with_compile(config, seconds, self.speeds(config, seconds), self.device)
+        config = with_evaluations(config, self.data, seconds, speed, self.named)
+        return config, steps_within(config, self.data, seconds - self.speeds.spent - compiling, speed)
+
+    def _with_dropouts(self, config: Config) -> list[Config]:
+        """A size with each dropout that is worth a forecast, where it is the planner's to choose."""
+        if "dropout" in self.named or not is_free(self.config, self.named):
+            return [config]
+        return [config.override(dropout=share) for share in DROPOUTS]
 
     def describe(self, config: Config, steps: int, minutes: float | None = None) -> Proposal:
         """What to expect of a training by this config."""
@@ -122,13 +129,17 @@ class Planner:
             check_memory(only, self.room, self.device, self.world)
             return [only]
         found: list[Config] = []
-        for size in candidates(len(self.data.train)):
+        for size in SIZES:
             settings = {name: value for name, value in size.settings(self.world.size).items() if name not in self.named}
             wanted = self.config.override(**settings)
             fitting = fit_block(wanted, self.data, self.named)
+            if "weight_decay" not in self.named:
+                train_tokens = len(self.data.train)
+                decay = weight_decay_for(train_tokens, fitting.train, fitting.model.block_size)
+                fitting = fitting.override(weight_decay=decay)
             if not found:
                 check_memory(fitting, self.room, self.device, self.world)
-            elif fitting != wanted or not fits(fitting, self.room, self.device, self.world):
+            elif fitting.model != wanted.model or not fits(fitting, self.room, self.device, self.world):
                 break
             found.append(fitting)
         return found
@@ -141,4 +152,4 @@ def is_free(config: Config, named: Collection[str]) -> bool:
 
 def smallest_block(config: Config, data: Dataset, named: Collection[str]) -> int:
     """The shortest context that could be chosen."""
-    return candidates(len(data.train))[0].block_size if is_free(config, named) else config.model.block_size
+    return SIZES[0].block_size if is_free(config, named) else config.model.block_size

@@ -1,7 +1,7 @@
 r"""The loss that a training will reach, before it begins: a law with a floor, fitted to recorded runs.
 
     L = h · (floor + size · N^-a + tokens · S^-b + updates · U^-u + context · T^-c
-             + excess · (N / D)^d · (1 - p)^e · (1 - exp(-(R / 8D)²)))
+             + excess · (N / D)^d · log(1 + (R / 16D)²))
     h = trigram^w · bigram^(1-w)
 
 N is the numbers in the blocks' matrices in millions, S the tokens learned from in millions, U the updates in hundreds,
@@ -9,8 +9,8 @@ T the block in units of 64, D the tokens of the text in millions, p the dropout.
 Hoffmann et al. 2022 ("Training compute-optimal large language models", equation 2), in units of what counting pairs and
 triples of tokens leaves unpredicted, so that one law serves every text; the fourth is what large batches do not help.
 Tokens that were read before are worth less each time (Muennighoff et al. 2023, "Scaling data-constrained language
-models", equation 5). The last term is a model with room to learn the text by heart, S here with all repetitions. No
-loss is above guessing.
+models", equation 5). The last term is a model with room to learn the text by heart from R tokens, repetitions counted.
+Dropout slows both: S and U are (1 - p)^s of what was read, and R is (1 - p)^r of it. No loss is above guessing.
 
 The coefficients are fitted by `python -m benchmarks.forecast`, and kept in `forecast.toml` with the name of its record.
 The interval is one of a new text: from how far the fit without a text was off on that text, and from how far the
@@ -98,8 +98,9 @@ def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
     U = x["U"] * (1 - x["p"]) ** c["slowing"]
     ratio = c["floor"] + c["size"] * x["N"] ** -c["size_power"] + c["tokens"] * S ** -c["tokens_power"]
     ratio = ratio + c["updates"] * U ** -c["updates_power"] + c["context"] * x["T"] ** -c["context_power"]
-    by_heart = (x["N"] / x["D"]) ** c["excess_power"] * (1 - x["p"]) ** c["dropout_power"]
-    ratio = ratio + c["excess"] * by_heart * (1 - np.exp(-((x["seen"] / (8 * x["D"])) ** 2)))
+    R = x["seen"] * (1 - x["p"]) ** c["dropout_power"]
+    by_heart = (x["N"] / x["D"]) ** c["excess_power"] * np.log1p((R / (16 * x["D"])) ** 2)
+    ratio = ratio + c["excess"] * by_heart
     h = x["trigram"] ** c["trigram_share"] * x["bigram"] ** (1 - c["trigram_share"])
     return np.minimum(h * ratio, x["uniform"])
 

@@ -85,7 +85,7 @@ def test_intervals_cover_texts_that_were_left_out():
 
 def test_texts_unlike_each_other_widen_the_interval():
     texts = texts_of(3)
-    found = [calibrate(rows_of(texts, 8, of_text=off), texts).text_error for off in (0.0, 0.1)]
+    found = [calibrate(rows_of(texts, 30, of_text=off), texts).text_error for off in (0.0, 0.1)]
     assert found[0] < 0.02 < found[1]
 
 
