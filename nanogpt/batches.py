@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nanogpt.data import TokenIds
-from nanogpt.streams import scramble, stream
+from nanogpt.streams import stream
 
 FEISTEL_ROUNDS = 4
 
@@ -61,5 +61,14 @@ def _feistel(index: NDArray[np.uint64], half: int, key: int) -> NDArray[np.uint6
     mask = np.uint64((1 << half) - 1)
     left, right = index >> np.uint64(half), index & mask
     for number in range(FEISTEL_ROUNDS):
-        left, right = right, left ^ (scramble(right, stream(key, "round", number)) & mask)
+        left, right = right, left ^ (_mix(right, stream(key, "round", number)) & mask)
     return (left << np.uint64(half)) | right
+
+
+def _mix(value: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
+    """Scramble 64 bits: the finaliser of SplitMix64 (Steele et al. 2014) over value + key, modulo 2^64."""
+    with np.errstate(over="ignore"):
+        value = value + np.uint64(key)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

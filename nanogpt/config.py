@@ -179,9 +179,6 @@ class TrainConfig:
     """AdamW's memory of the gradient"""
     beta2: float = 0.99
     """AdamW's memory of its square"""
-    token_noise: float = 0.0
-    """share of the tokens that are read in training which are replaced by others of the text, against learning a short
-    text by heart"""
     grad_clip: float = 1.0
     """largest norm of the whole gradient; inf for no limit"""
     eval_every: int | None = None
@@ -235,7 +232,7 @@ class TrainConfig:
             "threads",
         ):
             check_positive(name, getattr(self, name))
-        for name in ("token_noise", "warmup", "decay", "final_lr", "momentum", "beta1", "beta2"):
+        for name in ("warmup", "decay", "final_lr", "momentum", "beta1", "beta2"):
             check_share(name, getattr(self, name), top=name in ("decay", "final_lr"))
         for name in ("seed", "sample_tokens", "weight_decay"):
             check_not_negative(name, getattr(self, name))

@@ -1,7 +1,7 @@
 """One update of the weights: a batch's gradient, clipped, into the optimizer.
 
-What is drawn at a step (batch, noise, dropout) is a function of the seed, the step and the sample's number in it.
-Nothing here knows of runs and files.
+What is drawn at a step (batch, dropout) is a function of the seed, the step and the sample's number in it. Nothing here
+knows of runs and files.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ from nanogpt.dropout import seed_dropout
 from nanogpt.loss import mean_loss
 from nanogpt.microbatch import micro_batch
 from nanogpt.model import GPT, Block
-from nanogpt.noise import replace_tokens
 from nanogpt.optim import make_optimizer
 from nanogpt.parallel import check_divisible, spread, unsynchronised, whole
 from nanogpt.streams import stream
@@ -109,10 +108,6 @@ class Stepper:
         first = step * self.config.batch_sequences + samples[0]
         size = self.model.config.block_size
         inputs, targets = batch(self.data.train, size, self.config.seed, first, len(samples))  # each (B, T)
-        if self.config.token_noise:
-            keys = [stream(self.config.seed, "noise", step, sample) for sample in samples]
-            kept = self.model.config.document_token
-            inputs = replace_tokens(inputs, self.data.train, self.config.token_noise, keys=keys, kept=kept)
         seed_dropout(self.model, self.config.seed, step, samples)
         with autocast(self.device, self.precision):
             logits = forward(to_device(inputs, self.device))  # (B, T, V)

@@ -5,9 +5,6 @@ So neither an evaluation nor a sample in between changes a run, and a resumed ru
 
 import hashlib
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 def stream(seed: int, purpose: str, *place: int) -> int:
     """A 63-bit seed for one purpose at one place: `stream(1337, "dropout", step, micro_step)`.
@@ -21,15 +18,3 @@ def stream(seed: int, purpose: str, *place: int) -> int:
 def uniform(seed: int, purpose: str, *place: int) -> float:
     """One number in [0, 1) with 53 random bits, as a function of its place."""
     return (stream(seed, purpose, *place) >> 10) / 2**53
-
-
-def scramble(value: NDArray[np.uint64], key: int = 0) -> NDArray[np.uint64]:
-    """64 random bits for each number, of any shape: the finaliser of SplitMix64 (Steele et al. 2014) over value + key.
-
-    Modulo 2^64. For many draws at once; neighbouring numbers have nothing in common.
-    """
-    with np.errstate(over="ignore"):
-        value = value + np.uint64(key)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))

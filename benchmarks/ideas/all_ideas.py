@@ -7,6 +7,7 @@ from benchmarks.ideas import (
     known_settings,
     logits,
     muon_variants,
+    noise,
     pair_start,
     sequence_warmup,
     value_embeddings,
@@ -16,6 +17,6 @@ from benchmarks.ideas.idea import Idea
 
 ROOMS = (
     *(sequence_warmup, value_embeddings, averaging, logits, further_token, windows, pair_start),
-    *(activations, muon_variants, known_settings),
+    *(activations, muon_variants, noise, known_settings),
 )
 IDEAS: dict[str, Idea] = {idea.name: idea for room in ROOMS for idea in room.IDEAS}

@@ -1,8 +1,7 @@
 """What the settings can say already: shared embeddings, fewer heads of keys and values, AdamW, weight decay, dropout.
 
 Tied embeddings: Press and Wolf 2017. Grouped queries: Ainslie et al. 2023. AdamW: Loshchilov and Hutter 2019, with the
-learning rate that the preset names for it. Dropout: Srivastava et al. 2014. Noise in what is read: Xie et al. 2017.
-Qwen3 has all of them.
+learning rate that the preset names for it. Dropout: Srivastava et al. 2014. Qwen3 has all of them.
 """
 
 from benchmarks.ideas.idea import Idea
@@ -22,6 +21,4 @@ IDEAS = (
     Idea(name="no dropout", in_qwen3=True, settings={"dropout": 0.0}),
     Idea(name="dropout 0.1", in_qwen3=True, settings={"dropout": 0.1}),
     Idea(name="dropout 0.2", in_qwen3=True, settings={"dropout": 0.2}),
-    Idea(name="5 % noise in what is read", in_qwen3=True, settings={"token_noise": 0.05}),
-    Idea(name="10 % noise in what is read", in_qwen3=True, settings={"token_noise": 0.1}),
 )

@@ -16,6 +16,7 @@ from benchmarks.ideas.averaging import average_weights
 from benchmarks.ideas.further_token import predict_further
 from benchmarks.ideas.logits import cap_logits, charge_denominators
 from benchmarks.ideas.muon_variants import iterate, raise_momentum
+from benchmarks.ideas.noise import replace_tokens
 from benchmarks.ideas.pair_start import UNSEEN, log_pairs, start_from_pairs
 from benchmarks.ideas.sequence_warmup import cut_windows
 from benchmarks.ideas.value_embeddings import embed_values
@@ -297,3 +298,21 @@ def test_squared_relu_by_hand(trainer):
     shake(mlp)
     x = torch.randn(3, 48, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(mlp(x), F.linear(F.linear(x, mlp.up.weight).relu() ** 2, mlp.down.weight))
+
+
+def test_noise_replaces_its_share_of_what_is_read_and_nothing_of_what_is_predicted(trainer):
+    one = trainer(partial(replace_tokens, share=0.25), batch_size=97)
+    read = []
+
+    def forward(ids):
+        read.append(ids)
+        return one.model(ids)
+
+    one.stepper._loss(forward, 2, range(97))
+    inputs, _ = batch(one.data.train, 12, 3, 2 * 97, 97)
+    # Of a quarter some are replaced by the same token: the text has a few letters.
+    changed = (read[0] != inputs).float().mean().item()
+    assert 0.12 < changed < 0.25
+    unchanged = trainer(partial(replace_tokens, share=0.0))
+    steps_of(unchanged), steps_of(plain := trainer())
+    assert is_same(plain, unchanged)

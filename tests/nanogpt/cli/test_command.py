@@ -31,16 +31,7 @@ FLAGS: dict[str, list[str]] = {
         *["--tokenizer", "--tokenizer-from", "--end-of-document", "--encoding", "--pattern", "--column"],
         *["--seed", "--batch-size", "--accumulation", "--optimizer", "--learning-rate", "--warmup", "--decay"],
         *["--embedding-rate", "--head-rate", "--vector-rate", "--final-lr"],
-        *[
-            "--weight-decay",
-            "--momentum",
-            "--beta1",
-            "--beta2",
-            "--token-noise",
-            "--grad-clip",
-            "--eval-every",
-            "--eval-tokens",
-        ],
+        *["--weight-decay", "--momentum", "--beta1", "--beta2", "--grad-clip", "--eval-every", "--eval-tokens"],
         *[
             "--final-eval-tokens",
             "--patience",
