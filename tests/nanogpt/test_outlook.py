@@ -18,7 +18,7 @@ def machine(monkeypatch):
     measured = []
 
     def measure(config, data, block, world):
-        measured.append(config.model.n_layer)
+        measured.append(config.model.n_embd * config.model.block_size)
         return Speed(step_operations(config) / 1e11, 1e-5, 1e-3)
 
     monkeypatch.setattr(speed, "measure_speed", measure)
