@@ -27,6 +27,33 @@ def goals_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+def headline_table(record: dict[str, Any]) -> str:
+    """Time to a loss for whoever reads one table: medians alone."""
+    near, same, far = (record["goals"][name] for name in ("cpu-loss", "cpu-time", "gpu-loss"))
+    cores, losses = record["hardware"]["cores"], [_middle(same[side]["loss"], 3) for side in ("ours", "theirs")]
+    lines = [
+        f"| Tiny Shakespeare on {cores} CPU cores, whole-split loss | Nano-GPT | nanoGPT |",
+        "|---|---:|---:|",
+        f"| time to {near['loss']}, by nanoGPT's recipe for a CPU | {_time(near['ours'])} | {_time(near['theirs'])} |",
+        f"| loss in the time of that recipe | {losses[0]} | {losses[1]} |",
+        f"| time to {far['loss']}, published for its recipe for a GPU | {_time(far['ours'])} | "
+        f"{_time(far['theirs'])}, extrapolated |",
+    ]
+    return "\n".join(lines)
+
+
+def _time(side: dict[str, Any]) -> str:
+    """The median in seconds, minutes or hours.
+
+    >>> [_time({"seconds": {"median": seconds}}) for seconds in (4.8, 330.0, 41_000.0)]
+    ['4.8 s', '5.5 min', '11.4 h']
+    """
+    seconds = side["seconds"]["median"]
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def minutes_table(record: dict[str, Any]) -> str:
     """The loss after so many minutes."""
     lines = [
@@ -168,6 +195,8 @@ def _between(ends: Sequence[float] | None) -> str:
 def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
+
+HEADLINE = ("time_to_loss", headline_table)
 
 SPEED_TABLES = {
     "time_to_loss": ("time_to_loss", goals_table),

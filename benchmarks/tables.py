@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
-from benchmarks.speed_tables import SPEED_TABLES
+from benchmarks.speed_tables import HEADLINE, SPEED_TABLES
 from benchmarks.tried_tables import tried_table
 
 ROOT = RECORDS.parent.parent
@@ -142,6 +142,7 @@ def _measured(record: dict[str, Any], seeds: bool = True) -> str:
 
 
 TABLES = {
+    "headline": HEADLINE,
     "ladder": ("ladder", ladder_table),
     "recipe": ("cpu_recipe", recipe_table),
     "floors": ("floors", floors_table),
@@ -153,7 +154,7 @@ TABLES = {
 """The tables by their markers' names: a record, and what makes its table."""
 
 PAGES = {
-    ROOT / "README.md": ("ladder", "recipe", "floors"),
+    ROOT / "README.md": ("headline", "ladder", "recipe", "floors"),
     ROOT / "docs" / "resume.md": ("kills",),
     ROOT / "docs" / "texts.md": ("large_text",),
     ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),

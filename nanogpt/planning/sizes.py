@@ -3,7 +3,7 @@
 `nanogpt.planning.choice` takes the one whose forecast is lowest. The rules were read off recorded sweeps on held-out
 parts of training texts (`benchmarks/records/sweeps/`):
 
-- The learning rate follows from nothing: Muon's updates have the same spectral norm at every width, and 0.03 was the
+- The learning rate is one for all: Muon's updates have the same spectral norm at every width, and 0.03 was the
   best of what was tried at 200 steps of 3 layers and at 600 of 5.
 - The batch follows from the size: one that is worth more time takes more tokens a step, of longer windows.
 - Dropout slows learning, and pays only where a text is read several times. All of `DROPOUTS` are forecast.

@@ -54,6 +54,17 @@ def test_a_law_without_noise_is_found_again():
     assert np.abs(forecast.errors(found, rows_of(new, 20, seed=13), new)).max() < 0.05
 
 
+def test_texts_that_are_harder_than_the_law_says_do_not_bend_it():
+    texts = texts_of(4)
+    rows = rows_of(texts, 40, of_text=0.1)
+    found, _ = fit(rows, texts)
+    off = forecast.errors(found, rows, texts)
+    for name in texts:
+        of_text = off[[row["text"] == name for row in rows]]
+        assert of_text.std() < 0.01
+    assert off.std() > 0.03
+
+
 def test_the_fit_is_monotonic_where_the_law_is():
     texts = texts_of(3)
     found, _ = fit(rows_of(texts, 30, of_text=0.02, of_run=0.02), texts)

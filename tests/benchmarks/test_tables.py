@@ -31,10 +31,20 @@ def table(name: str) -> list[list[str]]:
 
 
 def test_goals(records):
-    near, far = table("time_to_loss")
+    near, same, far = table("time_to_loss")
+    assert same[2] == "1.530"
     assert near[1:4] == ["9.0 (8.0–10.0)", "1.890 (1.890–1.890)", "3 of 3"]
     assert near[6].startswith("0.141 (0.125–0.156")
     assert far[4:7] == ["40,000, extrapolated", "1.4697 (published)", "0.010"]
+
+
+def test_the_headline_has_medians_alone(records):
+    rows = table("headline")
+    assert [row[1:] for row in rows] == [
+        ["9.0 s", "64.0 s"],
+        ["1.530", "1.898"],
+        ["6.7 min", "11.1 h, extrapolated"],
+    ]
 
 
 def test_minutes(records):

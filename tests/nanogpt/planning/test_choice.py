@@ -162,3 +162,18 @@ def test_figures_of_a_proposal(text, machine):
     assert found.tokens == 7 * 16 * 64
     assert found.epochs == pytest.approx(7 * 16 * 64 / 18_000)
     assert found.minutes is None
+
+
+def test_dropout_and_weight_decay_are_chosen_for_a_text_that_is_read_often(text, machine):
+    machine(1e12)
+    config, _ = text
+    long = propose(text, 600).config
+    assert long.model.dropout > 0
+    assert long.train.weight_decay > config.train.weight_decay
+    named = propose((config.override(weight_decay=0.05), text[1]), 600, {"weight_decay"})
+    assert named.config.train.weight_decay == 0.05
+
+
+def test_nothing_is_dropped_of_a_text_that_is_read_once(text, machine, a_book):
+    machine(1e12)
+    assert propose(text, 60).config.model.dropout == 0

@@ -94,3 +94,17 @@ def test_operations_by_hand():
     config = tiny_config(batch_size=5, accumulation=2)
     matrices = 2 * (13 * 3 * 30 + 30 * 13 + 13 * 2 * 17 + 17 * 13)
     assert step_operations(config) == 6 * (matrices + 37 * 13 + 2 * 11 * 30) * 5 * 2 * 11
+
+
+def test_dropout_is_reckoned_whatever_its_share(data, monkeypatch):
+    asked = []
+
+    def measure(config, data, block, world):
+        asked.append(config.model.dropout)
+        return Speed(2.0, 3.0, 5.0)
+
+    monkeypatch.setattr(speed, "measure_speed", measure)
+    speeds = Speeds(data)
+    for share in (0.3, 0.1):
+        assert speeds(CONFIG.override(dropout=share), 600) == Speed(2.0 * speed.DROPOUT_COST, 3.0, 5.0)
+    assert asked == [0.0]
