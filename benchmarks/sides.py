@@ -128,6 +128,6 @@ FIGURES: dict[str, Callable[[Row], float]] = {
 
 def _has(row: Row, name: str) -> bool:
     try:
-        return all(FIGURES[name](row[side]) is not None for side in ("ours", "theirs"))
+        return all(FIGURES[name](row[side]) > 0 for side in ("ours", "theirs"))  # a few steps take less than imports
     except (KeyError, TypeError):
         return False

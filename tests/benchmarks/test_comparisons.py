@@ -67,6 +67,12 @@ def test_figures_that_a_side_lacks_are_left_out():
     assert "loss" not in found["ours"]
 
 
+def test_a_training_that_takes_less_than_its_imports_has_no_time_without_them():
+    found = summary([{"ours": row(1.5), "theirs": row(6.0)}])  # imports take 2 s
+    assert "seconds" in found["ratios"]
+    assert "without_imports" not in found["ratios"]
+
+
 def test_a_time_reckoned_from_a_few_steps_says_so():
     side = reckoned(lambda place, number: row(20.0, step_seconds=8.5), GPU_RECIPE, measured_steps=6)
     found = side(Path("nowhere"), 0)
