@@ -36,7 +36,7 @@ def plan(
     mend.
 
     >>> for one in nanogpt.plan("tale.txt", minutes=[0.1, 2], progress=False):
-    ...     print(one.minutes, one.steps > 0, one.expected.low < one.expected.loss < one.expected.high)
+    ...     print(one.minutes, one.steps > 0, one.expected.low < one.expected.loss <= one.expected.high)
     0.1 True True
     2 True True
     """

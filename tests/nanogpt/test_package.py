@@ -17,7 +17,7 @@ SOURCES = LIBRARY + sorted((ROOT / "course").rglob("*.py"))
 # What is read in an evening, and what these may use besides each other.
 CORE = {
     *{"config", "corpus", "tokenizer", "data", "batches", "model", "optim", "stepper", "training", "sampling"},
-    *{"checkpoint", "tensors", "folder"},
+    *{"checkpoint", "tensors", "folder", "keeper"},
 }
 BELOW = {
     *{
@@ -33,7 +33,7 @@ BELOW = {
         "loss",
         "runplan",
     },
-    *{"distributed", "microbatch", "rmsnorm", "parallel", "parameters"},
+    *{"distributed", "microbatch", "positions", "rmsnorm", "parallel", "parameters"},
     *{"muon", "adamw", "groups"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
@@ -86,7 +86,7 @@ def test_the_core_uses_the_core_alone():
 def test_the_model_file_knows_nothing_of_training():
     assert reachable("nanogpt.model") <= {
         f"nanogpt.{name}"
-        for name in ("config", "attention", "checks", "dropout", "errors", "files", "rmsnorm", "streams")
+        for name in ("config", "attention", "checks", "dropout", "errors", "files", "positions", "rmsnorm", "streams")
     }
 
 
