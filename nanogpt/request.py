@@ -121,7 +121,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     expected: Expected | None = None
     wanted_block = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings).model.block_size
     if minutes is not None:
-        wanted_block = smallest_block(config, data, request.settings.keys())
+        wanted_block = smallest_block(config, request.settings.keys())
         proposal = ready.planner().propose(minutes, minutes * 60 - END_SECONDS - (time.monotonic() - started))
         config, steps, expected = proposal.config, proposal.steps, proposal.expected
     assert steps is not None

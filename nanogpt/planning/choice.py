@@ -14,12 +14,13 @@ from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
 from nanogpt.planning.short_texts import fit_block
-from nanogpt.planning.sizes import DROPOUTS, SIZE_FIELDS, SIZES, weight_decay_for
+from nanogpt.planning.sizes import DROPOUTS, SIZE_FIELDS, SIZES
 from nanogpt.planning.speed import Speeds
 from nanogpt.stepper import OutOfMemory
 
 FEWEST_STEPS = 100
-"""Below these a smaller size is taken unasked: no recorded run is so short, and the learning rate has no room."""
+"""A size that would get fewer is not weighed against a smaller one: few recorded runs are so short, and the learning
+rate has no room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +91,11 @@ class Planner:
                         "or choose a smaller --n-layer, --n-embd and --block-size"
                     ) from None
                 break
-            if best is not None and max(steps for _, steps in found) < FEWEST_STEPS:
-                break
-            best = min(found if best is None else [best, *found], key=lambda one: self._forecast(*one).loss)
+            if best is not None:
+                found = [best, *(one for one in found if one[1] >= FEWEST_STEPS)]
+                if len(found) == 1:
+                    break
+            best = min(found, key=lambda one: self._forecast(*one).loss)
         assert best is not None
         return self.describe(*best, minutes)
 
@@ -133,10 +136,6 @@ class Planner:
             settings = {name: value for name, value in size.settings(self.world.size).items() if name not in self.named}
             wanted = self.config.override(**settings)
             fitting = fit_block(wanted, self.data, self.named)
-            if "weight_decay" not in self.named:
-                train_tokens = len(self.data.train)
-                decay = weight_decay_for(train_tokens, fitting.train, fitting.model.block_size)
-                fitting = fitting.override(weight_decay=decay)
             if not found:
                 check_memory(fitting, self.room, self.device, self.world)
             elif fitting.model != wanted.model or not fits(fitting, self.room, self.device, self.world):
@@ -150,6 +149,6 @@ def is_free(config: Config, named: Collection[str]) -> bool:
     return config.preset == DEFAULT_PRESET and set(named).isdisjoint(SIZE_FIELDS)
 
 
-def smallest_block(config: Config, data: Dataset, named: Collection[str]) -> int:
+def smallest_block(config: Config, named: Collection[str]) -> int:
     """The shortest context that could be chosen."""
     return SIZES[0].block_size if is_free(config, named) else config.model.block_size

@@ -12,9 +12,9 @@ from nanogpt.planning.speed import Speed
 SECONDS = 60.0
 """Of a compilation with an empty cache, on a CPU. Measured on two busy cores: 40 for three layers, 96 for six large
 ones."""
-SAVED, SAVED_OF_LARGE, LARGE = 0.18, 0.06, 1.0
-"""Share of a step that it saves on a CPU; of one that takes more than `LARGE` seconds most are products, which stay as
-they are. Measured: 1.3 times as fast at 63 ms, 1.22 at 0.8 s, 1.06 at 3 s."""
+SAVED = 0.05
+"""Share of a step that it saves on a CPU, where most are products, which stay as they are. Measured: 0.04 to 0.08 of
+steps of 0.2 s, and 0.06 of 3 s, where freed memory is kept (`nanogpt.processor`)."""
 WORTH = 2.0
 """It has to save so many times what it takes: neither is known well."""
 GPU_SECONDS = 600.0
@@ -30,11 +30,10 @@ def with_compile(config: Config, seconds: float, speed: Speed, device: torch.dev
         if seconds >= GPU_SECONDS:
             return config, SECONDS, speed
         return config.override(compile="off"), 0.0, speed
-    share = SAVED_OF_LARGE if speed.step > LARGE else SAVED
-    pays = device.type == "cpu" and share * (seconds - SECONDS) > WORTH * SECONDS and has_compiler()
+    pays = device.type == "cpu" and SAVED * (seconds - SECONDS) > WORTH * SECONDS and has_compiler()
     if not pays:
         return config.override(compile="off"), 0.0, speed
-    return config.override(compile="on"), SECONDS, replace(speed, step=speed.step * (1 - share))
+    return config.override(compile="on"), SECONDS, replace(speed, step=speed.step * (1 - SAVED))
 
 
 def has_compiler() -> bool:

@@ -17,10 +17,9 @@ def compiler(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "step", "chosen"),
-    [(60, 0.1, "off"), (600, 0.1, "off"), (800, 0.1, "on"), (1800, 3.0, "off"), (3600, 3.0, "on"), (3600, 0.1, "on")],
+    ("seconds", "step", "chosen"), [(60, 0.1, "off"), (1800, 0.1, "off"), (3600, 3.0, "on"), (3600, 0.1, "on")]
 )
-def test_it_follows_from_the_time_and_a_step(seconds, step, chosen):
+def test_it_follows_from_the_time(seconds, step, chosen):
     config, taken, speed = with_compile(tiny_config(), seconds, Speed(step, 1e-5, 1e-3), CPU)
     assert config.train.compile == chosen
     assert taken == (SECONDS if chosen == "on" else 0.0)
