@@ -54,8 +54,8 @@ class Keeper:
     def save(self, state: State, model: GPT, optimizer: Optimizer) -> str:
         """Write a checkpoint; returns its path."""
         weights = model_tensors(model, keep=self.world.main)
-        memory = optimizer_tensors(model, optimizer, keep=self.world.main)
-        return self.world.lead(lambda: str(self.folder.checkpoints.save(state, weights, memory)))
+        of_optimizer = optimizer_tensors(model, optimizer, keep=self.world.main)
+        return self.world.lead(lambda: str(self.folder.checkpoints.save(state, weights, of_optimizer)))
 
     def save_history(self, step: int, model: GPT) -> None:
         """Keep the weights of a step, for looking back."""

@@ -12,6 +12,7 @@ from nanogpt.errors import UserError
 from nanogpt.model import Block
 from nanogpt.planning.choice import Proposal
 from nanogpt.planning.pace import END_SECONDS
+from nanogpt.processor import keep_freed_memory
 from nanogpt.request import Request, length_asked, prepare_request
 
 MINUTES = (1.0, 5.0, 20.0, 60.0)
@@ -41,6 +42,7 @@ def plan(
     2 True True
     """
     started = time.monotonic() if started is None else started
+    keep_freed_memory()  # as `nanogpt.train` does, whose speed is measured
     if not minutes:
         raise UserError("no minutes were given: name some, for example 1 5 20 60")
     for one in minutes:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny import refuses, write_text
+from tiny import SMALL_RUN, refuses, write_text
 
 import nanogpt
 from nanogpt.outlook import plan
@@ -46,6 +46,16 @@ def test_it_is_what_a_training_would_do(machine, monkeypatch):
         nanogpt.train("tale.txt", minutes=2, progress=False, dropout=0.1)
     assert chosen[0].config == proposed.config
     assert chosen[0].steps == pytest.approx(proposed.steps, rel=0.05)
+
+
+def test_a_training_and_its_plan_prepare_the_process(machine, monkeypatch):
+    prepared = []
+    monkeypatch.setattr("nanogpt.outlook.keep_freed_memory", lambda: prepared.append("plan"))
+    monkeypatch.setattr("nanogpt.launch.keep_freed_memory", lambda: prepared.append("train"))
+    write_text("tale.txt", 1009)
+    nanogpt.plan("tale.txt", minutes=[2], progress=False)
+    nanogpt.train("tale.txt", steps=2, progress=False, **SMALL_RUN)
+    assert prepared == ["plan", "train"]
 
 
 def test_time_that_is_gone_by_then_counts(machine):

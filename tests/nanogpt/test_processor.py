@@ -1,19 +1,22 @@
 """Settings of OpenMP and of the C library: made where nobody else made them, and felt."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-from nanogpt.processor import MALLOC_VARIABLES, prepare_process, share_processors
+from nanogpt.processor import MALLOC_VARIABLES, share_processors
+
+of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
 
 FAULTS = """
 import resource, sys
 import numpy as np
-from nanogpt.processor import keep_freed_memory
+from nanogpt.processor import prepare_process
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    prepare_process()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 before = faults()
@@ -31,22 +34,23 @@ def page_faults(word: str, **variables: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="about glibc")
+@of_glibc
 def test_memory_that_was_given_back_is_taken_again_without_page_faults():
     kept, given_back = page_faults("keep"), page_faults("leave")
     assert kept < given_back / 5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="about glibc")
+@of_glibc
 def test_who_sets_a_variable_of_malloc_decides():
     assert page_faults("keep") < page_faults("keep", MALLOC_MMAP_THRESHOLD_="65536") / 5
 
 
 def test_idle_threads_sleep_soon_unless_the_user_said_otherwise(monkeypatch):
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "taken away again when the test is over")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     share_processors()
     assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    prepare_process()
+    share_processors()
     assert os.environ["GOMP_SPINCOUNT"] == "3000"

@@ -108,3 +108,14 @@ def test_dropout_is_reckoned_whatever_its_share(data, monkeypatch):
     for share in (0.3, 0.1):
         assert speeds(CONFIG.override(dropout=share), 600) == Speed(2.0 * speed.DROPOUT_COST, 3.0, 5.0)
     assert asked == [0.0]
+
+
+def test_dropout_of_attention_is_measured(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        speed, "measure_speed", lambda config, *_: asked.append(config.model.dropout) or Speed(2.0, 3.0, 5.0)
+    )
+    speeds = Speeds(data)
+    for shares in ({"attention_dropout": None}, {"attention_dropout": 0.1}):
+        assert speeds(CONFIG.override(dropout=0.3, **shares), 600).step == 2.0
+    assert asked == [0.3, 0.3]
