@@ -4,7 +4,7 @@
 
 A row is what `benchmarks.sweep` writes, a line of JSON for each training:
 
-    text           the corpus' short name; --texts finds it again
+    text           the corpus' short name, with @CHARACTERS where only so many were learned from; --texts finds it again
     loss           nats a token on a part that was not learned from, whole-split; null where the training diverged
     train_tokens   of the text that was learned from
     tokens         learned from in all: steps x sequences of a step x block_size
@@ -15,10 +15,10 @@ Only rows of the default preset's parts and optimizer are fitted: those that `na
 differ in rates alone are one training done well or badly; of those with the same text, sizes, steps and dropout the
 best is taken. Logarithms of losses are fitted by least squares (Levenberg–Marquardt) with a weak prior on each
 coefficient; each text may be harder or easier than the law says, by an offset of its own, which is not known of a new
-text. Then each text is left out in turn: the error of the law without it, on it. The interval is that of
-Student's t from these errors, one for each text, and from what the rows leave open of the coefficients; its coverage is
-counted on a text that neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`, all
-of it to `records/forecast.json`.
+text. Then each text is left out in turn, with all pieces of it: the error of the law without it, on it. The interval is
+that of Student's t from these errors, one for each text, and from what the rows leave open of the coefficients; its
+coverage is counted on a text that neither law nor interval has seen. The coefficients go to
+`nanogpt/planning/forecast.toml`, all of it to `records/forecast.json`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ import tomli_w
 
 from benchmarks.least_squares import least_squares
 from benchmarks.record import LineFile, circumstances, write_record
-from benchmarks.trials import hold_out
+from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
 from nanogpt.numbers.significance import t_quantile
 from nanogpt.planning.features import TextFeatures, measure_text
@@ -137,12 +137,17 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
     return list(best.values())
 
 
+def source_of(row: Row) -> str:
+    """The text that a row learned from all or a piece of."""
+    return split_source(row["text"])[0]
+
+
 def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[str, float], Any]:
     """The coefficients that explain the rows best, near the prior where these say nothing, and their covariance."""
     x = _columns(rows, texts)
     losses = np.log([row["loss"] for row in rows])
-    names = sorted({row["text"] for row in rows})
-    text_of_row = [names.index(row["text"]) for row in rows]
+    names = sorted({source_of(row) for row in rows})
+    text_of_row = [names.index(source_of(row)) for row in rows]
     P = len(NAMES)
     middle = np.concatenate([np.log([PRIOR[name][0] for name in NAMES]), np.zeros(len(names))])
     spread = np.array([PRIOR[name][1] for name in NAMES] + [TEXT_SPREAD] * len(names))
@@ -168,30 +173,30 @@ def _columns(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str
 
 def left_out(rows: Sequence[Row], texts: Mapping[str, TextFeatures], names: Sequence[str]) -> dict[str, Any]:
     """For each of some texts the errors on its rows of the law that was fitted to the others'."""
-    chosen = [row for row in rows if row["text"] in names]
+    chosen = [row for row in rows if source_of(row) in names]
     found = {}
     for name in names:
-        others, _ = fit([row for row in chosen if row["text"] != name], texts)
-        found[name] = errors(others, [row for row in chosen if row["text"] == name], texts)
+        others, _ = fit([row for row in chosen if source_of(row) != name], texts)
+        found[name] = errors(others, [row for row in chosen if source_of(row) == name], texts)
     return found
 
 
 def calibrate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Forecast:
     """The law of these rows, and its interval: each text, left out, is one observation of Student's t."""
-    off = left_out(rows, texts, sorted({row["text"] for row in rows}))
+    off = left_out(rows, texts, sorted({source_of(row) for row in rows}))
     error = math.sqrt(float(np.mean([np.mean(one**2) for one in off.values()])))
     return Forecast(*fit(rows, texts), text_error=error, quantile=t_quantile((1 + CONFIDENCE) / 2, len(off)))
 
 
 def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, Any]:
     """The fit to all rows, its interval, and the coverage of intervals that never saw their text."""
-    names = sorted({row["text"] for row in rows})
+    names = sorted({source_of(row) for row in rows})
     if len(names) < 3:
         raise SystemExit(f"rows of {len(names)} text(s): at least three are needed to leave one out twice")
     held: dict[str, list[bool]] = {}
     off: dict[str, float] = {}
     for name in names:
-        others, own = ([row for row in rows if (row["text"] == name) == wanted] for wanted in (False, True))
+        others, own = ([row for row in rows if (source_of(row) == name) == wanted] for wanted in (False, True))
         forecast = calibrate(others, texts)
         errors_here = errors(forecast.coefficients, own, texts)
         held[name] = (np.abs(errors_here) <= forecast.half_widths(_columns(own, texts))).tolist()

@@ -8,7 +8,6 @@ documents. Here is one trial and the file that trials are kept in; which are run
 
 import json
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,9 +55,10 @@ def hold_out(source: str, folder: Path) -> HeldOut:
     train = list(divide(corpus, quiet=True)[0])
     parts = [list(part) for part in divide_pieces(train, scan_pieces(train).train_characters)]
     if characters is not None:
-        before, last = divide_pieces(parts[0], sum(len(piece.text) for piece in parts[0]) - characters)
-        deque(before, maxlen=0)
-        parts[0] = list(last)
+        there = sum(len(piece.text) for piece in parts[0])
+        if characters > there:
+            raise SystemExit(f"{source}@{characters}: only {there:,} characters are there to learn from; name fewer")
+        parts[0] = [list(part) for part in divide_pieces(parts[0], there - characters)][1]
     name = corpus.name if characters is None else f"{corpus.name}@{characters}"
     place = folder / name
     (place / "held-out").mkdir(parents=True)

@@ -111,6 +111,19 @@ def test_of_trainings_that_differ_in_rates_alone_the_best_is_taken():
     assert sorted(one["loss"] for one in distinct(rows)) == [1.9, 2.5]
 
 
+def test_a_piece_of_a_text_is_no_text_of_its_own():
+    """What was learned from a piece of it says nothing of how well the law does on a text that it never saw."""
+    texts = texts_of(3)
+    rows = rows_of(texts, 7)
+    pieces = [row | {"text": f"{row['text']}@1009"} for row in rows]
+    known = texts | {f"{name}@1009": text for name, text in texts.items()}
+    found = evaluate(rows + pieces, known)
+    assert list(found["coverage_by_text"]) == list(texts)
+    assert found["quantile"] == pytest.approx(2.353, abs=0.001)  # Student's t of three texts
+    with pytest.raises(SystemExit, match="at least three"):
+        evaluate([row for row in rows + pieces if not row["text"].startswith("text 2")], known)
+
+
 def test_two_texts_are_too_few():
     texts = texts_of(2)
     with pytest.raises(SystemExit, match="at least three"):

@@ -30,6 +30,13 @@ def test_a_short_text_is_measured_as_the_long_one():
     assert parts.name == "tale@123"
 
 
+def test_more_characters_than_there_are():
+    write_text("tale.txt", 1000)
+    assert texts_of(hold_out("tale.txt@810", Path("work")).learn) == [Path("tale.txt").read_text()[:810]]
+    with pytest.raises(SystemExit, match="only 810 characters"):
+        hold_out("tale.txt@811", Path("other"))
+
+
 def test_documents_stay_apart_and_the_one_with_the_cut_is_divided():
     Path("many.jsonl").write_text("".join(json.dumps({"text": letter * 100}) + "\n" for letter in "abcde"))
     parts = hold_out("many.jsonl", Path("work"))
