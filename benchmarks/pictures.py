@@ -21,6 +21,7 @@ PICTURES = RECORDS.parent.parent / "docs" / "pictures"
 OURS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "label": "Nano-GPT"}
 THEIRS: dict[str, Any] = {"color": "#D55E00", "marker": "s", "markerfacecolor": "white", "label": "nanoGPT"}
 INK = "#444444"
+TIMES = {5: "5 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h"}
 PUBLISHED = {"nanoGPT's CPU recipe": 1.898, "nanoGPT's GPU recipe, published, random batches": 1.4697}
 
 
@@ -72,11 +73,21 @@ def draw_goals(record: dict[str, Any], figure: "Figure") -> None:
     for place, goal in zip(places, goals):
         ends = [goal[side]["seconds"]["median"] for side in ("ours", "theirs")]
         axes.plot(ends, [place, place], color=INK, linewidth=0.8, zorder=0)
-        told = f"1/{1 / goal['ratios']['seconds']['median']:.1f}" + (" (extrapolated)" if goal["extrapolated"] else "")
+        told = _what_was_won(goal) + (" (extrapolated)" if goal["extrapolated"] else "")
         axes.annotate(told, ((ends[0] * ends[1]) ** 0.5, place), xytext=(0, 5), textcoords="offset points", ha="center")
     axes.set_yticks(places, [goal["title"] for goal in goals])
-    axes.set(xscale="log", xlabel="seconds from Enter to the last training step", ylim=(-0.6, len(goals) - 0.4))
-    axes.legend(loc="lower right", frameon=False)
+    axes.set(xscale="log", xlabel="from Enter to the last training step", ylim=(-0.6, len(goals) - 0.4))
+    axes.set_xticks(list(TIMES), list(TIMES.values()))
+    axes.minorticks_off()
+    axes.legend(loc="upper right", frameon=False)
+
+
+def _what_was_won(goal: dict[str, Any]) -> str:
+    """How many times as fast; where the time is about the same, both losses."""
+    if goal["share"] < 1:
+        return f"{1 / goal['ratios']['seconds']['median']:,.0f} times as fast"
+    ours, theirs = (goal[side]["loss"]["median"] for side in ("ours", "theirs"))
+    return f"{ours:.2f} beside {theirs:.2f}"
 
 
 def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
@@ -88,7 +99,9 @@ def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
         _points(axes, [row[side]["tokens_per_second"] for row in sizes.values()], places, style, "none")
     names = [f"{name}\n{one['size']['block_size']} × {one['size']['batch_size']}" for name, one in sizes.items()]
     axes.set_yticks(places, names)
-    axes.set(xscale="log", xlabel="tokens a second in training", ylim=(-0.6, len(sizes) - 0.4))
+    axes.set(xlabel="tokens a second in training", ylim=(-0.6, len(sizes) - 0.4))
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(loc="best", frameon=False)
 
 

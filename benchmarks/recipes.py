@@ -1,7 +1,8 @@
 """The trainings of ours whose times and losses are published, as commands: `nanogpt train shakespeare WORDS --steps N`.
 
-Length and settings were chosen on a held-out piece of the training text (`benchmarks.sweep`), never on the validation
-part: what is measured here is what they then gave.
+Sizes, batches and rates were chosen on a held-out piece of the training text (`benchmarks.sweep`), never on the
+validation part; lengths between those tried there, or as many steps as fit into the time. What is measured here is what
+they then gave.
 """
 
 from dataclasses import dataclass

@@ -30,13 +30,15 @@ def goals_table(record: dict[str, Any]) -> str:
 def headline_table(record: dict[str, Any]) -> str:
     """Time to a loss for whoever reads one table: medians alone."""
     near, same, far = (record["goals"][name] for name in ("cpu-loss", "cpu-time", "gpu-loss"))
-    cores, losses = record["hardware"]["cores"], [_middle(same[side]["loss"], 3) for side in ("ours", "theirs")]
+    cores = record["hardware"]["cores"]
+    ours, theirs = (f"{same[side]['loss']['median']:.3f}" for side in ("ours", "theirs"))
     lines = [
         f"| Tiny Shakespeare on {cores} CPU cores, whole-split loss | Nano-GPT | nanoGPT |",
         "|---|---:|---:|",
-        f"| time to {near['loss']}, by nanoGPT's recipe for a CPU | {_time(near['ours'])} | {_time(near['theirs'])} |",
-        f"| loss in the time of that recipe | {losses[0]} | {losses[1]} |",
-        f"| time to {far['loss']}, published for its recipe for a GPU | {_time(far['ours'])} | "
+        f"| time to {near['loss']}; nanoGPT's to the end of its CPU recipe | {_time(near['ours'])} | "
+        f"{_time(near['theirs'])} |",
+        f"| loss in the time of that recipe | {ours} | {theirs} |",
+        f"| time to {far['loss']}; nanoGPT's to the end of its GPU recipe, which publishes it | {_time(far['ours'])} | "
         f"{_time(far['theirs'])}, extrapolated |",
     ]
     return "\n".join(lines)
@@ -203,8 +205,8 @@ SPEED_TABLES = {
     "loss_in_minutes": ("loss_in_minutes", minutes_table),
     "throughput": ("throughput", throughput_table),
     "generate": ("generate", generation_table),
-    "profile_step": ("profile_step_nanogpt", profile_table),
-    "profile_step_float32": ("profile_step_nanogpt_float32", profile_table),
+    "profile_step": ("profile_step_lecture", profile_table),
+    "profile_step_float32": ("profile_step_lecture_float32", profile_table),
     "memory": ("memory", memory_table),
     "startup": ("startup", startup_table),
     "scaling": ("scaling", scaling_table),

@@ -7,7 +7,7 @@ yet is said to have none, and how it is measured.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.pictures import PICTURES
@@ -37,21 +37,21 @@ def fill(text: str, names: Sequence[str]) -> str:
             raise ValueError(f"one place is needed for the table {name!r}, between {opening.strip()} and {closing}")
         before, rest = text.split(opening)
         _, after = rest.split(closing)
-        text = f"{before}{opening}{_table(*TABLES[name])}\n{closing}{after}"
+        text = f"{before}{opening}{_table(name)}\n{closing}{after}"
     return text
 
 
-def _table(record: str, make: Callable[[dict[str, Any]], str]) -> str:
+def _table(name: str) -> str:
+    record, make = TABLES[name]
     path = RECORDS / f"{record}.json"
     if not path.exists():
-        command = record.partition("_nanogpt")[0]  # the profile's records are named by what was profiled
-        return f"Not measured yet: `python -m benchmarks.{command}`."
+        return f"Not measured yet: `python -m benchmarks.{COMMANDS.get(record, record)}`."
     numbers = json.loads(path.read_text(encoding="utf-8"))
     table = make(numbers)
     if "Measured by" not in table:
         table += "\n\n" + _measured(numbers, seeds=False)
-    if (PICTURES / f"{record}.svg").exists():
-        table += f"\n\n![{record.replace('_', ' ')}](pictures/{record}.svg)"
+    if (PICTURES / f"{name}.svg").exists():
+        table += f"\n\n![{name.replace('_', ' ')}](pictures/{name}.svg)"
     return table
 
 
@@ -152,6 +152,12 @@ TABLES = {
     **SPEED_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
+
+COMMANDS = {
+    "profile_step_lecture": "profile_step --size lecture",
+    "profile_step_lecture_float32": "profile_step --size lecture --precision float32",
+}
+"""What makes a record whose command has another name."""
 
 PAGES = {
     ROOT / "README.md": ("headline", "ladder", "recipe", "floors"),

@@ -32,7 +32,7 @@ def table(name: str) -> list[list[str]]:
 
 def test_goals(records):
     near, same, far = table("time_to_loss")
-    assert same[2] == "1.530"
+    assert same[2] == "1.530 (1.520–1.540)"
     assert near[1:4] == ["9.0 (8.0–10.0)", "1.890 (1.890–1.890)", "3 of 3"]
     assert near[6].startswith("0.141 (0.125–0.156")
     assert far[4:7] == ["40,000, extrapolated", "1.4697 (published)", "0.010"]
@@ -90,12 +90,18 @@ def test_ideas(records):
     assert (second[:2], second[4:7]) == (["windows", "no"], ["–", "–", "–"])
 
 
-def test_what_has_no_record_says_how_it_is_measured(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("scaling", "scaling"),
+        ("profile_step", "profile_step --size lecture"),
+        ("profile_step_float32", "profile_step --size lecture --precision float32"),
+    ],
+)
+def test_what_has_no_record_says_how_it_is_measured(name, command, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RECORDS", tmp_path)
-    text = fill("<!-- scaling -->\n<!-- end scaling -->", ["scaling"])
-    assert "Not measured yet: `python -m benchmarks.scaling`" in text
-    text = fill("<!-- profile_step -->\n<!-- end profile_step -->", ["profile_step"])
-    assert "Not measured yet: `python -m benchmarks.profile_step`" in text
+    text = fill(f"<!-- {name} -->\n<!-- end {name} -->", [name])
+    assert f"Not measured yet: `python -m benchmarks.{command}`" in text
 
 
 @pytest.mark.parametrize("name", DRAWN)
