@@ -11,7 +11,7 @@ parts of training texts (`benchmarks/records/sweeps/`):
 - Weight decay is one for all. On 200,000 characters of two texts, read eight times, the preset's 0.1 was as good as
   0.35 or better, and 1.0 the worst.
 
-The two largest sizes are beyond what was recorded: they are for a GPU.
+What was recorded reaches from the second size to the fifth. The two largest are for a GPU.
 """
 
 from dataclasses import asdict, dataclass
