@@ -93,13 +93,12 @@ def _what_was_won(goal: dict[str, Any]) -> str:
 def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
     """Tokens a second by size, both sides."""
     axes = figure.subplots()
-    sizes = record["sizes"]
-    places = list(range(len(sizes)))[::-1]
+    rows = record["rows"]
+    places = list(range(len(rows)))[::-1]
     for side, style in (("ours", OURS), ("theirs", THEIRS)):
-        _points(axes, [row[side]["tokens_per_second"] for row in sizes.values()], places, style, "none")
-    names = [f"{name}\n{one['size']['block_size']} × {one['size']['batch_size']}" for name, one in sizes.items()]
-    axes.set_yticks(places, names)
-    axes.set(xlabel="tokens a second in training", ylim=(-0.6, len(sizes) - 0.4))
+        _points(axes, [row[side]["tokens_per_second"] for row in rows], places, style, "none")
+    axes.set_yticks(places, [f"{row['name']} size\nours in {row['precision']}" for row in rows])
+    axes.set(xlabel="tokens a second in training on a CPU", ylim=(-0.6, len(rows) - 0.4))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(loc="best", frameon=False)

@@ -76,16 +76,17 @@ def minutes_table(record: dict[str, Any]) -> str:
 def throughput_table(record: dict[str, Any]) -> str:
     """Tokens a second and memory by size."""
     lines = [
-        "| | layers, channels | block × batch, dropout | ours: tokens/s | nanoGPT: tokens/s | ratio | memory, ratio |",
-        "|---|---|---|---:|---:|---:|---:|",
+        "| nanoGPT's size | layers, channels | block × batch, dropout | ours in | ours: tokens/s | nanoGPT: tokens/s | "
+        "ratio | memory, ratio |",
+        "|---|---|---|---|---:|---:|---:|---:|",
     ]
-    for name, row in record["sizes"].items():
+    for row in record["rows"]:
         size = row["size"]
+        ours, theirs = (_middle(row[side]["tokens_per_second"], 0) for side in ("ours", "theirs"))
         lines.append(
-            f"| {name} | {size['n_layer']}, {size['n_embd']} | {size['block_size']} × {size['batch_size']}, "
-            f"{size['dropout']:g} | {_middle(row['ours']['tokens_per_second'], 0)} | "
-            f"{_middle(row['theirs']['tokens_per_second'], 0)} | {_ratio(row['ratios']['tokens_per_second'])} | "
-            f"{_ratio(row['ratios']['peak_megabytes'])} |"
+            f"| {row['name']} | {size['n_layer']}, {size['n_embd']} | {size['block_size']} × {size['batch_size']}, "
+            f"{size['dropout']:g} | {row['precision']} | {ours} | {theirs} | "
+            f"{_ratio(row['ratios']['tokens_per_second'])} | {_ratio(row['ratios']['peak_megabytes'])} |"
         )
     first = record["first_steps"]
     steps = len(first["auto"]["ours"])

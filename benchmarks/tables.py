@@ -82,7 +82,6 @@ def recipe_table(record: dict[str, Any]) -> str:
     ]
     for preset, row in record["presets"].items():
         lines.append(f"| `--preset {preset}` | {row['mean']:.3f} ± {row['spread'] / 2:.3f} |")
-    lines.append(f"| nanoGPT's CPU recipe, its checkpoint measured the same way, once | {record['nanoGPT']} |")
     return "\n".join(lines) + "\n\n" + _measured(record)
 
 

@@ -54,13 +54,15 @@ def minutes_record() -> dict:
 
 
 def throughput_record() -> dict:
-    sizes = {}
+    rows = []
     for number, (name, size) in enumerate(SIZES.items(), 1):
-        found = {"size": size} | summary([{"ours": side(9.0, None, 0.2 * number), "theirs": side(30.0, None, number)}])
+        found = {"name": name, "size": size, "precision": "auto"} | summary(
+            [{"ours": side(9.0, None, 0.2 * number), "theirs": side(30.0, None, number)}]
+        )
         add_rates(found, size["block_size"] * size["batch_size"])
-        sizes[name] = found
+        rows.append(found)
     first = {name: {"ours": [1.0] * 20, "largest_difference": 5e-7} for name in ("auto", "float32")}
-    return ABOUT | {"sizes": sizes, "first_steps": first}
+    return ABOUT | {"rows": rows, "first_steps": first}
 
 
 def generation_record() -> dict:

@@ -55,7 +55,7 @@ def test_minutes(records):
 
 def test_throughput(records):
     first, *rest = table("throughput")
-    assert first == ["cpu", "4, 128", "64 × 12, 0", "3,840", "768", "5.000", "0.838"]
+    assert first == ["cpu", "4, 128", "64 × 12, 0", "auto", "3,840", "768", "5.000", "0.838"]
     assert len(rest) == 4
 
 
