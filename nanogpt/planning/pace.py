@@ -8,7 +8,9 @@ from collections.abc import Callable
 from nanogpt.planning.budget import final_tokens
 from nanogpt.training import EVALUATIONS, Trainer
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS, LOOK_SHARE = 2.0, 1 / 10
+"""What is looked at: so much training, or such a share of the time that is left where that is longer. A machine is slow
+for a second or two again and again, and over an hour that comes to nothing."""
 LOOK_PROGRESS = 0.05
 TOLERANCE = 0.01
 TOLERANCE_LEFT = 0.1
@@ -21,8 +23,9 @@ END_SECONDS = 1.0
 class Pace:
     """Asked after each step whether the run's length has to change, and before each evaluation whether to leave it out.
 
-    Looks every two seconds of training, or every twentieth of the run where that is sooner: what is left of the
-    time, less what evaluations still to come will take, over the seconds of a step since the last look. A
+    Looks after a tenth of the time that is left, two seconds at least, or every twentieth of the run where that is
+    sooner: what is left of the time, less what evaluations still to come will take, over the seconds of a step since
+    the last look. A
     difference under a tenth of what is left, or under 1 % of the whole time, is left alone. One look takes at most half
     of the steps that are left: a machine that stood still for a moment should not end the run.
     """
@@ -44,7 +47,7 @@ class Pace:
         if state.step >= plan.total_steps and left > 0:
             return None  # the learning rate has come to its end: more steps would teach nothing
         advanced = plan.progress(state.step) - plan.progress(self._step)
-        if spent < LOOK_SECONDS and advanced < LOOK_PROGRESS and left > 0:
+        if spent < max(LOOK_SECONDS, LOOK_SHARE * left) and advanced < LOOK_PROGRESS and left > 0:
             return None
         per_step = spent / max(1, state.step - self._step)
         self._step, self._spent = state.step, state.seconds

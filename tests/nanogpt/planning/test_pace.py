@@ -96,6 +96,12 @@ def test_the_time_is_kept(speed, evaluation):
     assert watch.trainer.state.step > 1
 
 
+def test_a_machine_that_is_slow_for_moments_hardly_changes_a_long_run():
+    watch = Watch(60.0, planned=4800, per_step=lambda step: 1.4 if step % 40 < 3 else 0.7)
+    assert len(watch.run()) <= 3
+    assert 0.98 * 3600 <= watch.used <= 1.01 * 3600
+
+
 @pytest.mark.parametrize("seconds", [2.0, 5.0, 12.0])
 def test_large_steps_and_few_looks(seconds):
     for minutes in (1.0, 2.5, 7.0):
