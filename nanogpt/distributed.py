@@ -9,6 +9,8 @@ import contextlib
 import json
 import os
 import socket
+import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +24,9 @@ from nanogpt.errors import ToldElsewhere, UserError
 
 TIMEOUT = timedelta(hours=1)
 """How long a process waits for the others; the first one may be tokenising a long text."""
+
+PATIENCE = 5.0
+"""Seconds at most until gloo's thread lets go of a tensor; it takes microseconds, unless the machine is very busy."""
 
 VARIABLES = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
 """Where torchrun tells a process its place."""
@@ -102,14 +107,12 @@ class World:
             return value
         from torch import distributed
 
+        def from_first(numbers: list[int]) -> list[int]:
+            return _exchange(lambda tensor: distributed.broadcast(tensor, src=0), numbers)
+
         words = json.dumps(value).encode()
-        length = torch.tensor([len(words)])
-        distributed.broadcast(length, src=0)
-        content = torch.empty(int(length.item()), dtype=torch.uint8)
-        if self.main:
-            content = torch.frombuffer(bytearray(words), dtype=torch.uint8)
-        distributed.broadcast(content, src=0)
-        result: Json = json.loads(content.numpy().tobytes())
+        (length,) = from_first([len(words)])
+        result: Json = json.loads(bytes(from_first(list(words) if self.main else [0] * length)))
         return result
 
     def lead(self, call: Callable[[], Json], assist: Callable[[Any], object] | None = None) -> Json:
@@ -151,9 +154,8 @@ class World:
             return flag
         from torch import distributed
 
-        votes = torch.tensor([int(flag)])
-        distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
-        return bool(votes.item())
+        (vote,) = _exchange(lambda tensor: distributed.all_reduce(tensor, distributed.ReduceOp.MAX), [int(flag)])
+        return bool(vote)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of the processes' tensors of one shape, the same bits on every process."""
@@ -164,6 +166,22 @@ class World:
         total = tensor.clone()
         distributed.all_reduce(total)
         return total
+
+
+def _exchange(collective: Callable[[Tensor], object], numbers: list[int]) -> list[int]:
+    """What the processes make of their numbers, once gloo's thread has let go of them.
+
+    To let go of a tensor the thread needs Python. Where the process ended before, it would abort: a run that is
+    finished and saved would count as failed, and torchrun would start it again.
+    """
+    tensor = torch.tensor(numbers)
+    collective(tensor)
+    numbers, held = tensor.tolist(), weakref.ref(tensor)
+    del tensor
+    deadline = time.monotonic() + PATIENCE
+    while held() is not None and time.monotonic() < deadline:
+        time.sleep(0.0001)
+    return numbers
 
 
 ALONE = World()

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,21 @@ def test_what_is_shared_led_and_voted():
         assert led == [None, None, 0]
         assert errors == [(UserError if rank == 0 else ToldElsewhere, "no 0")] * 2
         assert last == 0
+
+
+def test_an_exchange_waits_until_the_thread_that_did_it_has_let_go(monkeypatch):
+    held = []
+
+    def collective(tensor):
+        tensor.add_(1)
+        held.append(tensor)
+        threading.Timer(0.05, held.clear).start()
+
+    assert distributed._exchange(collective, [2, 3]) == [3, 4]
+    assert held == []
+    monkeypatch.setattr(distributed, "PATIENCE", 0.01)  # and it does not wait for ever
+    assert distributed._exchange(held.append, [5]) == [5]
+    assert len(held) == 1
 
 
 # Updates
