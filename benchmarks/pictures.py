@@ -111,7 +111,7 @@ def draw_scaling(record: dict[str, Any], figure: "Figure") -> None:
         points = series["points"]
         across = [point[series["across"]] for point in points]
         _points(part, across, [point["microseconds_per_token"] for point in points], OURS, "-")
-        exponent = "" if series["exponent"] is None else f", exponent {series['exponent']:.2f}"
+        exponent = "" if series["exponent"] is None else f", exponent {series['exponent']:z.2f}"
         part.set(xscale="log", yscale="log", xlabel=series["across"].replace("_", " "))
         part.set_title(name + exponent, loc="left", fontsize=10)
     axes[0].set_ylabel("µs a token")
@@ -133,7 +133,7 @@ def draw_ablation(record: dict[str, Any], figure: "Figure") -> None:
             axes.plot(row["effect"], place, "o", color="black", markersize=4)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(range(len(shown)), [row["name"] for row in reversed(shown)])
-        axes.set_xlabel("loss above the recipe's at equal time (thin: 95 % over seeds, broad: over text)")
+        axes.set_xlabel("loss above the recipe's at equal time\n(thin: 95 % over seeds, broad: over text)")
         axes.set_title(text, loc="left")
 
 

@@ -152,15 +152,16 @@ def startup_table(record: dict[str, Any]) -> str:
 
 def scaling_table(record: dict[str, Any]) -> str:
     """What a token costs as things grow."""
-    lines = ["| | | µs a token | s before the steps | MB |", "|---|---:|---:|---:|---:|"]
+    lines = ["| what grows | to | µs a token | s before the steps | memory, MB |", "|---|---:|---:|---:|---:|"]
     for name, series in record["series"].items():
+        unit = ", megabytes" if series["across"] == "megabytes" else ""
         for point in series["points"]:
             lines.append(
-                f"| {name} | {point[series['across']]:,} | {_middle(point['microseconds_per_token'], 1)} | "
+                f"| {name}{unit} | {point[series['across']]:,} | {_middle(point['microseconds_per_token'], 1)} | "
                 f"{point['before_seconds']['median']:.1f} | {point['peak_megabytes']['median']:,.0f} |"
             )
     exponents = ", ".join(
-        f"{series['exponent']:.2f} for {name}" for name, series in record["series"].items() if series["exponent"]
+        f"{series['exponent']:z.2f} for {name}" for name, series in record["series"].items() if series["exponent"]
     )
     return "\n".join(lines) + f"\n\nExponents of the cost of a token: {exponents}."
 
