@@ -59,7 +59,7 @@ def expectations(plan: Plan, config: Config) -> str:
     if plan.memory_bytes is not None:
         parts.append(f"about {plan.memory_bytes / 1e9:.1f} GB of memory")
     if plan.minutes is not None:
-        parts.append(f"{plan.minutes:g} minutes")
+        parts.append("1 minute" if plan.minutes == 1 else f"{plan.minutes:g} minutes")
     if plan.expected_loss is not None:
         parts.append(
             f"expected validation loss {plan.expected_loss:.2f} ({plan.expected_low:.2f} to {plan.expected_high:.2f})"

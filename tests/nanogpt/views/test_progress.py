@@ -56,6 +56,7 @@ def test_what_is_expected_of_minutes_is_shown():
     planned = replace(planned, expected_high=1.75)
     shown = "dropout 0.2; about 1.2 GB of memory; 5 minutes; expected validation loss 1.62 (1.50 to 1.75)"
     assert progress.expectations(planned, config) == shown
+    assert "; 1 minute; " in progress.expectations(replace(planned, minutes=1.0), config)
     assert progress.expectations(replace(plan, memory_bytes=None), config) == "dropout 0.2"
 
 
