@@ -25,8 +25,8 @@ from nanogpt.errors import ToldElsewhere, UserError
 TIMEOUT = timedelta(hours=1)
 """How long a process waits for the others; the first one may be tokenising a long text."""
 
-PATIENCE = 5.0
-"""Seconds at most until gloo's thread lets go of a tensor; it takes microseconds, unless the machine is very busy."""
+RELEASE_SECONDS = 5.0
+"""How long to wait at most until gloo's thread lets go of a tensor."""
 
 VARIABLES = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
 """Where torchrun tells a process its place."""
@@ -178,7 +178,7 @@ def _exchange(collective: Callable[[Tensor], object], numbers: list[int]) -> lis
     collective(tensor)
     numbers, held = tensor.tolist(), weakref.ref(tensor)
     del tensor
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + RELEASE_SECONDS
     while held() is not None and time.monotonic() < deadline:
         time.sleep(0.0001)
     return numbers

@@ -136,7 +136,7 @@ def test_an_exchange_waits_until_the_thread_that_did_it_has_let_go(monkeypatch):
 
     assert distributed._exchange(collective, [2, 3]) == [3, 4]
     assert held == []
-    monkeypatch.setattr(distributed, "PATIENCE", 0.01)  # and it does not wait for ever
+    monkeypatch.setattr(distributed, "RELEASE_SECONDS", 0.01)  # and it does not wait for ever
     assert distributed._exchange(held.append, [5]) == [5]
     assert len(held) == 1
 
