@@ -202,7 +202,7 @@ def _open_trainer(path: str, world: World, moved: Mapping[str, str] = MappingPro
     if not (folder.path / "plan.toml").is_file():
         raise world.misses(f"the run {path}")
     plan, config = folder.read_plan(), folder.read_config().override(**moved)
-    data = Dataset.load(plan.data_key)
+    data = None if plan.data_key is None else Dataset.load(plan.data_key)
     if data is None:
         raise world.misses("the token ids of the text")
     return Trainer(folder, config, plan, data, world=world, **rest)

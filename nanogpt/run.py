@@ -190,9 +190,14 @@ def open_corpus(text: Sources, config: DataConfig) -> Corpus:
 def open_data(folder: RunFolder) -> Dataset:
     """The token ids that a run was trained on: from the cache, else made again from its text.
 
-    Raises UserError where the text is gone or has changed.
+    Raises UserError where the text is gone or has changed, or where there never was one.
     """
     plan, config = folder.read_plan(), folder.read_config()
+    if plan.data_key is None:
+        raise UserError(
+            f"{str(folder.path)!r} was imported and has no text of its own: name one (`nanogpt eval --text`), or train "
+            f"a new run from it by `nanogpt train TEXT --from {folder.path}`"
+        )
     found = Dataset.load(plan.data_key)
     if found is not None:
         return found

@@ -52,15 +52,17 @@ class Plan:
     """A run's text and length."""
 
     text: str
-    """the corpus' short name"""
-    source: str | tuple[str, ...]
-    """what finds the corpus again; several where it was put together from them"""
+    """the corpus' short name; of a model that came from elsewhere, where it came from"""
+    source: str | tuple[str, ...] = ()
+    """what finds the corpus again; several where it was put together from them, none where it is not here"""
     val_source: str | tuple[str, ...] | None = None
     """what finds the validation text, where one was given"""
-    data_key: str
-    """finds the token ids in the cache"""
+    data_key: str | None = None
+    """finds the token ids in the cache; None for a model that was not trained here"""
     steps: int
-    """length of the run as first planned"""
+    """length of the run as first planned; 0 for a model that was not trained here"""
+    begins_from: str | None = None
+    """the run whose weights it began with; they are kept beside the plan"""
     minutes: float | None = None
     """what was asked for, where it was time"""
     memory_bytes: int | None = None
@@ -89,6 +91,11 @@ class Plan:
     """how often memory ran out, in the order of time"""
 
     @property
+    def imported(self) -> bool:
+        """Whether the model was not trained here: it has no text and no steps of its own."""
+        return self.data_key is None
+
+    @property
     def total_steps(self) -> int:
         """Length of the run, as it stands now."""
         return self.changes[-1].steps if self.changes else self.steps
@@ -103,7 +110,13 @@ class Plan:
         places = [*(entry.step for entry in entries), *self.left_out]
         # The key becomes the name of a folder in the cache, so it must not lead out of it.
         sizes = [entry.size for entry in self.micro_batches]
+        if self.data_key is None:
+            if steps != [0] or sizes or places:
+                raise ValueError
+            return
         if min(*steps, *sizes, self.threads or 1) < 1 or min(places, default=0) < 0 or not self.data_key.isalnum():
+            raise ValueError
+        if not self.source:
             raise ValueError
         if self.precision not in (None, "float32", "bfloat16"):
             raise ValueError

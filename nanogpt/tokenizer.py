@@ -1,8 +1,9 @@
 """Text to token ids and back: one token a character, one a byte, or one a frequent sequence of bytes.
 
-All have one interface and are kept as `tokenizer.json` inside every run, so that a model is never read with another
-alphabet than it was trained with. The end-of-document token, where there is one, has the last id, but for a
-vocabulary from elsewhere, which has its own place for it.
+Those of others that divide text by another rule than GPT-2's are in `nanogpt.text.foreign`. All have one interface and
+are kept as `tokenizer.json` inside every run, so that a model is never read with another alphabet than it was trained
+with. The end-of-document token, where there is one, has the last id, but for a vocabulary from elsewhere, which has its
+own place for it.
 """
 
 import json
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format
 from nanogpt.text.bpe import DEFAULT_VOCABULARY, BpeTokenizer, Utf8Decoder
+from nanogpt.text.foreign import ForeignTokenizer
 
 Ids = NDArray[np.int32]
 CHUNK_CHARACTERS = 1 << 22
@@ -182,8 +184,9 @@ def train_tokenizer(
 
 
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
-    """The text of `tokenizer.json`."""
-    return json.dumps({"format": FORMAT, **tokenizer.to_dict()}, ensure_ascii=False, indent=1) + "\n"
+    """The text of `tokenizer.json`; that of a large one from elsewhere on one line."""
+    indent = None if isinstance(tokenizer, ForeignTokenizer) else 1
+    return json.dumps({"format": FORMAT, **tokenizer.to_dict()}, ensure_ascii=False, indent=indent) + "\n"
 
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:
@@ -201,11 +204,15 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
             return ByteTokenizer(tables["end_of_document"] is True)
         if tables["kind"] == "bpe":
             return BpeTokenizer.from_dict(tables)
+        if tables["kind"] == "foreign":
+            return ForeignTokenizer.from_dict(tables)
     except UserError as error:  # these name the file themselves, or not at all
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of this program: restore it from a copy of the run") from None
-    raise UserError(f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char, byte and bpe")
+    raise UserError(
+        f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char, byte, bpe and foreign"
+    )
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

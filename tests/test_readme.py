@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tables import PAGES, fill
+from nanogpt.cli import module_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("command", NANOGPT)
 def test_a_command_is_understood(command):
     _, name, *argv = shlex.split(command)
-    module = importlib.import_module(f"nanogpt.cli.{name}")
+    module = importlib.import_module(module_of(name))
     if hasattr(module, f"parse_{name}"):
         getattr(module, f"parse_{name}")(argv)
     else:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 our mistake (a traceback), 2 something to mend (one line s
 
 import errno
 import io
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ COMMANDS = {
     "info": "describe a run or a text",
     "data": "check a text before training on it",
     "runs": "list, compare and delete runs",
+    "export": "write a run for Transformers, llama.cpp or a browser",
+    "import": "make a run of a GPT-2 or Qwen3 model",
     "plot": "draw the curves of runs, here or as a picture",
 }
 
@@ -82,8 +85,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, argv: Sequence[str]) -> None:
     if command not in COMMANDS:
         raise UserError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
-    import_module(f"nanogpt.cli.{command}").main(argv)
+    import_module(module_of(command)).main(argv)
     sys.stdout.flush()
+
+
+def module_of(command: str) -> str:
+    """The module of a command; Python's own words cannot be one.
+
+    >>> module_of("train"), module_of("import")
+    ('nanogpt.cli.train', 'nanogpt.cli.import_')
+    """
+    return f"nanogpt.cli.{command}" + "_" * keyword.iskeyword(command)
 
 
 def overview() -> str:

@@ -76,7 +76,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         f"vocabulary {model.vocab_size}",
         "parameters": f"{_parameters(folder):,}",
         "products in": plan.precision or config.train.precision,
-        "steps": f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
+        "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
         "validation": f"{min(losses):.4f} nats/token" if losses else "none yet",
         "protocol": done["protocol"] if done else "the lowest of a subset of windows, on the way",
         "on disk": _size(folder.path),

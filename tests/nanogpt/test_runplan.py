@@ -67,6 +67,7 @@ def test_a_plan_survives_toml(made):
         {"steps": "ten"},
         {"steps": 0},
         {"source": None},
+        {"data_key": None},
         {"changes": [{"step": 4}]},
         {"changes": [{"step": "x", "steps": 3}]},
         {"changes": [5]},
@@ -92,3 +93,13 @@ def test_several_sources_are_kept():
     for wrong in (["a.txt", 3], [["a"]], 3, {"a": "b"}):
         with pytest.raises(UserError):
             Plan.from_dict(written | {"source": wrong}, "plan.toml")
+
+
+def test_a_model_that_was_not_trained_here_has_neither_text_nor_steps():
+    imported = Plan(text="gpt2", steps=0)
+    assert imported.imported
+    assert not plan().imported
+    assert Plan.from_dict(tomllib.loads(tomli_w.dumps(imported.to_dict())), "plan.toml") == imported
+    for wrong in ({"steps": 3}, {"left_out": [1]}, {"changes": [{"step": 0, "steps": 3}]}):
+        with pytest.raises(UserError, match="not a plan"):
+            Plan.from_dict(imported.to_dict() | wrong, "plan.toml")

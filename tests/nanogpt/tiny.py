@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogpt.checkpoint import FILES, SUMS
+from nanogpt.checkpoint import FILES, SUMS, State
 from nanogpt.config import Config, load_preset
 from nanogpt.errors import UserError
 from nanogpt.events import StopEvent
+from nanogpt.folder import RunFolder
 from nanogpt.launch import resume_run, start_run
 from nanogpt.model import GPT
+from nanogpt.run import Run, load
+from nanogpt.runplan import Plan
+from nanogpt.tensors import model_tensors
+from nanogpt.tokenizer import CharTokenizer
 
 PRESETS = ("lecture", "gpt2", "modern")
 
@@ -138,3 +143,17 @@ def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def make_run(out: str, preset: str = "modern", text: str = "hello there, old world", tokenizer=None, **settings) -> Run:
+    """A run of a model that was never trained, every weight of it drawn, on the alphabet of a text."""
+    tokenizer = tokenizer or CharTokenizer.train([text])
+    config = tiny_config(preset, **{"vocab_size": tokenizer.vocab_size} | settings)
+    folder = RunFolder.create(out)
+    folder.write_config(config)
+    folder.write_tokenizer(tokenizer)
+    folder.write_plan(Plan(text="a tale", source="tale.txt", data_key="k", steps=1))
+    model = GPT(config.model).eval()
+    shake(model)
+    folder.checkpoints.save(State(step=1, best_step=1, best_loss=1.0), model_tensors(model), {})
+    return load(out)

@@ -68,6 +68,8 @@ FLAGS: dict[str, list[str]] = {
     "data": [],  # those of `data check` are below
     "runs": ["--folder", "--compare", "--significance", "--against", "--delete", "--yes"],
     "plot": ["--x", "--out"],
+    "export": ["--to", "--checkpoint", "--precision", "--licence", "--push"],
+    "import": ["--out", "--block-size"],
 }
 
 

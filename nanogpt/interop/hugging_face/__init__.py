@@ -1,0 +1,1 @@
+"""A folder of Hugging Face Transformers: written from a run (`export`), and read as one (`reading`)."""

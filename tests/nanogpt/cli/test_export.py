@@ -1,0 +1,82 @@
+"""`nanogpt export` and `nanogpt import`: what they write, say and refuse."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+
+def test_a_folder_of_transformers_and_back(nanogpt, finished_run):
+    found = nanogpt("export", finished_run, "out", "--to", "hf", "--licence", "mit")
+    assert found.code == 0, found.err
+    assert re.search(r"wrote out \(0\.\d MB\), step \d+ of ", found.out)
+    assert json.loads(Path("out/config.json").read_text())["architectures"] == ["Qwen3ForCausalLM"]
+    assert "license: mit" in Path("out/README.md").read_text()
+    found = nanogpt("import", "out")
+    assert found.code == 0, found.err
+    assert found.out.split()[:2] == ["run", "runs/out"]
+    texts = [nanogpt("sample", run, "--prompt", "the ", "--tokens", 20).out for run in (finished_run, Path("runs/out"))]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 20
+
+
+def test_an_imported_run_among_the_others(nanogpt, finished_run, refuses):
+    nanogpt("export", finished_run, "out", "--to", "hf")
+    nanogpt("import", "out", "--block-size", 11)
+    assert re.search(r"runs/out +out +modern .* imported +none yet", nanogpt("runs").out)
+    assert "imported" in nanogpt("info", "runs/out").out
+    refuses("eval", "runs/out", saying=["was imported", "--text"])
+    refuses("train", "--resume", "runs/out", saying=["was imported", "--from runs/out"])
+
+
+def test_a_step_of_the_history(nanogpt, finished_run):
+    assert "step 8 of " in nanogpt("export", finished_run, "out", "--to", "hf", "--checkpoint", 8).out
+
+
+@pytest.mark.parametrize(
+    ("words", "saying"),
+    [
+        (["--to", "hf", "--precision", "f16"], ["--precision f16 is for --to gguf"]),
+        (["--to", "gguf", "--licence", "mit"], ["--licence mit is for --to hf"]),
+        (["--to", "html", "--push", "me/it"], ["--push me/it is for --to hf"]),
+    ],
+)
+def test_what_a_format_has_not(refuses, finished_run, words, saying):
+    refuses("export", finished_run, "out", *words, saying=saying)
+
+
+def test_what_is_there_is_kept(refuses, finished_run):
+    Path("out").mkdir()
+    refuses("export", finished_run, "out", "--to", "hf", saying=["'out' exists already"])
+    refuses("export", "no-run", "new", "--to", "hf", saying=["no run folder 'no-run'"])
+    refuses("import", "out", saying=["config.json"])
+
+
+def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
+    done = []
+
+    class Api:
+        def create_repo(self, name, exist_ok):
+            done.append((name, exist_ok))
+            return f"https://hub/{name}"
+
+        def upload_folder(self, repo_id, folder_path):
+            done.append((repo_id, folder_path))
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    found = nanogpt("export", finished_run, "out", "--to", "hf", "--push", "me/small")
+    assert done == [("me/small", True), ("me/small", "out")]
+    assert found.out.splitlines()[-1] == "uploaded to https://hub/me/small"
+
+
+def test_an_upload_that_is_refused_leaves_the_folder(nanogpt, finished_run, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("401 Client Error.\nmore")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: SimpleNamespace(create_repo=refuse))
+    found = nanogpt("export", finished_run, "out", "--to", "hf", "--push", "me/small")
+    assert found.code == 2
+    assert "cannot upload to 'me/small': 401 Client Error; log in by `hf auth login`" in found.err
+    assert Path("out/model.safetensors").exists()

@@ -1,0 +1,185 @@
+"""A run in Transformers: the same logits, the same ids, the same text; and what cannot be expressed is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import make_run, refuses, token_ids
+
+from nanogpt.config import SampleConfig
+from nanogpt.interop.hugging_face.export import export_hugging_face
+from nanogpt.sampling import generate_ids
+from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, train_tokenizer
+
+TEXT = "der Fuß, ¿qué? 漢字 🙂\n" * 7
+QWEN3 = [
+    {"n_layer": 2, "n_head": 3, "n_embd": 13, "head_size": 10, "mlp_hidden": 17, "block_size": 11},
+    {"n_layer": 3, "n_head": 6, "n_kv_head": 2, "n_embd": 29, "head_size": 14, "mlp_hidden": 23, "block_size": 31},
+    {"n_layer": 1, "n_head": 5, "n_kv_head": 1, "n_embd": 7, "head_size": 2, "mlp_hidden": 3, "block_size": 2},
+    {"n_layer": 5, "n_head": 2, "n_embd": 37, "head_size": 22, "mlp_hidden": 41, "block_size": 19, "rope_theta": 1e6},
+    {"n_layer": 2, "n_head": 7, "n_kv_head": 7, "n_embd": 19, "head_size": 6, "tie_embeddings": True, "norm_eps": 1e-2},
+]
+GPT2 = [
+    {"n_layer": 2, "n_head": 3, "n_embd": 39, "mlp_hidden": 17, "block_size": 11},
+    {"n_layer": 3, "n_head": 5, "n_embd": 35, "mlp_hidden": 23, "block_size": 31, "tie_embeddings": False},
+    {"n_layer": 1, "n_head": 1, "n_embd": 7, "mlp_hidden": 3, "block_size": 2, "norm_eps": 1e-2},
+    {"n_layer": 5, "n_head": 2, "n_embd": 22, "mlp_hidden": 41, "block_size": 19, "activation": "relu"},
+    {"n_layer": 2, "n_head": 7, "n_embd": 77, "mlp_hidden": 13, "bias": False, "qkv_bias": False, "activation": "gelu"},
+]
+MODELS = [("modern", sizes) for sizes in QWEN3] + [("gpt2", sizes | {"head_size": None}) for sizes in GPT2]
+
+
+def exported(preset, sizes, **rest):
+    run = make_run("run", preset, **rest | sizes)
+    export_hugging_face(run, "out")
+    return run
+
+
+def theirs():
+    from transformers import AutoModelForCausalLM
+
+    model, problems = AutoModelForCausalLM.from_pretrained("out", output_loading_info=True)
+    assert not any(problems.values()), problems
+    return model.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "sizes"), MODELS)
+def test_transformers_gives_the_same_logits(preset, sizes):
+    run = exported(preset, sizes)
+    T = run.config.model.block_size  # a full context
+    idx = token_ids(3, T, vocab_size=run.config.model.vocab_size)
+    with torch.no_grad():
+        ours, other = run.model(idx), theirs()(idx).logits
+    assert ours.std() > 0.1  # not all alike
+    torch.testing.assert_close(other, ours, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+def test_transformers_writes_the_same_text(preset, sizes):
+    run = exported(preset, sizes, text="abcdefghij klmnop")
+    prompt = torch.tensor([3, 1, 4])
+    tokens = run.config.model.block_size - len(prompt)
+    ours = [row[0] for row in generate_ids(run.model, prompt, SampleConfig(temperature=0, tokens=tokens))]
+    config = theirs().generation_config
+    assert (config.eos_token_id, config.do_sample) == (run.tokenizer.end_of_document, True)
+    other = theirs().generate(prompt[None], do_sample=False, max_new_tokens=tokens, eos_token_id=-1)
+    assert other[0, 3:].tolist() == ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        CharTokenizer.train([TEXT]),
+        CharTokenizer.train(["ab \n"], end_of_document=False),
+        ByteTokenizer(),
+        ByteTokenizer(end_of_document=False),
+        train_tokenizer("bpe", [TEXT + "one and two, 34 and 567 's it's\t\r\n  "] * 9, vocab_size=300),
+    ],
+    ids=["char", "char without end", "byte", "byte without end", "bpe"],
+)
+def test_auto_tokenizer_gives_the_same_ids(tokenizer):
+    from transformers import AutoTokenizer
+
+    run = make_run("run", tokenizer=tokenizer)
+    export_hugging_face(run, "out")
+    other = AutoTokenizer.from_pretrained("out")
+    assert other.eos_token_id == tokenizer.end_of_document
+    assert other.model_max_length == run.config.model.block_size
+    for text in [
+        *["", " ", "one and two 34 it's", TEXT, "a<|endoftext|>b", "\r\n\t x\u0085\ufeff y", "e\u0301 ﷽ שלום 👩‍👩‍👧‍👦"],
+        "".join(map(chr, range(1, 0x3000, 7))),
+    ]:
+        ids = tokenizer.encode(text, "skip").tolist()
+        assert other(text).input_ids == ids
+        assert other.decode(ids) == tokenizer.decode(ids)
+    if tokenizer.end_of_document is not None:
+        end = [*tokenizer.encode("der"), tokenizer.end_of_document]
+        assert other.decode(end, skip_special_tokens=True) == "der"
+
+
+def test_the_weights_keep_their_bits():
+    run = exported(*MODELS[0])
+    found = load_file("out/model.safetensors")
+    assert all(tensor.dtype == torch.float32 for tensor in found.values())
+    whole = run.model.blocks[1].attention.qkv.weight
+    rows = torch.cat([found[f"model.layers.1.self_attn.{one}_proj.weight"] for one in "qkv"])
+    assert torch.equal(rows, whole)
+    assert sum(tensor.numel() for tensor in found.values()) == run.model.parameter_count
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "part"),
+    [
+        ("lecture", {}, "head_bias (its output layer has no bias)"),
+        ("modern", {"norm": "layer"}, "norm ("),
+        ("modern", {"norm_position": "post"}, "norm_position ("),
+        ("modern", {"position": "sinusoidal"}, "position ("),
+        ("modern", {"activation": "relu"}, "activation ("),
+        ("modern", {"qk_norm": False}, "qk_norm ("),
+        ("modern", {"qkv_bias": True}, "qkv_bias ("),
+        ("modern", {"bias": True}, "bias ("),
+        ("modern", {"head_bias": True}, "head_bias ("),
+        ("modern", {"mask_documents": True, "document_token": 3}, "mask_documents ("),
+        ("gpt2", {"norm": "rms"}, "norm ("),
+        ("gpt2", {"norm_position": "post"}, "norm_position ("),
+        ("gpt2", {"position": "sinusoidal"}, "position ("),
+        ("gpt2", {"activation": "swiglu"}, "activation ("),
+        ("gpt2", {"qk_norm": True}, "qk_norm ("),
+        ("gpt2", {"n_kv_head": 1}, "n_kv_head ("),
+        ("gpt2", {"head_size": 2}, "head_size ("),
+        ("gpt2", {"mask_documents": True, "document_token": 3}, "mask_documents ("),
+    ],
+)
+def test_a_part_that_no_family_has_is_refused_by_name(preset, settings, part):
+    run = make_run("run", preset, **{"n_embd": 12, "n_head": 3, "head_size": None} | settings)
+    refuses(lambda: export_hugging_face(run, "out"), part)
+    assert not Path("out").exists()
+
+
+def test_blocks_of_ones_own_are_refused():
+    run = make_run("run")
+    object.__setattr__(run.plan, "block", "Mine")
+    refuses(lambda: export_hugging_face(run, "out"), "Mine")
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(monkeypatch):
+    run = make_run("run")
+    Path("out").mkdir()
+    refuses(lambda: export_hugging_face(run, "out"), "out", "exists already")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nanogpt.interop.hugging_face.export.save_file", full)
+    refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
+    assert sorted(path.name for path in Path().iterdir()) == ["out", "run"]
+
+
+def test_half_a_character_is_refused():
+    run = make_run("run")
+    run.tokenizer = CharTokenizer("ab\ud800")  # no file can hold it; a text from Python could
+    refuses(lambda: export_hugging_face(run, "out"), "half a character")
+
+
+def test_the_model_card_says_what_the_model_is(finished_run):
+    from nanogpt.run import load
+
+    run = load(finished_run)
+    export_hugging_face(run, "out", licence="mit")
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    done = json.loads((finished_run / "metrics.jsonl").read_text().splitlines()[-1])
+    for part in ("license: mit", "cats", f"{done['loss']:.4f} nats a token", "whole split", "2 layers", "muon"):
+        assert part in card
+    assert f"{run.model.parameter_count:,}" in card
+
+
+def test_a_text_whose_name_is_markdown_stays_a_name():
+    run = make_run("run")
+    object.__setattr__(run.plan, "text", "a|b\n# <script>")
+    export_hugging_face(run, "out")
+    assert "| text | a\\|b # &lt;script&gt; |" in Path("out/README.md").read_text(encoding="utf-8")

@@ -1,0 +1,382 @@
+"""Models of Transformers as runs of ours: the same logits, the same bytes on the way back, and nothing read on trust."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import make_run, refuses, token_ids, write_text
+
+import nanogpt
+from nanogpt.interop.hugging_face.export import export_hugging_face
+from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.text.bpe import BYTE_OF
+from nanogpt.text.foreign import QWEN_WORDS, ForeignTokenizer
+from nanogpt.tokenizer import BpeTokenizer, ByteTokenizer, CharTokenizer
+
+V = 263
+QWEN3 = [
+    {"hidden_size": 13, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 10, "intermediate_size": 17},
+    {"hidden_size": 29, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 14, "intermediate_size": 23},
+    {"hidden_size": 7, "num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 2, "intermediate_size": 3},
+    {
+        "hidden_size": 37,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 22,
+        "tie_word_embeddings": True,
+    },
+    {"hidden_size": 19, "num_attention_heads": 7, "num_key_value_heads": 7, "head_dim": 6, "rms_norm_eps": 1e-2},
+]
+GPT2 = [
+    {"n_embd": 39, "n_head": 3, "n_inner": 17},
+    {"n_embd": 35, "n_head": 5, "n_inner": 23, "tie_word_embeddings": False},
+    {"n_embd": 7, "n_head": 1},
+    {"n_embd": 22, "n_head": 2, "activation_function": "relu", "layer_norm_epsilon": 1e-2},
+    {"n_embd": 77, "n_head": 7, "activation_function": "gelu"},
+]
+MODELS = [("qwen3", sizes) for sizes in QWEN3] + [("gpt2", sizes) for sizes in GPT2]
+
+
+def vocabulary(end="<|endoftext|>"):
+    """The bytes, some merges, an end: a vocabulary of 263."""
+    merges = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("a", "n"), ("an", "d")]
+    tokens = [*BYTE_OF, *("".join(pair) for pair in merges)]
+    return (
+        {token: number for number, token in enumerate(tokens)},
+        merges,
+        [
+            {"id": len(tokens), "content": end, "special": True, "single_word": False, "lstrip": False, "rstrip": False}
+            | {"normalized": False}
+        ],
+    )
+
+
+def tokenizer_tables(divides=None, **changes):
+    vocab, merges, added = vocabulary()
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": divides is None}
+    split = {"type": "Split", "pattern": {"Regex": divides}, "behavior": "Isolated", "invert": False}
+    return {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": None if divides is None else {"type": "NFC"},
+        "pre_tokenizer": level if divides is None else {"type": "Sequence", "pretokenizers": [split, level]},
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": [" ".join(pair) for pair in merges]},
+    } | changes
+
+
+def save_theirs(kind, sizes, out="theirs", **how):
+    """A model of Transformers with weights that were drawn, saved with a tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
+
+    common = {"vocab_size": V, "eos_token_id": V - 1, "bos_token_id": V - 1}
+    if kind == "qwen3":
+        defaults = {"num_hidden_layers": 2, "intermediate_size": 41, "max_position_embeddings": 31}
+        model = Qwen3ForCausalLM(Qwen3Config(**common | defaults | sizes))
+    else:
+        model = GPT2LMHeadModel(GPT2Config(**common | {"n_layer": 3, "n_positions": 29} | sizes))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_((p.ndim == 1) + 0.3 * torch.randn(p.shape, generator=generator))
+    model = model.to(how.pop("dtype", torch.float32))
+    model.save_pretrained(out, **how)
+    tables = tokenizer_tables(None if kind == "gpt2" else QWEN_WORDS)
+    Path(out, "tokenizer.json").write_text(json.dumps(tables), encoding="utf-8")
+    return model.float().eval()
+
+
+def write_theirs(change=lambda config: None, tensors=lambda found: found, out="theirs"):
+    """A folder as Transformers would write it, made without it: a run of ours exported, then changed."""
+    run = make_run("ours", "gpt2", n_embd=12, n_head=3, head_size=None, tokenizer=ByteTokenizer())
+    export_hugging_face(run, out)
+    path = Path(out, "config.json")
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    save_file(tensors(load_file(Path(out, "model.safetensors"))), Path(out, "model.safetensors"))
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "sizes"), MODELS)
+def test_theirs_to_ours_and_back(kind, sizes):
+    theirs = save_theirs(kind, sizes)
+    run = nanogpt.load(import_model("theirs", "run").path)
+    idx = token_ids(3, run.config.model.block_size, vocab_size=V)
+    with torch.no_grad():
+        ours, other = run.model(idx), theirs(idx).logits
+    assert other.std() > 0.1
+    torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
+    export_hugging_face(run, "back")
+    before, after = load_file("theirs/model.safetensors"), load_file("back/model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "sizes"), [MODELS[1], MODELS[3], MODELS[6]])
+def test_ours_to_theirs_and_back(kind, sizes):
+    save_theirs(kind, sizes)
+    run = nanogpt.load(import_model("theirs", "run").path)
+    export_hugging_face(run, "back")
+    again = nanogpt.load(import_model("back", "again").path)
+    assert again.config.model == run.config.model
+    assert again.tokenizer.to_dict() == run.tokenizer.to_dict()
+    for (name, before), after in zip(run.model.named_parameters(), again.model.parameters()):
+        assert torch.equal(before, after), name
+
+
+@pytest.mark.parametrize("preset", ["modern", "gpt2"])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "char without end"])
+def test_a_run_comes_back_as_it_was(preset, kind):
+    tokenizers = {
+        "char": CharTokenizer.train(["né 漢 <|endoftext|>"]),
+        "char without end": CharTokenizer.train(["né 漢"], end_of_document=False),
+        "byte": ByteTokenizer(),
+        "bpe": BpeTokenizer.train(["low lower lowest"] * 9, vocab_size=263),
+    }
+    run = make_run("run", preset, n_embd=12, n_head=3, head_size=None, tokenizer=tokenizers[kind])
+    export_hugging_face(run, "out")
+    back = nanogpt.load(import_model("out", "back").path)
+    assert back.tokenizer.to_dict() == run.tokenizer.to_dict()
+    ours = dict(run.model.named_parameters())
+    theirs = dict(back.model.named_parameters())
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].detach().numpy().tobytes() == theirs[name].detach().numpy().tobytes() for name in ours)
+    same = {"dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0, "n_kv_head": 3, "head_size": 4}
+    assert back.config.override(**same).model == run.config.override(**same).model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+def test_their_tokenizer_gives_their_ids(kind):
+    from transformers import AutoTokenizer
+
+    save_theirs(kind, dict(MODELS)[kind])
+    other = AutoTokenizer.from_pretrained("theirs", split_special_tokens=True)
+    tokenizer = nanogpt.load(import_model("theirs", "run").path).tokenizer
+    assert isinstance(tokenizer, ForeignTokenizer if kind == "qwen3" else BpeTokenizer)
+    assert tokenizer.end_of_document == V - 1
+    for text in [
+        "",
+        "the and in 1234's\n\n  x",
+        "e\u0301té <|endoftext|>",
+        "漢字 🙂\r\n\u0085",
+        "".join(map(chr, range(1, 999))),
+    ]:
+        ids = tokenizer.encode(text).tolist()
+        assert ids == other(text).input_ids
+        assert tokenizer.decode(ids) == other.decode(ids)
+        decoder = tokenizer.decoder()
+        assert "".join(map(decoder.feed, ids)) + decoder.flush() == tokenizer.decode(ids)
+
+
+@pytest.mark.slow
+def test_sixteen_bit_weights_and_shards():
+    from transformers import AutoModelForCausalLM
+
+    save_theirs(*MODELS[1], dtype=torch.bfloat16, max_shard_size="20kB")
+    theirs = AutoModelForCausalLM.from_pretrained("theirs", dtype=torch.float32).eval()
+    assert len(list(Path("theirs").glob("*.safetensors"))) > 2
+    run = nanogpt.load(import_model("theirs", "run").path)
+    idx = token_ids(2, 7, vocab_size=V)
+    with torch.no_grad():
+        torch.testing.assert_close(run.model(idx), theirs(idx).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_openais_own_file_has_shorter_names_and_tables():
+    def bare(found):
+        mask = {"h.0.attn.bias": torch.ones(1, 1, 11, 11), "h.1.attn.masked_bias": torch.tensor(-1e4)}
+        return mask | {name.removeprefix("transformer."): tensor for name, tensor in found.items()}
+
+    run = write_theirs(tensors=bare)
+    back = nanogpt.load(import_model("theirs", "back").path)
+    assert torch.equal(back.model.blocks[1].mlp.up.weight, run.model.blocks[1].mlp.up.weight)
+
+
+def test_gpt2s_own_tokenizer_files():
+    write_theirs(lambda config: config.update(vocab_size=V + 4), lambda found: padded(found, 257, V + 4))
+    vocab, merges, added = vocabulary()
+    Path("theirs/tokenizer.json").unlink()
+    Path("theirs/vocab.json").write_text(json.dumps(vocab | {added[0]["content"]: added[0]["id"]}))
+    Path("theirs/merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    tokenizer = nanogpt.load(import_model("theirs", "back").path).tokenizer
+    assert tokenizer.encode(" the and").tolist() == [258, BYTE_OF_ID(" "), 261]
+    assert (tokenizer.vocab_size, tokenizer.end_of_document) == (V + 4, None)  # config.json's end has a text here
+
+
+def BYTE_OF_ID(character):
+    return vocabulary()[0]["Ġ" if character == " " else character]
+
+
+def padded(found, rows, size):
+    """More rows in the embedding than tokens: as many models have, for speed."""
+    name = "transformer.wte.weight"
+    return found | {name: torch.cat([found[name], torch.zeros(size - rows, found[name].size(1))])}
+
+
+def test_a_shorter_context():
+    run = write_theirs()
+    back = nanogpt.load(import_model("theirs", "back", block_size=7).path)
+    assert torch.equal(back.model.position_embedding.weight, run.model.position_embedding.weight[:7])
+    idx = token_ids(2, 7, vocab_size=257)
+    with torch.no_grad():
+        torch.testing.assert_close(back.model(idx), run.model(idx))
+    refuses(lambda: import_model("theirs", "longer", block_size=12), "block_size 12", "at most 11")
+
+
+def test_an_imported_run_writes_and_is_measured_and_tells_that_it_has_no_text():
+    write_theirs()
+    run = nanogpt.load(import_model("theirs", "back").path)
+    assert run.plan.imported
+    assert len(run.generate("abc", tokens=5, temperature=0)) >= 4
+    assert run.evaluate(write_text()).tokens == 999
+    refuses(run.evaluate, "was imported", "--text", "--from back")
+    refuses(lambda: nanogpt.train(resume="back", progress=False), "was imported")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.update(model_type="llama"), ["model_type is 'llama'", "qwen3 and gpt2"]),
+        (lambda c: c.pop("model_type"), ["model_type is None"]),
+        (lambda c: c.update(activation_function="quick_gelu"), ["activation_function is 'quick_gelu'"]),
+        (lambda c: c.update(scale_attn_by_inverse_layer_idx=True), ["scale_attn_by_inverse_layer_idx is True"]),
+        (lambda c: c.pop("n_embd"), ["config.json", "'n_embd'"]),
+        (lambda c: c.update(n_embd="12"), ["config.json", "n_embd"]),
+        (lambda c: c.update(n_embd=13), ["n_embd 13 is not divisible"]),
+        (lambda c: c.update(n_inner=24), ["is [17], and [24] by its config.json"]),
+        (lambda c: c.update(n_layer=3), ["lacks transformer.h.2."]),
+        (lambda c: c.update(n_layer=1), ["has transformer.h.1.", "does not ask for"]),
+        (lambda c: c.update(n_layer=10**12), ["1,000,000,000,000 layers"]),
+        (lambda c: c.update(vocab_size=10**12), ["vocab_size is 1,000,000,000,000"]),
+        (lambda c: c.update(n_positions=10**12), ["[11, 12]", "[1000000000000, 12]"]),
+    ],
+)
+def test_a_config_that_cannot_be_taken(change, words):
+    write_theirs(change)
+    refuses(lambda: import_model("theirs", "back"), *words)
+    assert not Path("back").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("hidden_act", "gelu", "hidden_act is 'gelu'"),
+        ("attention_bias", True, "attention_bias is True"),
+        ("use_sliding_window", True, "use_sliding_window is True"),
+        ("rope_scaling", {"factor": 2}, "rope_scaling is"),
+        ("rope_parameters", {"rope_type": "yarn"}, "rope_type is 'yarn'"),
+        ("layer_types", ["sliding_attention"] * 2, "layer_types"),
+        ("max_position_embeddings", 10**11, "--block-size"),
+    ],
+)
+def test_a_qwen3_config_that_cannot_be_taken(key, value, words):
+    export_hugging_face(make_run("run"), "theirs")
+    path = Path("theirs/config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    refuses(lambda: import_model("theirs", "back"), words)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pkl"])
+def test_pickled_weights_are_never_read(name):
+    write_theirs()
+    Path("theirs/model.safetensors").rename(Path("theirs", name))
+    refuses(lambda: import_model("theirs", "back"), name, "could run code", "safetensors")
+
+
+def test_weights_that_are_not_what_the_header_says():
+    write_theirs(tensors=lambda found: found | {"transformer.wpe.weight": torch.zeros(11, 12, dtype=torch.float64)})
+    refuses(lambda: import_model("theirs", "back"), "transformer.wpe.weight is of F64")
+    path = Path("theirs/model.safetensors")
+    path.write_bytes(path.read_bytes()[:-9])
+    refuses(lambda: import_model("theirs", "back"), "model.safetensors is damaged")
+    path.write_bytes((10**15).to_bytes(8, "little") + b"{}")
+    refuses(lambda: import_model("theirs", "back"), "a header of 1,000,000,000,000,000 bytes")
+
+
+def test_names_in_files_are_no_paths():
+    """An index that names a file outside is not even read, and no folder is made of a name."""
+    write_theirs()
+    index = {"weight_map": {"transformer.wte.weight": "../../secret.safetensors"}}
+    Path("theirs/model.safetensors.index.json").write_text(json.dumps(index))
+    import_model("theirs", "back")
+    assert sorted(path.name for path in Path().iterdir()) == ["back", "ours", "theirs"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name are POSIX'")
+def test_a_pipe_is_no_file():
+    write_theirs()
+    Path("theirs/model.safetensors").unlink()
+    os.mkfifo("theirs/model.safetensors")
+    refuses(lambda: import_model("theirs", "back"), "no plain file")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 10**5, '{"model_type": "gpt2"}'])
+def test_a_damaged_config(text):
+    write_theirs()
+    Path("theirs/config.json").write_text(text)
+    refuses(lambda: import_model("theirs", "back"), "config.json")
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (tokenizer_tables(model={"type": "Unigram", "vocab": []}), "Unigram"),
+        (tokenizer_tables(r"(a+)+$"), "pattern that is not known"),
+        (tokenizer_tables(QWEN_WORDS, normalizer={"type": "Lowercase"}), "normalises text by more than NFC"),
+        (tokenizer_tables(QWEN_WORDS, decoder={"type": "Fuse"}), "not bytes"),
+        (tokenizer_tables(QWEN_WORDS, pre_tokenizer={"type": "Sequence", "pretokenizers": []}), "nothing"),
+        ({"model": 3}, "tokenizer.json"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_taken(tables, words):
+    write_theirs()
+    Path("theirs/tokenizer.json").write_text(json.dumps(tables))
+    refuses(lambda: import_model("theirs", "back"), "tokenizer.json", words)
+    assert not Path("back").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model():
+    write_theirs()  # 257
+    Path("theirs/tokenizer.json").write_text(json.dumps(tokenizer_tables()))
+    refuses(lambda: import_model("theirs", "back"), "263 tokens and the model 257")
+    Path("theirs/tokenizer.json").write_text(json.dumps(tokenizer_tables(QWEN_WORDS)))
+    refuses(lambda: import_model("theirs", "back"), "up to 262 and the model has 257")
+
+
+def test_what_is_there_already_is_kept():
+    write_theirs()
+    Path("back").mkdir()
+    refuses(lambda: import_model("theirs", "back"), "back", "exists already")
+
+
+def test_what_is_neither_a_folder_nor_a_name(monkeypatch):
+    refuses(lambda: import_model("no/such/folder/here"), "no/such/folder/here")
+    Path("model.bin").write_bytes(b"")
+    refuses(lambda: import_model("model.bin"), "neither a folder")
+
+
+def test_a_model_of_the_hub(monkeypatch):
+    asked = {}
+
+    def snapshot_download(self, name, **options):
+        asked.update(options, name=name)
+        return shutil.move("theirs", "cached")
+
+    write_theirs()
+    monkeypatch.setattr("huggingface_hub.HfApi.snapshot_download", snapshot_download)
+    run = import_model("someone/small-gpt")
+    assert run.path == Path("runs/small-gpt")
+    assert asked["name"] == "someone/small-gpt"
+    assert not any(pattern.endswith((".bin", ".py", ".pt")) or pattern == "*" for pattern in asked["allow_patterns"])
+
+
+def test_a_hub_that_cannot_be_reached():
+    refuses(lambda: import_model("someone/small-gpt"), "cannot get the model 'someone/small-gpt'", "name a folder")

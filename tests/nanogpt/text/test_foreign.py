@@ -1,0 +1,105 @@
+"""Tokenizers of others: taken as they are where their rule is known, else refused with the reason."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny import refuses
+
+from nanogpt.text.bpe import BYTE_OF
+from nanogpt.text.foreign import QWEN_WORDS, ForeignTokenizer
+from nanogpt.tokenizer import dump_tokenizer, parse_tokenizer
+
+MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he")]
+TOKENS = [*BYTE_OF, *("".join(pair) for pair in MERGES)]
+END, TOOL = len(TOKENS), len(TOKENS) + 1
+
+
+def added(number, content, special):
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": content, "special": special, **flags}
+
+
+def tables(**changes):
+    split = {"type": "Split", "pattern": {"Regex": QWEN_WORDS}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    return {
+        "added_tokens": [added(END, "<|endoftext|>", True), added(TOOL, "<tool>", False)],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        "model": {
+            "type": "BPE",
+            "vocab": {token: number for number, token in enumerate(TOKENS)},
+            "merges": [" ".join(pair) for pair in MERGES],
+        },
+        **changes,
+    }
+
+
+def model(**changes):
+    return tables()["model"] | changes
+
+
+def test_ids_text_and_bytes():
+    tokenizer = ForeignTokenizer(tables(), 271, END)
+    assert (tokenizer.vocab_size, tokenizer.end_of_document) == (271, END)
+    assert tokenizer.encode("the the").tolist() == [TOKENS.index("t"), TOKENS.index("he"), TOKENS.index("Ġthe")]
+    assert tokenizer.encode("e\u0301").tolist() == tokenizer.encode("é").tolist()  # NFC, as Qwen has it
+    assert tokenizer.encode("<tool>").tolist() == [TOOL]
+    assert len(tokenizer.encode("<|endoftext|>")) == 13  # what is typed never ends a text
+    assert tokenizer.decode([TOKENS.index("Ġthe"), END, TOOL, 270]) == " the<tool>"
+    sizes = tokenizer.token_bytes()
+    assert (len(sizes), sizes[END], sizes[TOKENS.index("Ġthe")], sizes[TOOL], sizes[270]) == (271, 0, 4, 6, 0)
+
+
+def test_it_is_kept_whole():
+    tokenizer = ForeignTokenizer(tables(), 271, END)
+    again = parse_tokenizer(dump_tokenizer(tokenizer), "tokenizer.json")
+    assert again.to_dict() == tokenizer.to_dict()
+    text = "The cat's 1234 cafés\r\n\n  漢字 🙂"
+    assert np.array_equal(again.encode(text), tokenizer.encode(text))
+    assert again.decode(again.encode(text)) == text
+
+
+def test_what_would_change_a_text_on_the_way_is_left_out():
+    cut = {"truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}}
+    fill = {
+        "padding": {
+            "strategy": {"Fixed": 99},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "!",
+        }
+    }
+    assert len(ForeignTokenizer(tables(**cut, **fill), 271, END).encode("a b c d e")) == 9
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"model": model(type="WordPiece")}, "its model is WordPiece"),
+        ({"model": model(dropout=0.1)}, "it has dropout 0.1"),
+        ({"model": model(unk_token="<unk>")}, "it has unk_token '<unk>'"),
+        ({"normalizer": {"type": "NFKC"}}, "normalises text by more than NFC"),
+        ({"decoder": None}, "not bytes"),
+        ({"pre_tokenizer": None}, "divides text by None"),
+        ({"model": model(vocab={"a": -1}), "added_tokens": []}, "cannot be read"),
+    ],
+)
+def test_refused_with_the_reason(changed, words):
+    refuses(lambda: ForeignTokenizer(tables(**changed), 271, END), words)
+
+
+def test_ids_that_the_model_has_not():
+    refuses(lambda: ForeignTokenizer(tables(), TOOL, END), f"up to {TOOL}")
+    refuses(lambda: ForeignTokenizer(tables(), 1 << 20, END), "at most 262,144")
+    refuses(lambda: ForeignTokenizer(tables(), 271, 271), "271 is none of 271")
+
+
+@pytest.mark.parametrize("changed", [{"tokenizer": 3}, {"vocab_size": "271"}, {"tokenizer": {"model": []}}])
+def test_a_damaged_file(changed):
+    whole = json.loads(dump_tokenizer(ForeignTokenizer(tables(), 271, END)))
+    refuses(lambda: parse_tokenizer(json.dumps(whole | changed), "tokenizer.json"), "tokenizer.json")
