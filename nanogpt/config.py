@@ -149,6 +149,9 @@ class DataConfig:
 class TrainConfig:
     """How the model is trained. A step is one update of the weights."""
 
+    lora: int | None = None
+    """where training begins with another run's weights: leave them as they are, and learn adapters of this rank beside
+    them (Hu et al. 2021)"""
     seed: int = 1337
     """every random stream (weights, data order, dropout, samples) is a function of it"""
     batch_size: int = 12
@@ -230,12 +233,16 @@ class TrainConfig:
             "log_every",
             "patience",
             "threads",
+            "lora",
         ):
             check_positive(name, getattr(self, name))
         for name in ("warmup", "decay", "final_lr", "momentum", "beta1", "beta2"):
             check_share(name, getattr(self, name), top=name in ("decay", "final_lr"))
         for name in ("seed", "sample_tokens", "weight_decay"):
             check_not_negative(name, getattr(self, name))
+        if self.lora is not None and (self.optimizer != "adamw" or self.parallel == "fsdp"):
+            given = "optimizer muon" if self.optimizer != "adamw" else "parallel fsdp"
+            raise UserError(f"lora {self.lora} does not go with {given}: adapters are small, and adamw trains them")
         if not self.grad_clip > 0:
             raise UserError(f"grad_clip is {self.grad_clip}; choose a norm above 0, or inf for no limit")
 

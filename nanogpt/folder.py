@@ -3,6 +3,7 @@
 config.toml          every setting (`nanogpt.config`)
 plan.toml            text, length and its changes (`nanogpt.runplan`)
 tokenizer.json       (`nanogpt.tokenizer`)
+start.safetensors    the weights that it began with, where they are another run's (`nanogpt.start`)
 metrics.jsonl        a line for each logged step and evaluation
 checkpoints/         (`nanogpt.checkpoint`)
 history/             weights alone, of a few early steps and fewer later ones
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from safetensors.torch import save_file
+from torch import Tensor
 
 from nanogpt.checkpoint import Checkpoints, cannot_save
 from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.files import check_plain, read_text, read_toml, write_atomically
+from nanogpt.files import check_plain, read_text, read_toml, replacing, write_atomically
 from nanogpt.runplan import Plan
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
@@ -68,6 +71,16 @@ class RunFolder:
                 f"`nanogpt runs` lists those that are here"
             )
         return folder
+
+    @property
+    def start(self) -> Path:
+        """The file of the weights that the training begins with, where they are another run's."""
+        return self.path / "start.safetensors"
+
+    def write_start(self, tensors: dict[str, Tensor]) -> None:
+        """Keep the weights that the training begins with."""
+        with self._telling(self.start.name), replacing(self.start) as beside:
+            save_file(tensors, beside)
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -39,6 +39,7 @@ def train(
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Sources = None,
+    start_from: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     block: type[torch.nn.Module] = Block,
     progress: bool = True,
@@ -50,6 +51,8 @@ def train(
     `minutes` and the machine is measured and a fitting size chosen, or `steps` and sizes are the preset's; with
     neither, one minute. `memory` limits it to so many gigabytes, else what is free does. `settings` are single fields
     of `nanogpt.config` by name, and win over the preset. `val` is a text to validate on in place of the last tenth.
+    `start_from` is a run whose weights, sizes and tokenizer are taken to go on with; with `lora=8` they stay as they
+    are, and adapters of that rank learn beside them.
     `resume` goes on with an interrupted run, and takes no other settings but `device` and `parallel`. `block` is a
     class of blocks of one's own. Progress goes to standard error. In a program that torchrun started several times,
     all of them train one run.
@@ -67,7 +70,7 @@ def train(
         interrupt = Interrupt(world)
         if resume is not None:
             beside = {"text": text, "minutes": minutes, "steps": steps, "memory": memory, "preset": preset, "out": out}
-            beside |= {"val": val}
+            beside |= {"val": val, "start_from": start_from}
             moved = {name: settings.pop(name, None) for name in MOVING}
             refuse_beside_resume(beside | settings)
             trainer = resume_run(resume, block=block, should_stop=interrupt, world=world, **moved)
@@ -80,6 +83,7 @@ def train(
                 preset=preset,
                 out=out,
                 val=val,
+                start_from=start_from,
                 block=block,
                 started=started,
                 should_stop=interrupt,
@@ -108,6 +112,7 @@ def start_run(
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     val: Sources = None,
+    start_from: str | os.PathLike[str] | None = None,
     block: type[torch.nn.Module] = Block,
     started: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -130,6 +135,7 @@ def start_run(
         preset=preset,
         out=out,
         val=val,
+        start_from=start_from,
         block=block,
         settings=settings,
     )

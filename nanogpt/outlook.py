@@ -1,5 +1,6 @@
 """What a training of so many minutes would be, without training: `nanogpt.plan`."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ def plan(
     memory: float | None = None,
     preset: str | None = None,
     val: Sources = None,
+    start_from: str | os.PathLike[str] | None = None,
     block: type[torch.nn.Module] = Block,
     progress: bool = True,
     started: float | None = None,
@@ -48,7 +50,14 @@ def plan(
     for one in minutes:
         length_asked(one, None)  # raises
     request = Request(
-        text=text, minutes=minutes[0], memory=memory, preset=preset, val=val, block=block, settings=settings
+        text=text,
+        minutes=minutes[0],
+        memory=memory,
+        preset=preset,
+        val=val,
+        start_from=start_from,
+        block=block,
+        settings=settings,
     )
     planner = prepare_request(request, not progress, ALONE).planner()
     before = time.monotonic() - started

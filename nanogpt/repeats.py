@@ -10,6 +10,7 @@ interrupted series goes on with the run that was interrupted, or with the next.
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import tomli_w
 
 from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT, check_format, read_toml, write_atomically
+from nanogpt.files import FORMAT, check_format, read_toml, replacing, write_atomically
 from nanogpt.folder import RunFolder
 from nanogpt.launch import MOVING, resume_run, start_run
 from nanogpt.numbers.significance import compare, spread
@@ -142,6 +143,9 @@ def _repeat(first: RunFolder, path: Path, seed: int) -> None:
     path.mkdir(exist_ok=True)  # there is one already where a kill came before the plan was written
     folder.write_config(first.read_config().override(seed=seed))
     folder.write_tokenizer(first.read_tokenizer())
+    if plan.start_from is not None:
+        with replacing(folder.start) as beside:
+            shutil.copyfile(first.start, beside)
     folder.write_plan(replace(plan, steps=plan.total_steps, changes=(), minutes=None, job=None))
 
 
@@ -205,7 +209,7 @@ def _difference(one: RunFolder, other: RunFolder) -> list[str]:
 def _flat(folder: RunFolder) -> dict[str, Any]:
     config, plan = folder.read_config().to_dict(), folder.read_plan()
     settings = {name: value for part in ("model", "data", "train") for name, value in config[part].items()}
-    settings |= {"text": plan.data_key, "steps": plan.total_steps}
+    settings |= {"text": plan.data_key, "steps": plan.total_steps, "start_from": plan.start_from}
     return {name: value for name, value in settings.items() if name not in NOT_THE_RUN}
 
 

@@ -4,14 +4,14 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nanogpt.checks import check_positive
-from nanogpt.config import DEFAULT_PRESET, Config, load_preset
+from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
 from nanogpt.corpus import Corpus, Sources
 from nanogpt.data import Dataset, check_length, divide, prepare
 from nanogpt.device import pick_precision
@@ -26,8 +26,9 @@ from nanogpt.planning.machine import Room, check_memory, find_room, peak_bytes
 from nanogpt.planning.pace import END_SECONDS
 from nanogpt.planning.short_texts import fit_block, short_text_notes
 from nanogpt.planning.speed import Speeds
-from nanogpt.run import RUNS, open_corpus
+from nanogpt.run import RUNS, Run, load, open_corpus
 from nanogpt.runplan import Plan, block_name
+from nanogpt.start import begin_with, check_alphabet, first_weights
 from nanogpt.text.bpe import DEFAULT_VOCABULARY
 from nanogpt.text.bpe_files import read_bpe
 from nanogpt.text.pieces import cut_pieces
@@ -53,6 +54,8 @@ class Request:
     """the run's folder; the next free one below `runs` when not given"""
     val: Sources = None
     """a text to validate on, instead of the last tenth"""
+    start_from: str | os.PathLike[str] | None = None
+    """the run whose weights it begins with"""
     block: type[torch.nn.Module] = Block
     """the class of the blocks"""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +70,10 @@ class Prepared:
     minutes: float | None
     """None where steps were asked for"""
     config: Config
+    asked_block: int
+    """the context's length before the text was looked at"""
+    start: Run | None
+    """whose weights it begins with"""
     corpora: list[Corpus]
     tokenizer: Tokenizer
     data: Dataset
@@ -79,15 +86,22 @@ class Prepared:
     def planner(self) -> Planner:
         """Chooses what to train. Raises UserError where nothing fits the memory."""
         speeds = Speeds(self.data, self.request.block, self.world)
-        named = self.request.settings.keys()
-        return Planner(self.config, self.data, named, speeds, world=self.world, room=self.room)
+        fresh = self.start is None
+        return Planner(self.config, self.data, self.named, speeds, world=self.world, room=self.room, fresh=fresh)
+
+    @property
+    def named(self) -> set[str]:
+        """Settings that are not the planner's to choose: those that were named, and what given weights decide."""
+        given = () if self.start is None else (one.name for one in fields(ModelConfig) if one.name != "block_size")
+        return {*self.request.settings, *given}
 
 
 def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
     """Check what was asked for, and read the text; what cannot be had is said before anything is written."""
     check_positive("memory", request.memory)
     minutes, named = length_asked(request.minutes, request.steps), request.settings.keys()
-    config = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
+    start = _open_start(request)
+    config = begin_with(start, request.settings) if start else _from_preset(request)
     device = world.device(config.train.device)
     check_trackers(config.train.track)
     if request.out is not None and Path(request.out).exists():
@@ -95,9 +109,15 @@ def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
     texts = [request.text] + ([request.val] if request.val is not None else [])
     _check_pattern(config.data.pattern, texts)
     corpora = [open_corpus(one, config.data) for one in texts]
-    tokenizer = _tokenizer(config, corpora, quiet)
-    notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in named)
-    config = _with_tokens(config, tokenizer)
+    notes: tuple[str, ...] = ()
+    if start is None:
+        tokenizer = _tokenizer(config, corpora, quiet)
+        notes = _vocabulary_notes(config, tokenizer, named="vocab_size" in named)
+        config = _with_tokens(config, tokenizer)
+    else:
+        tokenizer = start.tokenizer
+        check_alphabet(tokenizer, corpora, start.path, quiet)
+    asked_block = config.model.block_size
     data = prepare(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
     config = fit_block(config, data, named)
     check_length(data, config.model.block_size)
@@ -105,6 +125,8 @@ def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
         request=request,
         minutes=minutes,
         config=config,
+        asked_block=asked_block,
+        start=start,
         corpora=corpora,
         tokenizer=tokenizer,
         data=data,
@@ -119,9 +141,9 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     ready = prepare_request(request, quiet, world)
     config, data, minutes, steps = ready.config, ready.data, ready.minutes, request.steps
     expected: Expected | None = None
-    wanted_block = load_preset(request.preset or DEFAULT_PRESET).override(**request.settings).model.block_size
+    wanted_block = ready.asked_block
     if minutes is not None:
-        wanted_block = smallest_block(config, request.settings.keys())
+        wanted_block = smallest_block(config, ready.named)
         proposal = ready.planner().propose(minutes, minutes * 60 - END_SECONDS - (time.monotonic() - started))
         config, steps, expected = proposal.config, proposal.steps, proposal.expected
     assert steps is not None
@@ -139,6 +161,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
         expected_loss=None if expected is None else expected.loss,
         expected_low=None if expected is None else expected.low,
         expected_high=None if expected is None else expected.high,
+        start_from=None if ready.start is None else str(ready.start.path),
         block=block_name(request.block),
         threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
         precision=pick_precision(device, config.train.precision),
@@ -147,6 +170,8 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     folder = _create_folder(request, ready.corpora[0].name, config)
     folder.write_config(config)
     folder.write_tokenizer(ready.tokenizer)
+    if ready.start is not None:
+        folder.write_start(first_weights(ready.start, config.model.block_size))
     folder.write_plan(plan)
     return folder, [*ready.notes, *short_text_notes(config, data, wanted_block)]
 
@@ -160,6 +185,27 @@ def length_asked(minutes: float | None, steps: int | None) -> float | None:
     if minutes is not None and not 0 < minutes < float("inf"):
         raise UserError(f"minutes is {minutes}; choose a number above 0, for example 0.5")
     return 1.0 if steps is None and minutes is None else minutes
+
+
+def _from_preset(request: Request) -> Config:
+    if request.settings.get("lora") is not None:
+        raise UserError(
+            f"lora {request.settings['lora']} learns beside trained weights: name the run that has them by --from RUN, "
+            f"or leave it out"
+        )
+    return load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
+
+
+def _open_start(request: Request) -> Run | None:
+    """The run whose weights are taken; None where a model begins from nothing."""
+    if request.start_from is None:
+        return None
+    if request.preset is not None:
+        raise UserError(
+            f"preset {request.preset!r} is for a model that begins from nothing, and this one from "
+            f"{os.fspath(request.start_from)!r}, with its settings: leave one of the two out"
+        )
+    return load(request.start_from, device="cpu", block=request.block)
 
 
 def _check_pattern(pattern: str | None, texts: list[Sources]) -> None:

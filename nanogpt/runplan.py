@@ -61,8 +61,8 @@ class Plan:
     """finds the token ids in the cache; None for a model that was not trained here"""
     steps: int
     """length of the run as first planned; 0 for a model that was not trained here"""
-    begins_from: str | None = None
-    """the run whose weights it began with; they are kept beside the plan"""
+    start_from: str | None = None
+    """the run whose weights it began with; a copy of them is kept in its folder"""
     minutes: float | None = None
     """what was asked for, where it was time"""
     memory_bytes: int | None = None

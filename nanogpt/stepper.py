@@ -7,6 +7,7 @@ knows of runs and files.
 import contextlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,20 +18,30 @@ from nanogpt.data import Dataset
 from nanogpt.device import autocast, compile_or_not, is_out_of_memory, pick_precision, to_device
 from nanogpt.distributed import ALONE, World
 from nanogpt.dropout import seed_dropout
+from nanogpt.lora import add_lora
 from nanogpt.loss import mean_loss
 from nanogpt.microbatch import micro_batch
 from nanogpt.model import GPT, Block
 from nanogpt.optim import make_optimizer
 from nanogpt.parallel import check_divisible, spread, unsynchronised, whole
 from nanogpt.streams import stream
+from nanogpt.tensors import load_model_tensors
 
 
-def build_model(config: Config, block: type[torch.nn.Module] = Block) -> GPT:
-    """A fresh model whose first weights are a function of the seed."""
+def build_model(config: Config, block: type[torch.nn.Module] = Block, start: Path | None = None) -> GPT:
+    """A model whose first weights are a function of the seed, or those of the file `start`; with adapters where asked.
+
+    Raises UserError where the file does not fit.
+    """
     seed = stream(config.train.seed, "init")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for what a block of one's own draws by itself
-        return GPT(config.model, torch.Generator().manual_seed(seed), block)
+        model = GPT(config.model, torch.Generator().manual_seed(seed), block)
+    if start is not None:
+        load_model_tensors(model, start)
+    if config.train.lora is not None:
+        add_lora(model, config.train.lora, stream(config.train.seed, "lora"))
+    return model
 
 
 class OutOfMemory(RuntimeError):

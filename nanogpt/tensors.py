@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nanogpt.adamw import AdamW
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
+from nanogpt.lora import merge, merged_layout
 from nanogpt.model import GPT, Block
 from nanogpt.optim import Optimizer
 from nanogpt.parallel import is_divided, share_of, whole
@@ -40,8 +41,8 @@ def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
 
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) -> GPT:
-    """A model with the weights of a file. Raises UserError where the two do not belong together."""
-    numbers = sum(math.prod(shape) for shape, _ in read_layout(path).values())
+    """A model with the weights of a file, adapters merged. Raises UserError where the two do not belong together."""
+    numbers = sum(math.prod(shape) for shape, _ in merged_layout(read_layout(path)).values())
     as_expected = block is Block and count_parameters(config).total == numbers
     tables = table_bytes(config) if as_expected else _compare_shapes(config, path, block)
     if tables > BUFFER_LIMIT:
@@ -50,7 +51,11 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) 
             f"restore the config that the run was trained with"
         )
     model = GPT(config, block=block)
-    load_model_tensors(model, path)
+    own = dict(model.named_parameters())
+    _compare(path, _layout(own), merged_layout(read_layout(path)))
+    with torch.no_grad():
+        for name, tensor in merge(load_file(path)).items():
+            own[name].copy_(tensor)
     return model
 
 
@@ -64,14 +69,14 @@ def _compare_shapes(config: ModelConfig, path: Path, block: type[nn.Module]) -> 
             shapes = GPT(config, block=block)
     except (RuntimeError, OverflowError) as error:
         raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
-    _compare(path, _layout(dict(shapes.named_parameters())))
+    _compare(path, _layout(dict(shapes.named_parameters())), merged_layout(read_layout(path)))
     return sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:
     """Put a file's weights into a model."""
     own = dict(model.named_parameters())
-    _compare(path, _layout(own))
+    _compare(path, _layout(own), read_layout(path))
     with torch.no_grad():
         for name, tensor in load_file(path).items():
             own[name].copy_(share_of(tensor, own[name]))
@@ -100,7 +105,7 @@ def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None
         for name, owner in owners.items()
         for key in owner.state_names
     }
-    _compare(path, _layout(expected))
+    _compare(path, _layout(expected), read_layout(path))
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
         owner = owners[name]
@@ -141,8 +146,7 @@ def _layout(tensors: Mapping[str, Tensor]) -> Layout:
     return {name: (tuple(tensor.shape), "F32") for name, tensor in tensors.items()}
 
 
-def _compare(path: Path, expected: Layout) -> None:
-    found = read_layout(path)
+def _compare(path: Path, expected: Layout, found: Layout) -> None:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UserError(

@@ -24,6 +24,8 @@ Parsed = TypeVar("Parsed")
 OptionalText = Union[None, str]  # noqa: UP007
 OptionalInt = Union[None, int]  # noqa: UP007
 OptionalNumber = Union[None, float]  # noqa: UP007
+StartFrom = Annotated[OptionalText, tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")]
+"""`--from`, which is no name in Python"""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """`--json`, without a `--no-json`"""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalNumber, OptionalText, Switch, optional, parse_with_settings
+from nanogpt.cli.arguments import OptionalNumber, OptionalText, StartFrom, Switch, optional, parse_with_settings
 
 if TYPE_CHECKING:
     from nanogpt.planning.choice import Proposal
@@ -37,6 +37,8 @@ class Plan:
     """modern (if left out), gpt2, lecture, or a .toml file of settings"""
     val: Annotated[OptionalText, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
+    start_from: StartFrom = None
+    """as for `nanogpt train`: what a training that begins with this run would be; without a forecast"""
     json: Switch = False
     """print JSON, for scripts"""
 
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     options, settings = parse_plan(argv)
     from nanogpt.outlook import plan
 
-    named = {name: getattr(options, name) for name in ("minutes", "memory", "preset", "val")}
+    named = {name: getattr(options, name) for name in ("minutes", "memory", "preset", "val", "start_from")}
     found = plan(options.text or None, started=started, **named, **settings)
     print(json.dumps([_row(one) for one in found], indent=1) if options.json else "\n".join(table(found)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, optional, parse_with_settings
+from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, StartFrom, optional, parse_with_settings
 
 if TYPE_CHECKING:
     from nanogpt.distributed import World
@@ -27,6 +27,7 @@ class Train:
       nanogpt train book.txt --minutes 5
       nanogpt train shakespeare --steps 2000 --n-layer 6 --dropout 0.1
       nanogpt train book.txt --steps 2000 --seeds 5 --out runs/five
+      nanogpt train letters.txt --from runs/book-modern-1 --steps 500
       nanogpt train --resume last
     """
 
@@ -45,6 +46,9 @@ class Train:
     """the run's folder; runs/TEXT-PRESET-N if left out"""
     val: Annotated[OptionalText, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
+    start_from: StartFrom = None
+    """begin with the weights, sizes and tokenizer of this run, trained or imported; the learning rate is a tenth of its
+    own"""
     seeds: Annotated[OptionalInt, optional("INT")] = None
     """train so many runs, with the seeds from --seed on, below one folder; tells their mean and spread"""
     resume: Annotated[OptionalText, optional("RUN")] = None
@@ -133,7 +137,7 @@ def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
 
 def _request(options: Train) -> dict[str, Any]:
     """What is asked for besides settings."""
-    named = {name: getattr(options, name) for name in ("minutes", "steps", "memory", "preset", "val")}
+    named = {name: getattr(options, name) for name in ("minutes", "steps", "memory", "preset", "val", "start_from")}
     return {"text": options.text or None} | named
 
 

@@ -66,15 +66,17 @@ class Planner:
         *,
         world: World = ALONE,
         room: Room | None = None,
+        fresh: bool = True,
     ) -> None:
-        """`config` has the vocabulary of the text; settings in `named` stay as they are in it.
+        """`config` has the vocabulary of the text; settings in `named` stay as they are in it. Forecasts are of models
+        that are `fresh`, and not of those that begin with trained weights.
 
         Where one of them is a size, or the preset is another than the default, nothing is chosen and only the speed is
         measured. Where there are several processes the first one chooses, and asks the others to `help_to_measure`.
         Raises UserError where nothing fits the memory.
         """
         self.config, self.data, self.named, self.speeds, self.world = config, data, named, speeds, world
-        self.device, self.room = world.device(config.train.device), room
+        self.device, self.room, self.fresh = world.device(config.train.device), room, fresh
         self.text: TextFeatures = measure_text(data.train, data.val, config.model.vocab_size)
         self.choices = self._choices()
 
@@ -119,7 +121,7 @@ class Planner:
             minutes=minutes,
             train_tokens=len(self.data.train),
             memory_bytes=peak_bytes(config, self.device, self.world),
-            expected=self._forecast(config, steps) if is_known(config) else None,
+            expected=self._forecast(config, steps) if self.fresh and is_known(config) else None,
         )
 
     def _forecast(self, config: Config, steps: int) -> Expected:

@@ -34,10 +34,10 @@ BELOW = {
         "runplan",
     },
     *{"distributed", "microbatch", "positions", "rmsnorm", "parallel", "parameters"},
-    *{"muon", "adamw", "groups"},
+    *{"muon", "adamw", "groups", "lora"},
     *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
-    *{"text.shakespeare", "text.tokenfile"},
+    *{"text.foreign", "text.shakespeare", "text.tokenfile"},
 }
 
 

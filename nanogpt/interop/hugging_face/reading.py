@@ -7,7 +7,7 @@ folder and not by names that stand in one, and no code that comes with a model i
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nanogpt.interop.families import family_named
 from nanogpt.interop.family import Family
 from nanogpt.interop.places import Place, Table, to_ours
 from nanogpt.parameters import table_bytes
+from nanogpt.start import crop_context
 from nanogpt.tensors import BUFFER_LIMIT, read_layout
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -62,30 +63,15 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
     _check_sizes(model, where)
     table = family.places(model)
     tensors = to_ours(_read_tensors(folder, table), table)
-    model, tensors = crop(model, tensors, block_size)
+    if block_size is not None:
+        _check_shorter(block_size, model.block_size)
+        model, tensors = crop_context(model, tensors, block_size)
     if table_bytes(model) > BUFFER_LIMIT:
         raise UserError(
             f"{where}: a context of {model.block_size:,} tokens needs tables of {table_bytes(model):,} bytes: "
             f"cut it by --block-size"
         )
     return Pretrained(family=family, model=model, tensors=tensors, end_of_document=_end(tables, model))
-
-
-def crop(
-    model: ModelConfig, tensors: dict[str, Tensor], block_size: int | None
-) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """A model with a shorter context: learned positions lose their last rows. UserError for a longer one."""
-    if block_size is None:
-        return model, tensors
-    if block_size > model.block_size:
-        raise UserError(
-            f"block_size {block_size:,} is longer than the model's own, {model.block_size:,}: it never saw such "
-            f"positions; choose at most {model.block_size:,}"
-        )
-    name = "position_embedding.weight"
-    if name in tensors:
-        tensors = tensors | {name: tensors[name][:block_size].clone()}
-    return replace(model, block_size=block_size), tensors
 
 
 def read_tables(path: Path, limit: int = 16_000_000) -> dict[str, Any]:
@@ -99,6 +85,13 @@ def read_tables(path: Path, limit: int = 16_000_000) -> dict[str, Any]:
     if not isinstance(tables, dict):
         raise UserError(f"{path} is no JSON table: get the file anew")
     return tables
+
+
+def _check_shorter(block_size: int, own: int) -> None:
+    if not 0 < block_size <= own:
+        raise UserError(
+            f"block_size is {block_size:,}; choose from 1 to {own:,}, the model's own: it never saw longer contexts"
+        )
 
 
 def _check_sizes(model: ModelConfig, where: Path) -> None:

@@ -14,7 +14,7 @@ from nanogpt.config import DataConfig, ModelConfig, SampleConfig, TrainConfig, l
 # Each flag is a promise: this list grows, and nothing is taken from it.
 FLAGS: dict[str, list[str]] = {
     "train": [
-        *["--minutes", "--steps", "--memory", "--preset", "--out", "--val", "--seeds", "--resume"],
+        *["--minutes", "--steps", "--memory", "--preset", "--out", "--val", "--from", "--seeds", "--resume"],
         *[
             "--vocab-size",
             "--block-size",
@@ -42,7 +42,7 @@ FLAGS: dict[str, list[str]] = {
             "--compile",
             "--track",
         ],
-        *["--history", "--on-divergence", "--threads", "--parallel"],
+        *["--history", "--on-divergence", "--threads", "--parallel", "--lora"],
     ],
     "plan": [],  # below
     "sample": [

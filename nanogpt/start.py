@@ -1,0 +1,83 @@
+"""The run that a new one begins with: its weights, sizes and tokenizer are taken, on another text.
+
+The weights are copied into the new run's folder (`start.safetensors`), so that it resumes when the other is gone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nanogpt.config import Config, ModelConfig, TrainConfig
+from nanogpt.corpus import Corpus
+from nanogpt.errors import UserError
+from nanogpt.run import Run
+from nanogpt.tensors import model_tensors
+from nanogpt.tokenizer import CharTokenizer, Tokenizer
+
+RATE = 0.1
+"""Of the learning rate that a run was trained with, where a new one begins with its weights."""
+LORA_RATE = 3e-3
+"""Adapters are trained by AdamW, with about ten times the rate of a whole model (Schulman et al. 2025)."""
+FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
+"""What may differ from the model's own settings: no weight depends on it."""
+OF_A_TRAINING = ("seed", "device", "parallel", "threads", "track")
+"""What another training on another machine had no reason to share."""
+TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
+
+
+def begin_with(run: Run, settings: dict[str, Any]) -> Config:
+    """The settings of a training that goes on from a run's weights; `settings` are those that were named, and win.
+
+    Raises UserError for what the weights decide.
+    """
+    fixed = [*(one.name for one in fields(ModelConfig) if one.name not in FREE), *TOKENS]
+    for name in settings:
+        if name in fixed:
+            raise UserError(
+                f"{name} is what {str(run.path)!r} was made with, and its weights with it: leave it out, or train anew "
+                f"without --from"
+            )
+    train = run.config.train
+    config = run.config.override(**{name: getattr(TrainConfig(), name) for name in OF_A_TRAINING})
+    if settings.get("lora") is not None:
+        chosen: dict[str, Any] = {"optimizer": "adamw", "learning_rate": LORA_RATE, "weight_decay": 0.0}
+    else:
+        chosen = {"learning_rate": RATE * train.learning_rate, "lora": None}
+    config = config.override(**chosen | settings)
+    if config.model.block_size > run.config.model.block_size:
+        raise UserError(
+            f"block_size {config.model.block_size} is longer than that of {str(run.path)!r}, whose model never saw "
+            f"such positions: choose at most {run.config.model.block_size}"
+        )
+    return config
+
+
+def check_alphabet(tokenizer: Tokenizer, corpora: Sequence[Corpus], run: Path, quiet: bool) -> None:
+    """Raise UserError where a text has characters that the run's vocabulary has not."""
+    if not isinstance(tokenizer, CharTokenizer):
+        return
+    missing = sorted({one for corpus in corpora for one in corpus.scan(quiet).alphabet} - set(tokenizer.characters))
+    if missing:
+        names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
+        raise UserError(
+            f"the model of {str(run)!r} never saw {names}: take these out of the text, begin with a model of bytes or "
+            f"bpe, which can write any text, or train anew without --from"
+        )
+
+
+def first_weights(run: Run, block_size: int) -> dict[str, Tensor]:
+    """What a training with this context begins with."""
+    return crop_context(run.config.model, model_tensors(run.model), block_size)[1]
+
+
+def crop_context(
+    model: ModelConfig, tensors: dict[str, Tensor], block_size: int
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """A model with a shorter context, and its weights: learned positions lose their last rows."""
+    name = "position_embedding.weight"
+    if name in tensors:
+        tensors = tensors | {name: tensors[name][:block_size].clone()}
+    return replace(model, block_size=block_size), tensors
