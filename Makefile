@@ -2,6 +2,7 @@
 #   make demo      train a small GPT on real text for a minute, and let it write
 #   make course    climb the ten sections
 #   make test      lint, types and the fast tests;  make test-all  also the slow ones
+#   make test-llama  exports in llama.cpp, which is compiled for it (some minutes)
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo course test test-all lint format clean
+.PHONY: demo course test test-all test-llama lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
@@ -23,6 +24,9 @@ test: lint
 
 test-all: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+
+test-llama: $(VENV)/llama.stamp
+	$(BIN)/python -m pytest -n auto -m llama
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -59,4 +63,8 @@ $(VENV)/plot.stamp: $(VENV)/core.stamp
 
 $(VENV)/test.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/llama.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[llama]"
 	@touch $@

@@ -56,7 +56,10 @@ def special_names(tokenizer: Tokenizer) -> dict[int, str]:
     """
     end = tokenizer.end_of_document
     if isinstance(tokenizer, ForeignTokenizer):
-        return {one["id"]: one["content"] for one in tokenizer.tables["added_tokens"] if one["special"]}
+        added, known = tokenizer.tables["added_tokens"], set(tokenizer.tables["model"]["vocab"].values())
+        rows = set(range(tokenizer.vocab_size)) - known - {one["id"] for one in added}  # of the model alone
+        unused = {number: f"<|unused_{number}|>" for number in rows}
+        return {one["id"]: one["content"] for one in added if one["special"]} | unused
     if isinstance(tokenizer, BpeTokenizer):
         silent = [number for number, token in enumerate(tokenizer.tokens) if token is None]
     else:

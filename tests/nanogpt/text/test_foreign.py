@@ -5,44 +5,18 @@ import json
 import numpy as np
 import pytest
 from tiny import refuses
+from vocabularies import END, TOKENS, TOOL, qwen_tables
 
-from nanogpt.text.bpe import BYTE_OF
-from nanogpt.text.foreign import QWEN_WORDS, ForeignTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.tokenizer import dump_tokenizer, parse_tokenizer
-
-MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he")]
-TOKENS = [*BYTE_OF, *("".join(pair) for pair in MERGES)]
-END, TOOL = len(TOKENS), len(TOKENS) + 1
-
-
-def added(number, content, special):
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": number, "content": content, "special": special, **flags}
-
-
-def tables(**changes):
-    split = {"type": "Split", "pattern": {"Regex": QWEN_WORDS}, "behavior": "Isolated", "invert": False}
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
-    return {
-        "added_tokens": [added(END, "<|endoftext|>", True), added(TOOL, "<tool>", False)],
-        "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        "model": {
-            "type": "BPE",
-            "vocab": {token: number for number, token in enumerate(TOKENS)},
-            "merges": [" ".join(pair) for pair in MERGES],
-        },
-        **changes,
-    }
 
 
 def model(**changes):
-    return tables()["model"] | changes
+    return qwen_tables()["model"] | changes
 
 
 def test_ids_text_and_bytes():
-    tokenizer = ForeignTokenizer(tables(), 271, END)
+    tokenizer = ForeignTokenizer(qwen_tables(), 271, END)
     assert (tokenizer.vocab_size, tokenizer.end_of_document) == (271, END)
     assert tokenizer.encode("the the").tolist() == [TOKENS.index("t"), TOKENS.index("he"), TOKENS.index("Ġthe")]
     assert tokenizer.encode("e\u0301").tolist() == tokenizer.encode("é").tolist()  # NFC, as Qwen has it
@@ -54,7 +28,7 @@ def test_ids_text_and_bytes():
 
 
 def test_it_is_kept_whole():
-    tokenizer = ForeignTokenizer(tables(), 271, END)
+    tokenizer = ForeignTokenizer(qwen_tables(), 271, END)
     again = parse_tokenizer(dump_tokenizer(tokenizer), "tokenizer.json")
     assert again.to_dict() == tokenizer.to_dict()
     text = "The cat's 1234 cafés\r\n\n  漢字 🙂"
@@ -74,7 +48,7 @@ def test_what_would_change_a_text_on_the_way_is_left_out():
             "pad_token": "!",
         }
     }
-    assert len(ForeignTokenizer(tables(**cut, **fill), 271, END).encode("a b c d e")) == 9
+    assert len(ForeignTokenizer(qwen_tables(**cut, **fill), 271, END).encode("a b c d e")) == 9
 
 
 @pytest.mark.parametrize(
@@ -90,16 +64,16 @@ def test_what_would_change_a_text_on_the_way_is_left_out():
     ],
 )
 def test_refused_with_the_reason(changed, words):
-    refuses(lambda: ForeignTokenizer(tables(**changed), 271, END), words)
+    refuses(lambda: ForeignTokenizer(qwen_tables(**changed), 271, END), words)
 
 
 def test_ids_that_the_model_has_not():
-    refuses(lambda: ForeignTokenizer(tables(), TOOL, END), f"up to {TOOL}")
-    refuses(lambda: ForeignTokenizer(tables(), 1 << 20, END), "at most 262,144")
-    refuses(lambda: ForeignTokenizer(tables(), 271, 271), "271 is none of 271")
+    refuses(lambda: ForeignTokenizer(qwen_tables(), TOOL, END), f"up to {TOOL}")
+    refuses(lambda: ForeignTokenizer(qwen_tables(), 1 << 20, END), "at most 262,144")
+    refuses(lambda: ForeignTokenizer(qwen_tables(), 271, 271), "271 is none of 271")
 
 
 @pytest.mark.parametrize("changed", [{"tokenizer": 3}, {"vocab_size": "271"}, {"tokenizer": {"model": []}}])
 def test_a_damaged_file(changed):
-    whole = json.loads(dump_tokenizer(ForeignTokenizer(tables(), 271, END)))
+    whole = json.loads(dump_tokenizer(ForeignTokenizer(qwen_tables(), 271, END)))
     refuses(lambda: parse_tokenizer(json.dumps(whole | changed), "tokenizer.json"), "tokenizer.json")

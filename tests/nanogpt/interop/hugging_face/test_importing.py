@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import make_run, refuses, token_ids, write_text
+from vocabularies import END, MERGES, TOKENS, gpt2_tables, qwen_tables
 
 import nanogpt
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
-from nanogpt.text.bpe import BYTE_OF
-from nanogpt.text.foreign import QWEN_WORDS, ForeignTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.tokenizer import BpeTokenizer, ByteTokenizer, CharTokenizer
 
-V = 263
+V = END + 2
 QWEN3 = [
     {"hidden_size": 13, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 10, "intermediate_size": 17},
     {"hidden_size": 29, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 14, "intermediate_size": 23},
@@ -41,40 +41,11 @@ GPT2 = [
 MODELS = [("qwen3", sizes) for sizes in QWEN3] + [("gpt2", sizes) for sizes in GPT2]
 
 
-def vocabulary(end="<|endoftext|>"):
-    """The bytes, some merges, an end: a vocabulary of 263."""
-    merges = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("a", "n"), ("an", "d")]
-    tokens = [*BYTE_OF, *("".join(pair) for pair in merges)]
-    return (
-        {token: number for number, token in enumerate(tokens)},
-        merges,
-        [
-            {"id": len(tokens), "content": end, "special": True, "single_word": False, "lstrip": False, "rstrip": False}
-            | {"normalized": False}
-        ],
-    )
-
-
-def tokenizer_tables(divides=None, **changes):
-    vocab, merges, added = vocabulary()
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": divides is None}
-    split = {"type": "Split", "pattern": {"Regex": divides}, "behavior": "Isolated", "invert": False}
-    return {
-        "version": "1.0",
-        "added_tokens": added,
-        "normalizer": None if divides is None else {"type": "NFC"},
-        "pre_tokenizer": level if divides is None else {"type": "Sequence", "pretokenizers": [split, level]},
-        "post_processor": None,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "vocab": vocab, "merges": [" ".join(pair) for pair in merges]},
-    } | changes
-
-
 def save_theirs(kind, sizes, out="theirs", **how):
     """A model of Transformers with weights that were drawn, saved with a tokenizer."""
     from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
 
-    common = {"vocab_size": V, "eos_token_id": V - 1, "bos_token_id": V - 1}
+    common = {"vocab_size": V, "eos_token_id": END, "bos_token_id": END}
     if kind == "qwen3":
         defaults = {"num_hidden_layers": 2, "intermediate_size": 41, "max_position_embeddings": 31}
         model = Qwen3ForCausalLM(Qwen3Config(**common | defaults | sizes))
@@ -86,7 +57,7 @@ def save_theirs(kind, sizes, out="theirs", **how):
             p.copy_((p.ndim == 1) + 0.3 * torch.randn(p.shape, generator=generator))
     model = model.to(how.pop("dtype", torch.float32))
     model.save_pretrained(out, **how)
-    tables = tokenizer_tables(None if kind == "gpt2" else QWEN_WORDS)
+    tables = gpt2_tables() if kind == "gpt2" else qwen_tables()
     Path(out, "tokenizer.json").write_text(json.dumps(tables), encoding="utf-8")
     return model.float().eval()
 
@@ -162,7 +133,7 @@ def test_their_tokenizer_gives_their_ids(kind):
     other = AutoTokenizer.from_pretrained("theirs", split_special_tokens=True)
     tokenizer = nanogpt.load(import_model("theirs", "run").path).tokenizer
     assert isinstance(tokenizer, ForeignTokenizer if kind == "qwen3" else BpeTokenizer)
-    assert tokenizer.end_of_document == V - 1
+    assert tokenizer.end_of_document == END
     for text in [
         "",
         "the and in 1234's\n\n  x",
@@ -202,17 +173,13 @@ def test_openais_own_file_has_shorter_names_and_tables():
 
 def test_gpt2s_own_tokenizer_files():
     write_theirs(lambda config: config.update(vocab_size=V + 4), lambda found: padded(found, 257, V + 4))
-    vocab, merges, added = vocabulary()
     Path("theirs/tokenizer.json").unlink()
-    Path("theirs/vocab.json").write_text(json.dumps(vocab | {added[0]["content"]: added[0]["id"]}))
-    Path("theirs/merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    vocab = {token: number for number, token in enumerate([*TOKENS, "<|endoftext|>"])}
+    Path("theirs/vocab.json").write_text(json.dumps(vocab))
+    Path("theirs/merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in MERGES))
     tokenizer = nanogpt.load(import_model("theirs", "back").path).tokenizer
-    assert tokenizer.encode(" the and").tolist() == [258, BYTE_OF_ID(" "), 261]
+    assert tokenizer.encode(" the and").tolist() == [vocab["Ġthe"], vocab["Ġ"], vocab["and"]]
     assert (tokenizer.vocab_size, tokenizer.end_of_document) == (V + 4, None)  # config.json's end has a text here
-
-
-def BYTE_OF_ID(character):
-    return vocabulary()[0]["Ġ" if character == " " else character]
 
 
 def padded(found, rows, size):
@@ -328,11 +295,11 @@ def test_a_damaged_config(text):
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
-        (tokenizer_tables(model={"type": "Unigram", "vocab": []}), "Unigram"),
-        (tokenizer_tables(r"(a+)+$"), "pattern that is not known"),
-        (tokenizer_tables(QWEN_WORDS, normalizer={"type": "Lowercase"}), "normalises text by more than NFC"),
-        (tokenizer_tables(QWEN_WORDS, decoder={"type": "Fuse"}), "not bytes"),
-        (tokenizer_tables(QWEN_WORDS, pre_tokenizer={"type": "Sequence", "pretokenizers": []}), "nothing"),
+        (gpt2_tables(model={"type": "Unigram", "vocab": []}), "Unigram"),
+        (qwen_tables(r"(a+)+$"), "pattern that is not known"),
+        (qwen_tables(normalizer={"type": "Lowercase"}), "normalises text by more than NFC"),
+        (qwen_tables(decoder={"type": "Fuse"}), "not bytes"),
+        (qwen_tables(pre_tokenizer={"type": "Sequence", "pretokenizers": []}), "nothing"),
         ({"model": 3}, "tokenizer.json"),
     ],
 )
@@ -345,10 +312,10 @@ def test_a_tokenizer_that_cannot_be_taken(tables, words):
 
 def test_a_tokenizer_with_more_tokens_than_the_model():
     write_theirs()  # 257
-    Path("theirs/tokenizer.json").write_text(json.dumps(tokenizer_tables()))
+    Path("theirs/tokenizer.json").write_text(json.dumps(gpt2_tables()))
     refuses(lambda: import_model("theirs", "back"), "263 tokens and the model 257")
-    Path("theirs/tokenizer.json").write_text(json.dumps(tokenizer_tables(QWEN_WORDS)))
-    refuses(lambda: import_model("theirs", "back"), "up to 262 and the model has 257")
+    Path("theirs/tokenizer.json").write_text(json.dumps(qwen_tables()))
+    refuses(lambda: import_model("theirs", "back"), "up to 263 and the model has 257")
 
 
 def test_what_is_there_already_is_kept():

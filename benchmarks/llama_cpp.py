@@ -1,0 +1,150 @@
+"""Whether llama.cpp writes what `nanogpt sample` writes: the same 200 tokens, and how near its logits are.
+
+    python -m benchmarks.llama_cpp
+
+Small models are trained on Tiny Shakespeare, one for each kind of tokenizer, one on a text that is not ASCII
+(`quijote.txt` in the folder NANOGPT_DATA), and one with GPT-2's block. Each is exported to GGUF in three precisions.
+llama.cpp and the library then have the very same weights, those of the file, and both continue the beginning of the
+validation text by the likeliest token, all inside the block. Where two tokens come nearer than the two programs'
+arithmetic does, they may part: then the record has how many tokens were the same and how near the two were. Needs the
+extras `gguf` and `llama`.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+import nanogpt
+from benchmarks.record import Parts, add_part_options
+from nanogpt.config import SampleConfig
+from nanogpt.interop.gguf.export import export_gguf
+from nanogpt.interop.gguf.llama import LlamaCpp
+from nanogpt.interop.gguf.names import family_for_llama
+from nanogpt.interop.gguf.precision import TOLERANCE, Precision
+from nanogpt.interop.gguf.reading import read_gguf
+from nanogpt.interop.opened import allowed_difference
+from nanogpt.run import Run
+from nanogpt.sampling import generate_ids
+
+SIZES = {"n_layer": 3, "n_head": 3, "n_embd": 96, "block_size": 256, "batch_size": 4, "dropout": 0.0}
+EVALUATION = {"eval_tokens": 8192, "final_eval_tokens": 8192}
+"""Short: the loss is not what is measured."""
+MODELS: dict[str, dict[str, Any]] = {
+    "char": {"text": "shakespeare"},
+    "byte": {"text": "shakespeare", "tokenizer": "byte"},
+    "bpe": {"text": "shakespeare", "tokenizer": "bpe", "vocab_size": 1024},
+    "char, not ASCII": {"text": "quijote"},
+    "char, GPT-2's block": {"text": "shakespeare", "preset": "gpt2"},
+}
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+TOKENS, PROMPT_TOKENS, WINDOWS = 200, 40, 4
+TIE = 1e-4
+"""Two tokens whose logits are nearer than this may change places."""
+
+
+def main() -> None:
+    """Measure what is missing, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=300, help="of each model's training")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    add_part_options(parser)
+    options = parser.parse_args()
+    parts = Parts("llama_cpp", keep=options.keep, trial=options.trial)
+    versions = {name: version(name) for name in ("llama-cpp-python", "gguf")}
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name, settings in MODELS.items():
+        key = {"model": name, "steps": options.steps, "threads": options.threads, **versions, **SIZES, **settings}
+        row = parts.measure(key, lambda settings=settings: measure(settings, options.steps, options.threads))  # type: ignore[misc]
+        rows.append({"model": name, **{field: row[field] for field in ("vocab_size", "not_ascii", "exports")}})
+        print(f"{name}: {row['vocab_size']:,} tokens in the vocabulary")
+        for export in row["exports"]:
+            print(f"  {told(export)}", flush=True)
+    parts.write({"tokens": TOKENS, "tie": TIE, "packages": versions, "rows": rows})
+
+
+def measure(settings: dict[str, Any], steps: int, threads: int) -> dict[str, Any]:
+    """Train one model, export it, and hold llama.cpp against the library."""
+    settings = dict(settings)
+    with tempfile.TemporaryDirectory(prefix="llama-cpp-") as folder:
+        run = nanogpt.train(
+            find(settings.pop("text")),
+            steps=steps,
+            out=Path(folder) / "run",
+            threads=threads,
+            progress=False,
+            sample_tokens=0,
+            precision="float32",
+            **EVALUATION | SIZES | settings,
+        )
+        ids = torch.from_numpy(run.data().val[: WINDOWS * SIZES["block_size"]].astype("int64"))
+        exports = [compare(run, ids, precision, Path(folder), threads) for precision in PRECISIONS]
+        text = run.tokenizer.decode(ids.tolist())
+        return {"vocab_size": run.tokenizer.vocab_size, "not_ascii": not text.isascii(), "exports": exports}
+
+
+def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: int) -> dict[str, Any]:
+    """One precision: the furthest logit in some windows of the ids, and the tokens that are written after the first."""
+    model = run.config.model
+    path = export_gguf(run, folder / f"{precision}.gguf", precision)
+    # Each file is written from the run's own weights, which come back at the end.
+    kept = {name: weight.clone() for name, weight in run.model.state_dict().items()}
+    run.model.load_state_dict(read_gguf(path, model), strict=False)
+    prompt, text = ids[:PROMPT_TOKENS], run.tokenizer.decode(ids.tolist())
+    sampled = generate_ids(run.model, prompt, SampleConfig(tokens=TOKENS, temperature=0.0))
+    ours = [row[0] for row in sampled]
+    windows = ids.split(model.block_size)
+    with torch.no_grad():
+        logits = [run.model(window[None])[0] for window in windows]
+    with closing(LlamaCpp(path, model.block_size, threads)) as llama:
+        far = max((llama.logits(one.tolist()) - mine).abs().max().item() for one, mine in zip(windows, logits))
+        theirs = llama.greedy(prompt.tolist(), TOKENS)
+        same_ids = llama.encode(text) == run.tokenizer.encode(text).tolist()
+    share = TOLERANCE[family_for_llama(model).MODEL_TYPE][precision]
+    row = {
+        "precision": precision,
+        "bytes": path.stat().st_size,
+        "largest_difference": far,
+        "allowed_difference": allowed_difference(share, torch.cat(logits)),
+        "same_ids": same_ids,
+        **parted(run, prompt.tolist(), ours, theirs),
+    }
+    run.model.load_state_dict(kept)
+    return row
+
+
+def parted(run: Run, prompt: list[int], ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Any]:
+    """How many tokens are the same, and where they part how near the two likeliest were."""
+    same = next((n for n, (one, other) in enumerate(zip(ours, theirs)) if one != other), len(ours))
+    gap = None
+    if same < len(ours):
+        with torch.no_grad():
+            first, second = run.model(torch.tensor([[*prompt, *ours[:same]]]))[0, -1].topk(2).values.tolist()
+        gap = first - second
+    return {"same_tokens": same, "gap_where_they_part": gap, "text": run.tokenizer.decode(ours)}
+
+
+def told(row: dict[str, Any]) -> str:
+    """An export's row as a line."""
+    parts = "" if row["gap_where_they_part"] is None else f", then two within {row['gap_where_they_part']:.1e}"
+    return (
+        f"{row['precision']:<5} {row['bytes'] / 1e6:5.2f} MB  furthest logit {row['largest_difference']:.1e} "
+        f"(allowed {row['allowed_difference']:.1e})  same ids {row['same_ids']}, tokens {row['same_tokens']}{parts}"
+    )
+
+
+def find(text: str) -> str | Path:
+    """A corpus by its name, or a file in the folder NANOGPT_DATA."""
+    return text if text == "shakespeare" else Path(os.environ.get("NANOGPT_DATA", "")) / f"{text}.txt"
+
+
+if __name__ == "__main__":
+    main()

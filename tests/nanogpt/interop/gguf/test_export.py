@@ -1,0 +1,109 @@
+"""The file itself, read with the official package. What llama.cpp makes of it is in `test_llama.py`."""
+
+from pathlib import Path
+
+import pytest
+from tiny import make_run, refuses
+
+from nanogpt.interop.gguf import export
+from nanogpt.interop.gguf.export import export_gguf
+
+gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
+
+GPT2 = {"n_head": 3, "n_embd": 15, "head_size": None, "norm_eps": 3e-5}
+MODERN = {"n_head": 6, "n_kv_head": 2, "head_size": 10, "rope_theta": 777.0, "norm_eps": 3e-6}
+
+
+def fields(path: Path) -> dict:
+    return {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
+
+
+def test_the_architecture_of_a_modern_model():
+    found = fields(export_gguf(make_run("run", **MODERN), "x.gguf", "f16"))
+    expected = {
+        "context_length": 11,
+        "embedding_length": 13,
+        "block_count": 2,
+        "feed_forward_length": 17,
+        "attention.head_count": 6,
+        "attention.head_count_kv": 2,
+        "attention.key_length": 10,
+        "attention.value_length": 10,
+        "attention.layer_norm_rms_epsilon": pytest.approx(3e-6),
+        "rope.freq_base": 777.0,
+        "rope.dimension_count": 10,
+    }
+    assert {name: found[f"qwen3.{name}"] for name in expected} == expected
+    assert found["general.architecture"] == "qwen3"
+    assert found["general.file_type"] == 1
+    assert "a tale" in found["general.name"]
+
+
+def test_the_architecture_of_a_gpt2():
+    found = fields(export_gguf(make_run("run", "gpt2", **GPT2), "x.gguf"))
+    assert found["general.architecture"] == "gpt2"
+    assert found["gpt2.attention.layer_norm_epsilon"] == pytest.approx(3e-5)
+    assert found["gpt2.attention.head_count"] == 3
+    assert found["gpt2.attention.key_length"] == 5
+    assert "gpt2.rope.freq_base" not in found
+
+
+def test_the_tokens_and_what_ends_a_text():
+    run = make_run("run")
+    end = run.tokenizer.end_of_document
+    found = {name.removeprefix("tokenizer.ggml."): value for name, value in fields(export_gguf(run, "x.gguf")).items()}
+    assert found["tokens"] == ["Ġ" if one == " " else one for one in run.tokenizer.characters] + ["<|endoftext|>"]
+    assert found["token_type"] == [1] * end + [3]
+    assert (found["bos_token_id"], found["eos_token_id"], found["eot_token_id"]) == (end, end, end)
+    assert (found["add_bos_token"], found["add_eos_token"]) == (False, False)
+    assert (found["model"], found["pre"], len(found["merges"])) == ("gpt2", "gpt-2", 1)
+
+
+def test_the_modelfile_passes_the_prompt_as_it_is():
+    path = export_gguf(make_run("run"), "cats.gguf")
+    lines = path.with_name("cats.Modelfile").read_text().splitlines()
+    assert lines[:2] == ["FROM ./cats.gguf", 'TEMPLATE "{{ .Prompt }}"']
+    settings = dict(line.removeprefix("PARAMETER ").split(" ", 1) for line in lines[2:])
+    assert (settings["num_ctx"], settings["temperature"], settings["stop"]) == ("11", "0.8", '"<|endoftext|>"')
+
+
+def test_tied_and_untied_output_layers():
+    for tied in (True, False):
+        path = export_gguf(make_run(f"run-{tied}", tie_embeddings=tied), f"{tied}.gguf")
+        assert ("output.weight" in {one.name for one in gguf.GGUFReader(path).tensors}) != tied
+
+
+def test_the_same_run_gives_the_same_bytes():
+    run = make_run("run")
+    assert export_gguf(run, "a/x.gguf").read_bytes() == export_gguf(run, "b/x.gguf").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x.gguf", "x.Modelfile"])
+def test_nothing_is_overwritten(name):
+    run = make_run("run")
+    Path(name).write_text("mine")
+    refuses(lambda: export_gguf(run, "x.gguf"), name, "exists")
+    assert Path(name).read_text() == "mine"
+    assert sorted(path.name for path in Path().iterdir()) == sorted(["run", name])
+
+
+def test_nothing_is_left_of_what_cannot_be_written(monkeypatch):
+    run = make_run("run")
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "write_atomically", full)
+    refuses(lambda: export_gguf(run, "x.gguf"), "No space left", "choose another place")
+    assert [path.name for path in Path().iterdir()] == ["run"]
+
+
+def test_blocks_of_ones_own_are_refused():
+    run = make_run("run")
+    object.__setattr__(run.plan, "block", "Mine")
+    refuses(lambda: export_gguf(run, "x.gguf"), "Mine")
+
+
+def test_q8_0_needs_rows_of_32():
+    refuses(lambda: export_gguf(make_run("run"), "x.gguf", "q8_0"), "q8_0", "token_embd.weight", "13")
+    assert not Path("x.gguf").exists()

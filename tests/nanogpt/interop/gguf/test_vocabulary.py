@@ -1,0 +1,92 @@
+"""Our tokenizers in llama.cpp's terms. That its ids are ours is in `test_llama.py`."""
+
+import pytest
+from tiny import refuses
+from vocabularies import END, MERGES, TOOL, qwen_tables
+
+from nanogpt.interop.gguf.vocabulary import to_vocabulary
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
+from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+
+BYTES = sorted(BYTE_OF, key=BYTE_OF.__getitem__)
+
+
+def as_bytes(token: str) -> bytes:
+    return bytes(BYTE_OF[letter] for letter in token)
+
+
+def test_the_merges_of_a_character_join_its_bytes_from_the_left():
+    found = to_vocabulary(CharTokenizer("a–—€𝄞"))
+    assert [as_bytes(token).decode() for token in found.tokens[:-1]] == list("a–—€𝄞")
+    parts = [tuple(map(as_bytes, merge.split(" "))) for merge in found.merges]
+    assert parts == [
+        (b"\xe2", b"\x80"),  # of the two dashes, once
+        (b"\xe2\x80", b"\x93"),
+        (b"\xe2\x80", b"\x94"),
+        (b"\xe2", b"\x82"),
+        (b"\xe2\x82", b"\xac"),
+        (b"\xf0", b"\x9d"),
+        (b"\xf0\x9d", b"\x84"),
+        (b"\xf0\x9d\x84", b"\x9e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [CharTokenizer("abc"), ByteTokenizer(), BpeTokenizer([*BYTES, None], [], 256)],
+    ids=lambda one: one.kind,
+)
+def test_one_merge_is_written_always_and_never_applies(tokenizer):
+    (merge,) = to_vocabulary(tokenizer).merges
+    joined = as_bytes(merge.replace(" ", ""))
+    with pytest.raises(UnicodeDecodeError):
+        (b"ab" + joined).decode()
+    assert joined == b"\xff\xff"
+
+
+def test_a_byte_vocabulary_has_the_bytes_in_their_order():
+    assert [as_bytes(token) for token in to_vocabulary(ByteTokenizer()).tokens[:256]] == [
+        bytes([n]) for n in range(256)
+    ]
+
+
+def test_of_a_merge_that_stands_twice_the_last_place_counts():
+    tokens = [*BYTES, "ab", "bc"]
+    found = to_vocabulary(BpeTokenizer(tokens, [("a", "b"), ("b", "c"), ("a", "b")], None))
+    assert found.merges == ("b c", "a b")
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "end", "silent"),
+    [
+        (CharTokenizer("abc"), 3, {3}),
+        (ByteTokenizer(), 256, {256}),
+        (ByteTokenizer(end_of_document=False), 255, set()),  # a byte that no text has
+        (BpeTokenizer([None, *BYTES, None], [], 257), 257, {0, 257}),
+        (BpeTokenizer([*BYTES, None], [], None), 256, {256}),
+        (BpeTokenizer(BYTES, [], None), 255, set()),
+        (CharTokenizer("abcdefghijk", end_of_document=False), None, set()),  # 11 tokens: llama.cpp's default is 11
+    ],
+)
+def test_no_token_that_has_a_text_ends_one(tokenizer, end, silent):
+    found = to_vocabulary(tokenizer)
+    assert (found.end, found.silent) == (end, silent)
+    assert len(found.tokens) == len(set(found.tokens)) == tokenizer.vocab_size
+
+
+def test_a_character_that_would_end_every_text_is_refused():
+    tokenizer = CharTokenizer("abcdefghijkl", end_of_document=False)
+    refuses(lambda: to_vocabulary(tokenizer), "'l'", "end-of-document")
+
+
+def test_half_a_character_is_refused():
+    refuses(lambda: to_vocabulary(CharTokenizer("ab\udc80")), "surrogate")
+
+
+def test_a_vocabulary_of_qwens_is_taken_as_it_is():
+    found = to_vocabulary(ForeignTokenizer(qwen_tables(), TOOL + 2, END))
+    assert (len(found.tokens), found.pre, found.end) == (TOOL + 2, "qwen2", END)
+    assert found.tokens[END:] == ("<|endoftext|>", "<tool>", f"<|unused_{TOOL + 1}|>")
+    assert (found.silent, found.whole) == ({END, TOOL + 1}, {TOOL})
+    assert found.merges == tuple(" ".join(pair) for pair in MERGES)

@@ -1,0 +1,41 @@
+"""Tokenizers of others for tests: byte-level BPE with a few merges, as Hugging Face's `tokenizer.json` has them."""
+
+from nanogpt.text.bpe import BYTE_OF
+from nanogpt.text.foreign import QWEN_WORDS
+
+MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("a", "n"), ("an", "d")]
+TOKENS = [*BYTE_OF, *("".join(pair) for pair in MERGES)]
+END, TOOL = len(TOKENS), len(TOKENS) + 1
+"""Ids of two added tokens: the first is special, the second matched in a text."""
+LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+
+
+def added(number, content, special):
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": content, "special": special, **flags}
+
+
+def gpt2_tables(**changes):
+    """With GPT-2's rule of dividing a text."""
+    return {
+        "version": "1.0",
+        "added_tokens": [added(END, "<|endoftext|>", True)],
+        "normalizer": None,
+        "pre_tokenizer": {**LEVEL, "use_regex": True},
+        "post_processor": None,
+        "decoder": {**LEVEL, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "vocab": {token: number for number, token in enumerate(TOKENS)},
+            "merges": [" ".join(pair) for pair in MERGES],
+        },
+        **changes,
+    }
+
+
+def qwen_tables(pattern=QWEN_WORDS, **changes):
+    """With Qwen's rule, or by another pattern."""
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    rule = {"type": "Sequence", "pretokenizers": [split, {**LEVEL, "use_regex": False}]}
+    both = [added(END, "<|endoftext|>", True), added(TOOL, "<tool>", False)]
+    return gpt2_tables(**{"normalizer": {"type": "NFC"}, "pre_tokenizer": rule, "added_tokens": both} | changes)
