@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "list, compare and delete runs",
     "export": "write a run for Transformers, llama.cpp or a browser",
     "import": "make a run of a GPT-2 or Qwen3 model",
+    "verify": "hold a run's exports against the run itself",
     "plot": "draw the curves of runs, here or as a picture",
 }
 

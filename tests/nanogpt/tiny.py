@@ -145,14 +145,16 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def make_run(out: str, preset: str = "modern", text: str = "hello there, old world", tokenizer=None, **settings) -> Run:
+def make_run(
+    out, preset: str = "modern", text="hello there, old world", tokenizer=None, name="a tale", **settings
+) -> Run:
     """A run of a model that was never trained, every weight of it drawn, on the alphabet of a text."""
     tokenizer = tokenizer or CharTokenizer.train([text])
     config = tiny_config(preset, **{"vocab_size": tokenizer.vocab_size} | settings)
     folder = RunFolder.create(out)
     folder.write_config(config)
     folder.write_tokenizer(tokenizer)
-    folder.write_plan(Plan(text="a tale", source="tale.txt", data_key="k", steps=1))
+    folder.write_plan(Plan(text=name, source="tale.txt", data_key="k", steps=1))
     model = GPT(config.model).eval()
     shake(model)
     folder.checkpoints.save(State(step=1, best_step=1, best_loss=1.0), model_tensors(model), {})

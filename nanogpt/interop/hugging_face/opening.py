@@ -19,7 +19,7 @@ class TransformersModel:
             from transformers import AutoModelForCausalLM, AutoTokenizer
             from transformers.utils import logging
         except ImportError:
-            raise CannotRun('Transformers is not here: pip install "nanogpt[hf]"') from None
+            raise CannotRun("Transformers is not here: pip install 'nanogpt[hf]'") from None
         logging.disable_progress_bar()  # of reading a small file
         local = {"local_files_only": True, "trust_remote_code": False}
         try:

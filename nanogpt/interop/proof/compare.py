@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nanogpt.config import SampleConfig
 from nanogpt.generation.text import encode_prompt
+from nanogpt.interop.opened import allowed_difference
 from nanogpt.model import GPT
 from nanogpt.sampling import generate_ids
 from nanogpt.tokenizer import Tokenizer
@@ -120,7 +121,7 @@ def compare(name: str, reference: GPT, other: Answers, contexts: Contexts, share
     ours = Ours(reference)
     pairs = [(ours.logits(ids), other.logits(ids)) for ids in (contexts.drawn, contexts.random)]
     difference = max((one - two).abs().max().item() for one, two in pairs)
-    allowed = share * max(1.0, torch.cat([one for one, _ in pairs]).std().item())
+    allowed = allowed_difference(share, torch.cat([one for one, _ in pairs]))
     problems = []
     if not difference <= allowed:  # also where it is no number
         problems.append(f"logits differ by {difference:.2g}, allowed are {allowed:.2g}")

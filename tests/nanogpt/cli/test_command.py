@@ -69,6 +69,7 @@ FLAGS: dict[str, list[str]] = {
     "runs": ["--folder", "--compare", "--significance", "--against", "--delete", "--yes"],
     "plot": ["--x", "--out"],
     "export": ["--to", "--checkpoint", "--precision", "--licence", "--push"],
+    "verify": ["--against", "--checkpoint"],
     "import": ["--out", "--block-size"],
 }
 

@@ -1,0 +1,38 @@
+// Weights from the page to arrays: what nanogpt/interop/html/quantise.py wrote.
+"use strict";
+
+// Base64 to bytes, a piece at a time: a string of all of them would be as large again.
+function readBase64(text) {
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
+  const bytes = new Uint8Array((text.length / 4) * 3 - padding);
+  const piece = 1 << 16; // a multiple of 4 letters
+  for (let start = 0, at = 0; start < text.length; start += piece) {
+    const letters = atob(text.slice(start, start + piece));
+    for (let i = 0; i < letters.length; i++) bytes[at++] = letters.charCodeAt(i);
+  }
+  return bytes;
+}
+
+// float16 to a number (IEEE 754): a sign, 5 bits of exponent, 10 of fraction.
+function fromHalf(bits) {
+  const exponent = (bits >> 10) & 31, fraction = bits & 1023, sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+// Name to tensor. A vector is a Float32Array; a matrix is {values, scales, rows, columns}, where row r of it is
+// values[r * columns ...] times scales[r].
+function readTensors(places, bytes) {
+  const tensors = {};
+  for (const { name, shape, offset } of places) {
+    const [rows, columns] = shape;
+    if (shape.length === 1) {
+      tensors[name] = new Float32Array(bytes.buffer, offset, rows);
+    } else {
+      const scales = Float32Array.from(new Uint16Array(bytes.buffer, offset, rows), fromHalf);
+      const values = new Int8Array(bytes.buffer, offset + 2 * rows, rows * columns);
+      tensors[name] = { values, scales, rows, columns };
+    }
+  }
+  return tensors;
+}

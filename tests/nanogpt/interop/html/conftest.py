@@ -1,0 +1,64 @@
+"""Runs with random weights, made without training, and pages of them opened in Chromium."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from nanogpt.interop.html.browser import BrowserPage, find_chromium
+from nanogpt.interop.html.export import export_html
+from nanogpt.interop.opened import CannotRun
+from nanogpt.run import Run
+from nanogpt.tokenizer import CharTokenizer
+
+# For the module `html_pages`, which the tests in this folder share.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from html_pages import ALPHABET
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run of a preset's parts at tiny sizes; its vocabulary is the tokenizer's."""
+    numbers = itertools.count()
+
+    def make(preset="modern", tokenizer=None, text="tale", **settings) -> Run:
+        tokenizer = tokenizer or CharTokenizer(ALPHABET)
+        return tiny.make_run(tmp_path / f"run-{next(numbers)}", preset, tokenizer=tokenizer, name=text, **settings)
+
+    return make
+
+
+@pytest.fixture
+def make_page(make_run, tmp_path):
+    """The file of such a run's page."""
+    numbers = itertools.count()
+    return lambda *words, **settings: export_html(make_run(*words, **settings), tmp_path / f"page-{next(numbers)}.html")
+
+
+@pytest.fixture
+def open_page():
+    """Opens files in Chromium, and closes them after the test."""
+    try:
+        find_chromium()
+    except CannotRun as error:
+        pytest.skip(str(error))
+    pytest.importorskip("playwright")
+    opened = []
+
+    def open_(file, **settings) -> BrowserPage:
+        opened.append(BrowserPage(file, **settings))
+        return opened[-1]
+
+    yield open_
+    for page in opened:
+        page.close()
+
+
+@pytest.fixture
+def ids():
+    """Token ids (T,) of a whole context, T = 11."""
+    return torch.randint(37, (11,), generator=torch.Generator().manual_seed(3))

@@ -1,0 +1,242 @@
+"""The page as a person uses it: what it shows of a text and of a token, on small screens, with the keyboard.
+
+Held against Python with the same 8-bit weights.
+"""
+
+import math
+
+import pytest
+import torch
+from html_pages import ALPHABET, agree, bpe, endless, wait, write
+
+from nanogpt.config import SampleConfig
+from nanogpt.generation.cache import window_start
+from nanogpt.interop.html.export import export_html
+from nanogpt.interop.html.reading import load_html
+from nanogpt.model import Attention
+from nanogpt.sampling import generate_text
+from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+
+slow = pytest.mark.slow
+
+
+@slow
+@pytest.mark.parametrize("make_tokenizer", [lambda: CharTokenizer(ALPHABET), ByteTokenizer, bpe])
+@pytest.mark.parametrize("prompt", ["the cat", ""])
+def test_what_the_page_shows_is_what_python_writes(make_page, open_page, make_tokenizer, prompt):
+    """Byte models with random weights write much that is no text: it is shown as Python writes it."""
+    tokenizer = make_tokenizer()
+    file = make_page("modern", tokenizer)
+    config = SampleConfig(tokens=47, temperature=0.9, seed=31, top_k=17)
+    wanted = prompt + generate_text(load_html(file), tokenizer, prompt, config)[0]
+    page = open_page(file)
+    write(page, prompt, **{"tokens": 47, "temperature": 0.9, "seed": 31, "top-k": 17})
+    assert page.page.evaluate("document.getElementById('text').textContent") == wanted
+    assert page.requests == [file.resolve().as_uri()]
+    assert not page.errors
+
+
+@slow
+def test_each_token_is_coloured_by_its_probability(make_page, open_page):
+    file = make_page("modern", endless())
+    page = open_page(file)
+    write(page, tokens=29)
+    text = page.page.evaluate("current.ids")
+    levels = page.page.evaluate("view.spans.map(span => span.dataset.level ?? null)")
+    assert levels[:7] == [None] * 7  # the prompt
+    model = load_html(file)
+    seen = set()
+    for position in range(7, 36):
+        window = text[window_start(position, 11) : position]
+        probability = model(torch.tensor([window]))[0, -1].softmax(-1)[text[position]].item()
+        level = sum(probability < least for least in (0.5, 0.25, 0.1, 0.03, 0.01))
+        assert int(levels[position]) == level
+        seen.add(level)
+    assert len(seen) > 2
+
+
+def attention_of(model, window, monkeypatch):
+    """Each layer's attention of the last position, (H, S)."""
+    found = []
+
+    def attend(self, q, k, v, seen):
+        T = q.size(2)
+        scores = (q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))).masked_fill(
+            ~torch.ones(T, T).tril().bool(), -torch.inf
+        )
+        weights = scores.softmax(-1)  # (B, H, T, S)
+        found.append(weights[0, :, -1].detach())
+        return weights @ v
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attention, "_attend", attend)
+        model(window[None])
+    return found
+
+
+@slow
+@pytest.mark.parametrize("position", [9, 23])
+def test_a_chosen_token_shows_alternatives_and_attention(make_page, open_page, monkeypatch, position):
+    """In the first window, and in one that has moved: 11 tokens of context, the window of position 23 begins at 14."""
+    file = make_page("modern", endless(), n_head=6, n_kv_head=2)
+    model, page = load_html(file), open_page(file)
+    write(page, tokens=29)
+    page.page.locator("#text .token").nth(position).click()
+    wait(page, "panel.found !== null")
+    text, start = torch.tensor(page.page.evaluate("current.ids")), {9: 0, 23: 14}[position]
+    window = text[start:position]
+    likeliest, names = model(window[None])[0, -1].softmax(-1).topk(10)
+    shown = page.page.locator("#alternatives .name").all_inner_texts()
+    assert shown == [ALPHABET[i].replace(" ", "␣").replace("\n", "↵") for i in names.tolist()]
+    shares = [float(one.removesuffix(" %")) for one in page.page.locator("#alternatives .share").all_inner_texts()]
+    assert shares == pytest.approx((100 * likeliest).tolist(), abs=0.06)
+    found = page.call("look", text.tolist(), position)
+    wanted = attention_of(model, window, monkeypatch)
+    assert found["start"] == start
+    for numbers, expected in zip(found["layers"], wanted, strict=True):
+        rows = torch.tensor(numbers).view(6, -1)
+        assert torch.allclose(rows.sum(-1), torch.ones(6), atol=1e-6)
+        agree(rows, expected)
+    assert not page.errors
+    mean = torch.stack(wanted).mean((0, 1))
+    attended = [float(one.removesuffix(" %")) for one in page.page.locator("#attended .share").all_inner_texts()]
+    assert attended == pytest.approx((100 * mean.sort(descending=True)[0][:8]).tolist(), abs=0.06)
+    page.page.select_option("#layer", label="2")
+    page.page.select_option("#head", label="4")
+    attended = [float(one.removesuffix(" %")) for one in page.page.locator("#attended .share").all_inner_texts()]
+    assert attended == pytest.approx((100 * wanted[1][3].sort(descending=True)[0][:8]).tolist(), abs=0.06)
+
+
+@slow
+def test_the_arrow_keys_choose_tokens(make_page, open_page):
+    page = open_page(make_page("modern", endless()))
+    write(page, tokens=13)
+    page.page.focus("#text")
+    keys = {"ArrowRight": (1, 2), "End": (19, 19), "ArrowLeft": (18, 17), "Home": (1, 1)}
+    for key, places in keys.items():
+        for place in places:
+            page.page.keyboard.press(key)
+            wait(page, f"panel.found?.index === {place}")
+            assert page.page.locator("#text .chosen").count() == 1
+    assert page.page.inner_text("#status").startswith("Token 2, h: ")
+    page.page.keyboard.press("Escape")
+    assert page.page.evaluate("view.chosen") is None
+    assert not page.page.is_visible("#chosen")
+
+
+@slow
+def test_unknown_characters_are_told(make_page, open_page):
+    page = open_page(make_page())
+    page.page.fill("#prompt", "the Öcat\x85")
+    assert page.page.inner_text("#unknown") == "The model never saw “Ö” “‹U+0085›”: left out."
+    write(page, "the Öcat", tokens=3)
+    assert page.page.inner_text("#text").startswith("the cat")
+    page.page.fill("#prompt", "the cat")
+    assert not page.page.is_visible("#unknown")
+
+
+@slow
+def test_a_long_text_can_be_stopped_and_the_page_answers_meanwhile(make_page, open_page):
+    page = open_page(make_page("modern", endless()))
+    page.page.fill("#tokens", "10000")
+    page.page.click("#write")
+    wait(page, "current.ids.length > 50")
+    page.page.locator("#text .token").nth(20).click()
+    wait(page, "panel.found !== null")
+    page.page.click("#stop")
+    wait(page, "!document.getElementById('write').disabled")
+    count = page.page.evaluate("current.ids.length")
+    assert 50 < count < 10_000
+    assert page.page.inner_text("#status").startswith("Stopped after")
+
+
+@slow
+def test_predictions_that_are_no_numbers_are_told(make_page, open_page):
+    page = open_page(make_page())
+    page.page.evaluate("() => { writer.logits = () => new Float32Array(37).fill(NaN); }")
+    write(page)
+    assert "not numbers" in page.page.inner_text("#status")
+
+
+HOSTILE = "</script><script>window.taken=1</script><img src=x onerror=window.taken=1>" + "x" * 90
+
+
+@slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_small_screen_and_a_hostile_name(make_run, open_page, tmp_path, dark):
+    """No horizontal scrolling at 360 pixels, also with a long name; the name is shown, and nothing of it runs."""
+    tokenizer = BpeTokenizer.train(["<img src=x onerror=window.taken=1> "] * 99, 300)
+    file = export_html(make_run("modern", tokenizer, text=HOSTILE), tmp_path / "a.html")
+    page = open_page(file, width=360, height=640, dark=dark)
+
+    def widest():
+        return page.page.evaluate("document.documentElement.scrollWidth")
+
+    assert page.page.title() == f"{HOSTILE} · Nano-GPT"
+    assert page.page.inner_text("h1") == HOSTILE
+    assert widest() == 360
+    write(page, "<img src=x onerror=window.taken=1>", tokens=100)
+    assert widest() == 360
+    page.page.evaluate("choose(20)")
+    wait(page, "panel.found !== null")
+    assert widest() == 360
+    assert page.page.evaluate("[window.taken ?? null, document.images.length]") == [None, 0]
+    box = page.page.locator("#text .chosen").bounding_box()
+    assert box["y"] + box["height"] < page.page.locator("#panel").bounding_box()["y"]  # seen above the panel
+    small = page.page.evaluate(
+        "[...document.querySelectorAll('button, select, input, textarea')].filter(one => one.offsetHeight && one.offsetHeight < 44).length"
+    )
+    assert small == 0
+    assert page.requests == [file.resolve().as_uri()]
+    assert not page.errors
+
+
+@slow
+def test_the_policy_stops_what_a_mistake_might_let_in(make_page, open_page):
+    page = open_page(make_page())
+    failures = []
+    page.page.on("requestfailed", lambda request: failures.append(request.failure))
+    page.page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.taken = 1";
+          const image = document.createElement("img");
+          image.src = "http://127.0.0.1:9/x.png";
+          document.body.append(script, image);
+        }"""
+    )
+    page.page.wait_for_timeout(300)
+    assert page.page.evaluate("window.taken ?? null") is None
+    assert failures == ["csp"]
+    assert sum("Content Security Policy" in error for error in page.errors) == 2
+
+
+@slow
+def test_every_field_and_button_has_a_name(make_page, open_page):
+    page = open_page(make_page())
+    write(page, tokens=5)
+    page.page.evaluate("choose(3)")
+    wait(page, "panel.found !== null")
+    nameless = page.page.evaluate(
+        "[...document.querySelectorAll('button, select, input, textarea')]"
+        ".filter(one => !(one.labels?.length || one.ariaLabel || one.textContent.trim())).map(one => one.id)"
+    )
+    assert nameless == []
+
+
+@slow
+def test_a_character_of_several_tokens_is_shown_with_its_last(make_page, open_page):
+    page = open_page(make_page("modern", ByteTokenizer()))
+    shown = page.page.evaluate(
+        """ids => {
+          view.clear();
+          ids.forEach(id => view.add(id, 0.5));
+          view.finish();
+          return view.spans.map(span => [span.textContent, span.classList.contains("open")]);
+        }""",
+        [*"a你".encode(), 0xC3],
+    )
+    assert shown == [["a", False], ["", True], ["", True], ["你", False], ["�", True]]
+    names = page.page.evaluate("[0x61, 0x20, 0xC3, 256].map(id => tokenName(tokenizer, id))")
+    assert names == ["a", "␣", "‹C3›", "end of document"]
