@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo course test test-all test-llama lint format clean
+.PHONY: demo course test test-all test-llama chromium lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
@@ -22,8 +22,15 @@ course: $(VENV)/plot.stamp
 test: lint
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-test-all: $(VENV)/test.stamp
+test-all: $(VENV)/test.stamp chromium
 	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+
+# For the tests that open pages: Debian's browser, where there is none and the system lets us install it.
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  command -v $$name >/dev/null && exit 0; done; \
+	{ test "$$(id -u)" = 0 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
+	  echo "no Chromium here: the tests that open pages are skipped; install chromium to run them"
 
 test-llama: $(VENV)/llama.stamp
 	$(BIN)/python -m pytest -n auto -m llama

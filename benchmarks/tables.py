@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.export_tables import EXPORT_TABLES, FINE_TUNING_TABLES
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
 from benchmarks.speed_tables import HEADLINE, SPEED_TABLES
@@ -148,6 +149,8 @@ TABLES = {
     "kills": ("kills", kills_table),
     "large_text": ("large_text", large_text_table),
     "tried": ("tried", tried_table),
+    **FINE_TUNING_TABLES,
+    **EXPORT_TABLES,
     **SPEED_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
@@ -164,6 +167,8 @@ PAGES = {
     ROOT / "docs" / "texts.md": ("large_text",),
     ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),
     ROOT / "docs" / "what-was-tried.md": ("tried",),
+    ROOT / "docs" / "elsewhere.md": tuple(EXPORT_TABLES),
+    ROOT / "docs" / "fine-tuning.md": tuple(FINE_TUNING_TABLES),
 }
 """The pages that have tables, and which."""
 

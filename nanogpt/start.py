@@ -17,10 +17,12 @@ from nanogpt.run import Run
 from nanogpt.tensors import model_tensors
 from nanogpt.tokenizer import CharTokenizer, Tokenizer
 
-RATE = 0.1
-"""Of the learning rate that a run was trained with, where a new one begins with its weights."""
-LORA_RATE = 3e-3
-"""Adapters are trained by AdamW, with about ten times the rate of a whole model (Schulman et al. 2025)."""
+RATE = 1 / 3
+"""Of the learning rate that a run was trained with, where a new one begins with its weights. On a text of another kind
+the whole rate was a little better (`benchmarks.fine_tuning`), but less is left of what the model had learned."""
+LORA_RATE = 1.28
+"""Of adapters, trained by AdamW, over the model's channels: 10^-2 with 128 of them, the best of a sweep
+(`benchmarks.fine_tuning`), and as width grows less (Yang et al. 2022, "Tensor programs V")."""
 FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
 """What may differ from the model's own settings: no weight depends on it."""
 OF_A_TRAINING = ("seed", "device", "parallel", "threads", "track")
@@ -43,7 +45,8 @@ def begin_with(run: Run, settings: dict[str, Any]) -> Config:
     train = run.config.train
     config = run.config.override(**{name: getattr(TrainConfig(), name) for name in OF_A_TRAINING})
     if settings.get("lora") is not None:
-        chosen: dict[str, Any] = {"optimizer": "adamw", "learning_rate": LORA_RATE, "weight_decay": 0.0}
+        chosen: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.0}
+        chosen["learning_rate"] = LORA_RATE / run.config.model.n_embd
     else:
         chosen = {"learning_rate": RATE * train.learning_rate, "lora": None}
     config = config.override(**chosen | settings)

@@ -47,7 +47,7 @@ class Train:
     val: Annotated[OptionalText, optional("TEXT")] = None
     """a text to validate on, instead of the last tenth"""
     start_from: StartFrom = None
-    """begin with the weights, sizes and tokenizer of this run, trained or imported; the learning rate is a tenth of its
+    """begin with the weights, sizes and tokenizer of this run, trained or imported; the learning rate is a third of its
     own"""
     seeds: Annotated[OptionalInt, optional("INT")] = None
     """train so many runs, with the seeds from --seed on, below one folder; tells their mean and spread"""

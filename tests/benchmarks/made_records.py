@@ -130,7 +130,39 @@ def tried_record() -> dict:
     return ABOUT | {"groups": [{"size": "small", "steps": 200, "texts": ["tale"], "seeds": [1, 2, 3], "rows": rows}]}
 
 
+def llama_record() -> dict:
+    exact = {"precision": "f32", "bytes": 1_500_000, "same_tokens": 200, "gap_where_they_part": None}
+    near = {"precision": "f16", "bytes": 800_000, "same_tokens": 21, "gap_where_they_part": 2e-4}
+    differences = {"largest_difference": 2e-5, "allowed_difference": 1e-4}
+    rows = [{"model": "char", "exports": [exact | differences, near | differences]}]
+    return ABOUT | {"tokens": 200, "packages": {"gguf": "0.19"}, "rows": rows}
+
+
+def page_record() -> dict:
+    speeds = {"page": values([350.0, 360.0, 370.0]), "model": values([460.0, 470.0, 480.0])}
+    return ABOUT | {
+        "parameters": 2_079_792,
+        "bytes": 2_861_595,
+        "bytes_per_parameter": 1.3759,
+        "characters_per_second": speeds,
+        "browser": {"program": "chromium", "version": "150", "one_core": True},
+        "goals": {"bytes": 3_000_000, "bytes_per_parameter": 1.4, "characters_per_second": 200},
+    }
+
+
+def fine_tuning_record() -> dict:
+    row = {"learning_rate": 1e-3, "mean": 1.8, "spread": 0.02}
+    return ABOUT | {
+        "setting": {"steps": 300, "characters": 100_000},
+        "measured": {"before": 3.5, "whole": row, "lora": row, "from nothing": row | {"mean": 2.25}},
+        "sweep": {"imported": [row, row | {"learning_rate": 3e-3}], "own run": [row]},
+    }
+
+
 RECORDS = {
+    "llama_cpp": llama_record,
+    "html_page": page_record,
+    "fine_tuning": fine_tuning_record,
     "tried": tried_record,
     "time_to_loss": goals_record,
     "loss_in_minutes": minutes_record,

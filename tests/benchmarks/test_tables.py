@@ -82,6 +82,24 @@ def test_startup_scaling_and_ablation(records):
     assert effects == {"tied embeddings": "+0.0100", "no warm-up": "+0.0100", "the recipe": "+0.0000"}
 
 
+def test_exports(records):
+    exact, near = table("llama_cpp")
+    assert exact == ["char", "f32", "1.5", "200 of 200", "–", "2.0e-05", "1.0e-04"]
+    assert near[3:5] == ["21 of 200", "2.0e-04"]
+    size, parameter, page, _ = table("html_page")
+    assert size == ["page of 2,079,792 parameters", "2,861,595 bytes", "< 3,000,000"]
+    assert parameter[1:] == ["1.376 bytes", "≤ 1.4"]
+    assert page[1] == "360 (350–370) characters a second"
+
+
+def test_fine_tuning(records):
+    before, whole, _, nothing = table("fine_tuning")
+    assert before[1:] == ["–", "3.500"]
+    assert whole[1:] == ["0.001", "1.800 ± 0.010"]
+    assert nothing[2] == "2.250 ± 0.010"
+    assert [row[1] for row in table("fine_tuning_sweep")] == ["0.001", "0.003", "0.001"]
+
+
 def test_ideas(records):
     first, second = table("tried")
     assert first[:3] == ["z-loss", "yes", "-0.1033"]

@@ -119,7 +119,7 @@ def test_a_fine_tuned_run_can_be_fine_tuned(first):
 
 def test_adapters_have_a_rate_of_their_own(first):
     run = nanogpt.train(other_text(), steps=1, start_from=first, out="second", lora=2, **QUIET)
-    assert (run.config.train.optimizer, run.config.train.learning_rate) == ("adamw", LORA_RATE)
+    assert (run.config.train.optimizer, run.config.train.learning_rate) == ("adamw", LORA_RATE / 32)
 
 
 def test_minutes_choose_steps_and_no_size(first):

@@ -17,9 +17,12 @@ from nanogpt.runplan import Plan
 from nanogpt.tokenizer import Tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-FINE_TUNING = {"optimizer": "adamw", "learning_rate": 3e-4, "weight_decay": 0.1, "beta2": 0.95}
-"""Settings to train an imported model on with. Most were trained by AdamW; `--from` takes a tenth of the rate, which is
-then the 3e-5 of nanoGPT's recipe for fine-tuning GPT-2 (config/finetune_shakespeare.py)."""
+FINE_TUNING = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}
+"""Settings to train an imported model on with: most were trained by AdamW."""
+RATE = 0.384
+"""Of its learning rate, over the model's channels: 5e-4 for GPT-2's 768; `--from` takes a third of it. That is 10^-3
+with 128 channels, half of the best of a sweep (`benchmarks.fine_tuning`), and as width grows less (Yang et al. 2022,
+"Tensor programs V")."""
 
 
 def import_model(
@@ -61,7 +64,12 @@ def _write(run: RunFolder, name: str, found: Pretrained, tokenizer: Tokenizer) -
     kind = tokenizer.kind if tokenizer.kind in ("char", "byte") else "bpe"
     preset = load_preset(found.family.PRESET)
     config = Config(preset=preset.preset, model=found.model, data=preset.data, train=preset.train)
-    config = config.override(tokenizer=kind, end_of_document=tokenizer.end_of_document is not None, **FINE_TUNING)
+    config = config.override(
+        tokenizer=kind,
+        end_of_document=tokenizer.end_of_document is not None,
+        learning_rate=RATE / found.model.n_embd,
+        **FINE_TUNING,
+    )
     run.write_config(config)
     run.write_tokenizer(tokenizer)
     run.write_plan(Plan(text=name, steps=0))

@@ -1,23 +1,31 @@
 """The page that goes with a model: what it is, what it was trained on, how well it does and by which protocol."""
 
+from pathlib import Path
+
 from nanogpt.run import Run
 
 LICENCE = "unknown"
 """Whoever publishes a model says what others may do with it."""
 
 
+TRAINED = (
+    "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it",
+    "writes in its manner, and what it says need not be true.",
+)
+IMPORTED = (
+    "A language model that was trained elsewhere, read and written again by Nano-GPT, its weights as they were.",
+)
+
+
 def model_card(run: Run, licence: str = LICENCE) -> str:
     """README.md of an exported model, with the front matter that the Hub reads."""
-    model, train, measured = run.config.model, run.config.train, measured_loss(run)
-    seen = run.step * train.batch_sequences * model.block_size
+    model, measured = run.config.model, measured_loss(run)
     rows = {
         "architecture": f"{model.n_layer} layers, {model.n_head} heads ({model.kv_heads} of keys and values), "
         f"{model.n_embd} channels, context of {model.block_size:,} tokens",
         "parameters": f"{run.model.parameter_count:,}",
         "tokenizer": f"{run.tokenizer.kind}, {run.tokenizer.vocab_size:,} tokens",
-        "text": run.plan.text,
-        "learned from": f"{seen:,} tokens in {run.step:,} steps, repetitions counted",
-        "optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}, dropout {model.dropout:g}",
+        **_training(run),
     }
     if measured is not None:
         rows["validation loss"] = measured
@@ -31,8 +39,7 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
         "",
         f"# A GPT of {_plain(run.plan.text)}",
         "",
-        "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it",
-        "writes in its manner, and what it says need not be true.",
+        *(IMPORTED if run.plan.imported else TRAINED),
         "",
         "| | |",
         "|---|---|",
@@ -49,6 +56,23 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _training(run: Run) -> dict[str, str]:
+    """How the weights came to be, as far as it is known here."""
+    train, plan = run.config.train, run.plan
+    if plan.imported:
+        return {"imported from": plan.text}
+    seen = run.step * train.batch_sequences * run.config.model.block_size
+    begun = {} if plan.start_from is None else {"began with the weights of": Path(plan.start_from).name}
+    adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
+    return {
+        **begun,
+        "text": plan.text,
+        "learned from": f"{seen:,} tokens in {run.step:,} steps, repetitions counted",
+        "optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout "
+        f"{run.config.model.dropout:g}",
+    }
 
 
 def measured_loss(run: Run) -> str | None:

@@ -178,6 +178,22 @@ def test_the_model_card_says_what_the_model_is(finished_run):
     assert f"{run.model.parameter_count:,}" in card
 
 
+def test_the_model_card_says_where_the_weights_came_from():
+    run = make_run("run")
+    object.__setattr__(run.plan, "start_from", "runs/first")
+    object.__setattr__(run.config.train, "lora", 3)
+    export_hugging_face(run, "out")
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    assert "| began with the weights of | first |" in card
+    assert "by adapters of rank 3" in card
+    object.__setattr__(run.plan, "data_key", None)
+    export_hugging_face(run, "again")
+    card = Path("again/README.md").read_text(encoding="utf-8")
+    assert "| imported from | a tale |" in card
+    assert "trained elsewhere" in card
+    assert "optimizer" not in card
+
+
 def test_a_text_whose_name_is_markdown_stays_a_name():
     run = make_run("run")
     object.__setattr__(run.plan, "text", "a|b\n# <script>")
