@@ -21,11 +21,12 @@ import tomli_w
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nanogpt.checkpoint import Checkpoints, cannot_save
+from nanogpt.checkpoint import Checkpoints, cannot_save, sha256
 from nanogpt.config import Config
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain, read_text, read_toml, replacing, write_atomically
 from nanogpt.runplan import Plan
+from nanogpt.tensors import read_layout
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
 TOKENIZER_LIMIT = 256_000_000
@@ -77,10 +78,24 @@ class RunFolder:
         """The file of the weights that the training begins with, where they are another run's."""
         return self.path / "start.safetensors"
 
-    def write_start(self, tensors: dict[str, Tensor]) -> None:
-        """Keep the weights that the training begins with."""
+    def write_start(self, tensors: dict[str, Tensor]) -> str:
+        """Keep the weights that the training begins with; returns the file's hash."""
         with self._telling(self.start.name), replacing(self.start) as beside:
             save_file(tensors, beside)
+            return sha256(beside)
+
+    def checked_start(self, plan: Plan) -> Path | None:
+        """The file of the weights that the training began with; None where it began from nothing.
+
+        Raises UserError where it is missing or damaged.
+        """
+        if plan.start_from is None:
+            return None
+        check_plain(self.start, within=self.path)
+        read_layout(self.start)  # before the hash, which reads a file to its end however far that is
+        if sha256(self.start) != plan.start_sha256:
+            raise UserError(f"{self.start} is damaged: its SHA-256 is not that of plan.toml; restore it from a copy")
+        return self.start
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -1,13 +1,12 @@
 r"""Fine-tuning by low-rank adapters (Hu et al. 2021, "LoRA"): the trained weights stay, few numbers are learned beside.
 
 A matrix W (N, K) becomes W + s B A, with A (r, K) drawn, B (N, r) zero at first, r the rank and s = 2. In training the
-library `peft` does it; here is which matrices get an adapter, and the sum that is left of them when a run is opened:
-whoever writes with it, measures or exports it sees a plain GPT.
-
-In a checkpoint W is `….base_layer.weight`, A and B are `….lora_A.default.weight` and `….lora_B.default.weight`.
+library `peft` does it. Files hold A and B alone, `….lora_A.default.weight` and `….lora_B.default.weight`: W is in the
+file that the training began with. When a run is opened the sum is all that is left of them: whoever writes with it,
+measures or exports it sees a plain GPT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,9 @@ ADAPTED = ("qkv", "proj", "up", "down")
 regret")."""
 SCALE = 2
 """s above, peft's lora_alpha / r"""
-BASE, A, B = ".base_layer.", ".lora_A.default.", ".lora_B.default."
+A, B = ".lora_A.default.weight", ".lora_B.default.weight"
 
-Layout = Mapping[str, tuple[tuple[int, ...], str]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def add_lora(model: nn.Module, rank: int, seed: int) -> None:
@@ -32,51 +31,47 @@ def add_lora(model: nn.Module, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError:
-        raise UserError('--lora needs the package peft: pip install "nanogpt[lora]"') from None
+        raise UserError("--lora needs the package peft: pip install 'nanogpt[lora]'") from None
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(ADAPTED))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
 
 
-def has_lora(names: Mapping[str, object]) -> bool:
+def has_lora(names: Iterable[str]) -> bool:
     """Whether names of weights are those of a model with adapters."""
-    return any(BASE in name for name in names)
+    return any(is_adapter(name) for name in names)
 
 
-def merged_layout(layout: Layout) -> dict[str, tuple[tuple[int, ...], str]]:
-    """The layout of the plain model that a file with adapters becomes. Raises UserError for adapters that do not fit.
+def is_adapter(name: str) -> bool:
+    """Whether a weight is part of an adapter."""
+    return name.endswith((A, B))
 
-    >>> merged_layout({"up.base_layer.weight": ((5, 3), "F32"), "up.lora_A.default.weight": ((2, 3), "F32"),
-    ...     "up.lora_B.default.weight": ((5, 2), "F32")})
-    {'up.weight': ((5, 3), 'F32')}
+
+def check_adapters(adapters: Shapes, plain: Shapes) -> None:
+    """Raise UserError where adapters do not fit the matrices of a plain model.
+
+    >>> check_adapters({"up" + A: (2, 3), "up" + B: (5, 2)}, {"up.weight": (5, 3)})
     """
-    plain = {name.replace(BASE, "."): entry for name, entry in layout.items() if A not in name and B not in name}
-    bases = [name for name in layout if name.endswith(f"{BASE}weight")]
-    for name in bases:
-        if not _fit(*(layout.get(name.replace(BASE, part), ((), ""))[0] for part in (BASE, A, B))):
-            raise UserError(f"the adapters of {name} are missing or do not fit it: restore the file from a copy")
-    if len(layout) - len(plain) != 2 * len(bases):
-        raise UserError("there are adapters of no matrix: restore the file from a copy")
-    return plain
+    for name in adapters:
+        matrix = name.removesuffix(A).removesuffix(B)
+        base, a, b = (
+            shapes.get(matrix + end, ()) for shapes, end in ((plain, ".weight"), (adapters, A), (adapters, B))
+        )
+        if not (len(base) == len(a) == len(b) == 2 and (b[0], a[1]) == base and a[0] == b[1]):
+            raise UserError(f"the adapters of {matrix} are incomplete or do not fit it: restore the file from a copy")
 
 
-def _fit(base: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    return len(base) == len(a) == len(b) == 2 and (b[0], a[1]) == base and a[0] == b[1]
+@torch.no_grad()
+def merge(weights: Mapping[str, Tensor], adapters: Mapping[str, Tensor]) -> None:
+    """Add adapters to the weights of a plain model, in place: W becomes W + s B A.
 
-
-def merge(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the plain model: W + s B A where there are adapters, all others as they are.
-
-    >>> ones = {"up.base_layer.weight": torch.ones(1, 2), "up.lora_A.default.weight": torch.ones(3, 2)}
-    >>> merge(ones | {"up.lora_B.default.weight": torch.ones(1, 3)})
-    {'up.weight': tensor([[7., 7.]])}
+    >>> weights = {"up.weight": torch.ones(1, 2)}
+    >>> merge(weights, {"up" + A: torch.ones(3, 2), "up" + B: torch.ones(1, 3)})
+    >>> weights["up.weight"]
+    tensor([[7., 7.]])
     """
-
-    def whole(name: str, tensor: Tensor) -> Tensor:
-        if not name.endswith(f"{BASE}weight"):
-            return tensor
-        return tensor + SCALE * tensors[name.replace(BASE, B)] @ tensors[name.replace(BASE, A)]
-
-    plain = {name: tensor for name, tensor in tensors.items() if A not in name and B not in name}
-    return {name.replace(BASE, "."): whole(name, tensor) for name, tensor in plain.items()}
+    for name, a in adapters.items():
+        if name.endswith(A):
+            matrix = name.removesuffix(A)
+            weights[f"{matrix}.weight"].add_(SCALE * adapters[matrix + B] @ a)

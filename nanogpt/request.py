@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,6 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
         expected_loss=None if expected is None else expected.loss,
         expected_low=None if expected is None else expected.low,
         expected_high=None if expected is None else expected.high,
-        start_from=None if ready.start is None else str(ready.start.path),
         block=block_name(request.block),
         threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
         precision=pick_precision(device, config.train.precision),
@@ -171,7 +170,8 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     folder.write_config(config)
     folder.write_tokenizer(ready.tokenizer)
     if ready.start is not None:
-        folder.write_start(first_weights(ready.start, config.model.block_size))
+        start_hash = folder.write_start(first_weights(ready.start, config.model.block_size))
+        plan = replace(plan, start_from=str(ready.start.path), start_sha256=start_hash)
     folder.write_plan(plan)
     return folder, [*ready.notes, *short_text_notes(config, data, wanted_block)]
 

@@ -142,7 +142,7 @@ def load(
     plan.check_block(block)
     folder.check_vocabulary()
     file, step, notes = _choose(folder, checkpoint)
-    model = load_model(config.model, file, block)
+    model = load_model(config.model, file, block, folder.checked_start(plan))
     model.to(pick_device(device)).eval()
     return Run(folder, model, step, notes)
 

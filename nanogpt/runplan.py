@@ -63,6 +63,8 @@ class Plan:
     """length of the run as first planned; 0 for a model that was not trained here"""
     start_from: str | None = None
     """the run whose weights it began with; a copy of them is kept in its folder"""
+    start_sha256: str | None = None
+    """hash of that copy"""
     minutes: float | None = None
     """what was asked for, where it was time"""
     memory_bytes: int | None = None

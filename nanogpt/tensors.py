@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nanogpt.adamw import AdamW
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
-from nanogpt.lora import merge, merged_layout
+from nanogpt.lora import check_adapters, has_lora, is_adapter, merge
 from nanogpt.model import GPT, Block
 from nanogpt.optim import Optimizer
 from nanogpt.parallel import is_divided, share_of, whole
@@ -32,30 +32,44 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 
 
 def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
-    """Name to weight, a shared one once: what model.safetensors holds.
+    """Name to weight, a shared one once: what model.safetensors holds. Of a model with adapters these alone.
 
     Weights divided among processes are gathered one by one, by all of them together; those that will not write them
     do without `keep`, and get nothing.
     """
-    return _gathered({name: p.detach() for name, p in model.named_parameters()}, keep)
+    return _gathered({name: p.detach() for name, p in _kept(model).items()}, keep)
 
 
-def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block) -> GPT:
-    """A model with the weights of a file, adapters merged. Raises UserError where the two do not belong together."""
-    numbers = sum(math.prod(shape) for shape, _ in merged_layout(read_layout(path)).values())
+def _kept(model: GPT) -> dict[str, nn.Parameter]:
+    """The weights that a file holds. What adapters leave as it is stands in the file that the training began with."""
+    own = dict(model.named_parameters())
+    return {name: p for name, p in own.items() if is_adapter(name)} if has_lora(own) else own
+
+
+def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
+    """A model with the weights of a file; where that has adapters alone, with those of `start` and them added.
+
+    Raises UserError where files and config do not belong together.
+    """
+    adapted = has_lora(read_layout(path))
+    if adapted and start is None:
+        raise UserError(f"{path} has adapters alone, and the run no weights that they are of: restore it from a copy")
+    whole = start if adapted and start is not None else path
+    layout = read_layout(whole)
+    numbers = sum(math.prod(shape) for shape, _ in layout.values())
     as_expected = block is Block and count_parameters(config).total == numbers
-    tables = table_bytes(config) if as_expected else _compare_shapes(config, path, block)
+    tables = table_bytes(config) if as_expected else _compare_shapes(config, whole, block)
     if tables > BUFFER_LIMIT:
         raise UserError(
             f"the model beside {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
             f"restore the config that the run was trained with"
         )
+    if adapted:
+        check_adapters(*({name: shape for name, (shape, _) in read_layout(one).items()} for one in (path, whole)))
     model = GPT(config, block=block)
-    own = dict(model.named_parameters())
-    _compare(path, _layout(own), merged_layout(read_layout(path)))
-    with torch.no_grad():
-        for name, tensor in merge(load_file(path)).items():
-            own[name].copy_(tensor)
+    load_model_tensors(model, whole)
+    if adapted:
+        merge(dict(model.named_parameters()), load_file(path))
     return model
 
 
@@ -69,14 +83,14 @@ def _compare_shapes(config: ModelConfig, path: Path, block: type[nn.Module]) -> 
             shapes = GPT(config, block=block)
     except (RuntimeError, OverflowError) as error:
         raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
-    _compare(path, _layout(dict(shapes.named_parameters())), merged_layout(read_layout(path)))
+    _compare(path, _layout(dict(shapes.named_parameters())))
     return sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:
-    """Put a file's weights into a model."""
-    own = dict(model.named_parameters())
-    _compare(path, _layout(own), read_layout(path))
+    """Put a file's weights into a model; into one with adapters, theirs alone."""
+    own = _kept(model)
+    _compare(path, _layout(own))
     with torch.no_grad():
         for name, tensor in load_file(path).items():
             own[name].copy_(share_of(tensor, own[name]))
@@ -105,7 +119,7 @@ def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None
         for name, owner in owners.items()
         for key in owner.state_names
     }
-    _compare(path, _layout(expected), read_layout(path))
+    _compare(path, _layout(expected))
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
         owner = owners[name]
@@ -146,7 +160,8 @@ def _layout(tensors: Mapping[str, Tensor]) -> Layout:
     return {name: (tuple(tensor.shape), "F32") for name, tensor in tensors.items()}
 
 
-def _compare(path: Path, expected: Layout, found: Layout) -> None:
+def _compare(path: Path, expected: Layout) -> None:
+    found = read_layout(path)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UserError(

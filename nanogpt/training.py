@@ -89,8 +89,8 @@ class Trainer:
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
-        start = None if plan.start_from is None else folder.start
-        self.stepper = Stepper(build_model(config, block, start), settings.train, data, world)
+        model = build_model(config, block, folder.checked_start(plan))
+        self.stepper = Stepper(model, settings.train, data, world)
         self.model, self._micro_batch = self.stepper.model, self.stepper.micro_batch
         self.state = State()
         self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tiny import HEADS, LAYERS, make_run, refuses, tiny_config, tiny_model, token_ids
+from safetensors.torch import save_file
+from tiny import LAYERS, refuses, tiny_config, tiny_model, token_ids
 
-from nanogpt.lora import ADAPTED, add_lora, has_lora, merge, merged_layout
+from nanogpt.lora import ADAPTED, A, B, add_lora, has_lora, merge
 from nanogpt.model import GPT
-from nanogpt.tensors import load_model, model_tensors, read_layout
+from nanogpt.tensors import load_model, model_tensors
 
 RANK = 5
 
@@ -26,14 +26,21 @@ def shake_adapters(model):
                 p.copy_(0.3 * torch.randn(p.shape, generator=generator))
 
 
-def test_at_first_nothing_changes_and_only_adapters_learn():
+def saved(model, start, folder):
+    """Files of a model with adapters, and of the plain model that it began with."""
+    save_file(model_tensors(start), folder / "start.safetensors")
+    save_file(model_tensors(model), folder / "model.safetensors")
+    return folder / "model.safetensors", folder / "start.safetensors"
+
+
+def test_at_first_nothing_changes_and_only_adapters_learn_and_are_kept():
     plain, model = tiny_model(), adapted()
     idx = token_ids(2, 7)
     assert torch.equal(model(idx), plain(idx))
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
     assert len(learning) == 2 * LAYERS * len(ADAPTED)
-    assert all("lora_" in name for name in learning)
-    assert has_lora(model_tensors(model))
+    assert model_tensors(model).keys() == learning
+    assert has_lora(learning)
     assert not has_lora(model_tensors(plain))
 
 
@@ -46,53 +53,53 @@ def test_the_adapters_are_a_function_of_the_seed():
 
 @pytest.mark.parametrize("preset", ["modern", "gpt2", "lecture"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_file_with_adapters_opens_as_a_plain_model_that_computes_the_same(preset, tied, tmp_path):
-    model = adapted(preset, tie_embeddings=tied)
+def test_files_with_adapters_open_as_a_plain_model_that_computes_the_same(preset, tied, tmp_path):
+    model, start = adapted(preset, tie_embeddings=tied), tiny_model(preset, tie_embeddings=tied)
     shake_adapters(model)
-    file = tmp_path / "model.safetensors"
-    save_file(model_tensors(model), file)
-    opened = load_model(tiny_config(preset, tie_embeddings=tied).model, file).eval()
+    opened = load_model(start.config, *saved(model, start, tmp_path)[:1], start=tmp_path / "start.safetensors").eval()
     assert type(opened) is GPT
     assert type(opened.blocks[0].mlp.up) is torch.nn.Linear
     idx = token_ids(3, 11)
     with torch.no_grad():
-        assert (model(idx) - tiny_model(preset, tie_embeddings=tied)(idx)).abs().max() > 0.1
+        assert (model(idx) - start(idx)).abs().max() > 0.1
         torch.testing.assert_close(opened(idx), model(idx), atol=1e-4, rtol=1e-4)
 
 
 def test_adapters_by_hand():
     w, a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 5.0]]), torch.tensor([[7.0]])
-    found = merge({"x.base_layer.weight": w, "x.lora_A.default.weight": a, "x.lora_B.default.weight": b, "y": w})
-    assert {name: tensor.tolist() for name, tensor in found.items()} == {"x.weight": [[43.0, 72.0]], "y": [[1.0, 2.0]]}
+    weights = {"x.weight": w.clone(), "y.weight": w.clone()}
+    merge(weights, {"x" + A: a, "x" + B: b})
+    assert {name: tensor.tolist() for name, tensor in weights.items()} == {
+        "x.weight": [[43.0, 72.0]],
+        "y.weight": [[1.0, 2.0]],
+    }
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda found: found.pop("blocks.0.mlp.up.lora_A.default.weight"),
-        lambda found: found.update({"blocks.0.mlp.up.lora_A.default.weight": torch.zeros(RANK, 2)}),
-        lambda found: found.update({"blocks.0.mlp.up.lora_B.default.weight": torch.zeros(RANK)}),
-        lambda found: found.pop("blocks.0.mlp.up.base_layer.weight"),
+        lambda found: found.pop("blocks.0.mlp.up" + A),
+        lambda found: found.update({"blocks.0.mlp.up" + A: torch.zeros(RANK, 2)}),
+        lambda found: found.update({"blocks.0.mlp.up" + B: torch.zeros(RANK)}),
+        lambda found: found.update({"blocks.7.mlp.up" + A: torch.zeros(RANK, 2)}),
     ],
 )
 def test_adapters_that_do_not_fit(change, tmp_path):
     found = model_tensors(adapted())
     change(found)
     save_file(found, tmp_path / "model.safetensors")
-    refuses(lambda: merged_layout(read_layout(tmp_path / "model.safetensors")), "adapters")
+    save_file(model_tensors(tiny_model()), tmp_path / "start.safetensors")
+    refuses(
+        lambda: load_model(tiny_config().model, tmp_path / "model.safetensors", start=tmp_path / "start.safetensors"),
+        "adapters",
+    )
+
+
+def test_adapters_without_what_they_are_of(tmp_path):
+    path, _ = saved(adapted(), tiny_model(), tmp_path)
+    refuses(lambda: load_model(tiny_config().model, path), "has adapters alone")
 
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     refuses(adapted, "--lora needs the package peft", "nanogpt[lora]")
-
-
-def test_the_bits_of_what_is_not_adapted_stay(tmp_path):
-    run = make_run("run")
-    before = model_tensors(run.model)
-    add_lora(run.model, RANK, 1)
-    save_file(model_tensors(run.model), "with.safetensors")
-    after = merge(load_file("with.safetensors"))
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert run.config.model.n_head == HEADS

@@ -171,6 +171,23 @@ def test_a_text_with_unknown_characters(first):
     )
 
 
+def test_with_adapters_a_checkpoint_holds_these_alone(first):
+    run = nanogpt.train(other_text(), steps=2, start_from=first, out="second", lora=2, **QUIET)
+    files = [*Path("second").rglob("step-*/model.safetensors"), *Path("second").glob("history/*.safetensors")]
+    assert len(files) >= 3
+    assert all("lora_" in name for file in files for name in load_file(file))
+    assert run.model.parameter_count == load(first).model.parameter_count
+
+
+def test_a_start_that_is_damaged_is_told(first):
+    nanogpt.train(other_text(), steps=2, start_from=first, out="second", lora=2, **QUIET)
+    path = Path("second/start.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    refuses(lambda: load("second"), "start.safetensors is damaged", "SHA-256")
+
+
 def test_no_such_run():
     refuses(lambda: nanogpt.train(write_text(), steps=2, start_from="nowhere", **QUIET), "no run folder 'nowhere'")
 
@@ -181,4 +198,4 @@ def test_a_start_that_is_lost_is_told(first):
     nanogpt.train(other_text(), steps=3, start_from=first, out="third", **QUIET)
     Path("third/start.safetensors").unlink()
     Path("third/metrics.jsonl").unlink()
-    refuses(lambda: resume_run("third"), "start.safetensors is missing")
+    refuses(lambda: resume_run("third"), "start.safetensors", "no such file")
