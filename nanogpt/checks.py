@@ -4,6 +4,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nanogpt.errors import UserError, nearest
 
+LARGEST_INT = 1 << 1000
+"""Near the largest that a float holds."""
+
 
 def check_types(config: Any) -> None:
     """Each value against its annotation: TOML and Python callers are not checked by anyone else."""
@@ -17,7 +20,8 @@ def check_types(config: Any) -> None:
             if not isinstance(value, tuple) or any(type(one) is not allowed[0] for one in value):
                 raise UserError(f"{name} is {value!r}; give a tuple of {allowed[0].__name__}, such as ('a', 'b')")
         elif float in allowed and isinstance(value, int) and not isinstance(value, bool):
-            continue
+            if abs(value) > LARGEST_INT:
+                raise UserError(f"{name} is a number of {len(str(value)):,} digits; give a smaller one")
         elif isinstance(value, tuple) and any(get_origin(one) is tuple for one in allowed):  # one or several
             if any(type(one) is not str for one in value):
                 raise UserError(f"{name} is {value!r}; give texts, such as ('a', 'b')")

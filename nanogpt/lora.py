@@ -7,6 +7,7 @@ measures or exports it sees a plain GPT.
 """
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +24,21 @@ A, B = ".lora_A.default.weight", ".lora_B.default.weight"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def check_lora(matrices: Iterable[str]) -> None:
+    """Raise UserError where peft is not installed, or none of a model's matrices, by their names, takes an adapter."""
+    if find_spec("peft") is None:
+        raise UserError("--lora needs the package peft: pip install 'nanogpt[lora]'")
+    if not any(name.split(".")[-2] in ADAPTED for name in matrices if name.endswith(".weight")):
+        raise UserError(f"--lora: these blocks have none of the matrices {', '.join(ADAPTED)}: leave it out")
+
+
 def add_lora(model: nn.Module, rank: int, seed: int) -> None:
     """Give a model's blocks adapters, and let nothing else learn; what is drawn is a function of the seed.
 
-    Raises UserError where peft is not installed.
+    To be asked before: `check_lora`.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ModuleNotFoundError:
-        raise UserError("--lora needs the package peft: pip install 'nanogpt[lora]'") from None
+    from peft import LoraConfig, inject_adapter_in_model
+
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(ADAPTED))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

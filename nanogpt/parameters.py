@@ -42,6 +42,14 @@ def count_parameters(model: ModelConfig) -> Parameters:
     return Parameters(model.n_layer * matrices, rest)
 
 
+def adapter_numbers(model: ModelConfig, rank: int) -> int:
+    """Trained numbers of adapters beside a model's matrices (`nanogpt.lora`): `rank` rows and columns of each."""
+    C, queries = model.n_embd, model.n_head * model.head_channels
+    heads = (model.n_head + 2 * model.kv_heads) * model.head_channels
+    up = model.hidden * (2 if model.activation == "swiglu" else 1)
+    return model.n_layer * rank * ((C + heads) + (queries + C) + (C + up) + (model.hidden + C))
+
+
 def table_bytes(model: ModelConfig) -> int:
     """Of the tables of positions, which are no parameters."""
     if model.position == "rope":

@@ -192,6 +192,8 @@ def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
 
 
 def _outcome(folder: RunFolder) -> Outcome:
+    if folder.read_plan().imported:
+        raise UserError(f"{str(folder.path)!r} was imported and not trained here: it has no loss to compare")
     done = next((line for line in folder.metrics() if line["event"] == "done"), None)
     if done is None:
         raise UserError(f"{str(folder.path)!r} is not finished: go on with it by nanogpt train --resume {folder.path}")

@@ -18,6 +18,7 @@ from nanogpt.device import pick_precision
 from nanogpt.distributed import World
 from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
+from nanogpt.lora import check_lora
 from nanogpt.model import Block
 from nanogpt.parallel import check_divisible
 from nanogpt.planning.choice import Planner, smallest_block
@@ -102,6 +103,8 @@ def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
     minutes, named = length_asked(request.minutes, request.steps), request.settings.keys()
     start = _open_start(request)
     config = begin_with(start, request.settings) if start else _from_preset(request)
+    if start is not None and config.train.lora is not None:
+        check_lora(name for name, _ in start.model.named_parameters())
     device = world.device(config.train.device)
     check_trackers(config.train.track)
     if request.out is not None and Path(request.out).exists():
@@ -149,7 +152,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     assert steps is not None
     check_divisible(config.train, world.size)
     device = world.device(config.train.device)
-    check_memory(config, ready.room, device, world)
+    check_memory(config, ready.room, device, world, fresh=ready.start is None)
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,

@@ -6,6 +6,7 @@ asks for before memory is taken for either.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -94,6 +95,16 @@ def load_model_tensors(model: GPT, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in load_file(path).items():
             own[name].copy_(share_of(tensor, own[name]))
+
+
+def crop_context(
+    model: ModelConfig, tensors: dict[str, Tensor], block_size: int
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """A model with a shorter context, and its weights: learned positions lose their last rows."""
+    name = "position_embedding.weight"
+    if name in tensors:
+        tensors = tensors | {name: tensors[name][:block_size].clone()}
+    return replace(model, block_size=block_size), tensors
 
 
 def optimizer_tensors(model: GPT, optimizer: Optimizer, keep: bool = True) -> dict[str, Tensor]:

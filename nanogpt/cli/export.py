@@ -1,5 +1,6 @@
 """`nanogpt export`: a run in the format of other programs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class Export:
     licence: Annotated[OptionalText, optional("TEXT")] = None
     """what others may do with the model, for the model card of hf, for example mit"""
     push: Annotated[OptionalText, optional("OWNER/NAME")] = None
-    """also upload the folder of hf to the Hugging Face Hub, with the login of its own program `hf auth login`"""
+    """also upload the folder of hf to the Hugging Face Hub, with the login of its own program `hf auth login`; a new
+    repository is private"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,6 +71,12 @@ def _check(options: Export) -> None:
     ):
         if value is not None and options.to != format:
             raise UserError(f"--{name} {value} is for --to {format}: leave it out, or change the format")
+    if options.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push):
+        raise UserError(f"--push {options.push!r} is no name on the Hub: give OWNER/NAME")
+    if options.licence is not None and not re.fullmatch(r"[\w.+-]+", options.licence):
+        raise UserError(
+            f"--licence {options.licence!r} is no name of a licence: give one as the Hub has it, such as mit"
+        )
 
 
 def _write(run: "Run", options: Export) -> Path:

@@ -13,6 +13,7 @@ from nanogpt.cli.arguments import parse
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
+    from nanogpt.config import Config
     from nanogpt.folder import RunFolder
 
 
@@ -71,6 +72,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
     return {
         "run": str(folder.path),
         "text": plan.text,
+        **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{_adapters(config)}"}),
         "preset": config.preset,
         "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
         f"vocabulary {model.vocab_size}",
@@ -78,9 +80,16 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "products in": plan.precision or config.train.precision,
         "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
         "validation": f"{min(losses):.4f} nats/token" if losses else "none yet",
-        "protocol": done["protocol"] if done else "the lowest of a subset of windows, on the way",
+        **({} if plan.imported else {"protocol": done["protocol"] if done else ON_THE_WAY}),
         "on disk": _size(folder.path),
     }
+
+
+ON_THE_WAY = "the lowest of a subset of windows, on the way"
+
+
+def _adapters(config: "Config") -> str:
+    return "" if config.train.lora is None else f", adapters of rank {config.train.lora}"
 
 
 def _list(runs: "list[RunFolder]", parent: str) -> None:
@@ -147,7 +156,8 @@ def _flat(run: "RunFolder") -> dict[str, Any]:
     """Settings, plan and outcome of a run, side by side."""
     config = run.read_config().to_dict()
     settings = {name: value for part in ("model", "data", "train") for name, value in config[part].items()}
-    outcome = {"text": run.read_plan().text, "steps": run.read_plan().total_steps}
+    plan = run.read_plan()
+    outcome = {"text": plan.text, "started from": plan.start_from, "steps": plan.total_steps}
     losses = _losses(run)
     return {"preset": config["preset"], **settings, **outcome, "validation": f"{min(losses):.4f}" if losses else None}
 

@@ -1,9 +1,7 @@
 """`nanogpt verify`: does a run answer the same wherever it is opened?"""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -42,30 +40,17 @@ WIDTHS = (18, 18, 10, 38, 10, 18)
 def main(argv: Sequence[str]) -> None:
     """Parse, compare, print; exit code 1 where something failed."""
     options = parse(Verify, "verify", argv)
+    from nanogpt.interop.proof.rows import all_rows
     from nanogpt.run import load
 
     run = load(options.run, checkpoint=options.checkpoint, device="cpu")
     tell(run.notes)
     print(f"{run.path}, step {run.step:,}: each way to run it, held against plain torch on the same weights")
+    print(_line(HEADINGS))
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        from nanogpt.interop.proof.compare import make_contexts
-        from nanogpt.interop.proof.exports import export_rows, given_row
-        from nanogpt.interop.proof.native import native_rows
-
-        contexts = make_contexts(run.model, run.tokenizer)
-
-        def found() -> Iterator["Row"]:
-            if options.against is not None:
-                yield given_row(run, contexts, Path(options.against))
-                return
-            yield from native_rows(run.model, contexts)
-            yield from export_rows(run, contexts, Path(folder))
-
-        print(_line(HEADINGS))
-        for row in found():
-            print("\n".join(described(row)), flush=True)
-            rows.append(row)
+    for row in all_rows(run, options.against):
+        print("\n".join(described(row)), flush=True)
+        rows.append(row)
     failed, missing = [row for row in rows if row.problems], [row for row in rows if row.not_run is not None]
     print(f"{sum(row.passed for row in rows)} agree, {len(failed)} differ, {len(missing)} could not be run")
     if failed or (missing and options.against is not None):

@@ -6,9 +6,15 @@ from nanogpt.errors import UserError
 from nanogpt.run import Run
 
 
-def check_new(place: Path) -> None:
-    """Raise UserError where something is there already."""
-    if place.exists() or place.is_symlink():
+def check_new(place: Path, suffix: str = "") -> None:
+    """Raise UserError where something is there already, or where a file's name has not the suffix of its format."""
+    if suffix and place.suffix != suffix:
+        raise UserError(f"{str(place)!r} has another ending than {suffix}, by which other programs know such a file")
+    try:
+        there = place.exists() or place.is_symlink()
+    except OSError as error:
+        raise UserError(f"cannot write {str(place)!r}: {error.strerror}; choose another place") from None
+    if there:
         raise UserError(f"{str(place)!r} exists already and is not overwritten: choose another place, or delete it")
 
 

@@ -88,9 +88,10 @@ class Planner:
                 found = [self._within(one, seconds) for one in self._with_dropouts(candidate)]
             except OutOfMemory:
                 if best is None:
+                    smaller = "--n-layer, --n-embd and --block-size" if self.fresh else "--block-size"
                     raise UserError(
-                        "out of memory with the smallest size that is planned: close other programs, "
-                        "or choose a smaller --n-layer, --n-embd and --block-size"
+                        f"out of memory with the smallest size that is planned: close other programs, or choose a "
+                        f"smaller {smaller}"
                     ) from None
                 break
             if best is not None:
@@ -131,7 +132,7 @@ class Planner:
         """From small to large: those that the text is long enough for, and the memory large enough."""
         if not is_free(self.config, self.named):
             only = fit_block(self.config, self.data, self.named)
-            check_memory(only, self.room, self.device, self.world)
+            check_memory(only, self.room, self.device, self.world, self.fresh)
             return [only]
         found: list[Config] = []
         for size in SIZES:

@@ -126,12 +126,19 @@ def fits(config: Config, room: Room | None, device: torch.device, world: World =
     return room is None or peak_bytes(config, device, world) <= room.size
 
 
-def check_memory(config: Config, room: Room | None, device: torch.device, world: World = ALONE) -> None:
-    """Raise UserError, with what would fit, where a training would take more memory than there is."""
+def check_memory(
+    config: Config, room: Room | None, device: torch.device, world: World = ALONE, fresh: bool = True
+) -> None:
+    """Raise UserError, with what would fit, where a training would take more memory than there is.
+
+    The sizes of a model that is not `fresh`, but begins with trained weights, stay as they are.
+    """
     if room is None or fits(config, room, device, world):
         return
     needed = peak_bytes(config, device, world)
-    fitting = next((one for one in _smaller(config) if fits(one, room, device, world)), None)
+    fitting = next(
+        (one for one in (_smaller(config) if fresh else _shorter(config)) if fits(one, room, device, world)), None
+    )
     raise UserError(
         f"the training would take about {_gigabytes(needed)}, but {room.giver} {_gigabytes(room.size)}: "
         + ("give it more memory, no size fits" if fitting is None else f"choose {_difference(config, fitting)}")
@@ -155,6 +162,16 @@ def _smaller(config: Config) -> Iterator[Config]:
             channels = channels // 2 // (2 * model.n_head) * (2 * model.n_head)  # heads stay even, for RoPE
 
 
+def _shorter(config: Config) -> Iterator[Config]:
+    """Ever smaller trainings of the same model: first micro-batches, then contexts."""
+    block = config.model.block_size
+    while block:
+        for batch in _divisors(config):
+            accumulation = config.train.batch_sequences // batch
+            yield config.override(block_size=block, batch_size=batch, accumulation=accumulation)
+        block //= 2
+
+
 def _divisors(config: Config) -> Iterator[int]:
     """Micro-batches of the same effective batch, from the present one down."""
     for batch in range(config.train.batch_size, 0, -1):
@@ -164,7 +181,13 @@ def _divisors(config: Config) -> Iterator[int]:
 
 def _difference(config: Config, other: Config) -> str:
     """The flags that make `config` the other one."""
-    flags = {"n_layer": "model", "n_embd": "model", "batch_size": "train", "accumulation": "train"}
+    flags = {
+        "n_layer": "model",
+        "n_embd": "model",
+        "block_size": "model",
+        "batch_size": "train",
+        "accumulation": "train",
+    }
     changed = [
         f"--{name.replace('_', '-')} {getattr(getattr(other, part), name)}"
         for name, part in flags.items()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nanogpt.config import Config, ModelConfig
 from nanogpt.microbatch import micro_batch
-from nanogpt.parameters import count_parameters
+from nanogpt.parameters import adapter_numbers, count_parameters
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
@@ -63,6 +63,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     model, train = config.model, config.train
     count = count_parameters(model)
     shared = processes if train.parallel == "fsdp" else 1
+    learned = count.total if train.lora is None else adapter_numbers(model, train.lora)
     muon = count.matrices if train.optimizer == "muon" else 0
     sequences = micro_batch(model, train, device, processes)
     on_cpu = device == "cpu"
@@ -71,9 +72,9 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     logits = 2 * model.vocab_size * (HALF if half else FLOAT) * tokens  # and their scaled gradient, beside what is kept
     return Memory(
         process=PROCESS if on_cpu else 0,
-        weights=count.total * FLOAT // shared,
-        gradients=count.total * FLOAT // shared,
-        optimizer=(muon + 2 * (count.total - muon)) * FLOAT // shared,
+        weights=(count.total + (0 if train.lora is None else learned)) * FLOAT // shared,
+        gradients=learned * FLOAT // shared,
+        optimizer=(muon + 2 * (learned - muon)) * FLOAT // shared,
         activations=int(gaps * kept_bytes(model, tokens, half, on_cpu)) + logits,
         evaluation=int(read_bytes(model)),
         update=int(3 * muon * FLOAT),  # the directions, and their iterations

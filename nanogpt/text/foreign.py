@@ -104,6 +104,8 @@ def check_known(tables: Mapping[str, Any]) -> None:
         **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in PLAIN},
         "it normalises text by more than NFC": normalizer.get("type") not in (None, "NFC"),
         "its tokens are not bytes": (tables.get("decoder") or {}).get("type") != "ByteLevel",
+        "its vocabulary lacks some of the 256 bytes": not BYTE_OF.keys() <= model["vocab"].keys(),
+        "it has added tokens that take white space with them": any(map(_takes_more, tables["added_tokens"])),
         f"it divides text by {', '.join(map(str, kinds)) or 'nothing'}": kinds != ["Split", "ByteLevel"],
         "it divides text by a pattern that is not known here": not all(map(_is_known, parts)),
         "it puts a space before every text": any(part.get("add_prefix_space") for part in parts),
@@ -111,6 +113,10 @@ def check_known(tables: Mapping[str, Any]) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise UserError(f"{reason}: only a byte-level BPE that divides text as GPT-2 or Qwen do can be taken")
+
+
+def _takes_more(token: Mapping[str, Any]) -> bool:
+    return any(token.get(name) for name in ("lstrip", "rstrip", "single_word", "normalized"))
 
 
 def _parts(pre_tokenizer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

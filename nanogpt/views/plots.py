@@ -92,7 +92,9 @@ def _read_curves(folder: RunFolder, axis: Axis, unit: str) -> Curves:
         x = {"steps": step, "seconds": seconds, "tokens": step * per_step}[axis]
         points[line["event"]].append((float(x), float(y)))
     if not points["eval"] and not points["step"]:
-        raise UserError(f"{str(folder.path)!r} has no curve yet: its training has just begun, or its metrics are gone")
+        imported, gone = "it was imported", "its training has just begun, or its metrics are gone"
+        reason = imported if folder.read_plan().imported else gone
+        raise UserError(f"{str(folder.path)!r} has no curve yet: {reason}")
     train, val = (Curve(tuple(x for x, _ in one), tuple(y for _, y in one)) for one in points.values())
     return Curves(name=folder.path.as_posix(), text=plan.text, train=train, val=val)
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from tiny import LAYERS, refuses, tiny_config, tiny_model, token_ids
 
-from nanogpt.lora import ADAPTED, A, B, add_lora, has_lora, merge
+from nanogpt.lora import ADAPTED, A, B, add_lora, check_lora, has_lora, merge
 from nanogpt.model import GPT
 from nanogpt.tensors import load_model, model_tensors
 
@@ -101,5 +101,10 @@ def test_adapters_without_what_they_are_of(tmp_path):
 
 
 def test_without_the_library(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    refuses(adapted, "--lora needs the package peft", "nanogpt[lora]")
+    monkeypatch.setattr("nanogpt.lora.find_spec", lambda name: None)
+    refuses(lambda: check_lora(model_tensors(tiny_model())), "--lora needs the package peft", "nanogpt[lora]")
+
+
+def test_blocks_that_take_no_adapter():
+    check_lora(model_tensors(tiny_model()))
+    refuses(lambda: check_lora(["blocks.0.mixer.weight", "lm_head.weight"]), "none of the matrices qkv")

@@ -13,7 +13,7 @@ from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.launch import resume_run
 from nanogpt.run import load
-from nanogpt.start import LORA_RATE, RATE
+from nanogpt.start import ADAMW_RATE, LORA_RATE, RATE
 from nanogpt.tokenizer import ByteTokenizer
 
 QUIET = {"progress": False, "precision": "float32", "sample_tokens": 5, "batch_size": 3}
@@ -117,9 +117,46 @@ def test_a_fine_tuned_run_can_be_fine_tuned(first):
     assert not any("lora" in name for name in load_file("third/start.safetensors"))
 
 
-def test_adapters_have_a_rate_of_their_own(first):
-    run = nanogpt.train(other_text(), steps=1, start_from=first, out="second", lora=2, **QUIET)
-    assert (run.config.train.optimizer, run.config.train.learning_rate) == ("adamw", LORA_RATE / 32)
+def test_rates(first):
+    """Adapters have one of their own; after them a whole model's; and a chain of trainings divides once."""
+    own = load(first).config.train
+    second = nanogpt.train(other_text(), steps=1, start_from=first, out="second", lora=2, **QUIET).config.train
+    assert (second.optimizer, second.learning_rate) == ("adamw", LORA_RATE / 32)
+    third = nanogpt.train(other_text(), steps=1, start_from="second", out="third", **QUIET).config.train
+    assert (third.optimizer, third.lora, third.weight_decay) == ("adamw", None, 0.1)
+    assert third.learning_rate == pytest.approx(RATE * ADAMW_RATE / 32)
+    fourth = nanogpt.train(other_text(), steps=1, start_from=first, out="fourth", **QUIET).config.train
+    fifth = nanogpt.train(other_text(), steps=1, start_from="fourth", out="fifth", **QUIET).config.train
+    assert fourth.learning_rate == fifth.learning_rate == pytest.approx(RATE * own.learning_rate)
+
+
+def test_how_the_first_text_was_read_says_nothing_of_the_second():
+    Path("notes").mkdir()
+    text = Path(write_text()).read_text()
+    Path("notes/a.md").write_text(text)
+    sizes = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 12}
+    nanogpt.train("notes", pattern="*.md", steps=1, out="first", **QUIET | sizes)
+    run = nanogpt.train("tale.txt", steps=1, start_from="first", out="second", **QUIET)
+    assert run.config.data.pattern is None
+
+
+def test_a_training_that_cannot_begin_leaves_no_run(first, monkeypatch):
+    monkeypatch.setattr("nanogpt.lora.find_spec", lambda name: None)
+    refuses(lambda: nanogpt.train(other_text(), steps=1, start_from=first, out="second", lora=2, **QUIET), "peft")
+    assert not Path("second").exists()
+
+
+def test_memory_is_that_of_the_adapters_and_the_advice_can_be_followed(gpt2):
+    from nanogpt.planning.memory import estimate_memory
+
+    config = load(gpt2).config
+    whole, adapters = (estimate_memory(config.override(optimizer="adamw", lora=rank)) for rank in (None, 2))
+    assert adapters.gradients + adapters.optimizer < (whole.gradients + whole.optimizer) / 2
+    message = refuses(
+        lambda: nanogpt.train(other_text(), steps=1, start_from=gpt2, out="second", memory=1e-6, **QUIET), "0.00 GB"
+    )
+    assert "--n-layer" not in message
+    assert "--n-embd" not in message
 
 
 def test_minutes_choose_steps_and_no_size(first):

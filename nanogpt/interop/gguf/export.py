@@ -34,9 +34,9 @@ def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "
     (b'GGUF', ['FROM', './cats.gguf'])
     """
     path = Path(file)
-    beside_it = path.with_name(path.name.removesuffix(".gguf") + ".Modelfile")
-    for place in (path, beside_it):
-        check_new(place)
+    check_new(path, ".gguf")
+    beside_it = path.with_suffix(".Modelfile")
+    check_new(beside_it)
     check_library_blocks(run)
     model = run.config.model
     family = family_for_llama(model)

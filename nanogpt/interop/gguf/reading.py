@@ -1,6 +1,7 @@
 """The weights of a GGUF file of ours, as the file has them, so that both sides can be compared on the same numbers."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def read_gguf(file: str | os.PathLike[str], model: ModelConfig) -> dict[str, Ten
     path, family = Path(file), family_for_llama(model)
     check_plain(path)
     table = places(model, family)
-    kind, _, found = _open(path)
+    kind, found, _ = _open(path)
     if kind != family.MODEL_TYPE:
         raise UserError(f"{path} is a {kind}, and this run's model a {family.MODEL_TYPE}: name the run that it is of")
     wanted = {place.name: place.shape for some in table.values() for place in some}
@@ -38,23 +39,47 @@ def read_gguf(file: str | os.PathLike[str], model: ModelConfig) -> dict[str, Ten
     return _without_zeros(path, to_ours(weights, table), model)
 
 
-def read_precision(file: str | os.PathLike[str]) -> Precision:
-    """The number format of a file's matrices. Raises UserError for one that an export of ours has not."""
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a file says besides its weights."""
+
+    precision: Precision
+    """of its matrices"""
+    block_size: int
+    end: int | None
+    """id of the token that ends a text"""
+
+
+def read_facts(file: str | os.PathLike[str]) -> Facts:
+    """What a file says of itself. Raises UserError where its matrices are not all in the format that it names."""
     path = Path(file)
     check_plain(path)
-    _, number, _ = _open(path)
+    kind, found, opened = _open(path)
+    matrices = [name for name, one in found.items() if len(one.shape) > 1 and not name.startswith("position_embd")]
+    formats = {found[name].tensor_type.name.lower() for name in matrices}
+    number = _field(opened, "general.file_type")
     for precision, known in FILE_TYPES.items():
-        if known == number:
-            return precision
-    raise UserError(f"{path} is of file type {number}; those of {', '.join(FILE_TYPES)} can be read")
+        if formats == {precision} and known == number:
+            length = _field(opened, f"{kind}.context_length")
+            end = _field(opened, "tokenizer.ggml.eos_token_id")
+            return Facts(precision=precision, block_size=length, end=end)
+    raise UserError(
+        f"{path} is of file type {number} with matrices in {', '.join(sorted(formats))}; one of "
+        f"{', '.join(FILE_TYPES)} alone can be read"
+    )
 
 
-def _open(path: Path) -> tuple[str, int, dict[str, Any]]:
-    """A file's architecture and type, and its tensors by their names, none of them read yet."""
+def _field(opened: Any, name: str) -> Any:
+    field = opened.get_field(name)
+    return None if field is None else field.contents()
+
+
+def _open(path: Path) -> tuple[str, dict[str, Any], Any]:
+    """A file's architecture, its tensors by their names, none of them read yet, and the file opened."""
     try:
         opened = _reader()(path)
-        kind, number = (opened.get_field(f"general.{name}").contents() for name in ("architecture", "file_type"))
-        return kind, number, {one.name: one for one in opened.tensors}
+        kind = opened.get_field("general.architecture").contents()
+        return kind, {one.name: one for one in opened.tensors}, opened
     except OSError as error:
         raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError):

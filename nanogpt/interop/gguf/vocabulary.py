@@ -21,7 +21,7 @@ A file cannot say that there is no end of a text: where it names no token, llama
 from dataclasses import dataclass
 
 from nanogpt.errors import UserError
-from nanogpt.interop.hugging_face.tokenizer import special_names
+from nanogpt.interop.special import special_names
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer

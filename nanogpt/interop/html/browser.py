@@ -41,7 +41,7 @@ class BrowserPage:
         """what it wrote to the console as a warning or an error, and what it threw"""
         try:
             self.page = self._browser.new_page(
-                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True
             )
             self.page.on("request", lambda request: self.requests.append(request.url))
             self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -33,7 +33,7 @@ def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
     '<!doctype html>'
     """
     place = Path(file)
-    check_new(place)
+    check_new(place, ".html")
     check_library_blocks(run)
     config = run.config.model
     if config.mask_documents:
@@ -44,11 +44,11 @@ def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
             "GPT-2's: it cannot be exported as HTML"
         )
     check_size(config)
-    places, packed = pack(model_tensors(run.model))
+    slots, packed = pack(model_tensors(run.model))
     model = {
         "format": FORMAT,
         "config": {key: value for key, value in asdict(config).items() if value is not None},
-        "tensors": [one.to_dict() for one in places],
+        "tensors": [one.to_dict() for one in slots],
         "tokenizer": run.tokenizer.to_dict() | {"vocab_size": run.tokenizer.vocab_size},
         "about": _about(run),
     }

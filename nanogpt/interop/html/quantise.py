@@ -25,7 +25,7 @@ MATRIX = 2
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where a tensor is among the bytes."""
 
     name: str
@@ -43,45 +43,45 @@ class Place:
         return {"name": self.name, "shape": list(self.shape), "offset": self.offset}
 
 
-def place_all(shapes: Mapping[str, Sequence[int]]) -> tuple[list[Place], int]:
+def lay_out(shapes: Mapping[str, Sequence[int]]) -> tuple[list[Slot], int]:
     """Where tensors of these shapes go, one after another, and how many bytes they are together.
 
-    >>> [place.offset for place in place_all({"a": (3, 5), "b": (7,)})[0]]
+    >>> [slot.offset for slot in lay_out({"a": (3, 5), "b": (7,)})[0]]
     [0, 24]
     """
-    places: list[Place] = []
+    slots: list[Slot] = []
     end = 0
     for name, shape in shapes.items():
-        places.append(Place(name, tuple(shape), end))
-        end += -(-places[-1].size // ALIGNED) * ALIGNED
-    return places, end
+        slots.append(Slot(name, tuple(shape), end))
+        end += -(-slots[-1].size // ALIGNED) * ALIGNED
+    return slots, end
 
 
-def pack(tensors: Mapping[str, Tensor]) -> tuple[list[Place], bytes]:
+def pack(tensors: Mapping[str, Tensor]) -> tuple[list[Slot], bytes]:
     """Vectors and matrices as bytes, and where each is. Raises UserError, naming it, for what is not finite."""
-    places, length = place_all({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    slots, length = lay_out({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     packed = bytearray(length)
-    for place in places:
-        tensor = tensors[place.name].detach().cpu().float()
+    for slot in slots:
+        tensor = tensors[slot.name].detach().cpu().float()
         if not tensor.isfinite().all():
-            raise UserError(f"{place.name} holds what is not a number: the training diverged; train it again")
-        packed[place.offset : place.offset + place.size] = _bytes(place.name, tensor)
-    return places, bytes(packed)
+            raise UserError(f"{slot.name} holds what is not a number: the training diverged; train it again")
+        packed[slot.offset : slot.offset + slot.size] = _bytes(slot.name, tensor)
+    return slots, bytes(packed)
 
 
-def unpack(places: Sequence[Place], packed: bytes) -> dict[str, Tensor]:
+def unpack(slots: Sequence[Slot], packed: bytes) -> dict[str, Tensor]:
     """What `pack` wrote, in float32. Raises UserError for scales or vectors that are not finite."""
     found = {}
-    for place in places:
-        if len(place.shape) == MATRIX:
-            scales = np.frombuffer(packed, "<f2", place.shape[0], place.offset)  # (N,)
-            values = np.frombuffer(packed, np.int8, math.prod(place.shape), place.offset + scales.nbytes)
-            weight = values.reshape(place.shape).astype(np.float32) * scales[:, None].astype(np.float32)  # (N, K)
+    for slot in slots:
+        if len(slot.shape) == MATRIX:
+            scales = np.frombuffer(packed, "<f2", slot.shape[0], slot.offset)  # (N,)
+            values = np.frombuffer(packed, np.int8, math.prod(slot.shape), slot.offset + scales.nbytes)
+            weight = values.reshape(slot.shape).astype(np.float32) * scales[:, None].astype(np.float32)  # (N, K)
         else:
-            weight = np.frombuffer(packed, "<f4", math.prod(place.shape), place.offset).astype(np.float32)
+            weight = np.frombuffer(packed, "<f4", math.prod(slot.shape), slot.offset).astype(np.float32)
         if not np.isfinite(weight).all():
-            raise UserError(f"{place.name} holds what is not a number: the page is damaged, export it again")
-        found[place.name] = torch.from_numpy(weight)
+            raise UserError(f"{slot.name} holds what is not a number: the page is damaged, export it again")
+        found[slot.name] = torch.from_numpy(weight)
     return found
 
 

@@ -26,10 +26,13 @@ def fetch(name: str) -> Path:
 
 
 def push(folder: Path, name: str) -> str:
-    """Upload a folder; returns its address. UserError where the Hub refuses. The folder stays as it is."""
+    """Upload a folder; returns its address. A repository that is new is private, until its owner makes it public.
+
+    Raises UserError where the Hub refuses; the folder stays as it is.
+    """
     hub = _hub()
     try:
-        address = hub.create_repo(name, exist_ok=True)
+        address = hub.create_repo(name, exist_ok=True, private=True)
         hub.upload_folder(repo_id=name, folder_path=os.fspath(folder))
         return str(address)
     except Exception as error:

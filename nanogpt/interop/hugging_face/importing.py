@@ -14,15 +14,10 @@ from nanogpt.interop.hugging_face.reading import Pretrained, read_pretrained
 from nanogpt.interop.hugging_face.tokenizer import read_tokenizer
 from nanogpt.run import RUNS
 from nanogpt.runplan import Plan
+from nanogpt.start import ADAMW, ADAMW_RATE
 from nanogpt.tokenizer import Tokenizer
 
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-FINE_TUNING = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}
-"""Settings to train an imported model on with: most were trained by AdamW."""
-RATE = 0.384
-"""Of its learning rate, over the model's channels: 5e-4 for GPT-2's 768; `--from` takes a third of it. That is 10^-3
-with 128 channels, half of the best of a sweep (`benchmarks.fine_tuning`), and as width grows less (Yang et al. 2022,
-"Tensor programs V")."""
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def import_model(
@@ -50,7 +45,7 @@ def import_model(
 
 
 def _find(source: str | os.PathLike[str]) -> Path:
-    if Path(source).is_dir():
+    if os.fspath(source) and Path(source).is_dir():
         return Path(source)
     if not HUB_NAME.fullmatch(os.fspath(source)) or Path(source).exists():
         raise UserError(
@@ -67,8 +62,8 @@ def _write(run: RunFolder, name: str, found: Pretrained, tokenizer: Tokenizer) -
     config = config.override(
         tokenizer=kind,
         end_of_document=tokenizer.end_of_document is not None,
-        learning_rate=RATE / found.model.n_embd,
-        **FINE_TUNING,
+        learning_rate=ADAMW_RATE / found.model.n_embd,
+        **ADAMW,
     )
     run.write_config(config)
     run.write_tokenizer(tokenizer)

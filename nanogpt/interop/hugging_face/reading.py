@@ -21,8 +21,7 @@ from nanogpt.interop.families import family_named
 from nanogpt.interop.family import Family
 from nanogpt.interop.places import Place, Table, to_ours
 from nanogpt.parameters import table_bytes
-from nanogpt.start import crop_context
-from nanogpt.tensors import BUFFER_LIMIT, read_layout
+from nanogpt.tensors import BUFFER_LIMIT, crop_context, read_layout
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 FORMATS = ("F32", "F16", "BF16")
@@ -58,8 +57,10 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
         model = family.read_settings(tables)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where}: {error} is missing, or of the wrong kind: get the file anew") from None
+    except KeyError as error:
+        raise UserError(f"{where} has no {error}: get the file anew") from None
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise UserError(f"{where} has a setting of the wrong kind: get the file anew") from None
     _check_sizes(model, where)
     table = family.places(model)
     tensors = to_ours(_read_tensors(folder, table), table)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
+from nanogpt.interop.special import special_names
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
-from nanogpt.text.bpe_files import END_OF_TEXT, LARGEST_FILE_BYTES, read_bpe
+from nanogpt.text.bpe_files import LARGEST_FILE_BYTES, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
@@ -46,33 +47,6 @@ def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
     if name is not None:
         settings |= {"bos_token": name, "eos_token": name}
     return settings
-
-
-def special_names(tokenizer: Tokenizer) -> dict[int, str]:
-    """The names of the tokens without text, by id: none of them is the text of another token.
-
-    >>> special_names(CharTokenizer("abc"))
-    {3: '<|endoftext|>'}
-    """
-    end = tokenizer.end_of_document
-    if isinstance(tokenizer, ForeignTokenizer):
-        added, known = tokenizer.tables["added_tokens"], set(tokenizer.tables["model"]["vocab"].values())
-        rows = set(range(tokenizer.vocab_size)) - known - {one["id"] for one in added}  # of the model alone
-        unused = {number: f"<|unused_{number}|>" for number in rows}
-        return {one["id"]: one["content"] for one in added if one["special"]} | unused
-    if isinstance(tokenizer, BpeTokenizer):
-        silent = [number for number, token in enumerate(tokenizer.tokens) if token is None]
-    else:
-        silent = [] if end is None else [end]
-    taken = set(tokenizer.tokens) if isinstance(tokenizer, BpeTokenizer) else set[str]()
-    names = {number: END_OF_TEXT if number == end else f"<|unused_{number}|>" for number in silent}
-    return {number: _free(name, taken) for number, name in names.items()}
-
-
-def _free(name: str, taken: set[Any]) -> str:
-    while name in taken:
-        name = f"<{name}>"
-    return name
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:

@@ -3,4 +3,5 @@
 compare    one program's logits, text and ids held against ours
 native     the library's own ways: compiled, cached, batched
 exports    each format, made or given, in the program that it is for
+rows       all of them
 """

@@ -1,6 +1,7 @@
 """The library's own ways to run a model, each held against plain torch: compiled, with its cache, in a batch."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ class Cached:
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Logits (T, V) of the tokens after each of ids."""
         model = self.model
-        cache = KeyValueCache(model.config, 1, model.token_embedding.weight)
+        short = replace(model.config, block_size=len(ids))  # a cache for the whole context might not fit the memory
+        cache = KeyValueCache(short, 1, model.token_embedding.weight)
         decoder = Decoder(model) if can_decode(model) else None
         rows = []
         for token in ids:

@@ -41,6 +41,8 @@ def test_a_step_of_the_history(nanogpt, finished_run):
         (["--to", "hf", "--precision", "f16"], ["--precision f16 is for --to gguf"]),
         (["--to", "gguf", "--licence", "mit"], ["--licence mit is for --to hf"]),
         (["--to", "html", "--push", "me/it"], ["--push me/it is for --to hf"]),
+        (["--to", "hf", "--push", "it"], ["--push 'it' is no name on the Hub"]),
+        (["--to", "hf", "--licence", "mit\ntags: [x]"], ["is no name of a licence"]),
     ],
 )
 def test_what_a_format_has_not(refuses, finished_run, words, saying):
@@ -58,8 +60,8 @@ def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
     done = []
 
     class Api:
-        def create_repo(self, name, exist_ok):
-            done.append((name, exist_ok))
+        def create_repo(self, name, exist_ok, private):
+            done.append((name, exist_ok, private))
             return f"https://hub/{name}"
 
         def upload_folder(self, repo_id, folder_path):
@@ -67,7 +69,7 @@ def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     found = nanogpt("export", finished_run, "out", "--to", "hf", "--push", "me/small")
-    assert done == [("me/small", True), ("me/small", "out")]
+    assert done == [("me/small", True, True), ("me/small", "out")]
     assert found.out.splitlines()[-1] == "uploaded to https://hub/me/small"
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from tiny import refuses
-from vocabularies import END, TOKENS, TOOL, qwen_tables
+from vocabularies import END, TOKENS, TOOL, added, qwen_tables
 
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.tokenizer import dump_tokenizer, parse_tokenizer
@@ -60,7 +60,8 @@ def test_what_would_change_a_text_on_the_way_is_left_out():
         ({"normalizer": {"type": "NFKC"}}, "normalises text by more than NFC"),
         ({"decoder": None}, "not bytes"),
         ({"pre_tokenizer": None}, "divides text by None"),
-        ({"model": model(vocab={"a": -1}), "added_tokens": []}, "cannot be read"),
+        ({"model": model(vocab={"a": -1}), "added_tokens": []}, "lacks some of the 256 bytes"),
+        ({"added_tokens": [added(END, "<x>", False) | {"lstrip": True}]}, "take white space"),
     ],
 )
 def test_refused_with_the_reason(changed, words):

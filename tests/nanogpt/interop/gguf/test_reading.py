@@ -8,7 +8,7 @@ from tiny import make_run, refuses
 
 from nanogpt.interop.gguf import export
 from nanogpt.interop.gguf.export import export_gguf
-from nanogpt.interop.gguf.reading import read_gguf, read_precision
+from nanogpt.interop.gguf.reading import read_facts, read_gguf
 from nanogpt.tensors import model_tensors
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
@@ -37,7 +37,8 @@ def test_the_weights_are_those_of_the_file_and_not_of_the_run():
     ours = model_tensors(run.model)
     for precision, bound in (("f16", 1e-3), ("q8_0", 1e-2)):
         path = export_gguf(run, f"{precision}.gguf", precision)
-        assert read_precision(path) == precision
+        facts = read_facts(path)
+        assert (facts.precision, facts.block_size, facts.end) == (precision, 11, run.tokenizer.end_of_document)
         found = read_gguf(path, run.config.model)
         for name, weights in found.items():
             difference = (weights - ours[name]).abs().max()
@@ -59,7 +60,13 @@ def test_a_number_format_of_others_is_refused(monkeypatch):
     run = make_run("run")
     monkeypatch.setattr(export, "FILE_TYPES", {"f32": 2})  # llama.cpp's q4_0
     path = export_gguf(run, "x.gguf")
-    refuses(lambda: read_precision(path), "file type 2", "f32, f16, q8_0")
+    refuses(lambda: read_facts(path), "file type 2", "f32, f16, q8_0")
+
+
+def test_a_number_format_that_the_matrices_are_not_in_is_refused(monkeypatch):
+    run = make_run("run")
+    monkeypatch.setattr(export, "FILE_TYPES", {"f32": 7})  # q8_0's, whose rounding would explain much
+    refuses(lambda: read_facts(export_gguf(run, "x.gguf")), "file type 7 with matrices in f32")
 
 
 def test_a_bias_that_the_model_has_not_is_refused():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
 
-from nanogpt.interop.html.quantise import pack, place_all, quantise, unpack
+from nanogpt.interop.html.quantise import lay_out, pack, quantise, unpack
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e5))
@@ -53,7 +53,7 @@ def test_what_is_packed_comes_back():
 
 
 def test_tensors_begin_at_multiples_of_four_and_do_not_overlap():
-    places, length = place_all({"a": (3, 5), "b": (7,), "c": (2, 3)})
+    places, length = lay_out({"a": (3, 5), "b": (7,), "c": (2, 3)})
     assert [(place.offset, place.size) for place in places] == [(0, 21), (24, 28), (52, 10)]
     assert length == 64
 

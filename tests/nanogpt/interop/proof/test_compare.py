@@ -73,7 +73,11 @@ def test_a_difference_beyond_what_is_allowed(model, contexts):
 
 
 def test_what_is_no_number_does_not_pass(model, contexts):
+    """Also where it comes after numbers that agree."""
     assert not compare("nan", model, Changed(model, lambda logits: logits * torch.nan), contexts).passed
+    calls = iter([1.0, torch.nan])
+    row = compare("late", model, Changed(model, lambda logits: logits * next(calls)), contexts)
+    assert not row.passed
 
 
 def test_another_text_does_not_pass(model, contexts):

@@ -69,7 +69,8 @@ def test_a_setting_that_was_changed_does_not_pass():
     row = given_row(run, asked(run), Path("out"))
     assert row.weights == 0
     assert not row.passed
-    assert "logits differ by" in row.problems[0]
+    assert row.problems[0] == "its norm_eps is 0.01, the run's 1e-06"
+    assert "logits differ by" in row.problems[1]
 
 
 @pytest.mark.slow
@@ -130,12 +131,74 @@ def test_what_is_no_export():
     refuses(lambda: given_row(run, asked(run), Path("nowhere")), "nowhere")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"eos_token_id": 5}, "its end of a text is 5, the run's 10"),
+        ({"max_position_embeddings": 10}, "its block_size is 10, the run's 11"),
+        ({"rope_theta": 9e3, "rope_parameters": None}, "its rope_theta is 9000.0, the run's 10000.0"),
+    ],
+)
+def test_a_setting_that_the_numbers_need_not_show(change, problem):
+    run = make_run("run")
+    assert run.tokenizer.end_of_document == 10
+    export_hugging_face(run, "out")
+    path = Path("out/config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert problem in given_row(run, asked(run), Path("out")).problems
+
+
+def test_a_page_with_another_script_is_not_opened():
+    run = make_run("run")
+    path = export_html(run, "out.html")
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", "<script>fetch('x')</script></body>"))
+    refuses(lambda: given_row(run, asked(run), path), "was changed after it was written")
+
+
+def test_a_program_that_fails_is_a_difference(monkeypatch):
+    run = make_run("run")
+    export_hugging_face(run, "out")
+
+    def fail(*_):
+        raise RuntimeError("out of cheese\nat line 3")
+
+    monkeypatch.setattr("nanogpt.interop.hugging_face.opening.TransformersModel.__init__", fail)
+    row = given_row(run, asked(run), Path("out"))
+    assert row.problems == ("it cannot be opened or run (RuntimeError: out of cheese)",)
+
+
+def test_an_export_that_cannot_be_opened_again_is_a_difference(monkeypatch):
+    run = make_run("run")
+    Path("made").mkdir()
+    monkeypatch.setattr(
+        "nanogpt.interop.hugging_face.export.save_file", lambda tensors, path, metadata: path.write_bytes(b"x" * 99)
+    )
+    first = next(iter(export_rows(run, asked(run), Path("made"))))
+    assert first.name == "Transformers"
+    assert "is damaged" in first.problems[0]
+
+
+@pytest.mark.slow
+def test_a_row_of_tiny_weights_is_no_difference():
+    run = make_run("run", "gpt2", n_embd=32, n_head=2, head_size=None, mlp_hidden=64)
+    with torch.no_grad():
+        run.model.token_embedding.weight[3] *= 1e-7
+    Path("made").mkdir()
+    rows = [row for row in export_rows(run, asked(run), Path("made")) if row.not_run is None]
+    assert len(rows) >= 1
+    assert all(row.passed for row in rows), rows
+
+
 def test_how_far_weights_are_apart():
     one = {"w": torch.tensor([[4.0, 1.0], [8.0, 0.0]]), "b": torch.tensor([2.0, 4.0])}
     assert weights_apart(one, one) == 0
     assert weights_apart(one, one | {"b": torch.tensor([2.0, 3.0])}) == 0.25
     assert weights_apart(one, one | {"b": torch.tensor([2.0])}) is None
     assert weights_apart(one, {"w": one["w"]}) is None
+    assert weights_apart(one, one | {"b": torch.tensor([2.0, 3.0])}, beyond=0.6) == pytest.approx(0.1)
+    nan = one | {"b": torch.tensor([2.0, torch.nan])}
+    assert not weights_apart(one, nan) <= 1.0
 
 
 def test_pickled_weights_are_no_export():
