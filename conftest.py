@@ -3,6 +3,7 @@
 At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 """
 
+import builtins
 import os
 import socket
 import sys
@@ -87,3 +88,6 @@ def _doctests(request, isolated):
         names = request.getfixturevalue("doctest_namespace")
         names.update(nanogpt=nanogpt, torch=torch, folder=request.getfixturevalue("finished_run"))
         Path("tale.txt").write_text((WORDS + "\n") * 10, encoding="utf-8")
+    yield
+    # An example's last value stays there for all, and who looks through the builtins (tyro does) may stumble over it.
+    vars(builtins).pop("_", None)
