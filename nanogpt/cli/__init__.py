@@ -26,6 +26,8 @@ COMMANDS = {
     "export": "write a run for Transformers, llama.cpp or a browser",
     "import": "make a run of a GPT-2 or Qwen3 model",
     "verify": "hold a run's exports against the run itself",
+    "studio": "a page: write with a model, look inside it, watch it learn",
+    "serve": "answer over HTTP, as OpenAI's completions do",
     "plot": "draw the curves of runs, here or as a picture",
 }
 

@@ -70,6 +70,11 @@ FLAGS: dict[str, list[str]] = {
     "plot": ["--x", "--out"],
     "export": ["--to", "--checkpoint", "--precision", "--licence", "--push"],
     "verify": ["--against", "--checkpoint"],
+    "studio": ["--host", "--port", "--token", "--no-browser"],
+    "serve": [
+        *["--host", "--port", "--token", "--allow-host", "--allow-origin", "--rows", "--queue", "--max-tokens"],
+        *["--max-prompt", "--precision", "--checkpoint", "--device", "--threads"],
+    ],
     "import": ["--out", "--block-size"],
 }
 

@@ -1,0 +1,120 @@
+"""Runs beside each other: the validation loss of those that are chosen."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanogpt.errors import UserError
+from nanogpt.folder import RunFolder
+from nanogpt.studio.learn.chart import STYLES, Line
+from nanogpt.studio.learn.controls import Picture
+from nanogpt.studio.learn.curves import Metrics
+from nanogpt.studio.parts import Tag, Text, card, choose
+from nanogpt.studio.shelf import Shelf
+from nanogpt.tokenizer import dump_tokenizer
+
+MOST_OFFERED = 26
+NATS, BITS = "nats/token", "bits per byte"
+AXES = {"steps": "steps", "seconds": "seconds in training steps"}
+
+
+@dataclass(eq=False)
+class Beside:
+    """A run that is compared."""
+
+    name: str
+    letter: str
+    metrics: Metrics
+    vocabulary: str
+    """tells tokenizers apart: losses a token of different ones say nothing beside each other"""
+
+
+class Compare:
+    """The part of the page."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._axis = shelf, "steps"
+        self._names: list[str] = []
+        self._chosen: dict[str, Beside] = {}
+        self._changed = False
+        with card("Compare runs"):
+            with Tag("fieldset", "checks"):
+                Text("legend", f"Up to {STYLES} runs")
+                self._list = Tag("div")
+            choose("Over", AXES, self._axis, self._choose_axis)
+            self._note = Text("p", "Choose runs to see their validation losses together.", "hint", role="status")
+            self._picture = Picture("Validation losses of the chosen runs")
+
+    def offer(self, names: Sequence[str]) -> None:
+        """The runs that there are, the newest first."""
+        shown = list(names[:MOST_OFFERED])
+        if shown == self._names:
+            return
+        self._names = shown
+        self._chosen = {name: one for name, one in self._chosen.items() if name in shown}
+        self._list.clear()
+        with self._list:
+            for name in shown:
+                self._offer_one(name)
+
+    def _offer_one(self, name: str) -> None:
+        with Tag("label", "check"):
+            box = Tag("input", **{"type": "checkbox"}, checked=name in self._chosen)
+            box.on("change", lambda event: self._choose(name, bool(event.args)), js_handler=_CHECKED)
+            Text("span", name)
+
+    async def _choose(self, name: str, chosen: bool) -> None:
+        self._changed = True
+        if not chosen:
+            self._chosen.pop(name, None)
+        elif len(self._chosen) >= STYLES:
+            self._note.set_text(f"{STYLES} runs are as many as can be told apart: leave another one out first.")
+            return
+        else:
+            path = self._shelf.folder if self._shelf.is_run else self._shelf.folder / name
+            vocabulary = await asyncio.to_thread(_vocabulary, path)
+            letter = next(one for one in LETTERS if one not in [other.letter for other in self._chosen.values()])
+            self._chosen[name] = Beside(name, letter, Metrics(path), vocabulary)
+        await self.tick()
+
+    async def _choose_axis(self, axis: str) -> None:
+        self._axis, self._changed = axis if axis in AXES else "steps", True
+        await self.tick()
+
+    async def tick(self) -> None:
+        """Read what is new, and show it."""
+        chosen = list(self._chosen.values())
+        grown = await asyncio.to_thread(lambda: [one.metrics.read() for one in chosen])
+        if not (self._changed or any(grown)):
+            return
+        self._changed = False
+        unit = NATS if len({one.vocabulary for one in chosen}) <= 1 else BITS
+        lines = [_line(one, self._axis, unit) for one in chosen]
+        self._picture.show(lines, AXES[self._axis], unit)
+        told = "Their tokenizers differ, so losses are in bits per byte. " if unit == BITS else ""
+        missing = [one.name for one, line in zip(chosen, lines) if not line.x]
+        told += f"Not evaluated yet: {', '.join(missing)}." if missing else ""
+        self._note.set_text(told or ("" if chosen else "Choose runs to see their validation losses together."))
+
+
+LETTERS = "ABCDEFGH"
+_CHECKED = "(event) => emit(event.target.checked)"
+
+
+def _line(one: Beside, axis: str, unit: str) -> Line:
+    points = [
+        (point.step if axis == "steps" else point.seconds, point.loss if unit == NATS else point.bits)
+        for point in one.metrics.val.all
+    ]
+    shown = [(x, y) for x, y in points if y is not None]
+    xs, ys = [x for x, _ in shown], [y for _, y in shown]
+    return Line(name=one.name, x=xs, y=ys, tag=one.letter, style=LETTERS.index(one.letter))
+
+
+def _vocabulary(path: Path) -> str:
+    try:
+        return hashlib.sha256(dump_tokenizer(RunFolder(path).read_tokenizer()).encode()).hexdigest()
+    except (UserError, OSError):
+        return str(path)  # not known to be the same as any other

@@ -1,0 +1,92 @@
+"""The choice of a model: which run, and which of its checkpoints."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from nanogpt.errors import UserError
+from nanogpt.run import Run
+from nanogpt.studio.parts import Tag, choose
+from nanogpt.studio.shelf import Shelf
+
+NONE = ""
+BEST = "best"
+
+
+class ModelChoice:
+    """Two fields, and the model that they mean. `changed` is called when a person chose another."""
+
+    def __init__(self, shelf: Shelf, label: str, changed: Callable[[], Any], optional: bool = False) -> None:
+        self._shelf, self._optional, self._changed = shelf, optional, changed
+        names = list(reversed(shelf.names()))  # the newest first
+        self._names = {NONE: "no other model"} if optional else {}
+        self._names |= {one: one for one in names}
+        self.name = NONE if optional else (names[0] if names else NONE)
+        self.hash = ""
+        self.same = True
+        """whether it is the very model that the address meant"""
+        self.notes: list[str] = []
+        self._wanted, self._step = "", BEST
+        with Tag("div", "model"):
+            self._name_field = choose(label, self._names, self.name, self._choose_name)
+            self._step_field = choose("Checkpoint", {BEST: "the best"}, BEST, self._choose_step)
+        self._offer_steps()
+
+    @property
+    def step(self) -> int | None:
+        """Of the checkpoint; None for the best."""
+        return None if self._step == BEST else int(self._step)
+
+    @property
+    def told(self) -> str:
+        """The name, and the step where it is not the best."""
+        return self.name if self._step == BEST else f"{self.name}, step {int(self._step):,}"
+
+    def put(self, name: str, step: int | None, hash: str) -> None:
+        """Choose what an address names; where that is not here, the same weights under another name, if they are."""
+        self._wanted = hash
+        if name in self._names:
+            self.name, self._step = name, BEST if step is None else str(step)
+        elif hash and (found := self._shelf.find(hash)) is not None:
+            self.name, self._step = found[0], str(found[1])
+        elif name:
+            self.same = False
+            instead = f"; this is {self.name}" if self.name else ""
+            self.notes = [f"The address means the run {name!r}, which is not here{instead}."]
+        self._name_field.put(self.name)
+        self._offer_steps()
+
+    async def open(self) -> Run | None:
+        """The model; None where none is chosen. Raises UserError as `Shelf.open`."""
+        if not self.name:
+            if self._optional:
+                return None
+            raise UserError(f"there is no run below {str(self._shelf.folder)!r}: train one under “Watch it learn”")
+        run = await asyncio.to_thread(self._shelf.open, self.name, BEST if self.step is None else self.step)
+        self.hash = self._shelf.hash_of(run)
+        if self._wanted and self._wanted != self.hash and self.same:
+            self.same = False
+            self.notes = [
+                f"The address means other weights of {self.name} ({self._wanted}); these are {self.hash}, and may "
+                f"say something else."
+            ]
+        self._wanted = ""
+        return run
+
+    def _choose_name(self, name: str) -> Any:
+        self.name, self._step, self.notes, self.same = name, BEST, [], True
+        self._offer_steps()
+        return self._changed()
+
+    def _choose_step(self, step: str) -> Any:
+        self._step, self.notes, self.same = step, [], True
+        return self._changed()
+
+    def _offer_steps(self) -> None:
+        folder = next((one for one in self._shelf.runs() if self.name and self._shelf.name_of(one) == self.name), None)
+        steps = [] if folder is None else list(reversed(folder.checkpoints.history()))
+        options = {BEST: "the best"} | {str(step): f"step {step:,}" for step in steps}
+        if self._step not in options:
+            self._step = BEST
+        self._step_field.set_visibility(bool(self.name))
+        self._step_field.offer(options, self._step)

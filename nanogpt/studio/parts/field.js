@@ -1,0 +1,58 @@
+// A labelled native field. It keeps what was typed: when the page is drawn again, it does not lose it.
+export default {
+  template: `
+    <div class="field">
+      <label>
+        <span>{{ label }}<output v-if="kind === 'range'"> {{ current }}</output></span>
+        <textarea v-if="kind === 'textarea'" v-model="current" :rows="rows" dir="auto" spellcheck="false"
+          autocapitalize="off" :maxlength="most" :aria-describedby="described" @input="typed" @change="changed"
+          @keydown="pressed"></textarea>
+        <select v-else-if="kind === 'select'" v-model="current" :aria-describedby="described" @change="changed">
+          <option v-for="[value, name] in options" :key="value" :value="value">{{ name }}</option>
+        </select>
+        <input v-else v-model="current" :type="kind" :min="min" :max="max" :step="step" :placeholder="placeholder"
+          :inputmode="kind === 'number' ? 'decimal' : null" autocomplete="off" :aria-describedby="described"
+          @input="changed" @keydown="pressed">
+      </label>
+      <p v-if="help" :id="uid" :class="warning ? 'warning' : 'hint'">{{ help }}</p>
+    </div>`,
+  props: {
+    kind: String, label: String, value: String, turn: Number, options: Array, help: String, warning: Boolean,
+    rows: { type: Number, default: 2 }, most: { type: Number, default: 200000 }, min: [String, Number], max: [String, Number], step: [String, Number],
+    placeholder: String,
+  },
+  emits: ["change", "enter"],
+  data() {
+    return { current: this.value, uid: `help-${Math.random().toString(36).slice(2)}` };
+  },
+  computed: {
+    described() {
+      return this.help ? this.uid : null;
+    },
+  },
+  watch: {
+    value(value) {
+      this.current = value;
+    },
+    turn() {
+      this.current = this.value;
+    },
+  },
+  methods: {
+    // A long text does not travel at every key.
+    typed() {
+      clearTimeout(this.waiting);
+      this.waiting = setTimeout(() => this.changed(), 150);
+    },
+    changed() {
+      clearTimeout(this.waiting);
+      this.$emit("change", String(this.current));
+    },
+    pressed(event) {
+      const plain = this.kind !== "textarea";
+      if (event.key !== "Enter" || !(plain || event.ctrlKey || event.metaKey)) return;
+      this.changed();
+      this.$emit("enter");
+    },
+  },
+};

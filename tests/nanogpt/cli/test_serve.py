@@ -1,0 +1,122 @@
+"""`nanogpt serve` as a user meets it: where it is, what is refused before it begins, and how it ends."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+from tiny import make_run
+
+from nanogpt.tokenizer import CharTokenizer
+
+
+@pytest.fixture
+def serving():
+    """Starts servers; each knows its `address`, and all that it printed is in `told`."""
+    started = []
+
+    def start(*words):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nanogpt", "serve", *map(str, words), "--port", "0"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        process.told = [process.stdout.readline() for _ in range(4)]
+        process.address = re.search(r"http://[0-9.]+:\d+", process.told[0])[0]
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """The folder of a run whose texts end at their limit alone."""
+    return make_run(tmp_path / "tale-1", tokenizer=CharTokenizer.train(["hello"], end_of_document=False)).path
+
+
+def test_what_it_prints_works(serving, endless):
+    server = serving(endless)
+    assert "tale-1, step 1, at http://127.0.0.1:" in server.told[0]
+    curl = server.told[3]
+    assert f"{server.address}/v1/completions" in curl
+    body = curl.split(" -d ")[1].strip().strip("'")
+    answer = httpx.post(f"{server.address}/v1/completions", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 200
+
+
+def test_a_token_of_the_environment(serving, endless, monkeypatch):
+    monkeypatch.setenv("NANOGPT_TOKEN", "from the environment")
+    server = serving(endless)
+    assert 'Bearer $NANOGPT_TOKEN"' in server.told[3]
+    assert httpx.get(f"{server.address}/v1/models").status_code == 401
+    shown = {"Authorization": "Bearer from the environment"}
+    assert httpx.get(f"{server.address}/v1/models", headers=shown).status_code == 200
+    monkeypatch.undo()
+    other = serving(endless, "--token", "named")
+    assert httpx.get(f"{other.address}/v1/models", headers={"Authorization": "Bearer named"}).status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_streams_end(serving, endless, number):
+    """One that ends soon has all its text; one that would go on for long is told; both answers are complete."""
+    server = serving(endless, "--max-tokens", "1000000")
+    began, found = threading.Barrier(3), {}
+
+    def ask(tokens):
+        body = {"model": "tale-1", "prompt": "he", "max_tokens": tokens, "stream": True}
+        with httpx.stream("POST", f"{server.address}/v1/completions", json=body, timeout=30) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            began.wait(20)
+            found[tokens] = [line for line in lines if line]
+
+    threads = [threading.Thread(target=ask, args=(tokens,)) for tokens in (500, 1_000_000)]
+    for thread in threads:
+        thread.start()
+    began.wait(20)
+    server.send_signal(number)
+    for thread in threads:
+        thread.join(30)
+    assert found[500][-1] == found[1_000_000][-1] == "data: [DONE]"
+    assert '"finish_reason":"length"' in found[500][-2]
+    assert '"code":"stopping"' in found[1_000_000][-2]
+    assert server.wait(20) == 0
+    assert server.stderr.read() == ""
+
+
+def test_a_port_that_is_taken(refuses, endless):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refuses("serve", endless, "--port", port, saying=[f"port {port} is in use: choose another --port"])
+
+
+def test_what_is_refused_before_it_begins(refuses, endless):
+    refuses("serve", endless, "--host", "0.0.0.0", saying=["can be reached by others", "--token"])
+    refuses("serve", endless, "--host", "no.such.host.invalid", "--token", "t", saying=["choose another --host"])
+    refuses("serve", "nowhere", "--port", "0", saying=["no run folder 'nowhere'"])
+    refuses("serve", endless, "--port", "0", "--rows", "0", saying=["rows is 0; choose a number above 0"])
+    refuses("serve", endless, "--port", "0", "--threads", "0", saying=["threads is 0"])
+    refuses("serve", endless, "--port", "0", "--queue", "-1", saying=["queue is -1"])
+    refuses("serve", endless, "--port", "99999", saying=["port is 99999"])
+
+
+def test_a_missing_package(refuses, endless, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("nanogpt.serving")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    refuses("serve", endless, saying=["serving needs fastapi: pip install 'nanogpt[studio]'"])
+
+
+def test_the_help(nanogpt):
+    found = nanogpt("serve", "--help")
+    assert found.code == 0
+    for flag in ("--host", "--port", "--token", "--rows", "--queue", "--max-tokens", "--precision", "--allow-origin"):
+        assert flag in found.out

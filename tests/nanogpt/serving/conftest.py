@@ -1,0 +1,76 @@
+"""Engines and live servers of a small model that was never trained, on a port of this machine."""
+
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tiny import make_run
+
+# For the module `served`, which the tests in this folder share.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from served import until
+
+from nanogpt.serving.app import make_app
+from nanogpt.serving.engine import Engine
+from nanogpt.serving.server import Server, address_of, listen
+from nanogpt.serving.settings import Access, Limits
+from nanogpt.tokenizer import CharTokenizer
+
+NAME = "tale-1"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / NAME)
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A run whose texts end at their limit alone."""
+    tokenizer = CharTokenizer.train(["hello there, old world"], end_of_document=False)
+    return make_run(tmp_path / "endless", tokenizer=tokenizer)
+
+
+@pytest.fixture
+def engines():
+    """Makes engines of runs, and ends them."""
+    made = []
+
+    def make(run, rows=5, **options):
+        made.append(Engine(run.model, run.tokenizer, rows=rows, about="tale-1-step-1-float32", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def live(run, engines):
+    """Starts servers: `live(rows=3)`; each knows its `url`, `engine` and `run`, and can `stop`."""
+    started = []
+
+    def start(*, rows=5, access=None, limits=None, run=run, engine=None, grace_seconds=0.2):
+        limits = limits or Limits()
+        engine = engine or engines(run, rows, limits=limits)
+        listening = listen("127.0.0.1", 0)
+        server = Server(make_app({NAME: engine}, access or Access(), limits), [engine], grace_seconds)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        until(lambda: server.started)
+
+        def stop():
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+        started.append(stop)
+        port = listening.getsockname()[1]
+        return SimpleNamespace(url=address_of(listening), port=port, engine=engine, run=run, server=server, stop=stop)
+
+    yield start
+    for stop in started:
+        stop()

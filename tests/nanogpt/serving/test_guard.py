@@ -1,0 +1,171 @@
+"""Who is answered, and who is not: names, pages, tokens."""
+
+import hmac
+
+import httpx
+import pytest
+
+from nanogpt.errors import UserError
+from nanogpt.serving.guard import guard
+from nanogpt.serving.settings import Access, Limits
+
+NAME = "tale-1"
+
+
+async def hello(scope, receive, send):
+    """An application that answers to all."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def ask(access, method="GET", path="/", **headers):
+    """The status of a request to `hello` behind a guard, and its answer."""
+    import asyncio
+
+    async def send():
+        transport = httpx.ASGITransport(guard(hello, access, Limits()))
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            return await client.request(method, path, headers=names)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("localhost", 200),
+        ("localhost.:1", 200),
+        ("[::1]:8000", 200),
+        ("proxy.example", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost@evil.example", 421),
+        ("192.168.1.7", 421),
+        ("0.0.0.0", 421),
+        ("", 421),
+        ("localhost:port", 421),
+    ],
+)
+def test_names(host, status):
+    found = ask(Access(hosts=("proxy.example",)), Host=host)
+    assert found.status_code == status
+    if status == 421:
+        assert found.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_names_of_a_server_that_others_reach():
+    access = Access(host="0.0.0.0", token="t")
+    shown = {"Authorization": "Bearer t"}
+    assert ask(access, Host="192.168.1.7:8000", **shown).status_code == 200
+    assert ask(access, Host="evil.example", **shown).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8000", 200),
+        ("http://127.0.0.1:9000", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("https://friend.example", 403),
+    ],
+)
+def test_pages(origin, status):
+    found = ask(Access(), "POST", Origin=origin)
+    assert found.status_code == status
+    assert not [name for name in found.headers if name.startswith("access-control")]
+    assert ask(Access(), "OPTIONS", Origin=origin, Access_Control_Request_Method="POST").status_code == status
+
+
+def test_pages_that_are_allowed():
+    access = Access(token="t", origins=("https://friend.example",))
+    preflight = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "Authorization"}
+    found = ask(access, "OPTIONS", Origin="https://friend.example", **preflight)
+    assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, "https://friend.example")
+    found = ask(access, "POST", Origin="https://friend.example", Authorization="Bearer t")
+    assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, "https://friend.example")
+    assert ask(access, "POST", Origin="https://friend.example").status_code == 401
+    assert ask(access, "POST", Origin="https://foe.example", Authorization="Bearer t").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ("Bearer secret", 200),
+        ("bearer secret", 200),
+        ("Bearer secre", 401),
+        ("Bearer secret2", 401),
+        ("Basic secret", 401),
+        ("secret", 401),
+        ("Bearer ", 401),
+        (None, 401),
+    ],
+)
+def test_the_token(shown, status):
+    headers = {} if shown is None else {"Authorization": shown}
+    found = ask(Access(token="secret"), **headers)
+    assert found.status_code == status
+    if status == 401:
+        assert found.headers["www-authenticate"] == "Bearer"
+        assert found.json()["error"]["code"] == "invalid_api_key"
+    assert ask(Access(token="secret"), path="/healthz").status_code == 200
+
+
+def test_the_token_is_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def watched(one, other):
+        compared.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", watched)
+    assert ask(Access(token="secret"), Authorization="Bearer secret").status_code == 401
+    assert compared == [(b"secret", b"secret")]
+
+
+def test_a_websocket_that_is_refused_is_closed():
+    import asyncio
+
+    def told(access, headers):
+        sent = []
+
+        async def send(message):
+            sent.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/", "headers": headers}
+        asyncio.run(guard(hello, access, Limits())(scope, None, send))
+        return sent
+
+    assert told(Access(), [(b"host", b"localhost")]) == ["websocket.accept"]
+    assert told(Access(), [(b"host", b"evil.example")]) == ["websocket.close"]
+    assert told(Access(), [(b"host", b"localhost"), (b"origin", b"http://evil.example")]) == ["websocket.close"]
+    assert told(Access(token="t"), [(b"host", b"localhost")]) == ["websocket.close"]
+
+
+@pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "example.org"}, {"host": ""}])
+def test_another_address_demands_a_token(settings):
+    with pytest.raises(UserError, match="--token"):
+        Access(**settings)
+    Access(**settings, token="t")
+
+
+@pytest.mark.parametrize("settings", [{"token": ""}, {"token": "tökén"}, {"origins": ("*",)}, {"origins": ("a.b",)}])
+def test_settings_that_would_not_hold(settings):
+    with pytest.raises(UserError):
+        Access(**settings)
+
+
+def test_a_live_server(live):
+    server = live(access=Access(token="secret"))
+    shown = {"Authorization": "Bearer secret"}
+    for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
+        assert httpx.get(server.url + path).status_code == 401
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/v1/models", headers=shown).status_code == 200
+    assert httpx.get(f"{server.url}/v1/models", headers=shown | {"Host": "evil.example"}).status_code == 421
+    assert httpx.get(f"{server.url}/v1/models", headers=shown | {"Origin": "http://evil.example"}).status_code == 403

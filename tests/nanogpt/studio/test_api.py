@@ -1,0 +1,56 @@
+"""The interface beside the page: opened when it is asked, and with a model that nobody looks into."""
+
+import asyncio
+
+import pytest
+from tiny import make_run
+
+pytest.importorskip("fastapi", reason="the studio needs FastAPI: pip install 'nanogpt[studio]'")
+
+from nanogpt.serving.settings import Access
+from nanogpt.studio.api import Beside
+from nanogpt.studio.shelf import Shelf
+
+
+async def page(scope, receive, send):
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": b"the page"})
+
+
+def ask(app, path):
+    """Status and body of an answer."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        **{"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""},
+        **{"headers": [(b"host", b"127.0.0.1")], "scheme": "http", "server": ("127.0.0.1", 1), "root_path": ""},
+    }
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:])
+
+
+def test_only_its_own_paths_are_the_interfaces(tmp_path):
+    beside = Beside(page, Shelf(tmp_path), Access())
+    for path in ("/", "/v1x", "/metricsx", "/v", "/_nicegui/v1"):
+        assert ask(beside, path) == (299, b"the page")
+    status, body = ask(beside, "/v1/models")
+    assert status == 404
+    assert b"train one" in body
+
+
+def test_it_has_a_model_of_its_own(tmp_path):
+    """Else a head that somebody switches off on the page would be off in what the interface writes."""
+    make_run(tmp_path / "modern")
+    shelf = Shelf(tmp_path)
+    beside = Beside(page, shelf, Access())
+    try:
+        assert ask(beside, "/v1/models")[0] == 200
+        assert beside._engine.model is not shelf.open("modern").model
+    finally:
+        beside.close()

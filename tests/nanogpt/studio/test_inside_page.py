@@ -1,0 +1,232 @@
+"""The view "Look inside" in Chromium, held against Python."""
+
+import time
+
+import pytest
+import torch
+
+from nanogpt.explain import alternatives, effect_of, importance, lens_at, look, trace
+from nanogpt.run import load
+from nanogpt.studio.inside.looking import text_ids
+from nanogpt.studio.inside.words import effect_lines, growth_lines, importance_lines, lens_rows
+from nanogpt.studio.words import percent
+
+pytestmark = pytest.mark.slow
+
+TEXT = "The cat sat there"
+AT = "view=inside&run=modern&text=The+cat+sat+there"
+NEXT, ATTENDED = "[aria-label='The ten likeliest tokens after it']", ".panel .attention"
+
+
+@pytest.fixture(scope="module")
+def run(shelf_folder):
+    return load(shelf_folder / "modern", device="cpu")
+
+
+@pytest.fixture
+def looked(visit):
+    """Opens windows on the text, with all that there is to see drawn."""
+
+    def open_window(more="", **settings):
+        window = visit(f"{AT}{more}", **settings).opened()
+        window.page.locator(".lens tbody tr").first.wait_for()
+        return window
+
+    return open_window
+
+
+def weights_of(window) -> torch.Tensor:
+    """What the large picture shows, (T, T): colours grow with the square root."""
+    script = """rects => rects.map(one => ['y', 'x', 'fill-opacity'].map(name => Number(one.getAttribute(name))))"""
+    cells = window.page.eval_on_selector_all(".map .weight", script)
+    count = window.page.locator(".map .name").count() // 2
+    found = torch.zeros(count, count)
+    for y, x, opacity in cells:
+        found[round((y - 52) / 12), round((x - 52) / 12)] = opacity**2
+    return found
+
+
+def test_what_comes_next_is_pythons(looked, run):
+    window = looked("&token=9")
+    logits = look(run, TEXT).logits[9]
+    wanted = alternatives(logits, run.tokenizer)
+    assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in wanted]
+    assert window.page.locator(".text .chosen").text_content() == TEXT[9]
+
+
+def test_every_picture_of_attention_adds_up(looked, run):
+    window = looked("&token=9&layer=1&head=2")
+    attention = look(run, TEXT).attention[1, 2]
+    found = weights_of(window)
+    torch.testing.assert_close(found, attention, atol=0.005, rtol=0)
+    assert (found.sum(1) - 1).abs().max() < 0.04  # squares too faint to be seen are left out
+    assert found.triu(1).sum() == 0
+    shares = [float(share.split()[0]) for _, share in window.bars(ATTENDED)]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_the_mean_over_heads_adds_up_too(looked, run):
+    window = looked("&token=16")
+    torch.testing.assert_close(weights_of(window), look(run, TEXT).attention.mean((0, 1)), atol=0.005, rtol=0)
+    assert window.page.locator(".heads button").count() == 3 * 4
+    assert window.page.locator(".arcs path").count() > 0
+
+
+def test_the_lens_ends_with_the_model(looked, run):
+    window = looked("&token=9")
+    rows = lens_rows(lens_at(run.model, look(run, TEXT), 9), run.tokenizer)
+    lines = window.page.locator(".lens tbody tr")
+    assert lines.count() == 4
+    for i, row in enumerate(rows):
+        names = lines.nth(i).locator(".name").all_text_contents()
+        assert names == [one.text for one in row.choices]
+        assert lines.nth(i).locator("td").last.text_content().startswith(percent(row.final.probability))
+    assert lines.last.locator(".name").all_text_contents() == [name for name, _ in window.bars(NEXT)[:5]]
+
+
+def test_the_stream_is_pythons(looked, run):
+    window = looked("&token=9")
+    wanted = growth_lines(look(run, TEXT), 9)
+    assert window.bars("[aria-label='The size of the residual stream']") == [(one.name, one.told) for one in wanted]
+
+
+def test_a_head_can_be_switched_off_and_on(looked, run):
+    window = looked("&token=9")
+    before = window.bars(NEXT)
+    window.page.get_by_role("button", name="layer 2, head 3").click()
+    window.wait("() => document.querySelector('.heads [aria-pressed=true]')")
+    window.button("Switch this head off").click()
+    window.button("Switch this head on").wait_for()
+    ids = text_ids(run, TEXT)
+    wanted = effect_lines(effect_of(run.model, ids, [(1, 2)], 9), run.tokenizer)
+    assert window.bars("[aria-label='What switching off changes']") == [(one.name, one.told) for one in wanted]
+    logits = trace(run.model, ids, [(1, 2)]).logits[9]
+    assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in alternatives(logits, run.tokenizer)]
+    assert window.bars(NEXT) != before
+    assert window.page.locator(".heads .off").count() == 1
+    window.button("Switch all on").click()
+    window.wait("() => !document.querySelector('.heads .off')")
+    assert window.bars(NEXT) == before
+
+
+def test_which_heads_matter(looked, run):
+    window = looked("&token=16")
+    window.button("Which heads matter for this text?").click()
+    wanted = importance_lines(importance(run.model, text_ids(run, TEXT)))
+    lines = "[aria-label='The heads that matter most']"
+    window.page.locator(f"{lines} li").first.wait_for()
+    assert window.bars(lines) == [(one.name, one.told) for one in wanted]
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("modern", 0), ("gpt2", 1), ("%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", 1)])
+def test_embeddings_of_tokens_and_positions(visit, name, drawn):
+    """RoPE has no position vectors, which is told; learned and sinusoidal ones are drawn."""
+    window = visit(f"view=inside&run={name}&text=The").opened()
+    window.page.locator("summary").click()
+    window.page.locator(".plane:not(.hidden) text").first.wait_for()
+    assert window.page.locator(".plane:not(.hidden) polyline").count() == drawn
+    assert ("RoPE" in window.page.locator("details").text_content()) == (not drawn)
+    assert window.page.locator("details p", has_text="Nearest to").count() == 1
+
+
+def test_every_kind_of_model_can_be_looked_into(visit):
+    """And one after another, through the field: nothing of the first may stay."""
+    window = visit(AT).opened()
+    for name, layers in (("gpt2", 3), ("<img src=x onerror=alert(1)>", 2), ("modern", 3)):
+        window.page.locator("select").first.select_option(name)
+        window.wait(
+            "([layers, run]) => document.querySelectorAll('.lens tbody tr').length === layers + 1 && "
+            "decodeURIComponent(location.href).replaceAll('+', ' ').includes(run)", layers, f"run={name}"
+        )  # fmt: skip
+    assert window.page.locator("img[src='x']").count() == 0
+
+
+def test_the_address_shows_the_same_elsewhere(looked, visit):
+    first = looked("&token=9&layer=2&head=1&off=0.3,2.1")
+    fragment = first.wait_for_fragment("model=")
+    second = visit(fragment).opened()
+    second.page.locator(".lens tbody tr").first.wait_for()
+    for what in (NEXT, ATTENDED, "[aria-label='What switching off changes']"):
+        assert second.bars(what) == first.bars(what)
+        assert second.bars(what)
+    torch.testing.assert_close(weights_of(second), weights_of(first))
+    assert second.page.locator(".map + *, h3", has_text="Layer 3, head 2").count() == 1
+    assert second.page.locator(".heads .off").count() == 2
+    assert second.fragment() == fragment
+
+
+def test_from_writing_one_looks_at_what_was_written(visit, run):
+    """The token before the chosen one: there the model decided for it."""
+    window = visit("run=modern&tokens=30&prompt=The+cat").opened()
+    text = window.write()
+    window.choose(12)
+    shares = window.bars(".panel .bars")
+    window.page.get_by_role("link", name="Look inside the model here").click()
+    window.page.locator(".lens tbody tr").first.wait_for()
+    assert window.page.locator("textarea").input_value() == text
+    assert window.bars(NEXT) == shares
+    assert window.page.locator(f"{NEXT} .marked .name").text_content() == text[12].replace(" ", "␣")
+    window.page.get_by_role("link", name="Write", exact=True).click()
+    window.wait("([text]) => document.querySelector('.column .text')?.textContent === text", text)
+
+
+def test_a_long_text_is_a_window_and_no_hang(visit, studio):
+    """Fifty thousand tokens: those around the chosen one are read, and the page answers."""
+    window = visit("view=inside&run=modern&text=The").opened()
+    long = "The cat sat there in a red tree. " * 1500
+    window.page.locator("textarea").fill(long)
+    began = time.perf_counter()
+    window.button("Look").click()
+    window.wait("() => /of 49,500 are read together/.test(document.querySelector('.status').textContent)")
+    assert time.perf_counter() - began < 10
+    assert window.page.locator(".text .token").count() == 300
+    window.button("Earlier").click()
+    window.wait("() => /Tokens 48,\\d+ to 49,\\d+ of/.test(document.body.textContent)")
+    fragment = window.wait_for_fragment("sha256:")
+    assert len(fragment) < 400
+    second = visit(fragment).opened()
+    second.wait("() => document.querySelector('.chosen h2')?.textContent")
+    assert second.page.locator("textarea").input_value() == long
+
+
+def test_a_text_that_is_not_here_is_told(visit):
+    window = visit("view=inside&run=modern&text=sha256:" + "ab" * 32).opened()
+    assert "abababababab" in window.page.locator("p.warning").first.text_content()
+    window.page.locator(".lens tbody tr").first.wait_for()
+
+
+def test_pictures_can_be_read_by_keyboard(looked):
+    window = looked("&token=9&layer=1&head=2")
+    picture = window.page.locator(".map [tabindex='0']")
+    picture.focus()
+    told = window.page.locator(".map figcaption")
+    window.page.keyboard.press("ArrowUp")
+    window.wait("() => document.querySelector('.map figcaption').textContent.includes('(token 9)')")
+    window.page.keyboard.press("Home")  # not taken: the page keeps its own keys
+    for _ in range(20):
+        window.page.keyboard.press("ArrowLeft")
+    window.wait("() => document.querySelector('.map figcaption').textContent.includes('T (token 1), 8 back')")
+    assert told.text_content().endswith("%")
+    window.page.keyboard.press("Enter")
+    window.wait("() => /Token 9 of/.test(document.querySelector('.panel').textContent)")
+
+
+def test_arrow_keys_held_down_end_where_they_should(looked):
+    window = looked("&token=2")
+    window.page.locator(".text").focus()
+    for _ in range(11):
+        window.page.keyboard.press("ArrowRight")
+    window.wait("() => /Token 14 of/.test(document.querySelector('.panel').textContent)")
+    window.wait_for_fragment("token=13")
+    assert window.page.locator(".text .chosen").text_content() == TEXT[13]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_everyone_can_use_it(looked, width, dark):
+    window = looked("&token=9&layer=1&head=2&off=0.1", width=width, dark=dark)
+    window.page.locator("summary").click()
+    window.page.locator(".plane:not(.hidden) text").first.wait_for()
+    assert window.violations() == []
+    assert window.overhang() <= 0

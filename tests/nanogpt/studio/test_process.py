@@ -1,0 +1,192 @@
+"""The command: how it starts, whom it lets in, how it ends."""
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from studio_process import RUN, Studio, Window
+from tiny import make_run, refuses
+
+from nanogpt.cli.studio import main
+
+slow = pytest.mark.slow
+
+WITHIN_SECONDS = 2.0
+TRIES = 3
+
+
+def get(address, path="/", **headers):
+    """Status and body of an answer."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_another_address_asks_for_a_token(monkeypatch):
+    monkeypatch.delenv("NANOGPT_TOKEN", raising=False)
+    refuses(lambda: main(["--host", "0.0.0.0", "--no-browser"]), "0.0.0.0", "--token")
+
+
+def test_a_folder_that_is_not_there():
+    refuses(lambda: main(["nowhere", "--no-browser"]), "no folder 'nowhere'")
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_there_is_not(port):
+    refuses(lambda: main(["--port", port, "--no-browser"]), port)
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refuses(lambda: main(["--port", str(port), "--no-browser"]), str(port), "--port")
+
+
+def test_a_missing_extra_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nicegui", None)
+    refuses(lambda: main(["--no-browser"]), "pip install 'nanogpt[studio]'")
+
+
+@slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly(shelf_folder, how):
+    studio = Studio(shelf_folder)
+    assert get(studio.address)[0] == 200
+    assert studio.end(how) == 0
+    assert studio.lines == []
+
+
+@slow
+def test_it_ends_while_it_writes_and_is_looked_at(shelf_folder, browser):
+    studio = Studio(shelf_folder)
+    window = Window(browser, studio, "tokens=9999").opened()
+    window.button("Write").click()
+    window.wait("() => document.querySelectorAll('.text .token').length > 20")
+    began = time.perf_counter()
+    assert studio.end() == 0
+    assert time.perf_counter() - began < 15
+    assert studio.lines == []
+    window.close()
+
+
+@slow
+def test_it_starts_without_any_run(tmp_path, browser):
+    studio = Studio(tmp_path)
+    window = Window(browser, studio)
+    window.wait("() => /train one/.test(document.querySelector('.status')?.textContent)")
+    assert not window.errors
+    window.close()
+    assert studio.end() == 0
+
+
+@slow
+class TestWhoIsLetIn:
+    def test_other_names_and_other_pages_are_refused(self, studio):
+        assert get(studio.address)[0] == 200
+        assert get(studio.address, host="evil.example")[0] == 421
+        assert get(studio.address, origin="http://evil.example")[0] == 403
+        assert (
+            get(studio.address, "/_nicegui_ws/socket.io/?EIO=4&transport=polling", origin="http://evil.example")[0]
+            == 403
+        )
+
+    def test_no_path_leads_to_a_file(self, studio):
+        for path in ("/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/modern/config.toml", "/docs", "/openapi.json"):
+            status, body = get(studio.address, path)
+            assert "root:" not in body
+            assert "n_layer" not in body
+            assert status in (400, 404)
+
+    def test_a_run_that_is_not_below_the_folder_cannot_be_named(self, visit, shelf_folder):
+        make_run(shelf_folder.parent / "secret", text="The secret")
+        window = visit("run=../secret&prompt=The").opened()
+        window.wait("() => /which is not here/.test(document.querySelector('.status').textContent)")
+        assert window.page.locator("select").first.input_value() == "modern"
+
+    def test_with_a_token_only_who_knows_it(self, shelf_folder, browser):
+        studio = Studio(shelf_folder, "--token", "open sesame")
+        bare = studio.address.partition("?")[0]
+        assert studio.address.endswith("?token=open%20sesame")
+        assert get(bare)[0] == 401
+        assert get(bare, "/v1/models")[0] == 401
+        assert get(bare, "/v1/models", Authorization="Bearer open sesame")[0] == 200
+        window = Window(browser, studio).opened()
+        assert "token" not in window.page.url.partition("#")[0]
+        window.button("Write").click()
+        assert window.written()
+        assert not window.errors
+        window.close()
+        assert studio.end() == 0
+
+    def test_the_interface_answers_beside_the_page(self, studio):
+        status, body = get(studio.address, "/v1/models")
+        assert status == 200
+        assert [one["id"] for one in json.loads(body)["data"]] == ["modern"]
+
+
+@slow
+def test_it_is_usable_in_two_seconds(tmp_path, browser):
+    """Of a model of two million parameters: from the line that it listens to a prompt that can be written on.
+
+    The best of some starts, as others may use the machine.
+    """
+    text = "".join(map(chr, range(32, 96)))
+    run = make_run(
+        tmp_path / "runs" / "large",
+        text=text,
+        n_layer=6,
+        n_head=6,
+        n_embd=168,
+        head_size=28,
+        mlp_hidden=448,
+        block_size=256,
+    )
+    assert 1.8e6 < run.model.parameter_count < 2.4e6
+    took = []
+    for _ in range(TRIES):
+        studio = Studio(tmp_path / "runs")
+        began = time.perf_counter()
+        window = Window(browser, studio).opened()
+        took.append(time.perf_counter() - began)
+        window.close()
+        studio.end()
+        if took[-1] < WITHIN_SECONDS:
+            return
+    raise AssertionError(f"usable after {took} seconds")
+
+
+@slow
+def test_nothing_of_a_run_is_executed(tmp_path, browser):
+    """Files that a pickle, a configuration in Python or a notebook would run: they are not even opened."""
+    run = make_run(tmp_path / "runs" / "modern", text="The cat")
+    trap = f"import pathlib; pathlib.Path({str(tmp_path / 'sprung')!r}).touch()"
+    for name in ("config.py", "sitecustomize.py", "__init__.py", "conftest.py", "model.py"):
+        (run.path / name).write_text(trap)
+    torch.save({"a": 1}, run.path / "model.pt")
+    studio = Studio(tmp_path / "runs")
+    window = Window(browser, studio, "tokens=5").opened()
+    window.button("Write").click()
+    assert window.written()
+    window.close()
+    studio.end()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_importing_the_command_is_light():
+    """The help must come at once: neither NiceGUI nor torch is needed for it."""
+    code = (
+        "import sys, nanogpt.cli.studio; sys.exit(any(name in sys.modules for name in ('torch', 'nicegui', 'fastapi')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert RUN

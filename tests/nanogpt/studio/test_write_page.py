@@ -1,0 +1,259 @@
+"""The view "Write" in Chromium, held against Python."""
+
+import pytest
+
+from nanogpt.config import SampleConfig
+from nanogpt.explain import alternatives, score
+from nanogpt.run import load
+from nanogpt.studio.words import percent
+from nanogpt.studio.writing import read, write
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = "tokens=60&temperature=1.1&seed=7"
+CONFIG = SampleConfig(tokens=60, temperature=1.1, seed=7)
+PANEL = ".panel .bars"
+
+
+@pytest.fixture(scope="module")
+def run(shelf_folder):
+    return load(shelf_folder / "modern", device="cpu")
+
+
+def ids_of(run, prompt, config=CONFIG):
+    """The prompt and what follows it."""
+    ids = run.tokenizer.encode(prompt).tolist()
+    return ids + [token for token, _ in write(run.model, ids, config, run.tokenizer.end_of_document)]
+
+
+def test_the_newest_model_is_there_with_a_prompt_and_a_button(visit):
+    """Whoever comes without an address has to press one button only."""
+    window = visit().opened()
+    assert window.page.locator("select").first.input_value() == "modern"
+    assert window.page.get_by_label("How the text begins").input_value() == "The "
+    assert window.write().startswith("The ")
+    assert len(window.text()) > 100
+
+
+def test_the_text_is_the_librarys(visit, run):
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    assert window.write() == run.generate("The cat", config=CONFIG)
+
+
+@pytest.mark.parametrize("place", [1, 4, 8, 30, 50])
+def test_probabilities_are_pythons(visit, run, place):
+    """Of the prompt, of what was written, and beyond block_size."""
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    window.write()
+    window.choose(place)
+    ids = ids_of(run, "The cat")
+    wanted = alternatives(dict(read(run.model, ids))[place], run.tokenizer)
+    assert window.bars(PANEL) == [(one.text, percent(one.probability)) for one in wanted]
+    found = score(run.model, run.tokenizer, ids)[place - 1]
+    told = window.page.locator(".panel p").nth(1).text_content()
+    assert f"{percent(found.probability)} likely here, number {found.rank} of {run.tokenizer.vocab_size}" in told
+    assert window.page.locator(".panel .chosen h2").text_content() == found.text
+
+
+def test_a_token_that_a_mouse_points_at_is_told(visit, run):
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    window.write()
+    window.page.locator(".text .token").nth(20).hover()
+    window.page.locator(".tip:not([hidden])").wait_for()
+    ids = ids_of(run, "The cat")
+    wanted = alternatives(dict(read(run.model, ids))[20], run.tokenizer)
+    assert window.bars(".tip") == [(one.text, percent(one.probability)) for one in wanted]
+    window.page.keyboard.press("Escape")
+    window.page.locator(".tip").first.wait_for(state="hidden")
+
+
+def test_another_choice_branches_and_one_can_walk_back(visit, run):
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    whole = window.write()
+    window.choose(20)
+    ids = ids_of(run, "The cat")
+    others = alternatives(dict(read(run.model, ids))[20], run.tokenizer)
+    line = next(i for i, one in enumerate(others) if one.token != ids[20])
+    window.page.locator(f"{PANEL} button").nth(line).click()
+    window.page.locator(".branches li").nth(1).wait_for()
+    branched = [*ids[:20], others[line].token]
+    wanted = branched + [token for token, _ in write(run.model, branched, CONFIG)]
+    window.wait("([wanted]) => document.querySelector('.text').textContent === wanted", run.tokenizer.decode(wanted))
+    window.written()
+    assert window.page.locator(".text .token.hand").count() == 1
+    assert window.page.locator(".panel .chosen h2").text_content() == others[line].text
+    assert window.page.locator(f"{PANEL} .marked .name").text_content() == others[line].text
+    assert window.page.locator(".branches [aria-current]").text_content().startswith("2.")
+    window.page.get_by_role("button", name="Back to the text").click()
+    window.wait("([whole]) => document.querySelector('.text').textContent === whole", whole)
+    window.page.locator(".branches button").nth(1).click()
+    window.wait("([wanted]) => document.querySelector('.text').textContent === wanted", run.tokenizer.decode(wanted))
+
+
+def test_continue_writes_on(visit, run):
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    window.write()
+    window.button("Continue").click()
+    window.wait("() => document.querySelectorAll('.text .token').length === 127")
+    longer = SampleConfig(tokens=120, temperature=1.1, seed=7)
+    assert window.written() == run.generate("The cat", config=longer)
+
+
+def test_stop_stops(visit):
+    window = visit("tokens=9999").opened()
+    window.button("Write").click()
+    window.wait("() => document.querySelectorAll('.text .token').length > 20")
+    window.button("Stop").click()
+    window.wait("() => /Stopped after/.test(document.querySelector('.status').textContent)")
+    count = window.page.locator(".text .token").count()
+    assert count < 9000
+    window.page.wait_for_timeout(300)
+    assert window.page.locator(".text .token").count() == count
+
+
+def test_two_models_write_on_one_prompt(visit, shelf_folder):
+    window = visit(f"{SETTINGS}&prompt=The+cat&run2=gpt2").opened()
+    window.wait("() => document.querySelectorAll('.column:not(.hidden) .hint').length === 2")
+    window.button("Write").click()
+    window.wait("() => (document.querySelector('.status').textContent.match(/a second/g) || []).length === 2")
+    for number, name in enumerate(("modern", "gpt2")):
+        wanted = load(shelf_folder / name, device="cpu").generate("The cat", config=CONFIG)
+        assert window.text(number) == wanted
+    assert window.text(0) != window.text(1)
+    window.choose(15, column=1)
+    assert window.page.locator(".text").nth(1).locator(".chosen").count() == 1
+
+
+def test_the_address_shows_the_same_elsewhere(visit):
+    """Text, branch, token and settings; in a browser that knows nothing of the first one."""
+    first = visit(f"{SETTINGS}&prompt=The+cat&top_k=9").opened()
+    first.write()
+    first.choose(12)
+    first.page.locator(f"{PANEL} li:not(.marked) button").first.click()
+    first.page.locator(".branches li").nth(1).wait_for()
+    first.written()
+    first.choose(25)
+    fragment = first.wait_for_fragment("token=25")
+    second = visit(fragment).opened()
+    second.page.locator(".branches li").nth(1).wait_for()
+    second.page.locator(".panel.open").wait_for()
+    assert second.text() == first.text()
+    assert second.bars(PANEL) == first.bars(PANEL)
+    assert second.page.locator(".text .chosen").text_content() == first.page.locator(".text .chosen").text_content()
+    assert second.page.get_by_label("Top-k").input_value() == "9"
+    assert second.page.get_by_label("Seed").input_value() == "7"
+    levels = "spans => spans.map(span => [span.dataset.level, span.className])"
+    tokens = ".text .token"
+    assert second.page.eval_on_selector_all(tokens, levels) == first.page.eval_on_selector_all(tokens, levels)
+
+
+def test_an_address_of_other_weights_says_so(visit):
+    window = visit("run=modern&model=000000000000&prompt=The").opened()
+    window.wait("() => /means other weights/.test(document.querySelector('.status').textContent)")
+    window = visit("run=gone&model=000000000000").opened()
+    window.wait("() => /which is not here/.test(document.querySelector('.status').textContent)")
+
+
+def test_a_damaged_address_opens_and_says_so(visit):
+    window = visit("temperature=hot&tree=%21%21&prompt=The").opened()
+    assert "temperature=hot" in window.page.locator("p.warning").first.text_content()
+    window.wait("() => /damaged/.test(document.querySelector('.status').textContent)")
+    assert window.write()
+
+
+def test_settings_that_make_no_sense_are_told(visit):
+    window = visit().opened()
+    window.page.get_by_label("Top-p").fill("7")
+    window.button("Write").click()
+    window.wait("() => /top_p is 7/.test(document.querySelector('.status').textContent)")
+    window.page.get_by_label("Top-p").fill("")
+    assert window.write()
+
+
+def test_unknown_characters_are_named(visit):
+    window = visit().opened()
+    window.page.get_by_label("How the text begins").fill("The ☃ Ω")
+    window.wait("() => /never saw “Ω” “☃”: left out/.test(document.querySelector('.field .warning')?.textContent)")
+    assert window.write().startswith("The  ")
+
+
+def test_the_text_can_be_copied_and_downloaded(visit, studio):
+    window = visit(SETTINGS).opened()
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=studio.address.rstrip("/"))
+    text = window.write()
+    with window.page.expect_download() as found:
+        window.button("Download").click()
+    assert found.value.suggested_filename == "modern.txt"
+    assert found.value.path().read_text(encoding="utf-8") == text
+    window.button("Copy").click()
+    window.wait("() => /Copied/.test(document.querySelector('.status').textContent)")
+    assert window.page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_names_and_texts_are_never_html(visit):
+    """Run names, tokens and prompts come from elsewhere."""
+    hostile = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
+    window = visit(f"run={hostile}&prompt=%3Cscript%3Ealert(2)%3C/script%3E&tokens=9999").opened()
+    assert window.write().startswith("<script>alert(2)</script>")
+    assert "The text ended by itself" in window.page.locator(".status").text_content()
+    window.choose(9)
+    assert window.page.locator("img[src='x']").count() == 0
+    assert window.page.locator("main script, .content script").count() == 0
+
+
+def test_the_keyboard_alone_is_enough(visit):
+    """Write a prompt, ask for the text, go to a token, put another one there."""
+    window = visit(SETTINGS).opened()
+    keys, page = window.page.keyboard, window.page
+
+    def tab_to(script: str) -> None:
+        for _ in range(60):
+            if page.evaluate(script):
+                return
+            keys.press("Tab")
+        raise AssertionError(f"the keyboard does not lead to {script}")
+
+    tab_to("document.activeElement.tagName === 'TEXTAREA'")
+    keys.press("Control+a")
+    keys.type("The red ")
+    keys.press("Control+Enter")
+    text = window.written()
+    assert text.startswith("The red ")
+    tab_to("document.activeElement.classList.contains('text')")
+    for _ in range(12):
+        keys.press("ArrowRight")
+    window.wait("() => /token 13\\b/.test(document.querySelector('.panel').textContent)")
+    tab_to("document.activeElement.matches('.panel li:not(.marked) button')")
+    name = page.evaluate("document.activeElement.querySelector('.name').textContent")
+    keys.press("Enter")
+    page.locator(".branches li").nth(1).wait_for()
+    window.written()
+    assert page.locator(".text .hand").text_content() == name.replace("␣", " ").replace("↵", "\n")
+    assert page.evaluate("document.activeElement.matches('.panel li button')")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_everyone_can_use_it(visit, width, dark):
+    window = visit(f"{SETTINGS}&run2=gpt2", width=width, dark=dark).opened()
+    assert window.violations() == []
+    window.write()
+    window.choose(12)
+    window.page.locator(f"{PANEL} li:not(.marked) button").first.click()
+    window.page.locator(".branches li").nth(1).wait_for()
+    window.written()
+    assert window.violations() == []
+    assert window.overhang() <= 0
+    background = window.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, background[4:-1].split(","))) < 384) == dark
+
+
+def test_light_and_dark_can_be_chosen_and_stay(visit):
+    window = visit().opened()
+    button = window.page.get_by_role("button", name="Dark")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    window.wait("() => document.body.classList.contains('body--dark')")
+    window.page.reload()
+    window.wait("() => document.body.classList.contains('body--dark')")
+    assert window.page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
