@@ -8,10 +8,10 @@ from nicegui import ui
 
 from nanogpt.studio.course.rung import Rung
 from nanogpt.studio.course.rungs import ABSENT, Attempt, Section, find_course, run_section, sections
-from nanogpt.studio.learn import learn_css
 from nanogpt.studio.learn.chart import STYLES, Line
 from nanogpt.studio.learn.controls import Picture, Watched
 from nanogpt.studio.learn.start import CORPORA
+from nanogpt.studio.learn.style import learn_css
 from nanogpt.studio.learn.texts import find_text, kept_texts
 from nanogpt.studio.parts import Tag, Text, button, card, choose, number
 from nanogpt.studio.shelf import Shelf

@@ -7,9 +7,9 @@ controls, drop                          what it is drawn with
 chart, heatmap                          pictures as HTML
 jobs, processes                         trainings that outlive the page
 texts, outlook, curves, logs, history   what is read, without a page
+style                                   how it looks
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,8 +21,3 @@ def view(shelf: "Shelf") -> None:
     from nanogpt.studio.learn.board import Learn
 
     Learn(shelf)
-
-
-def learn_css() -> Path:
-    """The style sheet of curves, facts and samples."""
-    return Path(__file__).with_name("learn.css")

@@ -4,13 +4,13 @@ import asyncio
 
 from nicegui import ui
 
-from nanogpt.studio.learn import learn_css
 from nanogpt.studio.learn.compare import Compare
 from nanogpt.studio.learn.controls import Watched
 from nanogpt.studio.learn.jobs import Jobs
 from nanogpt.studio.learn.live import Live
 from nanogpt.studio.learn.machine import Machine
 from nanogpt.studio.learn.start import Start
+from nanogpt.studio.learn.style import learn_css
 from nanogpt.studio.parts import Tag, Text
 from nanogpt.studio.shelf import Shelf
 

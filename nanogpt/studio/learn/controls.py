@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.element import Element
 
-from nanogpt.studio.learn import chart
+from nanogpt.studio.learn.chart import Line, draw, legend, table
 from nanogpt.studio.parts import Tag, Text
 
 
@@ -61,12 +61,12 @@ class Picture:
                 self._table.props("tabindex=0 role=region").props["aria-label"] = f"{label}, as numbers"
         self.show([], "", "")
 
-    def show(self, lines: Sequence[chart.Line], x_name: str, y_name: str) -> None:
+    def show(self, lines: Sequence[Line], x_name: str, y_name: str) -> None:
         """Show other curves."""
         self._numbers.set_visibility(any(line.x for line in lines))
-        put(self._curves, chart.draw(lines, x_name, y_name, self._label))
-        put(self._keys, chart.legend([line for line in lines if line.x]))
-        put(self._table, chart.table(lines, x_name))
+        put(self._curves, draw(lines, x_name, y_name, self._label))
+        put(self._keys, legend([line for line in lines if line.x]))
+        put(self._table, table(lines, x_name))
 
 
 def put(element: ui.html, content: str) -> None:
