@@ -44,5 +44,5 @@ def _bytes_of(tokenizer: Tokenizer, token: int) -> bytes:
     if isinstance(tokenizer, ByteTokenizer):
         return bytes([token] if token < 256 else [])
     if isinstance(tokenizer, BpeTokenizer | ForeignTokenizer):
-        return tokenizer._bytes[token]
+        return tokenizer.pieces[token]
     return tokenizer.decode([token]).encode("utf-8", "surrogatepass")

@@ -55,15 +55,8 @@ async def in_pieces(
     ended = False
     try:
         while not ended:
-            lot: list[T] = []
             waiting = [await queue.get(), *(queue.get_nowait() for _ in range(queue.qsize()))]
-            for one in waiting:
-                if isinstance(one, BaseException):
-                    raise one
-                if one is None:
-                    ended = True
-                else:
-                    lot += one
+            ended, lot = None in waiting, _lot(waiting)
             if lot:
                 yield lot
             if not ended:
@@ -72,3 +65,13 @@ async def in_pieces(
         if not ended:
             stop.set()
         await work
+
+
+def _lot(waiting: list[list[T] | BaseException | None]) -> list[T]:
+    """What has come together; an error among it is raised."""
+    lot: list[T] = []
+    for one in waiting:
+        if isinstance(one, BaseException):
+            raise one
+        lot += one or []
+    return lot

@@ -52,7 +52,23 @@ def _byte_alphabet() -> dict[str, int]:
 BYTE_OF = _byte_alphabet()
 
 
-class BpeTokenizer:
+class ByteTokens:
+    """Tokens that are bytes each: how ids become text."""
+
+    pieces: Sequence[bytes]
+    """what each token writes, by its id; nothing where it has no text"""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return b"".join(self.pieces[i] for i in ids).decode("utf-8", "replace")
+
+    def decoder(self) -> "Utf8Decoder":
+        return Utf8Decoder(self.pieces)
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        return np.array([len(one) for one in self.pieces], dtype=np.int64)
+
+
+class BpeTokenizer(ByteTokens):
     """One token a frequent sequence of bytes: any text, in fewer tokens than characters.
 
     >>> tokenizer = BpeTokenizer.train(["low lower lowest"] * 9, vocab_size=260)
@@ -74,7 +90,7 @@ class BpeTokenizer:
         _check(tokens, merges, end_of_document)
         self.tokens, self.merges, self.end_of_document = tuple(tokens), tuple(merges), end_of_document
         self.vocab_size = len(tokens)
-        self._bytes = [bytes(BYTE_OF[character] for character in token or "") for token in tokens]
+        self.pieces = [bytes(BYTE_OF[character] for character in token or "") for token in tokens]
         self._encoder = _encoder(tokens, merges)
         self._known: dict[str, Sequence[int]] = {}
 
@@ -128,15 +144,6 @@ class BpeTokenizer:
         short = (word for word in new if len(word) <= LONGEST_KNOWN_WORD)
         self._known.update((word, ids[word]) for word in islice(short, max(0, KNOWN_WORDS - len(self._known))))
         return np.fromiter(chain.from_iterable(map(ids.__getitem__, words)), dtype=np.int32)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return b"".join(self._bytes[i] for i in ids).decode("utf-8", "replace")
-
-    def decoder(self) -> "Utf8Decoder":
-        return Utf8Decoder(self._bytes)
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        return np.array([len(one) for one in self._bytes], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         return {

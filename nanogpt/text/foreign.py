@@ -5,14 +5,14 @@ pattern from a file could take for ever.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
-from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY, Utf8Decoder
+from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY, ByteTokens
 
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -22,7 +22,7 @@ PLAIN = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fal
 """Settings of the library's BPE that must be off: with them a text would not be its bytes."""
 
 
-class ForeignTokenizer:
+class ForeignTokenizer(ByteTokens):
     """A byte-level BPE as its `tokenizer.json` has it. What is typed never becomes a special token."""
 
     kind = "foreign"
@@ -43,7 +43,7 @@ class ForeignTokenizer:
         except Exception as error:  # the library raises no other
             raise UserError(f"the tokenizer cannot be read: {error}") from None
         self._library.encode_special_tokens = True
-        self._bytes = self._read_bytes(vocab_size, end_of_document)
+        self.pieces = self._read_bytes(vocab_size, end_of_document)
 
     def _read_bytes(self, vocab_size: int, end_of_document: int | None) -> list[bytes]:
         """What each token writes. Raises UserError for ids that no model of this size has."""
@@ -67,15 +67,6 @@ class ForeignTokenizer:
         """Token ids (T,); nothing is unknown."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         return np.array(self._library.encode(clean, add_special_tokens=False).ids, dtype=np.int32)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return b"".join(self._bytes[i] for i in ids).decode("utf-8", "replace")
-
-    def decoder(self) -> Utf8Decoder:
-        return Utf8Decoder(self._bytes)
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        return np.array([len(one) for one in self._bytes], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         return {
