@@ -2,6 +2,7 @@
 #   make demo      train a small GPT on real text for a minute, and let it write
 #   make course    climb the ten sections
 #   make test      lint, types and the fast tests;  make test-all  also the slow ones
+#   make test-browser  those of them that open pages in Chromium, which is installed where it can be
 #   make test-llama  exports in llama.cpp, which is compiled for it (some minutes)
 # Another Python: make demo PYTHON=python3.12
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo course test test-all test-llama chromium lint format clean
+.PHONY: demo course test test-all test-browser test-llama screenshots chromium lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
@@ -22,10 +23,20 @@ course: $(VENV)/plot.stamp
 test: lint
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
+# Chromium is there for both: `nanogpt verify` opens pages as well.
 test-all: $(VENV)/test.stamp chromium
-	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto -m "not browser"
+	$(MAKE) test-browser
 
-# For the tests that open pages: Debian's browser, where there is none and the system lets us install it.
+# The tests of a file share a server and a browser, and so run in one process.
+test-browser: $(VENV)/test.stamp chromium
+	$(BIN)/python -m pytest -n auto --dist loadfile -m browser
+
+# Pictures of the studio's four views for README and docs, of a model that is trained for them first.
+screenshots: $(VENV)/test.stamp chromium
+	$(BIN)/python -m benchmarks.screenshots
+
+# Debian's browser, where there is none and the system lets us install it.
 chromium:
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	  command -v $$name >/dev/null && exit 0; done; \

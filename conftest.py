@@ -29,7 +29,17 @@ sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))
 # A port that nothing listens on: whoever reads the usual variables, in this process or a child, is refused at once.
 NOWHERE = "http://127.0.0.1:9"
 
+BROWSERS = {"browser", "open_page", "open_window"}
+"""Fixtures that open Chromium; whatever asks for one gets the mark `browser`."""
+
 WORDS = "the cat sat on the mat, and the dog saw that the cat sat there. so they ran to a tree; it was red."
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that open a browser."""
+    for item in items:
+        if BROWSERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
 
 
 @pytest.fixture(autouse=True)

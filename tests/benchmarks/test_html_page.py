@@ -10,6 +10,7 @@ from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.opened import CannotRun
 
 
+@pytest.mark.browser
 @pytest.mark.slow
 def test_the_page_of_a_run_is_measured(tmp_path):
     try:
