@@ -56,7 +56,7 @@ def studio(shelf_folder):
 
 @pytest.fixture
 def visit(browser, studio):
-    """Opens windows; afterwards none may have complained, or asked anyone but the studio."""
+    """Opens windows; afterwards none may have complained, or asked anyone but the studio, nor may that have failed."""
     opened = []
 
     def open_window(fragment="", at=None, **settings):
@@ -70,3 +70,4 @@ def visit(browser, studio):
         one.close()
     assert not complaints
     assert not strangers
+    assert not [line for one in opened for line in one.studio.lines if "Error" in line]

@@ -81,8 +81,14 @@ class Window:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def wait(self, script: str, *values) -> None:
-        """Until a function of JavaScript gives something true."""
-        self.page.wait_for_function(script, arg=list(values))
+        """Until a function of JavaScript gives something true; where it never does, what the page showed is told."""
+        try:
+            self.page.wait_for_function(script, arg=list(values))
+        except Exception as error:
+            told = (
+                f"the page showed:\n{self.page.locator('body').inner_text()}\nand the studio said: {self.studio.lines}"
+            )
+            raise AssertionError(f"{script} of {values} was never true; {told}") from error
 
     def opened(self) -> "Window":
         """Once the view's model is there."""

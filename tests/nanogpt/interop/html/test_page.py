@@ -138,7 +138,8 @@ def test_unknown_characters_are_told(make_page, open_page):
 
 @slow
 def test_a_long_text_can_be_stopped_and_the_page_answers_meanwhile(make_page, open_page):
-    page = open_page(make_page("modern", endless()))
+    # So large that ten thousand tokens take minutes: a busy machine may need many seconds for the clicks.
+    page = open_page(make_page("modern", endless(), n_embd=264, n_layer=3))
     page.page.fill("#tokens", "10000")
     page.page.click("#write")
     wait(page, "current.ids.length > 50")
