@@ -1,5 +1,6 @@
 # Each target does everything from a bare Python 3.11 or newer, in an environment of its own in .venv:
 #   make demo      train a small GPT on real text for a minute, and let it write
+#   make studio    look inside what was trained, in the browser, and train more there
 #   make course    climb the ten sections
 #   make test      lint, types and the fast tests;  make test-all  also the slow ones
 #   make test-browser  those of them that open pages in Chromium, which is installed where it can be
@@ -11,11 +12,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo course test test-all test-browser test-llama screenshots chromium lint format clean
+.PHONY: demo studio course test test-all test-browser test-llama screenshots chromium lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
 	$(BIN)/nanogpt sample --tokens 400
+	@echo; echo "look inside it, in the browser: make studio"
+
+studio: $(VENV)/studio.stamp
+	$(BIN)/nanogpt studio
 
 course: $(VENV)/plot.stamp
 	$(BIN)/python -m course
@@ -77,6 +82,10 @@ $(VENV)/core.stamp: pyproject.toml $(VENV)/constraints.txt
 
 $(VENV)/plot.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[plot]"
+	@touch $@
+
+$(VENV)/studio.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[studio]"
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/core.stamp

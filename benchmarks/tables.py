@@ -14,6 +14,7 @@ from benchmarks.export_tables import EXPORT_TABLES, FINE_TUNING_TABLES
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
 from benchmarks.speed_tables import HEADLINE, SPEED_TABLES
+from benchmarks.studio_tables import SERVING_TABLES, STUDIO_TABLES
 from benchmarks.tried_tables import tried_table
 
 ROOT = RECORDS.parent.parent
@@ -152,6 +153,8 @@ TABLES = {
     **FINE_TUNING_TABLES,
     **EXPORT_TABLES,
     **SPEED_TABLES,
+    **STUDIO_TABLES,
+    **SERVING_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
 
@@ -169,6 +172,8 @@ PAGES = {
     ROOT / "docs" / "what-was-tried.md": ("tried",),
     ROOT / "docs" / "elsewhere.md": tuple(EXPORT_TABLES),
     ROOT / "docs" / "fine-tuning.md": tuple(FINE_TUNING_TABLES),
+    ROOT / "docs" / "studio.md": tuple(STUDIO_TABLES),
+    ROOT / "docs" / "serving.md": tuple(SERVING_TABLES),
 }
 """The pages that have tables, and which."""
 

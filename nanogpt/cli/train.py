@@ -92,6 +92,7 @@ def _train_one(options: Train, settings: dict[str, Any], started: float, world: 
     _train(trainer, interrupt, folder)
     if world.main:
         print(f'let it write: nanogpt sample {shlex.quote(folder)} --prompt "..."')
+        print(f"look inside it: nanogpt studio {shlex.quote(folder)}")
 
 
 def _train_series(options: Train, settings: dict[str, Any], started: float) -> None:

@@ -159,7 +159,31 @@ def fine_tuning_record() -> dict:
     }
 
 
+def studio_record() -> dict:
+    seconds = {"starting_seconds": values([5.0]), "usable_seconds": values([0.5, 0.7, 0.9])}
+    return ABOUT | {
+        "parameters": 2_100_013,
+        "seconds": seconds | {"writing_seconds": values([0.25])},
+        "speed_open_over_closed": ratios([0.97, 0.98, 1.01], [1.0, 1.0, 1.0]),
+        "browser": "150.1",
+        "goals": {"usable": 2.0, "cost": 0.05},
+    }
+
+
+def serving_record() -> dict:
+    def row(streams: int, rates: list[float]) -> dict:
+        waits = {"p50": values([0.1 * streams]), "p95": values([0.2 * streams])}
+        found = {"rate": values(rates), "over_first": ratios(rates, [250.0] * len(rates))}
+        return {"precision": "float32", "streams": streams} | found | waits | {"texts": 1300 * streams, "errors": 0}
+
+    left = {"clients": 1000, "before_bytes": 633e6, "after_bytes": 637e6, "freed_seconds": 0.052}
+    sizes = {"n-layer": 6, "n-head": 6, "n-embd": 384, "block-size": 256}
+    return ABOUT | {"sizes": sizes, "streams": [row(1, [250.0]), row(3, [500.0, 625.0, 750.0])], "left": left}
+
+
 RECORDS = {
+    "studio": studio_record,
+    "serving": serving_record,
     "llama_cpp": llama_record,
     "html_page": page_record,
     "fine_tuning": fine_tuning_record,

@@ -100,6 +100,20 @@ def test_fine_tuning(records):
     assert [row[1] for row in table("fine_tuning_sweep")] == ["0.001", "0.003", "0.001"]
 
 
+def test_studio_and_server(records):
+    starting, usable, writing, cost = table("studio")
+    assert starting[1:] == ["5.00 s (5.00–5.00, n = 1)", ""]
+    assert usable[0].startswith("from there until a model of 2,100,013 parameters")
+    assert usable[1:] == ["0.70 s (0.50–0.90, n = 3)", "< 2 s"]
+    assert writing[1] == "0.25 s (0.25–0.25, n = 1)"
+    assert cost[1:] == ["2.0 % of its speed (-1.0 % to 3.0 %, 3 pairs)", "< 5.0 %"]
+    one, three = table("serving")
+    assert one == ["float32", "1", "250", "1.0", "0.100 s", "0.200 s", "1,300", "0"]
+    assert three == ["float32", "3", "625 (500–750)", "2.5", "0.300 s", "0.600 s", "3,900", "0"]
+    text = fill("<!-- serving -->\n<!-- end serving -->", ["serving"])
+    assert "1,000 clients that left in the middle of a text: 633 MB before, 637 MB after" in text
+
+
 def test_ideas(records):
     first, second = table("tried")
     assert first[:3] == ["z-loss", "yes", "-0.1033"]

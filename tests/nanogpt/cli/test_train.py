@@ -23,7 +23,10 @@ def test_train_and_then(nanogpt):
     write_text()
     found = nanogpt("train", "tale.txt", "--steps", 3, *FLAGS)
     assert found.code == 0
-    assert found.out == 'let it write: nanogpt sample runs/tale-modern-1 --prompt "..."\n'
+    assert found.out == (
+        'let it write: nanogpt sample runs/tale-modern-1 --prompt "..."\n'
+        "look inside it: nanogpt studio runs/tale-modern-1\n"
+    )
     assert "validation loss" in found.err
     assert is_done(load("runs/tale-modern-1").folder)
 
