@@ -110,6 +110,8 @@ def t_tail(t: float, degrees: float) -> float:
     """
     if t < 0:
         return 1 - t_tail(-t, degrees)
+    if t * t < degrees:  # from the middle: a t near 0 would be lost in a share near 1
+        return 0.5 - incomplete_beta(0.5, degrees / 2, t * t / (degrees + t * t)) / 2
     return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
 
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanogpt.errors import UserError
@@ -29,6 +29,7 @@ def test_the_printed_table(degrees):
 
 
 @given(st.floats(0, 1e4))
+@example(1e-8)
 def test_one_and_two_degrees_have_closed_forms(t):
     assert t_tail(t, 1) == pytest.approx(math.atan2(1, t) / math.pi, rel=1e-9, abs=1e-15)  # Cauchy
     assert t_tail(t, 2) == pytest.approx(1 / (t * t + 2 + t * math.sqrt(t * t + 2)), rel=1e-9)
