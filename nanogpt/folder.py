@@ -4,7 +4,7 @@ config.toml          every setting (`nanogpt.config`)
 plan.toml            text, length and its changes (`nanogpt.runplan`)
 tokenizer.json       (`nanogpt.tokenizer`)
 start.safetensors    the weights that it began with, where they are another run's (`nanogpt.start`)
-metrics.jsonl        a line for each logged step and evaluation
+metrics.jsonl        a line for each logged step, evaluation and sample
 checkpoints/         (`nanogpt.checkpoint`)
 history/             weights alone, of a few early steps and fewer later ones
 """
@@ -33,6 +33,8 @@ TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
 """Bytes of the longest line of metrics that is read."""
+SAMPLE_LIMIT = 10_000
+"""Characters of a sample that are kept. JSON takes 12 bytes for one at most: a line stays far below its limit."""
 
 
 class RunFolder:

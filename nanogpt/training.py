@@ -34,7 +34,7 @@ from nanogpt.events import (
     StepEvent,
     StopEvent,
 )
-from nanogpt.folder import RunFolder
+from nanogpt.folder import SAMPLE_LIMIT, RunFolder
 from nanogpt.keeper import Keeper
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
@@ -301,9 +301,15 @@ class Trainer:
         self.keeper.log("eval", self.state, **asdict(result), best=best)
         yield EvalEvent(step=step, evaluation=result, best=best)
         if self.config.train.sample_tokens:
-            seed = stream(self.config.train.seed, "sample", step)
-            sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
-            yield SampleEvent(step=step, text=generate_text(self.model, self.tokenizer, config=sample)[0])
+            yield self._sample()
+
+    def _sample(self) -> SampleEvent:
+        """Let the model write, as part of the run's record; drawn by seed and step, so that it can be had again."""
+        seed = stream(self.config.train.seed, "sample", self.state.step)
+        sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
+        (text,) = generate_text(self.model, self.tokenizer, config=sample)
+        self.keeper.log("sample", self.state, text=text[:SAMPLE_LIMIT])
+        return SampleEvent(step=self.state.step, text=text)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.train.patience

@@ -63,6 +63,10 @@ def test_metrics_are_cut_back_to_a_step():
         folder.append_metrics({"event": "step", "step": step, "loss": 0.1 + step})
     folder.cut_metrics(2)
     assert [line["step"] for line in folder.metrics()] == [0, 1, 2]
+    for step in (2, 3):
+        folder.append_metrics({"event": "sample", "step": step, "text": "a\nb"})
+    folder.cut_metrics(2)
+    assert list(folder.metrics())[-1] == {"event": "sample", "step": 2, "text": "a\nb"}
     folder.cut_metrics(-1)
     assert list(folder.metrics()) == []
 

@@ -42,13 +42,14 @@ from nanogpt.events import (
     StepEvent,
     StopEvent,
 )
-from nanogpt.folder import RunFolder
+from nanogpt.folder import LINE_LIMIT, SAMPLE_LIMIT, RunFolder
 from nanogpt.launch import is_done, resume_run
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
 from nanogpt.run import load
 from nanogpt.runplan import Rollback
 from nanogpt.stepper import Stepper
+from nanogpt.views.progress import show_training
 
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
 FEW = settings(max_examples=6, deadline=None)  # each trains two small runs
@@ -164,6 +165,40 @@ def test_samples_have_the_length_asked_for():
     samples = [event for event in finish(start("run", sample_tokens=7)) if isinstance(event, SampleEvent)]
     assert samples
     assert all(len(event.text) <= 7 for event in samples)
+
+
+def test_samples_are_part_of_the_record_whoever_looks_on():
+    trainer = start("run", eval_every=3)
+    written = [
+        (event.step, event.text) for event in show_training(trainer, quiet=True) if isinstance(event, SampleEvent)
+    ]
+    assert [step for step, _ in written] == [0, 3, 6, 8]
+    lines = metrics(trainer.folder.path)
+    assert [(line["step"], line["text"]) for line in lines if line["event"] == "sample"] == written
+    assert [line["event"] for line in lines if line["step"] == 3] == ["eval", "sample"]
+
+
+@pytest.mark.parametrize("character", ["\U0001f431", "\x00", "\u2028"])
+def test_a_sample_of_any_length_leaves_a_line_that_can_be_read(character, monkeypatch):
+    monkeypatch.setattr("nanogpt.training.generate_text", lambda *_, **__: [character * LINE_LIMIT])
+    run = start("run", steps=1)
+    samples = [event for event in finish(run) if isinstance(event, SampleEvent)]
+    assert [len(event.text) for event in samples] == [LINE_LIMIT] * 2
+    assert [line["text"] for line in run.folder.metrics() if line["event"] == "sample"] == [
+        character * SAMPLE_LIMIT
+    ] * 2
+
+
+@pytest.mark.parametrize("kind", [EvalEvent, SampleEvent, CheckpointEvent])
+def test_killed_around_a_sample_it_is_there_once(kind):
+    whole = trained("whole", **EVERYTHING)
+    events = start("killed", **EVERYTHING).events()
+    while not isinstance(event := next(events), kind) or event.step < 4:
+        pass
+    events.close()
+    finish(resume_run("killed"))
+    assert [line["step"] for line in metrics(Path("killed")) if line["event"] == "sample"] == [0, 4, 8]
+    assert outcome(Path("killed")) == outcome(whole)
 
 
 @pytest.mark.parametrize(

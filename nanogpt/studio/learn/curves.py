@@ -1,4 +1,7 @@
-"""A run's metrics as they grow: only what was appended is read, and however long a run is, few points are kept."""
+"""A run's metrics as they grow: only what was appended is read, and however long a run is, few points are kept.
+
+Of what it wrote on the way the newest samples are kept, each of bounded length.
+"""
 
 import json
 import math
@@ -9,9 +12,10 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain
-from nanogpt.folder import LINE_LIMIT
+from nanogpt.folder import LINE_LIMIT, SAMPLE_LIMIT
 
 MOST_POINTS = 600
+MOST_SAMPLES = 20
 READ_BYTES = 4_000_000
 """Read in one go; a longer file is read on at the next."""
 RECENT = 5
@@ -27,6 +31,14 @@ class Point:
     loss: float
     bits: float | None = None
     """the loss in bits per byte, where it was measured"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the model wrote after so many steps."""
+
+    step: int
+    text: str
 
 
 @dataclass
@@ -69,6 +81,8 @@ class Metrics:
         self.recent: list[tuple[int, float]] = []
         """step and seconds of the newest logged lines"""
         self.tokens_per_second: float | None = None
+        self.samples: list[Sample] = []
+        """what it wrote last, the newest at the end"""
         self.done: dict[str, Any] | None = None
         """the last line of a finished run"""
         self.damaged = 0
@@ -112,7 +126,10 @@ class Metrics:
         try:
             line = json.loads(raw)
             event, step = line["event"], line["step"]
-            if event in EVENTS:
+            if event == "sample":
+                sample = Sample(int(_number(step)), _text(line["text"]))
+                self.samples = [*self.samples[-MOST_SAMPLES + 1 :], sample]
+            elif event in EVENTS:
                 EVENTS[event](self, line, Point(_number(step), _number(line["seconds"]), _number(line["loss"])))
         except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged += 1
@@ -157,3 +174,11 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError
     return float(value)
+
+
+def _text(value: object) -> str:
+    """A text that a page can show: of bounded length, without empty lines around it."""
+    if not isinstance(value, str):
+        raise ValueError
+    # JSON can spell half of a pair of surrogates, which cannot be sent to a browser.
+    return value[:SAMPLE_LIMIT].strip("\n").encode("utf-8", "replace").decode()

@@ -13,7 +13,8 @@ from nanogpt.studio.learn.chart import Line
 from nanogpt.studio.learn.controls import Picture
 from nanogpt.studio.learn.curves import Metrics
 from nanogpt.studio.learn.jobs import Jobs, Stage, log_file
-from nanogpt.studio.learn.logs import Sample, last_words, newest_sample, read_tail
+from nanogpt.studio.learn.logs import last_words, read_tail
+from nanogpt.studio.learn.samples import Samples
 from nanogpt.studio.parts import Tag, Text, button, card, choose
 from nanogpt.studio.shelf import Shelf
 
@@ -105,24 +106,24 @@ class Live:
                         Text("dt", name)
                         self._facts[name] = Text("dd", "–")
             self._picture = Picture("Loss while training")
-            Text("h3", "What it wrote last")
-            self._about = Text("p", "", "hint")
-            self._sample = Text("pre", "", "sample", tabindex="0", role="region", aria_label="What it wrote last")
-            self._sample.set_visibility(False)
+            self._samples = Samples()
             with Tag("details") as self._words:
                 Text("summary", "What its process said last")
                 self._log = Text("pre", "", "sample", tabindex="0", role="region", aria_label="What its process said")
             self._words.set_visibility(False)
 
-    def offer(self, names: Sequence[str], beginning: Sequence[str]) -> None:
-        """The runs that there are, the newest first, and those whose process has not made their folder yet."""
+    def offer(self, names: Sequence[str], beginning: Sequence[str], wanted: str = NONE) -> None:
+        """The runs that there are, the newest first, and those whose process has not made their folder yet.
+
+        As long as none is looked at, the one that is wanted, or the first, is from now on.
+        """
         found = [*beginning, *(one for one in names if one not in beginning)]
         if self._name and self._name not in found:
             found = [self._name, *found]  # it has just been started, or has failed before it began
         if found != self._names:
             self._names = found
             if not self._name and found:
-                self.use(found[0])
+                self.use(wanted if wanted in found else found[0])
             self._choice.offer({one: one for one in found} or {NONE: "no run yet"}, self._name)
 
     def begin(self, name: str) -> None:
@@ -154,7 +155,8 @@ class Live:
             self._show_curves(watch.metrics)
             self._told = True
         self._show_facts(watch.metrics, news)
-        self._show_sample(newest_sample(news.said), news)
+        self._samples.show(watch.metrics.samples, coming=news.stage is not Stage.RESTING or news.saved is None)
+        self._show_words(last_words(news.said))
 
     def _show_stage(self, watch: Watch, news: News) -> None:
         resting = news.stage is Stage.RESTING
@@ -199,18 +201,7 @@ class Live:
     def _show_curves(self, metrics: Metrics) -> None:
         self._picture.show(loss_lines(metrics), STEPS, NATS)
 
-    def _show_sample(self, sample: Sample | None, news: News) -> None:
-        if sample is not None:
-            about, text = f"After {sample.step:,} steps:", sample.text
-        elif news.said or news.stage is not Stage.RESTING:
-            about, text = "Nothing yet: it writes after each evaluation.", ""
-        else:
-            about, text = "Its samples went to the terminal that it was started in. Below it can be asked to write.", ""
-        if (self._about.text, self._sample.text) != (about, text):
-            self._about.set_text(about)
-            self._sample.set_text(text)
-            self._sample.set_visibility(bool(text))
-        words = last_words(news.said)
+    def _show_words(self, words: str) -> None:
         if self._log.text != words:
             self._log.set_text(words)
         self._words.set_visibility(bool(words))

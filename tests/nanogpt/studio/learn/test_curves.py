@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from nanogpt.studio.learn.curves import LINE_LIMIT, Metrics, Point, Points
+from nanogpt.studio.learn.curves import LINE_LIMIT, MOST_SAMPLES, SAMPLE_LIMIT, Metrics, Point, Points, Sample
 
 
 def step(number, loss=2.0, speed=100.0):
@@ -14,6 +14,10 @@ def step(number, loss=2.0, speed=100.0):
 
 def evaluation(number, loss=2.5):
     return {"event": "eval", "step": number, "loss": loss, "bits_per_byte": loss / 2, "seconds": number / 2}
+
+
+def sample(number, text="the cat"):
+    return {"event": "sample", "step": number, "text": text, "seconds": number / 2}
 
 
 def write(run, *lines, mode="a"):
@@ -114,6 +118,30 @@ def test_few_points_are_kept_and_the_newest_always():
     gaps = {b - a for a, b in pairwise(steps[:-1])}
     assert steps[0] == 0
     assert len(gaps) == 1
+
+
+def test_the_newest_samples_are_kept(run):
+    write(run, evaluation(0), sample(0, "qx"), step(1), evaluation(1), sample(1))
+    metrics = Metrics(run)
+    assert metrics.samples == []
+    metrics.read()
+    assert metrics.samples == [Sample(0, "qx"), Sample(1, "the cat")]
+    write(run, *(sample(number) for number in range(2, 50)))
+    metrics.read()
+    assert [one.step for one in metrics.samples] == [*range(50 - MOST_SAMPLES, 50)]
+    write(run, sample(3, "again"), mode="w")  # a resumed run
+    metrics.read()
+    assert metrics.samples == [Sample(3, "again")]
+    assert metrics.damaged == 0
+
+
+def test_a_sample_is_read_without_trust(run):
+    write(run, sample(1, "x" * 900_000), sample(2, "\n\nhalf \ud83d of a cat\n\n"))
+    write(run, sample(3, ["a"]), sample(True), sample(4) | {"step": "4"}, {"event": "sample", "step": 5})
+    metrics = Metrics(run)
+    metrics.read()
+    assert metrics.samples == [Sample(1, "x" * SAMPLE_LIMIT), Sample(2, "half ? of a cat")]
+    assert metrics.damaged == 4
 
 
 def test_time_left(run):
