@@ -17,6 +17,8 @@ from nanogpt.studio.state import Texts
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from nanogpt.studio.course.rungs import Attempt
+
 STYLE = Path(__file__).parent / "studio.css"
 LAST_WORDS_SECONDS = 2
 """How long open connections are waited for at the end."""
@@ -31,11 +33,12 @@ def make_app(shelf: Shelf) -> "FastAPI":
 
     app = FastAPI(title="Nano-GPT studio", docs_url=None, redoc_url=None, openapi_url=None)
     texts, style = Texts(), STYLE.read_text(encoding="utf-8")
+    trained: dict[int, Attempt] = {}
 
     @ui.page("/", title="Nano-GPT studio", dark=None, language="en-GB")
     def index() -> None:
         ui.add_css(style)
-        Page(shelf, texts)
+        Page(shelf, texts, trained)
 
     ui.run_with(app, tailwind=False, show_welcome_message=False, reconnect_timeout=10)
     return app

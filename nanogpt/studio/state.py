@@ -1,7 +1,7 @@
 """What a view shows, as the part of the address after `#`: copied to another browser it shows the same.
 
-Only what differs from the defaults is written. What is read is not trusted: an unknown name is left out, a value that
-makes no sense is left out and told. A text too long for an address is kept here, and stands in it by its hash.
+Only what differs from the view's defaults is written. What is read is not trusted: an unknown name is left out, a value
+that makes no sense is left out and told. A text too long for an address is kept here, and stands in it by its hash.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
 VIEWS = ("write", "inside", "learn", "course")
+AXES = ("steps", "seconds")
 LONGEST = 6000
 """Characters of one text in an address; every browser and most programs that pass addresses on take as many."""
 BY_HASH = "sha256:"
@@ -32,7 +33,7 @@ class State:
     run: str = ""
     """name on the shelf; empty for the newest"""
     step: int | None = None
-    """of the checkpoint; None for the best"""
+    """of the checkpoint; None for the best, and under "learn" for none"""
     model: str = ""
     """hash of the weights, which decides whether it is the same model"""
     run2: str = ""
@@ -61,6 +62,14 @@ class State:
     head: int | None = None
     off: tuple[Head, ...] = ()
     """heads that are switched off"""
+    compared: tuple[str, ...] = ()
+    """runs whose curves are drawn together"""
+    axis: str = AXES[0]
+    """what these curves are drawn over"""
+    corpus: str = "python"
+    """what the course's sections are trained on"""
+    steps: int = 300
+    """how long each of them is trained"""
 
     def sampler(self) -> SampleConfig:
         """How text is drawn. Raises UserError for settings out of range."""
@@ -74,16 +83,28 @@ class State:
         )
 
 
+DEFAULTS: dict[str, dict[str, Any]] = {"learn": {"temperature": 0.0, "tokens": 120}}
+"""Those of a view where they are other ones: the time machine asks for the likeliest token, so that whatever changes
+from step to step was learned."""
+
+
+def bare(view: str) -> State:
+    """What an address shows that names a view and nothing else."""
+    return State(view=view, **DEFAULTS.get(view, {}))
+
+
 def to_fragment(state: State) -> str:
     """A state as an address's fragment, without the `#`.
 
     >>> to_fragment(State(view="inside", run="book-modern-1", text="the cat", off=((0, 1), (2, 3))))
     'view=inside&run=book-modern-1&text=the+cat&off=0.1,2.3'
     """
-    default = State()
-    values = {one.name: getattr(state, one.name) for one in fields(State)}
-    changed = {name: _written(value) for name, value in values.items() if value != getattr(default, name)}
-    return urlencode({"view": state.view, **changed}, safe="/,:", errors="surrogatepass")
+    default, pairs = bare(state.view), [("view", state.view)]
+    for name in (one.name for one in fields(State)):
+        value = getattr(state, name)
+        if value != getattr(default, name):
+            pairs += [(name, _written(one)) for one in (value if name in SEVERAL else [value])]
+    return urlencode(pairs, safe="/,:", errors="surrogatepass")
 
 
 def from_fragment(fragment: str) -> tuple[State, list[str]]:
@@ -101,15 +122,17 @@ def from_fragment(fragment: str) -> tuple[State, list[str]]:
         if name not in READERS:
             continue
         try:
-            found[name] = READERS[name](text)
+            value = READERS[name](text)
+            found[name] = (*found.get(name, ()), value) if name in SEVERAL else value
         except (ValueError, OverflowError):
             problems.append(f"the address says {name}={text[:40]}, which makes no sense: left out")
+    default = bare(found.get("view", State().view))
     try:
-        State(**found).sampler()
+        replace(default, **found).sampler()
     except UserError as error:
         problems.append(f"the address's settings make no sense ({error}): left out")
         found = {name: value for name, value in found.items() if name not in SETTINGS}
-    return State(**found), problems
+    return replace(default, **found), problems
 
 
 class Texts:
@@ -162,6 +185,8 @@ LONG = {
     "tree2": "the second text of this address",
 }
 SETTINGS = ("temperature", "top_k", "top_p", "min_p", "tokens", "seed")
+SEVERAL = ("compared",)
+"""Fields of several texts. The address names such a field once for each, as any sign may be in a text."""
 
 
 def _written(value: Any) -> str:
@@ -179,10 +204,13 @@ def _whole(least: int, most: int = LARGEST_NUMBER) -> Callable[[str], int]:
     return read
 
 
-def _view(text: str) -> str:
-    if text not in VIEWS:
-        raise ValueError(text)
-    return text
+def _one_of(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(text)
+        return text
+
+    return read
 
 
 def _heads(text: str) -> tuple[Head, ...]:
@@ -192,11 +220,12 @@ def _heads(text: str) -> tuple[Head, ...]:
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "view": _view,
-    **dict.fromkeys(("run", "model", "run2", "model2", "prompt", "tree", "tree2", "text"), str),
+    "view": _one_of(*VIEWS),
+    "axis": _one_of(*AXES),
+    **dict.fromkeys(("run", "model", "run2", "model2", "prompt", "tree", "tree2", "text", "compared", "corpus"), str),
     **dict.fromkeys(("temperature", "top_p", "min_p"), float),
     **dict.fromkeys(("step", "step2", "token", "layer", "head", "seed"), _whole(0)),
-    **dict.fromkeys(("top_k", "tokens"), _whole(1)),
+    **dict.fromkeys(("top_k", "tokens", "steps"), _whole(1)),
     "side": _whole(1, 2),
     "off": _heads,
 }

@@ -7,17 +7,19 @@ controls, drop                          what it is drawn with
 chart, heatmap                          pictures as HTML
 jobs, processes                         trainings that outlive the page
 texts, outlook, curves, logs, history   what is read, without a page
+arrival                                 what an address means among the runs
 style                                   how it looks
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from nanogpt.studio.shelf import Shelf
+from nanogpt.studio.shelf import Shelf
+from nanogpt.studio.state import State
 
 
-def view(shelf: "Shelf") -> None:
-    """Build the view inside the current element of the page."""
+def view(shelf: Shelf, state: State, keep: Callable[[State], Any] = lambda state: None) -> None:
+    """Build the view inside the current element. `keep` is told each new state."""
     from nanogpt.studio.learn.board import Learn
 
-    Learn(shelf)
+    Learn(shelf, state, keep)

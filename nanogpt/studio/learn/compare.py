@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
@@ -13,6 +14,7 @@ from nanogpt.studio.learn.controls import Picture
 from nanogpt.studio.learn.curves import Metrics
 from nanogpt.studio.parts import Tag, Text, card, choose
 from nanogpt.studio.shelf import Shelf
+from nanogpt.studio.state import State
 from nanogpt.tokenizer import dump_tokenizer
 
 MOST_OFFERED = 26
@@ -32,10 +34,12 @@ class Beside:
 
 
 class Compare:
-    """The part of the page."""
+    """The part of the page. `changed` is called when something else is compared."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self._axis = shelf, "steps"
+    def __init__(self, shelf: Shelf, state: State, changed: Callable[[], Any]) -> None:
+        self._shelf, self._axis, self._save = shelf, state.axis, changed
+        self._sought = state.compared
+        """runs of the address, until they are chosen"""
         self._names: list[str] = []
         self._chosen: dict[str, Beside] = {}
         self._changed = False
@@ -47,13 +51,23 @@ class Compare:
             self._note = Text("p", "Choose runs to see their validation losses together.", "hint", role="status")
             self._picture = Picture("Validation losses of the chosen runs")
 
-    def offer(self, names: Sequence[str]) -> None:
-        """The runs that there are, the newest first."""
-        shown = list(names[:MOST_OFFERED])
+    def read(self, state: State) -> State:
+        """The state with what is compared: in the order of the letters, which is how another browser gives them out."""
+        chosen = sorted(self._chosen.values(), key=lambda one: one.letter)
+        return replace(state, compared=(*(one.name for one in chosen), *self._sought), axis=self._axis)
+
+    async def offer(self, names: Sequence[str]) -> None:
+        """The runs that there are, the newest first; some, and all that are compared."""
+        wanted = [*self._chosen, *self._sought]
+        shown = [name for place, name in enumerate(names) if place < MOST_OFFERED or name in wanted]
         if shown == self._names:
             return
         self._names = shown
         self._chosen = {name: one for name, one in self._chosen.items() if name in shown}
+        for name in self._sought:
+            if name in shown:
+                await self._add(name)
+        self._sought = ()
         self._list.clear()
         with self._list:
             for name in shown:
@@ -69,18 +83,25 @@ class Compare:
         self._changed = True
         if not chosen:
             self._chosen.pop(name, None)
-        elif len(self._chosen) >= STYLES:
+        elif not await self._add(name):
             self._note.set_text(f"{STYLES} runs are as many as can be told apart: leave another one out first.")
             return
-        else:
-            path = self._shelf.folder if self._shelf.is_run else self._shelf.folder / name
-            vocabulary = await asyncio.to_thread(_vocabulary, path)
-            letter = next(one for one in LETTERS if one not in [other.letter for other in self._chosen.values()])
-            self._chosen[name] = Beside(name, letter, Metrics(path), vocabulary)
+        self._save()
         await self.tick()
+
+    async def _add(self, name: str) -> bool:
+        """Compare one run more; whether there was room for it."""
+        path = self._shelf.folder if self._shelf.is_run else self._shelf.folder / name
+        vocabulary = await asyncio.to_thread(_vocabulary, path)
+        free = [one for one in LETTERS if one not in [other.letter for other in self._chosen.values()]]
+        if free and name not in self._chosen:
+            self._chosen[name] = Beside(name, free[0], Metrics(path), vocabulary)
+            self._changed = True
+        return name in self._chosen
 
     async def _choose_axis(self, axis: str) -> None:
         self._axis, self._changed = axis if axis in AXES else "steps", True
+        self._save()
         await self.tick()
 
     async def tick(self) -> None:

@@ -41,6 +41,8 @@ class Moment:
     """The model after a step."""
 
     step: int
+    model: str
+    """hash of its weights"""
     prompt: str
     text: str
     """what it writes after the prompt"""
@@ -98,6 +100,7 @@ def look_back(shelf: Shelf, name: str, step: int, question: Question) -> Moment:
         )
     return Moment(
         step=step,
+        model=shelf.hash_of(run),
         prompt=question.prompt,
         text=text,
         tokens=names,

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from nicegui import ui
 
@@ -9,9 +12,10 @@ from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
 from nanogpt.studio.learn.controls import Scale, put
 from nanogpt.studio.learn.heatmap import attention_table, draw_attention, lens_table
-from nanogpt.studio.learn.history import Moment, Question, look_back, steps_kept
+from nanogpt.studio.learn.history import MOST_TOKENS, Moment, Question, look_back, steps_kept
 from nanogpt.studio.parts import Tag, Text, button, card, choose, number, slider, writing
 from nanogpt.studio.shelf import Shelf
+from nanogpt.studio.state import State
 
 KEPT = 64
 """Moments that are kept, so that sliding back costs nothing."""
@@ -21,26 +25,36 @@ PLAY_SECONDS = 0.6
 
 
 class Machine:
-    """The part of the page. Nothing is computed before a person asks for it: a training next to it needs the cores."""
+    """The part of the page. `changed` is called when something else is shown.
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self._name = shelf, ""
+    Nothing is computed before a person asks for it, here or by an address that has a step: a training next to it needs
+    the cores.
+    """
+
+    def __init__(self, shelf: Shelf, state: State, changed: Callable[[], Any]) -> None:
+        self._shelf, self._name, self._changed = shelf, "", changed
+        self._sought: int | None = None
+        """the step of the address, until it is looked for"""
+        self._meant: dict[int | None, str] = {}
+        """hash of the weights that the address means by a step, until that is shown"""
         self._steps: list[int] = []
         self._place = 0
         self._kept: OrderedDict[tuple[str, int, Question], Moment] = OrderedDict()
         self._moment: Moment | None = None
+        self._asked = Question()
+        """what the moment answers"""
         self._work: asyncio.Task[None] | None = None
         self._wanted = False
         self._turn = 0
         self._playing = False
         with card("Look back: the time machine"):
             Text("p", "The same prompt, given to the model as it was after each step that was kept.", "hint")
-            self._prompt = writing("Prompt", "The ", rows=2)
+            self._prompt = writing("Prompt", "The " if state.prompt is None else state.prompt, rows=2)
             self._prompt.on("enter", self._ask)
             with Tag("div", "fields"):
-                self._temperature = slider("Temperature", "0", min=0, max=2, step=0.1)
-                self._seed = number("Seed", "1337", min=0, step=1)
-                self._tokens = number("Length, tokens", "120", min=1, max=300, step=1)
+                self._temperature = slider("Temperature", f"{state.temperature:g}", min=0, max=2, step=0.1)
+                self._seed = number("Seed", str(state.seed), min=0, step=1)
+                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=MOST_TOKENS, step=1)
             self._scale = Scale("Step", ["–"], 0, self._slide)
             with Tag("div", "buttons"):
                 button("Look", self._ask, "primary")
@@ -54,14 +68,15 @@ class Machine:
                     self._lens = ui.html("", sanitize=False).classes("scrolled").props("tabindex=0 role=region")
                     self._lens.props["aria-label"] = "What each layer would say next"
                 with Tag("div"):
-                    self._build_attention()
+                    self._build_attention(state)
             self._found.set_visibility(False)
 
-    def _build_attention(self) -> None:
+    def _build_attention(self, state: State) -> None:
         Text("h3", "Where it looks")
+        layer, head = _told(state.layer, LAST), _told(state.head, ALL)
         with Tag("div", "fields"):
-            self._layer = choose("Layer", {LAST: "the last"}, LAST, lambda _: self._show())
-            self._head = choose("Head", {ALL: "the mean of all"}, ALL, lambda _: self._show())
+            self._layer = choose("Layer", {LAST: "the last"}, layer, lambda _: self._show())
+            self._head = choose("Head", {ALL: "the mean of all"}, head, lambda _: self._show())
         self._attention = ui.html("", sanitize=False)
         self._seen = Text("p", "", "hint")
         with Tag("details"):
@@ -69,10 +84,28 @@ class Machine:
             self._table = ui.html("", sanitize=False).classes("scrolled").props("tabindex=0 role=region")
             self._table.props["aria-label"] = "Where each token looks"
 
-    def use(self, name: str) -> None:
-        """Look back at another run."""
+    def read(self, state: State) -> State:
+        """The state with what is shown. What was typed since then is not in it, as the moment does not answer it."""
+        found, asked = self._moment, self._asked
+        if found is None:
+            return replace(state, step=self._sought, model=self._meant.get(self._sought, ""))
+        return replace(
+            state,
+            step=found.step,
+            model=found.model,
+            prompt=asked.prompt,
+            temperature=asked.temperature,
+            tokens=asked.tokens,
+            seed=asked.seed,
+            layer=_number(self._layer.value, LAST),
+            head=_number(self._head.value, ALL),
+        )
+
+    def use(self, name: str, step: int | None = None, model: str = "") -> None:
+        """Look back at another run; at once where an address means a step of it, with the weights of this hash."""
         if name != self._name:
             self._name, self._steps, self._moment, self._turn = name, [], None, 0
+            self._sought, self._meant = step, {} if step is None else {step: model}
             self._found.set_visibility(False)
             self._status.set_text("")
 
@@ -83,13 +116,30 @@ class Machine:
             return
         name = self._name
         steps = await asyncio.to_thread(lambda: steps_kept(RunFolder(self._path(name))))
-        if name != self._name or steps == self._steps:
+        if name != self._name:
             return
-        here = self._steps[self._place] if self._steps and self._moment is not None else None
+        if steps != self._steps:
+            self._offer_steps(steps)
+        self._arrive()
+
+    def _offer_steps(self, steps: list[int]) -> None:
+        here = self._sought
+        if self._steps and self._moment is not None:
+            here = self._steps[self._place]
         self._steps = steps
         before = [one for one in steps if here is not None and one <= here]
         self._place = max(0, len(before) - 1 if here is not None else len(steps) - 1)
         self._scale.offer([f"{one:,}" for one in steps] or ["–"], self._place)
+
+    def _arrive(self) -> None:
+        """Show the moment that the address means, where its weights are there."""
+        sought, self._sought = self._sought, None
+        if sought is None:
+            return
+        if sought in self._steps:
+            self._ask()
+        else:
+            self._status.set_text(f"The address means step {sought:,}, which is not kept here: choose another.")
 
     def _path(self, name: str) -> str:
         return str(self._shelf.folder if self._shelf.is_run else self._shelf.folder / name)
@@ -123,10 +173,17 @@ class Machine:
         except UserError as error:
             self._status.set_text(f"{str(error)[:1].upper()}{str(error)[1:]}")
             return
-        if name == self._name:
-            self._moment = found
-            self._status.set_text(f"After {step:,} steps.")
+        if name == self._name and not self._found.is_deleted:
+            self._moment, self._asked = found, question
+            self._status.set_text(f"After {step:,} steps.{self._other_weights(found)}")
             self._show()
+
+    def _other_weights(self, found: Moment) -> str:
+        """A sentence where the address means others than those which are here."""
+        meant = self._meant.pop(found.step, "")
+        if meant in ("", found.model):
+            return ""
+        return f" The address means other weights ({meant}); these are {found.model}, and may say something else."
 
     def _question(self) -> Question:
         try:
@@ -150,8 +207,8 @@ class Machine:
             return
         self._offer_heads(found)
         last = len(found.attention) - 1
-        layer = last if self._layer.value == LAST else int(self._layer.value)
-        head = None if self._head.value == ALL else int(self._head.value)
+        chosen, head = _number(self._layer.value, LAST), _number(self._head.value, ALL)
+        layer = last if chosen is None else chosen
         weights = found.weights(layer, head)
         label = f"Attention of block {layer + 1}, {'the mean of its heads' if head is None else f'head {head + 1}'}"
         self._text.set_text(found.prompt + found.text)
@@ -162,6 +219,7 @@ class Machine:
         put(self._table, attention_table(found.tokens, weights))
         put(self._lens, lens_table(found.lens))
         self._found.set_visibility(True)
+        self._changed()
 
     def _offer_heads(self, found: Moment) -> None:
         layers, heads = len(found.attention), len(found.attention[0])
@@ -196,3 +254,11 @@ class Machine:
     def end(self) -> None:
         """Compute nothing more."""
         self._playing = self._wanted = False
+
+
+def _told(number: int | None, otherwise: str) -> str:
+    return otherwise if number is None else str(number)
+
+
+def _number(told: str, otherwise: str) -> int | None:
+    return None if told == otherwise else int(told)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
 
-from nanogpt.studio.state import BY_HASH, LONGEST, READERS, VIEWS, State, Texts, from_fragment, to_fragment
+from nanogpt.studio.learn.history import Question
+from nanogpt.studio.state import AXES, BY_HASH, LONGEST, READERS, VIEWS, State, Texts, bare, from_fragment, to_fragment
 
 text = st.text(max_size=40)
 number = st.integers(0, 10**9)
@@ -19,6 +20,8 @@ states = st.builds(
     top_p=st.none() | share, min_p=st.none() | share, tokens=st.integers(1, 10**6), seed=number, tree=text, tree2=text,
     side=st.integers(1, 2), token=st.none() | number, text=st.none() | text, layer=st.none() | number,
     head=st.none() | number, off=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=3).map(tuple),
+    compared=st.lists(text, max_size=3).map(tuple), axis=st.sampled_from(AXES), corpus=text,
+    steps=st.integers(1, 10**6),
 )  # fmt: skip
 
 
@@ -38,6 +41,24 @@ def test_every_field_is_in_the_strategy_and_has_a_reader():
 
 def test_defaults_are_not_written():
     assert to_fragment(State()) == "view=write"
+    for view in VIEWS:
+        assert to_fragment(bare(view)) == f"view={view}"
+        assert from_fragment(f"view={view}") == (bare(view), [])
+
+
+def test_a_view_has_defaults_of_its_own():
+    """The time machine's are those of a question that says nothing of them."""
+    learn, asked = from_fragment("view=learn")[0], Question()
+    assert (learn.temperature, learn.tokens, learn.seed) == (asked.temperature, asked.tokens, asked.seed)
+    assert from_fragment("view=learn&temperature=0.8")[0].temperature == 0.8
+    assert from_fragment("view=learn&temperature=hot")[0].temperature == asked.temperature
+    assert from_fragment("view=write")[0].temperature == State().temperature != asked.temperature
+
+
+def test_names_of_runs_may_hold_any_sign():
+    state = State(view="learn", compared=("a,b", "c&d=e", "", "a/b"))
+    assert to_fragment(state).count("compared=") == 4
+    assert from_fragment(to_fragment(state)) == (state, [])
 
 
 @given(st.text())
@@ -60,6 +81,8 @@ def test_any_text_is_read_without_an_error(fragment):
         ("off=1", "off"),
         ("off=1.x", "off"),
         ("side=3", "side"),
+        ("axis=tokens", "axis"),
+        ("steps=0", "steps"),
     ],
 )
 def test_nonsense_is_left_out_and_told(fragment, name):

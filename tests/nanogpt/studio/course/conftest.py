@@ -28,4 +28,4 @@ def studio(tmp_path):
 def open_window():
     """Opens windows on a server's view."""
     with chromium() as browser:
-        yield lambda server, **settings: Window(browser, server, "course", **settings)
+        yield lambda server, view="course", **settings: Window(browser, server, view, **settings)

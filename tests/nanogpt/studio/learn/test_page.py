@@ -6,7 +6,7 @@ import re
 
 import pytest
 from studio_server import wait_for
-from tiny import start, trained, write_text
+from tiny import finish, start, trained, write_text
 
 from nanogpt.folder import RunFolder
 from nanogpt.launch import is_done
@@ -62,7 +62,8 @@ def test_a_pasted_text_is_planned_and_trained_to_the_end(shelf, open_studio, ope
     assert window.page.locator(".live .curves polyline").count() == 2
     told = window.page.locator(".live .curves").get_attribute("aria-label")
     assert f"validation: from {evaluated[0]:.3f} to {evaluated[-1]:.3f}" in told
-    assert window.page.locator(".live .sample").first.inner_text().strip()
+    samples = [line for line in run.metrics() if line["event"] == "sample"]
+    assert window.page.locator(".live .sample").first.inner_text().strip() == samples[-1]["text"].strip()
     assert window.violations() == []
     assert window.errors == []
     assert window.strangers == []
@@ -142,6 +143,35 @@ def test_runs_are_compared_and_a_phone_shows_it_all(open_studio, open_window):
     page.wait_for_function("document.querySelectorAll('section:has(.checks) polyline').length === 1")
     assert window.fits()
     assert window.violations() == []
+
+
+def test_what_a_run_of_a_terminal_wrote_on_the_way(open_studio, open_window):
+    trainer = start("shelf/run", steps=12, eval_every=4)  # as from a terminal: the studio has no log of it
+    finish(trainer)
+    run = trainer.folder
+    run.append_metrics({"event": "sample", "step": 13, "text": "<b>bold</b>\n  cats"})
+    run.append_metrics({"event": "sample", "step": 14, "text": ""})
+    window = open_window(open_studio(run.path.parent), "learn")
+    says(window, ".live", "After 14 steps: nothing.")
+    run.append_metrics({"event": "sample", "step": 15, "text": "the newest"})
+    says(window, ".live .sample", "the newest")
+    earlier = window.page.locator(".live .earlier")
+    assert not earlier.is_visible()
+    window.page.get_by_text("Earlier samples").click()
+    told = [f"After {step} steps:" for step in (13, 12, 8, 4)]
+    assert earlier.locator("p").all_inner_texts() == ["After 14 steps: nothing.", *told, "Before the first step:"]
+    assert earlier.locator("pre").first.inner_text() == "<b>bold</b>\n  cats"
+    written = [line["text"] for line in run.metrics() if line["event"] == "sample"]
+    assert earlier.locator("pre").nth(1).text_content() == written[3].strip("\n")
+    assert window.violations() == []
+    assert window.errors == []
+
+
+def test_a_run_without_samples_says_so(open_studio, open_window):
+    run = trained("shelf/run", steps=4, sample_tokens=0)  # as one was before samples were kept
+    window = open_window(open_studio(run.parent), "learn")
+    says(window, ".live", "No sample of it was kept.")
+    assert not window.page.get_by_text("Earlier samples").is_visible()
 
 
 def test_a_page_that_is_not_seen_reads_nothing(open_studio, open_window):
