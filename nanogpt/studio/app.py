@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from nanogpt.studio.course.rungs import Attempt
 
 STYLE = Path(__file__).parent / "studio.css"
+ANSWER_SECONDS = 30
+"""In which a page must answer whether it is there still. With NiceGUI's four seconds a busy machine lets go of some
+that are, and what is clicked meanwhile is lost.
+"""
 LAST_WORDS_SECONDS = 2
 """How long open connections are waited for at the end."""
 
@@ -27,7 +31,8 @@ LAST_WORDS_SECONDS = 2
 def make_app(shelf: Shelf) -> "FastAPI":
     """The page as an application of FastAPI, with nothing around it. One in a process: NiceGUI's own is one."""
     from fastapi import FastAPI
-    from nicegui import ui
+    from nicegui import app as pages
+    from nicegui import core, ui
 
     from nanogpt.studio.page import Page
 
@@ -39,6 +44,10 @@ def make_app(shelf: Shelf) -> "FastAPI":
     def index() -> None:
         ui.add_css(style)
         Page(shelf, texts, trained)
+
+    @pages.on_startup
+    def be_patient() -> None:
+        core.sio.eio.ping_timeout = ANSWER_SECONDS
 
     ui.run_with(app, tailwind=False, show_welcome_message=False, reconnect_timeout=10)
     return app

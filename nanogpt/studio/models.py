@@ -57,12 +57,18 @@ class ModelChoice:
         self._offer_steps()
 
     async def open(self) -> Run | None:
-        """The model; None where none is chosen. Raises UserError as `Shelf.open`."""
-        if not self.name:
+        """The model; None where none is chosen. Where another is chosen while one is read, it is the other.
+
+        Raises UserError as `Shelf.open`.
+        """
+        wanted = run = None
+        while self.name and wanted != (self.name, self.step):
+            wanted = (self.name, self.step)
+            run = await asyncio.to_thread(self._shelf.open, self.name, BEST if self.step is None else self.step)
+        if run is None or not self.name:
             if self._optional:
                 return None
             raise UserError(f"there is no run below {str(self._shelf.folder)!r}: train one under “Watch it learn”")
-        run = await asyncio.to_thread(self._shelf.open, self.name, BEST if self.step is None else self.step)
         self.hash = self._shelf.hash_of(run)
         if self._wanted and self._wanted != self.hash and self.same:
             self.same = False

@@ -39,13 +39,15 @@ class Shelf:
         self.folder = Path(folder).resolve()
         self._device, self._room_bytes = device, room_bytes
         self._opened: OrderedDict[Place, Opened] = OrderedDict()
-        self._busy = threading.Lock()
+        self._busy, self._reading = threading.Lock(), threading.Lock()
+        """held for a moment, by whoever looks at what is kept; held while a model is read, which may take long"""
 
     def runs(self) -> list[RunFolder]:
         """The runs that may be opened, the one trained last at the end. One that is a link out of the folder is not."""
         if self.is_run:
             return [RunFolder(self.folder)]
-        return [one for one in list_runs(self.folder) if one.path.resolve().is_relative_to(self.folder)]
+        found = [one for one in list_runs(self.folder) if one.path.resolve().is_relative_to(self.folder)]
+        return [one for one in found if _is_text(self.name_of(one))]
 
     @property
     def is_run(self) -> bool:
@@ -68,14 +70,12 @@ class Shelf:
         `nanogpt.load` refuses.
         """
         folder = self._folder_of(name)
-        with self._busy:
-            place = _place(folder, checkpoint)
-            if place is not None and place in self._opened:
-                self._opened.move_to_end(place)
-                return self._opened[place].run
-            run = load(folder.path, checkpoint=checkpoint, device=self._device)
-            self._keep(run)
-            return run
+        if (found := self._kept(folder, checkpoint)) is not None:
+            return found
+        with self._reading:
+            # Whoever waited finds what the one before has read.
+            found = self._kept(folder, checkpoint)
+            return found or self._keep(load(folder.path, checkpoint=checkpoint, device=self._device)).run
 
     def hash_of(self, run: Run) -> str:
         """The first digits of the SHA-256 of the file of a run's weights, as `sha256sum` prints it."""
@@ -101,19 +101,28 @@ class Shelf:
             raise UserError(f"no run {name!r} below {str(self.folder)!r}; {told}")
         return found[name]
 
+    def _kept(self, folder: RunFolder, checkpoint: str | int) -> Run | None:
+        place = _place(folder, checkpoint)
+        with self._busy:
+            if place is None or place not in self._opened:
+                return None
+            self._opened.move_to_end(place)
+            return self._opened[place].run
+
     def _keep(self, run: Run) -> Opened:
         file = run.folder.checkpoints.history()[run.step]
         size = sum(p.numel() * p.element_size() for p in run.model.parameters())
         one = Opened(run, sha256(file)[:HASH_DIGITS], size)
-        self._opened[_stamp(file)] = one
-        while len(self._opened) > 1 and sum(kept.size for kept in self._opened.values()) > self._room_bytes:
-            self._opened.popitem(last=False)
+        with self._busy:
+            self._opened[_stamp(file)] = one
+            while len(self._opened) > 1 and sum(kept.size for kept in self._opened.values()) > self._room_bytes:
+                self._opened.popitem(last=False)
         return one
 
     def _entry(self, run: Run) -> Opened:
         with self._busy:
             found = next((one for one in self._opened.values() if one.run is run), None)
-            return found or self._keep(run)
+        return found or self._keep(run)
 
 
 def _place(folder: RunFolder, checkpoint: str | int) -> Place | None:
@@ -122,6 +131,11 @@ def _place(folder: RunFolder, checkpoint: str | int) -> Place | None:
     step = folder.checkpoints.pointer(named) if named in ("best", "last") else int(named) if named.isdecimal() else None
     file = None if step is None else folder.checkpoints.history().get(step)
     return None if file is None else _stamp(file)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be sent to a browser: a folder may be called by bytes that are no UTF-8."""
+    return not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def _stamp(file: Path) -> Place:

@@ -1,4 +1,7 @@
-"""A model's work beside the page: in a thread, piece by piece, so that the page answers meanwhile."""
+"""A model's work beside the page: in a thread, piece by piece, so that the page answers meanwhile.
+
+A text has a thread of its own: a few long ones would take all that the pool has for what is done in a moment.
+"""
 
 import asyncio
 import threading
@@ -51,7 +54,8 @@ async def in_pieces(
         except BaseException as error:
             put(error)
 
-    work = asyncio.create_task(asyncio.to_thread(run))
+    work = threading.Thread(target=run, name="nanogpt-text")
+    work.start()
     ended = False
     try:
         while not ended:
@@ -64,7 +68,7 @@ async def in_pieces(
     finally:
         if not ended:
             stop.set()
-        await work
+            await asyncio.to_thread(work.join)
 
 
 def _lot(waiting: list[list[T] | BaseException | None]) -> list[T]:

@@ -24,6 +24,8 @@ from nanogpt.tokenizer import Tokenizer
 
 MOST_TOKENS = 200_000
 """Of all branches of a text that is read from an address."""
+MOST_BRANCHES = 300
+"""Of such a text: each is read by the model, and each may branch from the one before."""
 
 
 @torch.no_grad()
@@ -155,6 +157,8 @@ class Tree:
         try:
             numbers = iter(_numbers(text))
             prompt, current, count = next(numbers), next(numbers), next(numbers)
+            if count > MOST_BRANCHES:
+                raise ValueError
             tree = cls(prompt, [], current)
             for number in range(count):
                 parent, start, length = next(numbers), next(numbers), next(numbers)

@@ -10,7 +10,9 @@ and by these, and by the lock that a training holds on its folder, a new server 
 
 import json
 import re
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,6 +23,8 @@ from nanogpt.studio.learn.processes import command, identity, interrupt, start_d
 
 JOB_LIMIT = 10_000
 LONGEST_NAME = 80
+_RESUMING = threading.Lock()
+"""Two pages may ask for the same at the same time: the second has to find what the first began."""
 
 
 class Stage(Enum):
@@ -62,16 +66,21 @@ class Jobs:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or len(name) > LONGEST_NAME:
             raise UserError(f"{name!r} is no name for a run: take small letters, digits and hyphens")
         self.folder.mkdir(parents=True, exist_ok=True)
-        run = self._free(name)
+        run = self._take(name)
         words = ("train", text, "--minutes", f"{minutes:g}", "--out", str(run))
-        self._begin(run, words, anew=True)
+        try:
+            self._begin(run, words, anew=True)
+        except UserError:
+            job_file(run).unlink()
+            raise
         return run
 
     def resume(self, run: Path) -> None:
         """Go on with a run that rests. Raises UserError where something trains it."""
-        if self.stage(run) is not Stage.RESTING:
-            raise UserError(f"{run.name} is being trained already")
-        self._begin(run, ("train", "--resume", str(run)))
+        with _RESUMING:
+            if self.stage(run) is not Stage.RESTING:
+                raise UserError(f"{run.name} is being trained already")
+            self._begin(run, ("train", "--resume", str(run)))
 
     def stop(self, run: Path) -> None:
         """Ask a run's process to save and end, as Ctrl-C does. Raises UserError where it is not ours to ask."""
@@ -97,7 +106,7 @@ class Jobs:
         try:
             found = json.loads(read_text(file, JOB_LIMIT, within=self.folder))
             return Job(pid=int(found["pid"]), started=str(found["started"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def beginning(self) -> list[Path]:
@@ -107,20 +116,23 @@ class Jobs:
 
     def _begin(self, run: Path, words: Sequence[str], anew: bool = False) -> None:
         log = log_file(run)
-        if anew:
-            log.write_bytes(b"")
+        if anew or log.is_symlink():  # a link may lead to anybody's file
+            log.unlink(missing_ok=True)
         try:
             pid = start_detached(command(*words), log, self.folder)
         except OSError as error:
             raise UserError(f"cannot start the training: {error.strerror}") from None
         write_atomically(job_file(run), json.dumps({"pid": pid, "started": identity(pid) or ""}).encode())
 
-    def _free(self, name: str) -> Path:
+    def _take(self, name: str) -> Path:
+        """The first folder that is free. Its job file is made here, so that no other page or studio takes it, too."""
         number = 1
         while True:
             run = self.folder / f"{name}-{number}"
-            if not run.exists() and not job_file(run).exists():
-                return run
+            with suppress(FileExistsError):
+                if not run.exists():
+                    job_file(run).touch(exist_ok=False)
+                    return run
             number += 1
 
 

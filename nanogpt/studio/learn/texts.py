@@ -41,6 +41,8 @@ def save_text(shelf: Path, data: bytes, file_name: str = "") -> Path:
         raise UserError(
             f"this text has {len(text.strip()):,} characters: give at least {FEWEST_CHARACTERS:,}, better 100,000"
         )
+    if (shelf / FOLDER).is_symlink():
+        raise UserError(f"{shelf / FOLDER} is a link, which is not followed: put a folder there")
     place = shelf / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{kind}"
     if not place.is_file():
         write_atomically(place, text.encode())

@@ -13,14 +13,14 @@ class Field(Element, component="field.js"):
 
     def __init__(self, kind: str, label: str, value: str = "", change: Change | None = None, **settings: Any) -> None:
         super().__init__()
-        self.value = value
+        self.value = value = _whole(value)
         self.props.update({"kind": kind, "label": label, "value": value, **settings})
         self._change = change
         self.on("change", lambda event: self._changed(event.args))
 
     def put(self, value: str) -> None:
         """Show another value; nobody is told."""
-        self.value = value
+        self.value = value = _whole(value)
         # A counter beside it: the same value put again still replaces what was typed since.
         self.props.update({"value": value, "turn": self.props.get("turn", 0) + 1})
         self.update()
@@ -37,8 +37,17 @@ class Field(Element, component="field.js"):
         self.update()
 
     def _changed(self, value: Any) -> Any:
-        self.value = str(value)
+        self.value = _whole(str(value))
         return self._change(self.value) if self._change is not None else None
+
+
+def _whole(text: str) -> str:
+    """A text without halves of characters (surrogates), as a cut emoji leaves them: they cannot be sent to a browser.
+
+    >>> _whole("a\\ud83d\\ude00 b\\ud83d")
+    'a😀 b�'
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def choose(label: str, options: Mapping[str, str], value: str, change: Change | None = None, **settings: Any) -> Field:

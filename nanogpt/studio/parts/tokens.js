@@ -174,6 +174,9 @@ export default {
       tip.style.left = `${x}px`;
       tip.style.top = `${(below ? box.bottom + 4 : box.top - tip.offsetHeight - 4) - frame.top}px`;
     },
+    count() {
+      return this.spans.length;
+    },
     text() {
       return this.$refs.text.textContent;
     },

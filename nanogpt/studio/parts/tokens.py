@@ -1,11 +1,16 @@
 """A text whose tokens are coloured and can be chosen."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nicegui.element import Element
 
 from nanogpt.studio.shown import Line, Shown
+
+ARRIVE_SECONDS = 10
+"""How long a browser is waited for that may have other things to do."""
 
 
 class TokenText(Element, component="tokens.js"):
@@ -43,6 +48,18 @@ class TokenText(Element, component="tokens.js"):
         """Show more of the text."""
         self._shown += tokens
         self.run_method("add", [one.packed() for one in tokens])
+
+    async def arrived(self) -> None:
+        """Wait until the browser shows what it was sent.
+
+        NiceGUI sends what changed in an element before the calls that came earlier: whatever is to be seen after the
+        text, such as a line that it is done, has to wait for it.
+        """
+        await asyncio.sleep(0)  # a call that is not awaited is sent by a task of its own
+        if self.is_deleted:
+            return
+        with suppress(TimeoutError):
+            await self.run_method("count", timeout=ARRIVE_SECONDS)
 
     def select(self, place: int | None) -> None:
         """Mark the token at a place, or none; nobody is told.

@@ -102,14 +102,15 @@ class Column:
     async def restore(self, tree: Tree, prompt: str, chosen: int | None) -> None:
         """Show a text that was written before, and read it again: the probabilities come with it."""
         assert self.run is not None
-        run = self.run
-        self.from_nothing = not len(run.tokenizer.encode(prompt, "skip"))
-        self.tree, self.told = tree, []
+        run, stop, told = self.run, self._begin(), list[list[Told]]()
         for number, one in enumerate(tree.branches):
-            ids, own = tree.path(number), list[Told]()
-            self.told.append(own)
-            await self._read(own, partial(read_told, run, ids, max(one.start, 1)))
-        self._show_all(chosen)
+            make = partial(read_told, run, tree.path(number), max(one.start, 1))
+            async with aclosing(in_pieces(make, self.lock, stop)) as lots:
+                told.append([each async for lot in lots for each in lot])
+        if not stop.is_set():  # nobody began another text meanwhile, or chose another model
+            self.from_nothing = not len(run.tokenizer.encode(prompt, "skip"))
+            self.tree, self.told = tree, told
+            self._show_all(chosen)
 
     def go(self, branch: int) -> None:
         """Show another branch."""
@@ -127,13 +128,11 @@ class Column:
             self._show_all(place)
         return place
 
-    async def _read(self, into: list[Told], make: Callable[[], Iterator[Told]]) -> None:
-        async with aclosing(in_pieces(make, self.lock, self._begin())) as lots:
-            async for lot in lots:
-                into += lot
-
     async def _take(self, make: Callable[[], Iterator[Told]], config: SampleConfig) -> str:
-        """Show what comes, as it comes, and tell how many tokens of the model's own there were."""
+        """Show what comes, as it comes, and tell how many tokens of the model's own there were.
+
+        Where another text is begun meanwhile, the rest is not shown, and there is nothing to tell.
+        """
         tree = self.tree
         assert tree is not None
         assert self.run is not None
@@ -146,7 +145,7 @@ class Column:
         stop, began, count = self._begin(), time.perf_counter(), 0
         async with aclosing(in_pieces(make, self.lock, stop)) as lots:
             async for lot in lots:
-                if tree is not self.tree or tree.current != branch:
+                if not self._is_current(tree, branch, stop):
                     break
                 own += lot
                 new = lot[waiting:]
@@ -155,7 +154,16 @@ class Column:
                     tree.add(one.choice.token)
                 count += len(new)
                 self.text.add([_shown(one, decoder.feed(one.choice.token)) for one in new])
-        return _pace(count, config.tokens, time.perf_counter() - began, stopped=stop.is_set() and count < config.tokens)
+        seconds = time.perf_counter() - began
+        await self.text.arrived()
+        if stop is not self.stop:
+            return ""
+        return _pace(count, config.tokens, seconds, stopped=stop.is_set() and count < config.tokens)
+
+    def _is_current(self, tree: Tree, branch: int, stop: threading.Event) -> bool:
+        """Whether what is written belongs to the text that is shown, and nobody else writes it on."""
+        shown = tree is self.tree and tree.current == branch and not self.text.is_deleted
+        return shown and stop is self.stop
 
     def _begin(self) -> threading.Event:
         self.stop.set()

@@ -1,6 +1,7 @@
 """The view's parts working together: models, settings, texts, and the token that is chosen."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from nanogpt.studio.write.settings import Settings
 from nanogpt.studio.writing import Tree
 
 Keep = Callable[[State], Any]
+LOG = logging.getLogger("nanogpt.studio")
 
 
 class Desk:
@@ -26,6 +28,10 @@ class Desk:
 
     def __init__(self, shelf: Shelf, state: State, keep: Keep) -> None:
         self.shelf, self.state, self._keep = shelf, state, keep
+        self._writing = 0
+        """pieces of work that are under way: a token put into a text begins one while the text is written"""
+        self._told: list[str] = []
+        """how those went that have ended"""
         with Tag("div", "views"):
             with card("Write"):
                 self._models()
@@ -62,8 +68,8 @@ class Desk:
                 if await self._open(choice, column):
                     problems += choice.notes
                     problems += await self._restore(side, column)
-            except UserError as error:
-                problems.append(f"{error}")
+            except Exception as error:
+                problems.append(_in_words(error))
         if self.state.prompt is None and self.columns[0].run is not None:
             self.settings.prompt.put(first_prompt(self.columns[0].run.tokenizer))
         self._warn()
@@ -143,8 +149,8 @@ class Desk:
             for choice, column in zip(self.choices, self.columns):
                 await self._open(choice, column)
             self._status.set_text("")
-        except UserError as error:
-            self._status.set_text(str(error))
+        except Exception as error:
+            self._status.set_text(_in_words(error))
         self._warn()
         self._save()
 
@@ -174,13 +180,24 @@ class Desk:
         return self.state.sampler() if self.active else None
 
     async def _work(self, writing: list[Any]) -> None:
+        """Write; at the end of all that is written, tell how it went and free the buttons, whatever happened."""
+        self._writing += 1
         self._busy(True)
         self._status.set_text("Writing …")
         try:
             told = await asyncio.gather(*writing)
-            self._status.set_text("   ".join(one for one in told if one))
-        except UserError as error:
-            self._status.set_text(f"It cannot go on: {error}")
+            self._told += told
+        except Exception as error:
+            self.stop()  # the other column
+            self._told.append(f"It cannot go on: {_in_words(error)}")
+        finally:
+            self._writing -= 1
+            if not self._writing and not self._status.is_deleted:
+                self._done()
+
+    def _done(self) -> None:
+        self._status.set_text("   ".join(one for one in self._told if one))
+        self._told = []
         self._busy(False)
         self._save()
 
@@ -271,3 +288,11 @@ class Desk:
         names |= {"run2": second.name, "step2": second.step, "model2": second.hash, "tree2": trees[1]}
         self.state = replace(state, view="write", **names)
         self._keep(self.state)
+
+
+def _in_words(error: Exception) -> str:
+    """What a person can mend is told; of whatever else a model, its device or its memory may raise, the log tells."""
+    if isinstance(error, UserError):
+        return str(error)
+    LOG.error("the studio cannot write", exc_info=error)
+    return "the studio's log says why"

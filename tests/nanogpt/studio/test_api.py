@@ -17,7 +17,7 @@ async def page(scope, receive, send):
     await send({"type": "http.response.body", "body": b"the page"})
 
 
-def ask(app, path):
+def ask(app, path, *headers):
     """Status and body of an answer."""
     sent = []
 
@@ -29,7 +29,12 @@ def ask(app, path):
 
     scope = {
         **{"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""},
-        **{"headers": [(b"host", b"127.0.0.1")], "scheme": "http", "server": ("127.0.0.1", 1), "root_path": ""},
+        **{
+            "headers": [(b"host", b"127.0.0.1"), *headers],
+            "scheme": "http",
+            "server": ("127.0.0.1", 1),
+            "root_path": "",
+        },
     }
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:])
@@ -52,5 +57,19 @@ def test_it_has_a_model_of_its_own(tmp_path):
     try:
         assert ask(beside, "/v1/models")[0] == 200
         assert beside._engine.model is not shelf.open("modern").model
+    finally:
+        beside.close()
+
+
+def test_nothing_is_opened_for_who_does_not_know_the_token(tmp_path):
+    """A model takes memory and seconds."""
+    make_run(tmp_path / "modern")
+    beside = Beside(page, Shelf(tmp_path), Access(token="secret"))
+    try:
+        assert ask(beside, "/v1/models")[0] == 401
+        assert ask(beside, "/healthz") == (200, b'{"status":"ok"}')
+        assert beside._engine is None
+        assert ask(beside, "/v1/models", (b"authorization", b"Bearer secret"))[0] == 200
+        assert ask(beside, "/healthz") == (200, b'{"status":"ok"}')
     finally:
         beside.close()

@@ -81,6 +81,20 @@ def test_it_ends_while_it_writes_and_is_looked_at(shelf_folder, browser):
 
 
 @slow
+def test_who_looks_elsewhere_while_it_writes_leaves_nothing_behind(shelf_folder, browser):
+    studio = Studio(shelf_folder)
+    window = Window(browser, studio, "tokens=9999").opened()
+    window.button("Write").click()
+    window.wait("() => document.querySelectorAll('.text .token').length > 20")
+    window.page.get_by_role("link", name="Look inside", exact=True).click()
+    window.wait("() => document.querySelector('.inside')")
+    window.page.wait_for_timeout(500)
+    window.close()
+    assert studio.end() == 0
+    assert studio.lines == []
+
+
+@slow
 def test_it_starts_without_any_run(tmp_path, browser):
     studio = Studio(tmp_path)
     window = Window(browser, studio)
@@ -128,6 +142,12 @@ class TestWhoIsLetIn:
         assert not window.errors
         window.close()
         assert studio.end() == 0
+
+    def test_a_busy_machine_lets_go_of_no_page(self, studio):
+        """Of one that does not answer within NiceGUI's four seconds the clicks are lost."""
+        status, body = get(studio.address, "/_nicegui_ws/socket.io/?EIO=4&transport=polling")
+        assert status == 200
+        assert json.loads(body.partition("{")[1] + body.partition("{")[2])["pingTimeout"] == 30_000
 
     def test_the_interface_answers_beside_the_page(self, studio):
         status, body = get(studio.address, "/v1/models")

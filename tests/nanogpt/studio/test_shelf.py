@@ -1,12 +1,16 @@
 """Only what is below the folder can be opened, and what is opened is kept as long as it is the same."""
 
+import os
 import shutil
 import sys
+import threading
 
 import pytest
 from tiny import make_run, refuses
 
 from nanogpt.checkpoint import sha256
+from nanogpt.run import load
+from nanogpt.studio import shelf as module
 from nanogpt.studio.shelf import Shelf
 
 
@@ -103,3 +107,38 @@ def test_a_lock_belongs_to_a_model(shelf):
 
 def test_an_unknown_step_is_told(shelf):
     refuses(lambda: shelf.open("first", checkpoint=7), "7", "best")
+
+
+def test_while_a_model_is_read_others_can_be_used(shelf, monkeypatch):
+    """The page asks for hashes and locks where it draws: it would stand still until another's large model is there."""
+    first = shelf.open("first")
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(*words, **options):
+        reading.set()
+        assert go_on.wait(20)
+        return load(*words, **options)
+
+    monkeypatch.setattr(module, "load", slow)
+    others = [threading.Thread(target=shelf.open, args=("second",), daemon=True) for _ in range(2)]
+    for one in others:
+        one.start()
+    assert reading.wait(20)
+    asking = threading.Thread(
+        target=lambda: (shelf.hash_of(first), shelf.lock_of(first), shelf.open("first")), daemon=True
+    )
+    asking.start()
+    asking.join(10)
+    waits = asking.is_alive()
+    go_on.set()
+    for one in others:
+        one.join(20)
+    assert not waits
+    assert len(shelf._opened) == 2  # and who waited for it got the same
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_name_that_no_browser_can_show_is_left_out(shelf):
+    """It would be in the list of every page, and none could be sent."""
+    (shelf.folder / "first").rename(os.fsdecode(os.fsencode(shelf.folder) + b"/\xff"))
+    assert shelf.names() == ["second"]

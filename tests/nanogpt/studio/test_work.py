@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 import pytest
@@ -96,3 +97,31 @@ def test_the_lock_is_free_between_pieces():
 
 def test_in_thread_gives_what_the_call_gives():
     assert asyncio.run(in_thread(lambda: 7, threading.Lock())) == 7
+
+
+def test_long_texts_leave_the_pool_to_others():
+    """Models are opened and looked into in the pool's few threads: texts that take minutes must not hold them."""
+
+    def endless():
+        while True:
+            time.sleep(0.001)
+            yield 1
+
+    async def run():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        begun = asyncio.Event()
+
+        async def text():
+            async for _ in in_pieces(endless, threading.Lock(), stop):
+                begun.set()
+
+        stop = threading.Event()
+        texts = [asyncio.create_task(text()) for _ in range(3)]
+        await asyncio.wait_for(begun.wait(), 10)
+        try:
+            return await asyncio.wait_for(in_thread(lambda: 7, threading.Lock()), 10)
+        finally:
+            stop.set()
+            await asyncio.gather(*texts)
+
+    assert asyncio.run(run()) == 7

@@ -90,6 +90,21 @@ def test_another_choice_branches_and_one_can_walk_back(visit, run):
     window.wait("([wanted]) => document.querySelector('.text').textContent === wanted", run.tokenizer.decode(wanted))
 
 
+SLOW_CALLS = """() => {
+    const [handle] = window.socket.listeners("run_javascript");
+    window.socket.off("run_javascript");
+    window.socket.on("run_javascript", ({ _id, ...call }) => setTimeout(() => handle(call), 400));
+}"""
+"""The tokens come as calls, and what is told of them as a change of the page: let the calls be the later ones."""
+
+
+def test_a_text_is_whole_when_it_is_told_to_be(visit, run):
+    """Else whoever copies it then, or a test, has all but its end."""
+    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+    window.page.evaluate(SLOW_CALLS)
+    assert window.write() == run.generate("The cat", config=CONFIG)
+
+
 def test_continue_writes_on(visit, run):
     window = visit(f"{SETTINGS}&prompt=The+cat").opened()
     window.write()

@@ -193,3 +193,13 @@ class TestTree:
         packed = base64.urlsafe_b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
         assert len(packed) < 100_000
         refuses(lambda: Tree.unpack(packed, 100), "address")
+
+    @pytest.mark.parametrize("parent", [1, 2], ids=["of the text", "each of the one before"])
+    def test_an_address_with_no_end_of_branches_is_refused(self, parent):
+        """A link of a few hundred letters would keep the model, and the page, busy for hours."""
+        tree = Tree(1, [Branch(None, 0, [1] * 50)])
+        for number in range(3000):
+            tree.branches.append(Branch(0 if parent == 1 else number, 49, [2]))
+        packed = tree.pack()
+        assert len(packed) < 6000
+        refuses(lambda: Tree.unpack(packed, 100), "address")

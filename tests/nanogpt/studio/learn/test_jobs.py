@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from studio_server import wait_for
 from tiny import refuses, start, trained, write_text
 
+from nanogpt.errors import UserError
 from nanogpt.folder import RunFolder
 from nanogpt.launch import is_done
 from nanogpt.studio.learn import jobs as module
@@ -53,7 +56,9 @@ def test_a_stranger_with_the_number_of_an_old_job_is_left_alone(sleeper, tmp_pat
     assert sleeper.poll() is None
 
 
-@pytest.mark.parametrize("said", ["", "{}", "[]", '{"pid": "x", "started": ""}', "[" * 9000, '{"pid": 1}'])
+@pytest.mark.parametrize(
+    "said", ["", "{}", "[]", '{"pid": "x", "started": ""}', "[" * 9000, '{"pid": 1}', '{"pid": Infinity}']
+)
 def test_a_damaged_job_file_is_no_job(tmp_path, said):
     job_file(tmp_path / "a-1").write_text(said)
     assert Jobs(tmp_path).job(tmp_path / "a-1") is None
@@ -79,6 +84,71 @@ def test_the_command_that_is_run(tmp_path, monkeypatch):
     words = ("train", "/x/tale.txt", "--minutes", "0.5", "--out", str(run))
     assert seen == [(command(*words), log_file(run), tmp_path)]
     assert Jobs(tmp_path).start("/x/tale.txt", 0.5, "tale") == tmp_path / "tale-3"  # one is on its way already
+
+
+def test_two_who_start_at_the_same_time_get_a_folder_each(tmp_path, monkeypatch):
+    """From two pages, or two studios on one folder: else one's process would be forgotten, and nobody could stop it."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def start_slowly(*words):
+        meeting.wait()
+        return 0
+
+    monkeypatch.setattr(module, "start_detached", start_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: Jobs(tmp_path).start("tale.txt", 1, "tale"), range(2)))
+    assert {one.name for one in runs} == {"tale-1", "tale-2"}
+
+
+def test_two_who_go_on_at_the_same_time_begin_one_process(tmp_path, monkeypatch):
+    begun = []
+
+    def start_slowly(*words):
+        time.sleep(0.1)
+        begun.append(words)
+        return os.getpid()
+
+    monkeypatch.setattr(module, "start_detached", start_slowly)
+    run = tmp_path / "tale-1"
+    run.mkdir()
+
+    def resume(_):
+        try:
+            Jobs(tmp_path).resume(run)
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(resume, range(2)))
+    assert len(begun) == 1
+    assert sorted(told, key=str) == [None, "tale-1 is being trained already"]
+
+
+@posix
+def test_a_start_that_fails_leaves_the_name_free(tmp_path, monkeypatch):
+    def fail(*words):
+        raise OSError(11, "no more processes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "start_detached", fail)
+        refuses(lambda: Jobs(tmp_path).start("tale.txt", 1, "tale"), "no more processes")
+    monkeypatch.setattr(module, "start_detached", lambda *words: 0)
+    assert Jobs(tmp_path).start("tale.txt", 1, "tale") == tmp_path / "tale-1"
+
+
+@posix
+def test_a_log_that_is_a_link_is_not_written_through(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for begin in (lambda: Jobs(shelf).start("--version", 1, "tale"), lambda: Jobs(shelf).resume(shelf / "tale-1")):
+        log_file(shelf / "tale-1").unlink(missing_ok=True)
+        log_file(shelf / "tale-1").symlink_to(precious)
+        begin()
+        wait_for(lambda: Jobs(shelf).stage(shelf / "tale-1") is Stage.RESTING, 60)
+        assert precious.read_text() == "mine"
+        assert log_file(shelf / "tale-1").read_text()
 
 
 def test_files_beside_the_runs_are_not_imported(tmp_path):

@@ -59,3 +59,12 @@ def test_only_kept_texts_are_found(tmp_path):
     (tmp_path / "texts" / "link.txt").symlink_to(tmp_path / "secret.txt")
     for name in ("../secret.txt", "link.txt", "secret.txt", str(tmp_path / "secret.txt"), ""):
         refuses(lambda name=name: find_text(tmp_path, name), "kept here")
+
+
+def test_texts_are_not_put_where_a_link_leads(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "texts").symlink_to(tmp_path / "elsewhere")
+    refuses(lambda: save_text(shelf, TALE), "link")
+    assert not list((tmp_path / "elsewhere").iterdir())
