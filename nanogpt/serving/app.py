@@ -1,5 +1,6 @@
 """The routes: OpenAI's models and completions, and beside them tokens, health and figures."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from nanogpt.serving.metrics import CONTENT_TYPE, Counted, Metrics
 from nanogpt.serving.requests import CompletionRequest, TokenizeRequest, described
 from nanogpt.serving.responses import JsonResponse
 from nanogpt.serving.settings import Access, Limits
+from nanogpt.tokenizer import Tokenizer
 
 OWNER = "nanogpt"
 EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
@@ -88,7 +90,7 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
     async def list_models() -> Response:
         return JsonResponse({"object": "list", "data": [described_model(*one) for one in engines.items()]})
 
-    @router.get("/v1/models/{model}", response_model=answers.Model, responses=errors(404))
+    @router.get("/v1/models/{model:path}", response_model=answers.Model, responses=errors(404))
     async def get_model(model: str) -> Response:
         return JsonResponse(described_model(model, engine_of(model)))
 
@@ -104,8 +106,8 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
     async def tokenize(body: TokenizeRequest) -> Response:
         engine = engine_of(body.model)
         ids = (await encode(engine, body.prompt, body.unknown)).tolist()
-        texts = [token_text(engine.tokenizer, token) for token in ids]
-        return JsonResponse({"model": body.model, "count": len(ids), "tokens": ids, "texts": texts})
+        # In a thread, as a body may hold a million tokens, and others are answered meanwhile.
+        return await asyncio.to_thread(told_tokens, body.model, engine.tokenizer, ids)
 
     @router.get("/healthz", response_model=answers.Health, responses={503: {"model": answers.Health}, **errors()})
     async def healthz() -> Response:
@@ -123,6 +125,12 @@ def described_model(name: str, engine: Engine) -> dict[str, Any]:
     """What /v1/models says of one."""
     sizes = {"context": engine.config.block_size, "vocabulary": engine.tokenizer.vocab_size}
     return {"id": name, "object": "model", "created": engine.created, "owned_by": OWNER, **sizes}
+
+
+def told_tokens(name: str, tokenizer: Tokenizer, ids: list[int]) -> Response:
+    """What /v1/tokenize says of a text."""
+    texts = [token_text(tokenizer, token) for token in ids]
+    return JsonResponse({"model": name, "count": len(ids), "tokens": ids, "texts": texts})
 
 
 def answer_errors(app: FastAPI) -> None:

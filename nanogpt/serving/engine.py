@@ -97,7 +97,7 @@ class Engine:
     def submit(self, job: Job) -> None:
         """Take a job in. Raises ApiError 429 where too many wait already, and 503 at the end."""
         with self._changed:
-            if self._closing:
+            if not self.alive:
                 raise stopping()
             load = sum(one.open for one in self._jobs)
             if load + job.size > self.room + self.limits.queue:
@@ -131,18 +131,21 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        while self._wait():
-            self._leave_who_left()
-            self._admit()
-            if self._texts:
-                try:
-                    self._step()
-                except Exception as error:  # whatever a model, its device or its memory may raise
-                    self._fail(error)
-        with self._changed:
-            left = list(self._jobs)
-        for job in left:
-            self._end(job, stopping())
+        try:
+            while self._wait():
+                self._leave_who_left()
+                self._admit()
+                if self._texts:
+                    try:
+                        self._step()
+                    except Exception as error:  # whatever a model, its device or its memory may raise
+                        self._fail(error)
+        finally:  # whatever ended it: nobody waits for ever
+            with self._changed:
+                self._closing = True
+                left = list(self._jobs)
+            for job in left:
+                self._end(job, stopping())
 
     def _wait(self) -> bool:
         """Until there is something to do; False at the end."""
@@ -255,7 +258,7 @@ class Engine:
         self._log(error)
         jobs = {text.job for text in self._texts.values()}
         self._texts.clear()
-        self._batch = WatchedBatch(self.model, self.room)
+        self._batch.rows.clear()  # with the memory that it has: there may be none for another
         for job in jobs:
             self._end(job, error)
 

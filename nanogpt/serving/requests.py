@@ -7,7 +7,7 @@ Accepted and without effect: `user`, which has no bearing on the text. Accepted 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 LARGEST_SEED = 2**63 - 1
 LONGEST_STOP = 256
@@ -19,7 +19,10 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number, which JSON may also write as 3.0."""
-TokenList = list[Annotated[Whole, Field(ge=0)]]
+# Lists are looked at up to the first that is wrong: to tell of each of a million takes seconds, and nobody is answered.
+TextList = Annotated[list[str], Field(fail_fast=True)]
+TokenList = Annotated[list[Annotated[Whole, Field(ge=0)]], Field(fail_fast=True)]
+TokenLists = Annotated[list[TokenList], Field(fail_fast=True)]
 Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 PROMPT = "a text, a list of texts, a list of token ids, or a list of such lists"
 
@@ -28,6 +31,16 @@ class Strict(BaseModel):
     """No field that is not known, and no value of another kind."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unknown(cls, given: Any) -> Any:
+        """Of fields that are not known the first is enough to refuse them all."""
+        if not isinstance(given, dict):
+            return given
+        unknown = {name for name in given if name not in cls.model_fields}
+        kept = next((name for name in given if name in unknown), None)
+        return {name: value for name, value in given.items() if name not in unknown or name == kept}
 
 
 class StreamOptions(Strict):
@@ -48,7 +61,7 @@ class CompletionRequest(Strict):
     """A request for continuations of one or several prompts."""
 
     model: str = Field(description="the name of a model; /v1/models lists them")
-    prompt: str | list[str] | TokenList | list[TokenList] | None = Field("", description=PROMPT)
+    prompt: str | TextList | TokenList | TokenLists | None = Field("", description=PROMPT)
     max_tokens: Whole | None = Field(16, ge=0, description="a whole number, 0 or more")
     temperature: float | None = Field(1.0, ge=0, le=2, description="a number from 0 to 2")
     top_p: float | None = Field(1.0, gt=0, le=1, description="a number above 0 and at most 1")
@@ -63,7 +76,7 @@ class CompletionRequest(Strict):
     echo: bool | None = Field(False, description="true or false")
     best_of: Whole | None = Field(None, description="left out, or the same as n")
     suffix: str | None = Field(None, description="left out: a text is continued, not filled in")
-    logit_bias: dict[str, float] | None = Field(None, description="left out, or empty")
+    logit_bias: dict[str, Any] | None = Field(None, description="left out, or empty")
     frequency_penalty: float | None = Field(0.0, description="left out, or 0; repetition_penalty is offered")
     presence_penalty: float | None = Field(0.0, description="left out, or 0; repetition_penalty is offered")
     user: str | None = Field(None, description="a text; it has no effect")

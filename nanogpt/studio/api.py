@@ -8,14 +8,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from nanogpt.errors import UserError
 from nanogpt.run import load
 from nanogpt.serving.errors import ApiError
-from nanogpt.serving.guard import refuse
+from nanogpt.serving.guard import TokenGuard, refuse
+from nanogpt.serving.responses import JsonResponse
 from nanogpt.serving.settings import Access
 from nanogpt.studio.shelf import Shelf
 
 if TYPE_CHECKING:
     from nanogpt.serving.engine import Engine
 
-PATHS = ("/v1", "/healthz", "/metrics")
+HEALTH = "/healthz"
+PATHS = ("/v1", HEALTH, "/metrics")
 GRACE_SECONDS = 1.0
 
 
@@ -24,6 +26,8 @@ class Beside:
 
     def __init__(self, page: ASGIApp, shelf: Shelf, access: Access) -> None:
         self._page, self._shelf, self._access = page, shelf, access
+        # Asked before a model is opened, which takes memory and time.
+        self._guarded = TokenGuard(self._answer, access)
         self._api: ASGIApp | None = None
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
@@ -31,6 +35,13 @@ class Beside:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_api(scope["path"]):
             await self._page(scope, receive, send)
+            return
+        await self._guarded(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What who may ask is answered. Whether the studio lives is told to anyone, and no model is opened for it."""
+        if self._api is None and scope["path"] == HEALTH:
+            await JsonResponse({"status": "ok"})(scope, receive, send)
             return
         try:
             async with self._opening:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 
+import httpx
 import openai
 import pytest
 from served import alone, by_hand
 from tiny import make_run
 
+from nanogpt.serving.app import make_app
 from nanogpt.tokenizer import ByteTokenizer
 
 NAME = "tale-1"
@@ -37,6 +39,18 @@ def test_models(client):
     with pytest.raises(openai.NotFoundError) as error:
         client.completions.create(model="gpt-4", prompt="")
     assert error.value.code == "model_not_found"
+
+
+def test_a_name_with_a_slash(run, engines):
+    """As a run of a series of seeds has it in the studio."""
+    transport = httpx.ASGITransport(make_app({"seeds/seed-1": engines(run)}))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            client = openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="none", http_client=http)
+            return await client.models.retrieve("seeds/seed-1")
+
+    assert asyncio.run(ask()).id == "seeds/seed-1"
 
 
 def test_the_same_text_as_sample(client, run):

@@ -189,6 +189,47 @@ def test_an_error_of_ours_is_logged_and_the_engine_goes_on(run, engines, monkeyp
     assert asyncio.run(ask()) == alone(run, "he", 7)
 
 
+def test_after_an_error_the_same_memory_is_used(run, engines, monkeypatch):
+    """Where a step failed for want of memory there is none for a second cache."""
+    engine = engines(run)
+    cache = engine._batch._cache
+
+    async def ask(tokens):
+        job = job_of(run, "hello", tokens=tokens, samples=3, temperature=1.0)
+        engine.submit(job)
+        return await read(job)
+
+    def fail_late(*words):
+        if engine.steps == 4:
+            raise MemoryError
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_scores", fail_late)
+        with pytest.raises(MemoryError):
+            asyncio.run(ask(9))
+    assert asyncio.run(ask(30)) == alone(run, "hello", 30, samples=3, temperature=1.0)
+    assert engine._batch._cache is cache
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_where_the_thread_ends_nobody_waits_for_ever(endless, engines, monkeypatch):
+    engine = engines(endless)
+
+    async def scenario():
+        job = job_of(endless, "he", tokens=LONG)
+        engine.submit(job)
+        await wait_for(lambda: engine.running)
+        monkeypatch.setattr(engine, "_leave_who_left", lambda: 1 / 0)
+        with pytest.raises(ApiError, match="stopping"):
+            await asyncio.wait_for(read(job), 10)
+        await wait_for(lambda: not engine.alive)
+        with pytest.raises(ApiError, match="stopping"):
+            engine.submit(job_of(endless, "he"))
+
+    asyncio.run(scenario())
+
+
 def test_the_end(endless, engines):
     """What is there may finish for a while; then it is told; nothing new is taken."""
     engine = engines(endless)

@@ -1,5 +1,6 @@
 """Bodies that are broken, huge or slow, and clients that go away."""
 
+import asyncio
 import json
 import os
 import socket
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import until
+from pydantic import ValidationError
+from served import alone, until
 
-from nanogpt.serving import guard
+from nanogpt.serving import app, guard
 from nanogpt.serving import server as serving
+from nanogpt.serving.requests import CompletionRequest
 from nanogpt.serving.settings import Limits
 
 NAME = "tale-1"
@@ -52,6 +55,55 @@ def test_broken_bodies(server, body, words):
     answer = httpx.post(f"{server.url}/v1/completions", content=body, headers=JSON)
     assert answer.status_code == 400
     assert words in error_of(answer)["message"]
+
+
+def few(kind, body):
+    """How many errors are told of a body."""
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate(body)
+    return refused.value.error_count()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt": [1] * 1000 + ["x"]},
+        {"prompt": [[1, "x"]] * 1000},
+        {"prompt": ["a"] * 1000 + [1]},
+        {"stop": [""] * 1000},
+        {"logit_bias": {str(number): "x" for number in range(1000)}},
+        {"stream_options": {str(number): 1 for number in range(1000)}},
+        {str(number): 1 for number in range(1000)},
+    ],
+    ids=["tokens", "lists", "texts", "stops", "bias", "options", "fields"],
+)
+def test_of_what_is_wrong_a_thousand_times_little_is_told(wrong):
+    """With a body of a megabyte nobody else was answered for seconds, while the errors were put together."""
+    assert few(CompletionRequest, {"model": NAME, **wrong}) < 10
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-39, 1e-21])
+def test_a_temperature_that_is_nearly_0_takes_the_likeliest(server, run, temperature):
+    """Divided by it predictions are no numbers: the step fails, and with it everybody who is in the batch."""
+    body = {"model": NAME, "prompt": "he", "temperature": temperature, "max_tokens": 9, "repetition_penalty": 0.01}
+    answer = httpx.post(f"{server.url}/v1/completions", json=body)
+    assert answer.status_code == 200
+    wanted = alone(run, "he", 9, temperature=0.0, repetition_penalty=0.01)
+    assert [one["text"] for one in answer.json()["choices"]] == wanted
+
+
+def test_a_long_text_is_told_in_tokens_beside_the_others(server, monkeypatch):
+    """A body of a megabyte is a million tokens, for which everybody had to wait."""
+    loops, told = [], app.token_text
+
+    def noted(*words):
+        loops.append(asyncio._get_running_loop())
+        return told(*words)
+
+    monkeypatch.setattr(app, "token_text", noted)
+    answer = httpx.post(f"{server.url}/v1/tokenize", json={"model": NAME, "prompt": "hello"})
+    assert answer.json()["texts"] == list("hello")
+    assert loops == [None] * 5
 
 
 def test_other_kinds_of_content(server):
