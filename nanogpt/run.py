@@ -1,5 +1,6 @@
 """A trained model, opened from its run folder: generate, stream, evaluate."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -219,8 +220,10 @@ def open_data(folder: RunFolder) -> Dataset:
 
 
 def _last_change(folder: RunFolder) -> float:
-    last = folder.path / "checkpoints" / "last"
-    return (last if last.exists() else folder.path / "plan.toml").stat().st_mtime
+    for name in ("checkpoints/last", "plan.toml"):
+        with contextlib.suppress(OSError):  # it has no checkpoint yet, or is being deleted
+            return (folder.path / name).stat().st_mtime
+    return 0.0
 
 
 def _sample_config(config: SampleConfig | None, settings: dict[str, Any]) -> SampleConfig:

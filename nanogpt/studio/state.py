@@ -104,7 +104,7 @@ def to_fragment(state: State) -> str:
         value = getattr(state, name)
         if value != getattr(default, name):
             pairs += [(name, _written(one)) for one in (value if name in SEVERAL else [value])]
-    return urlencode(pairs, safe="/,:", errors="surrogatepass")
+    return urlencode(pairs, safe="/,:", errors="replace")
 
 
 def from_fragment(fragment: str) -> tuple[State, list[str]]:
@@ -118,7 +118,7 @@ def from_fragment(fragment: str) -> tuple[State, list[str]]:
     """
     found: dict[str, Any] = {}
     problems = []
-    for name, text in parse_qsl(fragment.removeprefix("#"), errors="surrogatepass", keep_blank_values=True):
+    for name, text in parse_qsl(fragment.removeprefix("#"), errors="replace", keep_blank_values=True):
         if name not in READERS:
             continue
         try:

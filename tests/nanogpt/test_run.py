@@ -12,7 +12,8 @@ import nanogpt
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
-from nanogpt.run import list_runs, load, newest_run
+from nanogpt.folder import RunFolder
+from nanogpt.run import _last_change, list_runs, load, newest_run
 from nanogpt.sampling import generate_text
 
 
@@ -146,6 +147,10 @@ def test_runs_in_the_order_of_their_training():
     assert load().path == Path("runs/a")
     start("runs/young", steps=1)
     assert newest_run() == Path("runs/young")  # also before its first checkpoint
+
+
+def test_a_run_that_vanishes_while_all_are_listed_is_the_oldest():
+    assert _last_change(RunFolder("gone")) == 0.0
 
 
 def test_no_runs():

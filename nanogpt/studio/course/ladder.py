@@ -102,7 +102,7 @@ class Course:
         try:
             text = source if source in CORPORA else str(find_text(self._shelf.folder, source.removeprefix(KEPT)))
             for section in wanted:
-                attempt = self._attempts[section.number] = Attempt(section)
+                attempt = self._attempts[section.number] = Attempt(section, source.removeprefix(KEPT))
                 self._told(f"Training section {section.number}, {section.title} …")
                 await run_section(self._folder, attempt, steps=steps, text=text, changed=self._note)
                 if attempt.problem:

@@ -49,7 +49,8 @@ def reached(attempt: Attempt) -> str:
         found = attempt.result
         return (
             f"Validation loss {found['val_loss']:.3f} (training {found['train_loss']:.3f}) with "
-            f"{found['parameters']:,.0f} parameters, {found['seconds']:.1f} s of training."
+            f"{found['parameters']:,.0f} parameters, {found['seconds']:.1f} s of training: {attempt.steps:,} steps on "
+            f"{attempt.text}."
         )
     newest = attempt.curve.newest
     if newest is None:

@@ -49,6 +49,8 @@ class Attempt:
     """What a section's process told so far."""
 
     section: Section
+    text: str = ""
+    """what it is trained on, as a person calls it"""
     steps: int = 0
     curve: Points = field(default_factory=lambda: Points(MOST_POINTS))
     """losses of batches"""

@@ -1,20 +1,21 @@
-// A labelled native field. It keeps what was typed: when the page is drawn again, it does not lose it.
+// A labelled native field. The label names it by id: of a slider's two elements that can have one it would take the
+// first, which tells the value. It keeps what was typed: when the page is drawn again, it does not lose it.
 export default {
   template: `
     <div class="field">
-      <label>
+      <label :for="uid">
         <span>{{ label }}<output v-if="kind === 'range'"> {{ current }}</output></span>
-        <textarea v-if="kind === 'textarea'" v-model="current" :rows="rows" dir="auto" spellcheck="false"
+        <textarea v-if="kind === 'textarea'" :id="uid" v-model="current" :rows="rows" dir="auto" spellcheck="false"
           autocapitalize="off" :maxlength="most" :aria-describedby="described" @input="typed" @change="changed"
           @keydown="pressed"></textarea>
-        <select v-else-if="kind === 'select'" v-model="current" :aria-describedby="described" @change="changed">
+        <select v-else-if="kind === 'select'" :id="uid" v-model="current" :aria-describedby="described" @change="changed">
           <option v-for="[value, name] in options" :key="value" :value="value">{{ name }}</option>
         </select>
-        <input v-else v-model="current" :type="kind" :min="min" :max="max" :step="step" :placeholder="placeholder"
+        <input v-else :id="uid" v-model="current" :type="kind" :min="min" :max="max" :step="step" :placeholder="placeholder"
           :inputmode="kind === 'number' ? 'decimal' : null" autocomplete="off" :aria-describedby="described"
           @input="changed" @keydown="pressed">
       </label>
-      <p v-if="help" :id="uid" :class="warning ? 'warning' : 'hint'">{{ help }}</p>
+      <p v-if="help" :id="described" :class="warning ? 'warning' : 'hint'">{{ help }}</p>
     </div>`,
   props: {
     kind: String, label: String, value: String, turn: Number, options: Array, help: String, warning: Boolean,
@@ -23,11 +24,11 @@ export default {
   },
   emits: ["change", "enter"],
   data() {
-    return { current: this.value, uid: `help-${Math.random().toString(36).slice(2)}` };
+    return { current: this.value, uid: `field-${Math.random().toString(36).slice(2)}` };
   },
   computed: {
     described() {
-      return this.help ? this.uid : null;
+      return this.help ? `${this.uid}-help` : null;
     },
   },
   watch: {

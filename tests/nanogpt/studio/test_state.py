@@ -67,6 +67,14 @@ def test_any_text_is_read_without_an_error(fragment):
     state.sampler()
 
 
+def test_half_of_a_character_is_replaced_also_where_it_is_told():
+    """It could not be sent to a browser."""
+    state, problems = from_fragment("prompt=a%ED%A0%BDb&view=%ED%A0%BD")
+    assert state.prompt is not None
+    assert "".join([state.prompt, *problems]).encode()
+    assert to_fragment(State(prompt="a\ud83d")) == "view=write&prompt=a%3F"
+
+
 @pytest.mark.parametrize(
     ("fragment", "name"),
     [

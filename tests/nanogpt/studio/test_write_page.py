@@ -176,6 +176,12 @@ def test_a_damaged_address_opens_and_says_so(visit):
     assert window.write()
 
 
+def test_a_slider_has_its_name(visit):
+    """What tells its value could have a label too, and would take it."""
+    window = visit("temperature=0.3").opened()
+    assert window.page.get_by_role("slider", name="Temperature").input_value() == "0.3"
+
+
 def test_settings_that_make_no_sense_are_told(visit):
     window = visit().opened()
     window.page.get_by_label("Top-p").fill("7")

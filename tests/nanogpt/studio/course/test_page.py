@@ -22,6 +22,7 @@ def test_sections_are_trained_beside_each_other(studio, open_window):
     for number in (1, 2):
         page.locator(".rung button").nth(number - 1).click()
         says(window, f".rung:nth-child({number}) .reached", "Validation loss")
+        says(window, f".rung:nth-child({number}) .reached", "20 steps on python.")
         page.wait_for_function("n => document.querySelectorAll('.curves polyline').length === n", arg=number)
         assert page.locator(".rung").nth(number - 1).locator(".sample").inner_text().strip()
     told = page.locator(".curves").get_attribute("aria-label")
