@@ -1,6 +1,7 @@
 """One run as it learns: its curves, its speed, what it writes; stopped and gone on with."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from nanogpt.studio.parts import Tag, Text, button, card, choose
 from nanogpt.studio.shelf import Shelf
 
 NONE = ""
+DRAW_SECONDS = 3.0
+"""Between two pictures of a training that goes on: drawing takes more of its cores than all else on the page."""
 STEPS, NATS = "steps", "nats/token"
 ASKED = "Asked to stop: it saves at the end of this step …"
 STAGES = {
@@ -91,7 +94,10 @@ class Live:
         self._name = NONE
         self._names: list[str] = []
         self._watch: Watch | None = None
-        self._asked = self._told = False
+        self._asked = False
+        self._drawn = 0.0
+        """when the curves were drawn last; 0 for never"""
+        self._grown = True
         with card("See it learn").classes("live"):
             self._choice = choose("Run", {NONE: "no run yet"}, NONE, self.use)
             with Tag("div", "buttons"):
@@ -139,7 +145,7 @@ class Live:
         self._name, self._asked = name, False
         path = self._shelf.folder if self._shelf.is_run else self._shelf.folder / name
         self._watch = Watch(path, self._jobs)
-        self._told = False
+        self._drawn, self._grown = 0.0, True
         self._chosen(name)
 
     async def tick(self) -> None:
@@ -151,9 +157,10 @@ class Live:
         if watch is not self._watch:
             return
         self._show_stage(watch, news)
-        if news.grown or not self._told:
-            self._show_curves(watch.metrics)
-            self._told = True
+        self._grown |= news.grown
+        if self._grown and (news.stage is Stage.RESTING or time.monotonic() - self._drawn >= DRAW_SECONDS):
+            self._picture.show(loss_lines(watch.metrics), STEPS, NATS)
+            self._drawn, self._grown = time.monotonic(), False
         self._show_facts(watch.metrics, news)
         self._samples.show(watch.metrics.samples, coming=news.stage is not Stage.RESTING or news.saved is None)
         self._show_words(last_words(news.said))
@@ -197,9 +204,6 @@ class Live:
         share = round(min(1.0, metrics.step / total), 4) if total else 0
         if self._bar.props["value"] != share:
             self._bar.set(value=share)
-
-    def _show_curves(self, metrics: Metrics) -> None:
-        self._picture.show(loss_lines(metrics), STEPS, NATS)
 
     def _show_words(self, words: str) -> None:
         if self._log.text != words:
