@@ -7,7 +7,8 @@ def studio_table(record: dict[str, Any]) -> str:
     """How soon the page can be used, and what it costs a training, beside what was asked."""
     usable_goal, cost_goal = record["goals"].values()
     seconds, speed = record["seconds"], record["speed_open_over_closed"]
-    ends = f"{_percent(1 - speed['high'])} to {_percent(1 - speed['low'])}, {speed['pairs']} pairs"
+    low, high = speed["interval"]
+    ends = f"95 % interval {_percent(1 - high)} to {_percent(1 - low)}, {speed['pairs']} pairs"
     rows = {
         "from the command until it says where it listens": (_seconds(seconds["starting_seconds"]), ""),
         f"from there until a model of {record['parameters']:,} parameters is open and the buttons work": (

@@ -106,7 +106,7 @@ def test_studio_and_server(records):
     assert usable[0].startswith("from there until a model of 2,100,013 parameters")
     assert usable[1:] == ["0.70 s (0.50–0.90, n = 3)", "< 2 s"]
     assert writing[1] == "0.25 s (0.25–0.25, n = 1)"
-    assert cost[1:] == ["2.0 % of its speed (-1.0 % to 3.0 %, 3 pairs)", "< 5.0 %"]
+    assert cost[1:] == ["2.0 % of its speed (95 % interval -3.9 % to 6.4 %, 3 pairs)", "< 5.0 %"]
     one, three = table("serving")
     assert one == ["float32", "1", "250", "1.0", "0.100 s", "0.200 s", "1,300", "0"]
     assert three == ["float32", "3", "625 (500–750)", "2.5", "0.300 s", "0.600 s", "3,900", "0"]
