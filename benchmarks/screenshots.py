@@ -30,7 +30,7 @@ UNLIKELIEST = """all => {
   written.reduce((best, one) => (level(one) > level(best) ? one : best)).click();
 }"""
 """Chooses the first of the written tokens that the model found least likely."""
-RUNGS, RUNG_STEPS = 6, 300
+RUNGS, RUNG_STEPS, CORPUS = 6, 300, "shakespeare"
 WIDTH, HEIGHT = 1280, 1400
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         environment = own_environment(Path(folder))
-        trained = options.run or Path(folder) / "shelf" / f"{options.text}-modern-1"
+        trained = options.run or Path(folder) / "runs" / f"{options.text}-modern-1"
         if options.run is None:
             words = [options.text, "--minutes", str(options.minutes), "--out", str(trained)]
             run([*NANOGPT, "train", *words], Path(folder), environment)
@@ -65,7 +65,7 @@ def views(trained: Path) -> "dict[str, tuple[str, Callable[[Page], None]]]":
         "write": (writing, write),
         "inside": (looking, look),
         "learn": (learning, watch),
-        "course": (f"view=course&steps={RUNG_STEPS}", climb),
+        "course": (f"view=course&corpus={CORPUS}&steps={RUNG_STEPS}", climb),
     }
 
 

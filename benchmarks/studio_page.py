@@ -33,8 +33,10 @@ class Studio:
 @contextmanager
 def studio(folder: Path, environment: Mapping[str, str]) -> Iterator[Studio]:
     """The studio on a folder's runs; ended by SIGTERM, and cleanly."""
-    command, began = [*STUDIO, str(folder), "--port", "0", "--no-browser"], time.monotonic()
-    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
+    command, began = [*STUDIO, folder.name, "--port", "0", "--no-browser"], time.monotonic()
+    with subprocess.Popen(
+        command, cwd=folder.parent, env=dict(environment), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             said, now = process.stdout.readline(), time.monotonic()
