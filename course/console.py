@@ -9,7 +9,8 @@ A section calls four functions, all of them in cells guarded by `if __name__ == 
 and names `quiet` as the default for its `report` argument. A report is called as `report("step", step=..., ...)`.
 
 Flags are read only in a process that was started as `python -m course` or `python -m course.sNN_...`. In a notebook
-`__name__` is "__main__" as well, but the arguments there are the kernel's, not ours.
+`__name__` is "__main__" as well, but the arguments there are the kernel's, not ours; steps, seed and text are chosen by
+`choose(steps=500)`, in a cell before the training.
 """
 
 import argparse
@@ -66,6 +67,15 @@ class Options:
         """Those of steps, seed and text that were given, as keyword arguments for a section's `main`."""
         given = {"steps": self.steps, "seed": self.seed, "text": self.text}
         return {name: value for name, value in given.items() if value is not None}
+
+
+_chosen: dict[str, Any] = {}
+"""What `choose` was given."""
+
+
+def choose(*, steps: int | None = None, seed: int | None = None, text: str | None = None) -> None:
+    """In a notebook, where there are no flags: what the trainings below take in place of a section's own."""
+    _chosen.update(steps=steps, seed=seed, text=text)
 
 
 # What a section calls
@@ -252,9 +262,9 @@ def started_as() -> str:
 
 
 def read_options() -> Options:
-    """The flags of this process, read once; the defaults where it was not started as a section."""
+    """The flags of this process, read once; where it was not started as a section, what was chosen."""
     section = started_as()
-    return _parse(section, tuple(sys.argv[1:])) if section else Options()
+    return _parse(section, tuple(sys.argv[1:])) if section else Options(**_chosen)
 
 
 @functools.cache
@@ -386,8 +396,11 @@ def _call_demo(demo: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[An
 
 
 def _display_in_notebook(figure: Any) -> bool:
+    """Show a figure below the cell, as a PNG: IPython draws only those that were made by pyplot."""
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         return False
-    ipython.display.display(figure)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    ipython.display.display(ipython.display.Image(drawn.getvalue()))
     return True

@@ -4,13 +4,13 @@ Started by `runner` and nobody else. A time limit is kept by a thread of C, whic
 never comes back, and leaves a traceback that tells where it was; a memory limit, by the system where it has them.
 """
 
-import ast
 import dataclasses
 import faulthandler
-import importlib.util
 import json
 import sys
 from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -27,14 +27,13 @@ MEMORY_BYTES = 4 * 2**30
 
 def load_answer(path: Path) -> ModuleType:
     """Run a learner's file as a module. Raises what it raises; SyntaxError where Python cannot read it."""
-    source = path.read_bytes()
-    ast.parse(source, str(path))
-    spec = importlib.util.spec_from_loader("answer", loader=None, origin=str(path))
+    sys.dont_write_bytecode = True  # beside a learner's file nothing appears
+    loader = SourceFileLoader("answer", str(path))
+    spec = spec_from_loader("answer", loader)
     assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
+    module = module_from_spec(spec)
     sys.modules["answer"] = module
-    exec(compile(source, str(path), "exec"), vars(module))
+    loader.exec_module(module)
     return module
 
 
