@@ -42,9 +42,10 @@ def main() -> None:
     prepare_process()
     measured_in = circumstances()
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
-        rows = list(measure(options.text, options.steps, LEVELS, Path(folder), SETTINGS))
-    for row in rows:
-        print(f"\n--- {row['loss']:.3f} at step {row['step']:,}, known words {row['known_words']:.0%}\n{row['sample']}")
+        rows = []
+        for row in measure(options.text, options.steps, LEVELS, Path(folder), SETTINGS):
+            rows.append(row)
+            print(f"\n--- {row['loss']:.3f} at step {row['step']:,}\n{row['sample']}", flush=True)
     missed = LEVELS[len(rows) - 1 :]
     if missed:
         print(f"the loss never passed {', '.join(map(str, missed))}: train longer, with --steps")
@@ -92,7 +93,6 @@ def _row(trainer: "Trainer", step: int, level: float | None, known: set[str]) ->
     return {
         "level": level,
         "step": step,
-        "seconds": round(trainer.state.seconds, 2),
         "loss": evaluation.loss,
         "protocol": evaluation.protocol,
         "known_words": known_share(texts, known),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.beyond_tables import ANSWERS_TABLES, BEYOND_PAGES, BEYOND_TABLES, LOSSES_TABLES
 from benchmarks.export_tables import EXPORT_TABLES, FINE_TUNING_TABLES
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
@@ -155,6 +156,9 @@ TABLES = {
     **SPEED_TABLES,
     **STUDIO_TABLES,
     **SERVING_TABLES,
+    **BEYOND_TABLES,
+    **LOSSES_TABLES,
+    **ANSWERS_TABLES,
 }
 """The tables by their markers' names: a record, and what makes its table."""
 
@@ -174,6 +178,9 @@ PAGES = {
     ROOT / "docs" / "fine-tuning.md": tuple(FINE_TUNING_TABLES),
     ROOT / "docs" / "studio.md": tuple(STUDIO_TABLES),
     ROOT / "docs" / "serving.md": tuple(SERVING_TABLES),
+    ROOT / "docs" / "losses.md": tuple(LOSSES_TABLES),
+    ROOT / "docs" / "from-gpt-to-chatgpt.md": tuple(ANSWERS_TABLES),
+    **{ROOT / "docs" / "beyond" / f"{page}.md": names for page, names in BEYOND_PAGES.items()},
 }
 """The pages that have tables, and which."""
 

@@ -26,6 +26,7 @@ from nanogpt.config import Config
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain, read_text, read_toml, replacing, write_atomically
 from nanogpt.runplan import Plan
+from nanogpt.starter import STARTER, is_starter, run_folder
 from nanogpt.tensors import read_layout
 from nanogpt.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
@@ -61,8 +62,8 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """An existing run; UserError where the folder is none."""
-        folder = cls(path)
+        """An existing run, or by its name the starter; UserError where the folder is none."""
+        folder = cls(run_folder(path))
         if not folder.path.is_dir():
             raise UserError(f"no run folder {str(folder.path)!r}; `nanogpt runs` lists those that are here")
         missing = [
@@ -74,6 +75,11 @@ class RunFolder:
                 f"`nanogpt runs` lists those that are here"
             )
         return folder
+
+    @property
+    def name(self) -> str:
+        """What to call it: its path, or the starter's name."""
+        return STARTER if is_starter(self.path) else str(self.path)
 
     @property
     def start(self) -> Path:

@@ -182,7 +182,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
 def length_asked(minutes: float | None, steps: int | None) -> float | None:
     """The minutes to train for; None where steps were given."""
     if minutes is not None and steps is not None:
-        raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: one of them decides the length")
+        raise UserError(f"both --minutes {minutes:g} and --steps {steps} were given: leave one of them out")
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
         raise UserError(f"steps is {steps!r}; choose a whole number from 1")
     if minutes is not None and not 0 < minutes < float("inf"):

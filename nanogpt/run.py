@@ -20,6 +20,7 @@ from nanogpt.folder import RunFolder
 from nanogpt.model import GPT, Block
 from nanogpt.runplan import Plan
 from nanogpt.sampling import generate_text, stream_text
+from nanogpt.starter import PLACE, STARTER, told_instead
 from nanogpt.tensors import load_model
 from nanogpt.tokenizer import Tokenizer
 
@@ -49,6 +50,11 @@ class Run:
     def path(self) -> Path:
         """The run's folder."""
         return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """What to call it: its path, or `starter`."""
+        return self.folder.name
 
     def generate(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
@@ -130,8 +136,9 @@ def load(
 ) -> Run:
     """Open a run: its `best` checkpoint by validation loss, its `last`, or a step of its history by number.
 
-    With no path, the newest run below `runs`. `block` is the class of the blocks, where the model was trained with one
-    of one's own. A damaged checkpoint is told in the run's `notes`, and the newest one that is whole is opened.
+    With no path, the newest run below `runs`; with `starter` the small model that comes with the package. `block` is
+    the class of the blocks, where the model was trained with one of one's own. A damaged checkpoint is told in the
+    run's `notes`, and the newest one that is whole is opened.
     Raises UserError where there is no run, or where its files are damaged or do not match each other.
 
     >>> run = nanogpt.load(folder)
@@ -179,8 +186,17 @@ def newest_run(parent: Path = RUNS) -> Path:
     """The run that was trained last; UserError where there is none."""
     runs = list_runs(parent)
     if not runs:
-        raise UserError(f"no run below {str(parent)!r}: train one with `nanogpt train`, or name a run folder")
+        raise UserError(
+            f"no run below {str(parent)!r}: train one with `nanogpt train`, or name a run folder, or {STARTER!r}, the "
+            f"small model that comes with Nano-GPT"
+        )
     return runs[-1].path
+
+
+def newest_or_starter(parent: Path = RUNS) -> tuple[Path, tuple[str, ...]]:
+    """The run that was trained last; where there is none the starter, and that this is to be told."""
+    runs = list_runs(parent)
+    return (runs[-1].path, ()) if runs else (PLACE, (told_instead(parent),))
 
 
 def open_corpus(text: Sources, config: DataConfig) -> Corpus:

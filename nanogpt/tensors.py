@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nanogpt.adamw import AdamW
 from nanogpt.config import ModelConfig
+from nanogpt.eight_bits import wide_layout, widen
 from nanogpt.errors import UserError
 from nanogpt.lora import check_adapters, has_lora, is_adapter, merge
 from nanogpt.model import GPT, Block
@@ -56,7 +57,7 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, 
     if adapted and start is None:
         raise UserError(f"{path} has adapters alone, and the run no weights that they are of: restore it from a copy")
     whole = start if adapted and start is not None else path
-    layout = read_layout(whole)
+    layout = wide_layout(read_layout(whole))
     numbers = sum(math.prod(shape) for shape, _ in layout.values())
     as_expected = block is Block and count_parameters(config).total == numbers
     tables = table_bytes(config) if as_expected else _compare_shapes(config, whole, block)
@@ -66,7 +67,7 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, 
             f"restore the config that the run was trained with"
         )
     if adapted:
-        check_adapters(*({name: shape for name, (shape, _) in read_layout(one).items()} for one in (path, whole)))
+        check_adapters(*({name: shape for name, (shape, _) in one.items()} for one in (read_layout(path), layout)))
     model = GPT(config, block=block)
     load_model_tensors(model, whole)
     if adapted:
@@ -84,16 +85,16 @@ def _compare_shapes(config: ModelConfig, path: Path, block: type[nn.Module]) -> 
             shapes = GPT(config, block=block)
     except (RuntimeError, OverflowError) as error:
         raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
-    _compare(path, _layout(dict(shapes.named_parameters())))
+    _compare(path, wide_layout(read_layout(path)), _layout(dict(shapes.named_parameters())))
     return sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:
-    """Put a file's weights into a model; into one with adapters, theirs alone."""
+    """Put a file's weights into a model; into one with adapters, theirs alone. Those in 8 bits become float32."""
     own = _kept(model)
-    _compare(path, _layout(own))
+    _compare(path, wide_layout(read_layout(path)), _layout(own))
     with torch.no_grad():
-        for name, tensor in load_file(path).items():
+        for name, tensor in widen(load_file(path)).items():
             own[name].copy_(share_of(tensor, own[name]))
 
 
@@ -130,7 +131,7 @@ def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None
         for name, owner in owners.items()
         for key in owner.state_names
     }
-    _compare(path, _layout(expected))
+    _compare(path, read_layout(path), _layout(expected))
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
         owner = owners[name]
@@ -171,8 +172,7 @@ def _layout(tensors: Mapping[str, Tensor]) -> Layout:
     return {name: (tuple(tensor.shape), "F32") for name, tensor in tensors.items()}
 
 
-def _compare(path: Path, expected: Layout) -> None:
-    found = read_layout(path)
+def _compare(path: Path, found: Layout, expected: Layout) -> None:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UserError(

@@ -29,6 +29,8 @@ COMMANDS = {
     "studio": "a page: write with a model, look inside it, watch it learn",
     "serve": "answer over HTTP, as OpenAI's completions do",
     "plot": "draw the curves of runs, here or as a picture",
+    "doctor": "look whether all that is needed is here, and say what to mend",
+    "completion": "let the shell complete commands and options",
 }
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -39,11 +41,14 @@ usage: nanogpt COMMAND [OPTIONS]
 
 Train a small GPT on your own text, on the machine you have, and let it write.
 
-{commands}
+try first:
+  nanogpt sample --prompt "ROMEO:"      a small model comes with the program: it writes at once
+  nanogpt train book.txt --minutes 5    train one on a text of yours; then `nanogpt sample` writes with that
+  nanogpt studio                        write with it and look inside it, in the browser
+  nanogpt doctor                        where something does not work
 
-first steps:
-  nanogpt train book.txt --minutes 5
-  nanogpt sample --prompt "Once upon a time"
+commands:
+{commands}
 
 `nanogpt COMMAND --help` tells a command's options, with an example. `nanogpt --version` the version.
 """
@@ -64,25 +69,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run(words[0], words[1:])
-    except UserError as error:
-        if not isinstance(error, ToldElsewhere):
-            print(f"nanogpt: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader went away, as `head` does; nothing is left to say, also not at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
+    except (UserError, ModuleNotFoundError, OSError) as error:
+        told = what_to_mend(error)
+        if told is None:
             raise
-        print(
-            f"nanogpt: cannot write {error.filename or 'a file'}: {error.strerror}; free some space, or choose another "
-            f"place (--out; for the cache, the environment variable NANOGPT_CACHE)",
-            file=sys.stderr,
-        )
+        if not isinstance(error, ToldElsewhere):
+            print(f"nanogpt: {told}", file=sys.stderr)
         return 2
     return 0
+
+
+def what_to_mend(error: Exception) -> str | None:
+    """What a person can do about an error; None where it is our mistake.
+
+    >>> what_to_mend(ModuleNotFoundError("No module named 'tyro'", name="tyro"))
+    "the package 'tyro' is missing: install Nano-GPT again, which brings it; `nanogpt doctor` tells what else is"
+    """
+    match error:
+        case UserError():
+            return str(error)
+        case ModuleNotFoundError(name=str(name)) if (package := name.split(".")[0]) != "nanogpt":
+            return (
+                f"the package {package!r} is missing: install Nano-GPT again, which brings it; `nanogpt doctor` tells "
+                f"what else is"
+            )
+        case OSError(errno=number) if number in UNWRITABLE:
+            return (
+                f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, or choose another "
+                f"place (--out; for the cache, the environment variable NANOGPT_CACHE)"
+            )
+    return None
 
 
 def _run(command: str, argv: Sequence[str]) -> None:
@@ -103,4 +124,4 @@ def module_of(command: str) -> str:
 
 def overview() -> str:
     """What `nanogpt` prints without a command."""
-    return OVERVIEW.format(commands="\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items()))
+    return OVERVIEW.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()))

@@ -26,29 +26,35 @@ OptionalInt = Union[None, int]  # noqa: UP007
 OptionalNumber = Union[None, float]  # noqa: UP007
 StartFrom = Annotated[OptionalText, tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")]
 """`--from`, which is no name in Python"""
+FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff)
+"""Flags are called as the fields, and explained by the docstrings below them."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """`--json`, without a `--no-json`"""
 
 
 def parse(kind: type[Parsed], command: str, argv: Sequence[str]) -> Parsed:
     """Read a command's arguments; prints the help or what is wrong with them and exits, with 0 or 2."""
-    return tyro.cli(
-        kind,
-        prog=f"nanogpt {command}",
-        args=argv,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
-    )
+    return tyro.cli(kind, prog=f"nanogpt {command}", args=argv, config=FLAT)
 
 
 def parse_with_settings(kind: type[Parsed], command: str, argv: Sequence[str]) -> tuple[Parsed, dict[str, Any]]:
     """As `parse`, with every setting of a run as a flag; also those that were named, and their values."""
-    shown = load_preset(_preset_named(argv))
+    options: Any = parse(with_settings(kind, _preset_named(argv)), command, argv)
+    return options, given(options, PARTS)
+
+
+def with_settings(kind: type[Parsed], preset: str = DEFAULT_PRESET) -> type[Parsed]:
+    """A command's options, and every setting of a run beside them; the help shows the preset's values."""
+    shown = load_preset(preset)
     configs = {part: getattr(shown, part) for part in PARTS}
-    flags = optional_flags("Settings", configs, leave_out=("document_token",))
+    return with_flags(kind, optional_flags("Settings", configs, leave_out=("document_token",)))
+
+
+def with_flags(kind: type[Parsed], flags: Any) -> type[Parsed]:
+    """A command's options with further ones beside them."""
     whole = make_dataclass(kind.__name__, [], bases=(kind, flags), frozen=True, kw_only=True)
     whole.__doc__ = kind.__doc__
-    options: Any = parse(whole, command, argv)
-    return options, given(options, PARTS)
+    return whole
 
 
 def _preset_named(argv: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import tyro
 
@@ -71,6 +71,12 @@ def parse_data(argv: Sequence[str]) -> Check:
     if argv[0] != "check":
         raise UserError(f"unknown command 'data {argv[0]}'; {nearest(argv[0], ['check'])}")
     return parse(Check, "data check", argv[1:])
+
+
+def all_options() -> Any:
+    """What can be given, for the shell's completion: the one command, and its options."""
+    check = Annotated[Check, tyro.conf.subcommand("check")]
+    return make_dataclass("Data", [("command", Union[check, None])], kw_only=True)  # noqa: UP007
 
 
 def check(options: Check) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, Switch, optional, parse, tell
+from nanogpt.cli.arguments import OptionalText, Switch, optional, parse
+from nanogpt.cli.opening import open_run
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -33,7 +34,7 @@ class Eval:
     """
 
     run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out"""
+    """run folder; the newest below runs/ if left out, the starter model where there is none"""
     text: Annotated[OptionalText, optional("TEXT")] = None
     """another text, named as for training"""
     unknown: Literal["error", "skip"] = "error"
@@ -67,14 +68,12 @@ def main(argv: Sequence[str]) -> None:
         _refuse_beside_random_batches(options)
     written = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
     from nanogpt.generation.precision import lower_precision
-    from nanogpt.run import load
 
-    run = load(options.run, checkpoint=options.checkpoint, device=options.device)
-    tell(run.notes)
+    run = open_run(options.run, checkpoint=options.checkpoint, device=options.device)
     run.model = lower_precision(run.model, options.precision)
     ids = run.text_ids(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
-    report: dict[str, Any] = {"run": str(run.path), "step": run.step, "text": of, "precision": options.precision}
+    report: dict[str, Any] = {"run": run.name, "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":
         report |= random_batches(run, ids, options.seed)
     else:

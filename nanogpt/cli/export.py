@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.opening import open_run
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ class Export:
       nanogpt export runs/book-modern-1 book --to hf
       nanogpt export runs/book-modern-1 book.gguf --to gguf --precision q8_0
       nanogpt export runs/book-modern-1 book.html --to html
+      nanogpt export starter shakespeare.html --to html
     """
 
-    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """run folder"""
-    out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PLACE")]
-    """the new folder or file"""
+    places: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN] PLACE")]
+    """run folder, and the new folder or file; without a run the newest below runs/, the starter model where there is
+    none"""
     to: Literal["hf", "gguf", "html"]
     """format"""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
@@ -49,18 +50,26 @@ class Export:
 def main(argv: Sequence[str]) -> None:
     """Parse, load, write."""
     options = parse(Export, "export", argv)
+    named, out = _places(options)
     _check(options)
-    from nanogpt.run import load
-
-    run = load(options.run, checkpoint=options.checkpoint, device="cpu")
-    tell(run.notes)
-    path = _write(run, options)
+    run = open_run(named, checkpoint=options.checkpoint, device="cpu")
+    path = _write(run, out, options)
     size = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
-    print(f"wrote {path} ({size / 1e6:,.1f} MB), step {run.step:,} of {run.path}")
+    print(f"wrote {path} ({size / 1e6:,.1f} MB), step {run.step:,} of {run.name}")
     if options.push is not None:
         from nanogpt.interop.hugging_face.hub import push
 
         print(f"uploaded to {push(path, options.push)}")
+
+
+def _places(options: Export) -> tuple[str | None, str]:
+    """The run, where one was named, and where to write."""
+    if len(options.places) not in (1, 2):
+        raise UserError(
+            f"{len(options.places)} places were given: name a run and the new file or folder, as in "
+            f"`nanogpt export runs/book-modern-1 book.html --to html`"
+        )
+    return (options.places[0] if len(options.places) > 1 else None), options.places[-1]
 
 
 def _check(options: Export) -> None:
@@ -79,16 +88,16 @@ def _check(options: Export) -> None:
         )
 
 
-def _write(run: "Run", options: Export) -> Path:
+def _write(run: "Run", out: str, options: Export) -> Path:
     if options.to == "hf":
         from nanogpt.interop.hugging_face.export import export_hugging_face
         from nanogpt.interop.hugging_face.model_card import LICENCE
 
-        return export_hugging_face(run, options.out, options.licence or LICENCE)
+        return export_hugging_face(run, out, options.licence or LICENCE)
     if options.to == "gguf":
         from nanogpt.interop.gguf.export import export_gguf
 
-        return export_gguf(run, options.out, options.precision or "f32")
+        return export_gguf(run, out, options.precision or "f32")
     from nanogpt.interop.html.export import export_html
 
-    return export_html(run, options.out)
+    return export_html(run, out)

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.opening import chosen
 from nanogpt.cli.runs import describe
 from nanogpt.corpus import Corpus, load_corpus
+from nanogpt.starter import run_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ class Info:
     """
 
     what: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN|TEXT]")] = None
-    """a run folder, or a text named as for training; the newest run if left out"""
+    """a run folder, or a text named as for training; the newest run if left out, the starter model where there is
+    none"""
     encoding: str = "utf-8"
     """encoding of the text"""
     pattern: Annotated[OptionalText, optional("TEXT")] = None
@@ -34,11 +36,10 @@ class Info:
 def main(argv: Sequence[str]) -> None:
     """Parse, look, print."""
     options = parse(Info, "info", argv)
-    if options.what is None or (Path(options.what) / "config.toml").exists():
+    if options.what is None or (run_folder(options.what) / "config.toml").exists():
         from nanogpt.folder import RunFolder
-        from nanogpt.run import newest_run
 
-        lines = describe(RunFolder.open(options.what or newest_run()))
+        lines = describe(RunFolder.open(chosen(options.what)))
     else:
         lines = describe_corpus(
             load_corpus(options.what, options.encoding, pattern=options.pattern, column=options.column)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalNumber, OptionalText, StartFrom, Switch, optional, parse_with_settings
+from nanogpt.cli.arguments import (
+    OptionalNumber,
+    OptionalText,
+    StartFrom,
+    Switch,
+    optional,
+    parse_with_settings,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from nanogpt.planning.choice import Proposal
@@ -46,6 +54,11 @@ class Plan:
 def parse_plan(argv: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
     """The options, and the settings that were named."""
     return parse_with_settings(Plan, "plan", argv)
+
+
+def all_options() -> type[Plan]:
+    """What can be given, for the shell's completion."""
+    return with_settings(Plan)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.opening import chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Plot:
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], optional("[RUN ...]")] = ()
-    """run folders; the newest below runs/ if left out"""
+    """run folders; the newest below runs/ if left out, the starter model where there is none"""
     x: Literal["steps", "seconds", "tokens"] = "steps"
     """what the curves run over"""
     out: Annotated[OptionalText, optional("FILE")] = None
@@ -31,12 +32,11 @@ def main(argv: Sequence[str]) -> None:
     """Parse, read, draw."""
     options = parse(Plot, "plot", argv)
     from nanogpt.repeats import folders
-    from nanogpt.run import newest_run
     from nanogpt.views.plots import check_picture, draw_text, read_plot, write_picture
 
     if options.out is not None:
         check_picture(options.out)
-    plot = read_plot(folders(options.runs or (newest_run(),)), options.x)
+    plot = read_plot(folders(options.runs or (chosen(None),)), options.x)
     if options.out is None:
         print(draw_text(plot, width=min(shutil.get_terminal_size().columns, 120)))
     else:

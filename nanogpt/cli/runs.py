@@ -11,6 +11,7 @@ import tyro
 
 from nanogpt.cli.arguments import parse
 from nanogpt.errors import UserError
+from nanogpt.starter import is_starter
 
 if TYPE_CHECKING:
     from nanogpt.config import Config
@@ -70,7 +71,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
     model, losses, done = config.model, _losses(folder), _done(folder)
     step = folder.checkpoints.pointer("last") or 0
     return {
-        "run": str(folder.path),
+        "run": folder.name,
         "text": plan.text,
         **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{_adapters(config)}"}),
         "preset": config.preset,
@@ -94,7 +95,10 @@ def _adapters(config: "Config") -> str:
 
 def _list(runs: "list[RunFolder]", parent: str) -> None:
     if not runs:
-        print(f"no runs below {parent}/ yet: train one with `nanogpt train`")
+        print(
+            f"no runs below {parent}/ yet: train one with `nanogpt train`; until then `nanogpt sample` writes with the "
+            f"starter model"
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -136,6 +140,8 @@ def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
 
 
 def _delete(runs: "list[RunFolder]", yes: bool) -> None:
+    if any(is_starter(run.path) for run in runs):
+        raise UserError("the starter model is part of Nano-GPT and is not deleted: name runs of your own")
     for run in runs:
         if not yes and not _confirmed(f"delete {run.path} ({_size(run.path)})? [y/N] "):
             print(f"kept {run.path}")

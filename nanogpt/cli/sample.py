@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, given, optional, optional_flags, parse, tell
+from nanogpt.cli.arguments import OptionalText, given, optional, optional_flags, parse, with_flags
+from nanogpt.cli.opening import open_run
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -25,7 +26,7 @@ class Sample:
     """
 
     run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out"""
+    """run folder; the newest below runs/ if left out, the starter model where there is none"""
     prompt: str = ""
     """the text's beginning"""
     prompt_file: Annotated[OptionalText, optional("FILE")] = None
@@ -47,12 +48,10 @@ def main(argv: Sequence[str]) -> None:
     if options.out is not None and Path(options.out).exists():
         raise UserError(f"{options.out!r} exists already and is not overwritten: choose another --out, or delete it")
     from nanogpt.files import write_atomically
-    from nanogpt.run import load
 
-    run = load(options.run, checkpoint=options.checkpoint, device=options.device)
-    tell(run.notes)
+    run = open_run(options.run, checkpoint=options.checkpoint, device=options.device)
     if options.run is None:
-        print(f"({run.path}, step {run.step:,})", file=sys.stderr)
+        print(f"({run.name}, step {run.step:,})", file=sys.stderr)
     if options.out is None and config.samples == 1:
         pieces = run.stream(prompt, options.unknown, config=config)
         first = next(pieces, "")  # before the prompt is printed: it may be refused
@@ -72,11 +71,13 @@ def main(argv: Sequence[str]) -> None:
 
 def parse_sample(argv: Sequence[str]) -> tuple[Sample, SampleConfig]:
     """The options, and how the text is drawn."""
-    flags = optional_flags("Settings", {"sampling": SampleConfig()})
-    kind = make_dataclass("Sample", [], bases=(Sample, flags), frozen=True, kw_only=True)
-    kind.__doc__ = Sample.__doc__
-    options: Any = parse(kind, "sample", argv)
+    options: Any = parse(all_options(), "sample", argv)
     return options, SampleConfig(**given(options, ["sampling"]))
+
+
+def all_options() -> type[Sample]:
+    """What can be given."""
+    return with_flags(Sample, optional_flags("Settings", {"sampling": SampleConfig()}))
 
 
 def _prompt(options: Sample) -> str:

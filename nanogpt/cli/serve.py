@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from nanogpt.checks import check_positive
-from nanogpt.cli.arguments import OptionalInt, OptionalText, optional, parse, tell
+from nanogpt.cli.arguments import OptionalInt, OptionalText, optional, parse
+from nanogpt.cli.opening import open_run
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Serve:
     """
 
     run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out"""
+    """run folder; the newest below runs/ if left out, the starter model where there is none"""
     host: str = "127.0.0.1"
     """the address to listen on; another one than this machine's own asks for a token"""
     port: int = 8000
@@ -72,7 +73,6 @@ def main(argv: Sequence[str]) -> None:
         from nanogpt.serving.server import address_of, listen, serve
     except ImportError as error:
         raise UserError(f"serving needs {error.name}: pip install 'nanogpt[studio]'") from None
-    from nanogpt.run import load
     from nanogpt.serving.settings import Access, Limits
 
     token = options.token if options.token is not None else os.environ.get("NANOGPT_TOKEN") or None
@@ -85,8 +85,7 @@ def main(argv: Sequence[str]) -> None:
     with listen(options.host, options.port) as listening:  # before the model is read: it fails at once
         if options.threads is not None:
             set_threads(options.threads)
-        run = load(options.run, checkpoint=options.checkpoint, device=options.device)
-        tell(run.notes)
+        run = open_run(options.run, checkpoint=options.checkpoint, device=options.device)
         engine = make_engine(run, options, limits)
         name, address = run.path.resolve().name, address_of(listening)
         app = make_app({name: engine}, access, limits)
@@ -116,7 +115,7 @@ def told(run: "Run", engine: "Engine", name: str, address: str, token: str | Non
     key = "" if token is None else ' -H "Authorization: Bearer $NANOGPT_TOKEN"'
     megabytes = cache_bytes(engine.config, engine.room) / 1e6
     return (
-        f"{run.path}, step {run.step:,}, at {address} (Ctrl-C ends it)\n"
+        f"{run.name}, step {run.step:,}, at {address} (Ctrl-C ends it)\n"
         f"up to {engine.room} texts at once, their keys and values {megabytes:,.1f} MB\n"
         f"try:\n"
         f"  curl {address}/v1/completions -H 'Content-Type: application/json'{key} -d {shlex.quote(body)}"

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalInt, OptionalNumber, OptionalText, StartFrom, optional, parse_with_settings
+from nanogpt.cli.arguments import (
+    OptionalInt,
+    OptionalNumber,
+    OptionalText,
+    StartFrom,
+    optional,
+    parse_with_settings,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from nanogpt.distributed import World
@@ -152,3 +160,8 @@ def _moved(settings: dict[str, Any]) -> dict[str, Any]:
 def parse_train(argv: Sequence[str]) -> tuple[Train, dict[str, Any]]:
     """The options, and the settings that were named among the fields of the three configs."""
     return parse_with_settings(Train, "train", argv)
+
+
+def all_options() -> type[Train]:
+    """What can be given, for the shell's completion."""
+    return with_settings(Train)

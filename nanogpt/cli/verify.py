@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nanogpt.cli.arguments import OptionalText, optional, parse, tell
+from nanogpt.cli.arguments import OptionalText, optional, parse
+from nanogpt.cli.opening import open_run
 
 if TYPE_CHECKING:
     from nanogpt.interop.proof.compare import Row
@@ -26,7 +27,7 @@ class Verify:
     """
 
     run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out"""
+    """run folder; the newest below runs/ if left out, the starter model where there is none"""
     against: Annotated[OptionalText, optional("FOLDER|FILE")] = None
     """an export: a folder of Transformers, a .gguf or an .html file"""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
@@ -41,11 +42,9 @@ def main(argv: Sequence[str]) -> None:
     """Parse, compare, print; exit code 1 where something failed."""
     options = parse(Verify, "verify", argv)
     from nanogpt.interop.proof.rows import all_rows
-    from nanogpt.run import load
 
-    run = load(options.run, checkpoint=options.checkpoint, device="cpu")
-    tell(run.notes)
-    print(f"{run.path}, step {run.step:,}: each way to run it, held against plain torch on the same weights")
+    run = open_run(options.run, checkpoint=options.checkpoint, device="cpu")
+    print(f"{run.name}, step {run.step:,}: each way to run it, held against plain torch on the same weights")
     print(_line(HEADINGS))
     rows = []
     for row in all_rows(run, options.against):

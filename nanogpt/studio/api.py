@@ -61,12 +61,9 @@ class Beside:
         from nanogpt.serving.app import make_app
         from nanogpt.serving.engine import Engine
 
-        runs = self._shelf.runs()
-        if not runs:
-            raise UserError(f"there is no run below {str(self._shelf.folder)!r}: train one with `nanogpt train`")
-        name = self._shelf.name_of(runs[-1])
+        name = self._shelf.models()[-1]
         # A model of its own, not the shelf's: there a head may be switched off while this one generates.
-        run = load(runs[-1].path)
+        run = load(self._shelf.path_of(name))
         self._engine = Engine(run.model, run.tokenizer, about=f"{name}-step-{run.step}-float32")
         return make_app({name: self._engine}, self._access)
 

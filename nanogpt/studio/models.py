@@ -18,14 +18,14 @@ class ModelChoice:
 
     def __init__(self, shelf: Shelf, label: str, changed: Callable[[], Any], optional: bool = False) -> None:
         self._shelf, self._optional, self._changed = shelf, optional, changed
-        names = list(reversed(shelf.names()))  # the newest first
+        names = list(reversed(shelf.models()))  # the newest first
         self._names = {NONE: "no other model"} if optional else {}
         self._names |= {one: one for one in names}
         self.name = NONE if optional else (names[0] if names else NONE)
         self.hash = ""
         self.same = True
         """whether it is the very model that the address meant"""
-        self.notes: list[str] = []
+        self.notes: list[str] = shelf.notes_of(self.name)
         self._wanted, self._step = "", BEST
         with Tag("div", "model"):
             self._name_field = choose(label, self._names, self.name, self._choose_name)
@@ -80,7 +80,7 @@ class ModelChoice:
         return run
 
     def _choose_name(self, name: str) -> Any:
-        self.name, self._step, self.notes, self.same = name, BEST, [], True
+        self.name, self._step, self.notes, self.same = name, BEST, self._shelf.notes_of(name), True
         self._offer_steps()
         return self._changed()
 

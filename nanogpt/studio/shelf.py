@@ -1,4 +1,4 @@
-"""The runs that the studio may open: those below one folder, and no other. A few opened models are kept.
+"""The runs that the studio may open: those below one folder, the starter, and no other. A few opened models are kept.
 
 What is opened is data: a run's weights and settings are read by `nanogpt.load`, which executes nothing of them.
 """
@@ -12,6 +12,7 @@ from nanogpt.checkpoint import sha256
 from nanogpt.errors import UserError, nearest
 from nanogpt.folder import RunFolder
 from nanogpt.run import RUNS, Run, list_runs, load
+from nanogpt.starter import PLACE, STARTER, is_starter, told_instead
 
 ROOM_BYTES = 2_000_000_000
 """How much the weights of the models that are kept opened may take together; the newest is kept in any case."""
@@ -55,12 +56,22 @@ class Shelf:
         return (self.folder / "plan.toml").is_file()
 
     def names(self) -> list[str]:
-        """What `open` takes, in the order of `runs`."""
+        """What `open` takes beside the starter's name, in the order of `runs`."""
         return [self.name_of(one) for one in self.runs()]
+
+    def models(self) -> list[str]:
+        """What there is to write with, the newest last: `names`, or while there is none the starter."""
+        return self.names() or [STARTER]
+
+    def notes_of(self, name: str) -> list[str]:
+        """What to tell beside a model: whether it is the starter, for want of another."""
+        return [told_instead(self.folder)] if name == STARTER and STARTER not in self.names() else []
 
     def name_of(self, run: Run | RunFolder) -> str:
         """A run's path below the folder, with slashes on every system; of the folder itself its own name."""
         path = run.path
+        if is_starter(path):
+            return STARTER
         return path.name if path.resolve() == self.folder else path.relative_to(self.folder).as_posix()
 
     def open(self, name: str, checkpoint: str | int = "best") -> Run:
@@ -76,6 +87,10 @@ class Shelf:
             # Whoever waited finds what the one before has read.
             found = self._kept(folder, checkpoint)
             return found or self._keep(load(folder.path, checkpoint=checkpoint, device=self._device)).run
+
+    def path_of(self, name: str) -> Path:
+        """The folder of a run by its name. Raises UserError as `open` for a name that is none."""
+        return self._folder_of(name).path
 
     def hash_of(self, run: Run) -> str:
         """The first digits of the SHA-256 of the file of a run's weights, as `sha256sum` prints it."""
@@ -96,6 +111,8 @@ class Shelf:
 
     def _folder_of(self, name: str) -> RunFolder:
         found = {self.name_of(one): one for one in self.runs()}
+        if name == STARTER and name not in found:
+            return RunFolder(PLACE)
         if name not in found:
             told = nearest(name, found) if found else "there is none yet: train one with `nanogpt train`"
             raise UserError(f"no run {name!r} below {str(self.folder)!r}; {told}")

@@ -7,8 +7,10 @@ import pytest
 from made_records import RECORDS
 
 from benchmarks import pictures, tables
+from benchmarks.beyond_tables import IDEAS, TITLES
 from benchmarks.pictures import DRAWN, draw
 from benchmarks.tables import fill
+from benchmarks.variants import VARIANTS
 
 
 @pytest.fixture
@@ -79,7 +81,63 @@ def test_startup_scaling_and_ablation(records):
     assert len(table("scaling")) == 17
     effects = {row[1]: row[2] for row in table("ablation")}
     # Both change one setting of the base's; only the one that may cost time is timed.
+    assert effects.pop("learned positions for RoPE") == "+0.0100"
     assert effects == {"tied embeddings": "+0.0100", "no warm-up": "+0.0100", "the recipe": "+0.0000"}
+
+
+def test_what_an_idea_is_worth(records):
+    (row,) = table("beyond_rope")
+    assert row[0] == "tale"
+    # Two seeds whose losses are 2.0215 in the mean; the same difference in both.
+    assert row[1:4] == ["2.0215", "2.0315", "+0.0100"]
+    assert row[4] == "+0.0100 to +0.0100"
+    assert row[6] == "1.10 of the recipe's"
+    page = fill("<!-- beyond_rope -->\n<!-- end beyond_rope -->", ["beyond_rope"])
+    assert "100 steps of the recipe, seeds 1, 2. tale: the part pays." in page
+    (overview,) = table("beyond")
+    assert overview[:4] == ["[RoPE](rope.md)", "learned positions for RoPE", "tale", "+0.0100"]
+    assert overview[5] == "the part pays"
+
+
+def test_an_idea_that_was_not_measured_says_so(records):
+    page = fill("<!-- beyond_muon -->\n<!-- end beyond_muon -->", ["beyond_muon"])
+    assert 'Not in the record: `python -m benchmarks.ablation --variants "AdamW for everything"`.' in page
+
+
+def test_each_idea_is_a_variant_of_the_ablation():
+    assert set(IDEAS.values()) <= set(VARIANTS)
+    assert set(IDEAS) == set(TITLES)
+
+
+def test_the_cache_and_the_planner(records):
+    first, *rest = table("beyond_cache")
+    assert first == ["float32", "1 to 128", "10"]
+    assert len(rest) == 1
+    page = fill("<!-- beyond_cache -->\n<!-- end beyond_cache -->", ["beyond_cache"])
+    assert "6 layers, 384 channels, block 256. In float32 the whole text took nanoGPT" in page
+    assert "15.0 times as long (95 % 15.0 to 15.0, 3 pairs; 17 tokens/s)" in page
+    one, *_ = table("beyond_planner")
+    # Of 1.70 and 1.72 the second lies above the interval.
+    assert one == ["1", "821,000", "1.720", "1.600–1.715", "1.710", "-0.010", "1 of 2", "97 %"]
+
+
+def test_losses_and_their_samples(records):
+    rows = table("losses")
+    assert len(rows) == 5
+    assert rows[1] == ["2.485", "10", "12.0 characters", "20%"]
+    page = fill("<!-- losses_20 -->\n<!-- end losses_20 -->", ["losses_20"])
+    assert "Loss 1.990, after 20 steps:\n\n```text\nO for a muse 2\n\nof\n```\n" in page
+
+
+def test_answers(records):
+    learned, *_ = table("answers")
+    assert learned == ["that it was trained on", "5", "0", "0", "5", "4"]
+    rows = table("answers_shown")
+    assert len(rows) == 9
+    before, after = rows[0][1:]
+    assert before.startswith("A lord ⏎ and A lord ⏎ ")
+    assert before.endswith("…")
+    assert after == "A son of / Montague."
 
 
 def test_exports(records):

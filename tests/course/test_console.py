@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,6 +143,32 @@ def test_flags_are_not_read_in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None
             main.__spec__ = type("Spec", (), {"name": name})()
         monkeypatch.setitem(sys.modules, "__main__", main)
         assert console.read_options() == console.Options()
+
+
+def test_in_a_kernel_steps_seed_and_text_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    monkeypatch.setattr(console, "_chosen", {})
+
+    def told(steps: int = 3, seed: int = 5, report: console.Report = console.quiet) -> tuple[int, int]:
+        return steps, seed
+
+    console.choose(steps=7)
+    assert console.run(told) == (7, 5)
+    console.choose(seed=11)  # anew, and the steps are the section's own again
+    assert console.run(told) == (3, 11)
+
+
+def test_in_a_notebook_a_picture_is_displayed_as_a_png(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from course.s07_residual import depth_picture
+
+    displayed: list[bytes] = []
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = object  # type: ignore[attr-defined]
+    ipython.display = SimpleNamespace(display=displayed.append, Image=lambda data: data)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    console.show(depth_picture, {"a": [1.0]}, "y", "title")
+    assert [data[:4] for data in displayed] == [b"\x89PNG"]
+    assert not (tmp_path / console.PICTURES).exists()
 
 
 def test_in_a_kernel_errors_are_raised_and_main_gets_no_flags(monkeypatch: pytest.MonkeyPatch) -> None:

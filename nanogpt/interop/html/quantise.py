@@ -12,16 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nanogpt.eight_bits import MATRIX, quantise
 from nanogpt.errors import UserError
 
-TOP = 127
-"""The largest value of an 8-bit weight; -128 is not used, so that both signs reach equally far."""
 ALIGNED = 4
-MATRIX = 2
-"""Dimensions of what is kept in 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +79,6 @@ def unpack(slots: Sequence[Slot], packed: bytes) -> dict[str, Tensor]:
             raise UserError(f"{slot.name} holds what is not a number: the page is damaged, export it again")
         found[slot.name] = torch.from_numpy(weight)
     return found
-
-
-def quantise(weight: NDArray[np.float32], name: str = "a matrix") -> tuple[NDArray[np.float16], NDArray[np.int8]]:
-    """Scales (N,) and values (N, K) of a matrix (N, K): values times scales are nearly it.
-
-    The scale is rounded up, so that the largest of a row is not cut, and only then divided by: it adds no error of its
-    own. Raises UserError for a row that is larger than a float16 can scale.
-
-    >>> scales, values = quantise(np.array([[1.27, -0.5, 0.004]], dtype=np.float32))
-    >>> values.tolist(), round(float(scales[0]), 3)
-    ([[127, -50, 0]], 0.01)
-    """
-    largest = np.abs(weight).max(axis=1) / TOP  # (N,)
-    if largest.max(initial=0.0) > np.finfo(np.float16).max:
-        raise UserError(f"{name} has weights too large for 8 bits: the training diverged; train it again")
-    scales = largest.astype(np.float16)
-    scales = np.where(scales < largest, np.nextafter(scales, np.float16(np.inf)), scales)
-    divisors = np.maximum(scales, np.finfo(np.float16).smallest_subnormal).astype(np.float32)  # a row of zeros has 0
-    values = np.rint(weight / divisors[:, None]).clip(-TOP, TOP).astype(np.int8)  # (N, K)
-    return scales, values
 
 
 def _bytes(name: str, tensor: Tensor) -> bytes:

@@ -76,6 +76,8 @@ FLAGS: dict[str, list[str]] = {
         *["--max-prompt", "--precision", "--checkpoint", "--device", "--threads"],
     ],
     "import": ["--out", "--block-size"],
+    "doctor": ["--json"],
+    "completion": [],
 }
 
 
@@ -132,7 +134,9 @@ def test_the_overview(nanogpt, words):
     found = nanogpt(*words)
     assert found.code == 0
     assert all(f"  {command} " in found.out for command in COMMANDS)
-    assert "nanogpt train book.txt" in found.out
+    first = found.out.index("try first:")
+    assert first < found.out.index("nanogpt sample --prompt") < found.out.index("commands:")
+    assert all(part in found.out for part in ("nanogpt train book.txt", "nanogpt studio", "nanogpt doctor"))
 
 
 def test_the_version(nanogpt):
@@ -165,6 +169,24 @@ def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
     monkeypatch.setattr("nanogpt.cli.info.main", lambda argv: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["info"])
+
+
+@pytest.mark.parametrize(
+    ("name", "mended"), [("tyro", True), ("torch.nn", True), ("nanogpt.gone", False), (None, False)]
+)
+def test_a_missing_package_is_told(nanogpt, monkeypatch, name, mended):
+    def missing(argv):
+        raise ModuleNotFoundError("No module", name=name)
+
+    monkeypatch.setattr("nanogpt.cli.info.main", missing)
+    if not mended:
+        with pytest.raises(ModuleNotFoundError):
+            main(["info"])
+        return
+    found = nanogpt("info")
+    assert found.code == 2
+    assert f"the package {name.split('.')[0]!r} is missing" in found.err
+    assert "nanogpt doctor" in found.err
 
 
 def test_ctrl_c(nanogpt, monkeypatch):

@@ -117,7 +117,7 @@ def test_unknown_characters_can_be_skipped(nanogpt, finished_run):
 
 
 def test_no_run(refuses):
-    refuses("eval", saying=["no run below 'runs'"])
+    refuses("eval", "nowhere", saying=["no run folder 'nowhere'"])
     refuses("eval", "nowhere", saying=["no run folder 'nowhere'"])
 
 

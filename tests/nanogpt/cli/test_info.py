@@ -42,7 +42,6 @@ def test_a_text(nanogpt):
 
 
 def test_nothing_to_describe(refuses):
-    refuses("info", saying=["no run below 'runs'"])
     refuses("info", "nowhere", saying=["no file or folder 'nowhere'"])
     Path("book.txt").write_bytes(b"caf\xe9")
     refuses("info", "book.txt", saying=["--encoding latin-1"])

@@ -29,7 +29,6 @@ def test_a_picture(nanogpt, finished_run):
 
 
 def test_what_is_wrong(refuses, finished_run):
-    refuses("plot", saying=["no run below 'runs'"])
     refuses("plot", "nowhere", saying=["no run folder 'nowhere'"])
     Path("taken.png").touch()
     refuses("plot", "nowhere", "--out", "taken.png", saying=["'taken.png' exists already"])

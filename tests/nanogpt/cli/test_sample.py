@@ -95,7 +95,6 @@ def test_an_unknown_character_can_be_skipped(nanogpt, run):
 
 
 def test_no_run(refuses):
-    refuses("sample", saying=["no run below 'runs'", "nanogpt train"])
     refuses("sample", "nowhere", saying=["no run folder 'nowhere'"])
     start("young")
     refuses("sample", "young", saying=["no checkpoint yet", "--resume young"])

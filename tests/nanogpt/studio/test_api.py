@@ -44,9 +44,24 @@ def test_only_its_own_paths_are_the_interfaces(tmp_path):
     beside = Beside(page, Shelf(tmp_path), Access())
     for path in ("/", "/v1x", "/metricsx", "/v", "/_nicegui/v1"):
         assert ask(beside, path) == (299, b"the page")
-    status, body = ask(beside, "/v1/models")
+
+
+def test_the_starter_answers_where_there_is_no_run(tmp_path):
+    beside = Beside(page, Shelf(tmp_path), Access())
+    try:
+        status, body = ask(beside, "/v1/models")
+        assert status == 200
+        assert b'"starter"' in body
+    finally:
+        beside.close()
+
+
+def test_a_model_that_cannot_be_opened_is_told(tmp_path):
+    make_run(tmp_path / "modern")
+    (tmp_path / "modern" / "config.toml").write_text("[[[")
+    status, body = ask(Beside(page, Shelf(tmp_path), Access()), "/v1/models")
     assert status == 404
-    assert b"train one" in body
+    assert b"not valid TOML" in body
 
 
 def test_it_has_a_model_of_its_own(tmp_path):

@@ -56,6 +56,27 @@ def test_a_missing_folder_is_empty(tmp_path):
     refuses(lambda: shelf.open("book"), "train one")
 
 
+def test_the_starter_is_there_while_nothing_else_is(tmp_path, shelf):
+    empty = Shelf(tmp_path / "none")
+    assert empty.models() == ["starter"]
+    run = empty.open("starter")
+    assert run is empty.open("starter")
+    assert empty.name_of(run) == "starter"
+    assert len(empty.hash_of(run)) == 12
+    [note] = empty.notes_of("starter")
+    assert str(empty.folder) in note
+    assert "comes with Nano-GPT" in note
+    assert shelf.models() == shelf.names()
+    assert shelf.notes_of("first") == []
+
+
+def test_a_run_called_starter_is_the_run(tmp_path):
+    make_run(tmp_path / "runs" / "starter")
+    shelf = Shelf(tmp_path / "runs")
+    assert shelf.open("starter").plan.text == "a tale"
+    assert shelf.notes_of("starter") == []
+
+
 def test_a_misspelt_name_is_helped(shelf):
     refuses(lambda: shelf.open("frist"), "did you mean 'first'")
 

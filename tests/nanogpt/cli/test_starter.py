@@ -1,0 +1,79 @@
+"""The first ten seconds: every command that takes a run takes the starter where there is none, and says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import make_run
+
+SAID = "no run below 'runs': this is the starter model that comes with Nano-GPT"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sample", "--prompt", "ROMEO:", "--tokens", "9"],
+        ["info"],
+        ["plot"],
+        ["export", "page.html", "--to", "html"],
+        ["eval", "--text", "play.txt"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_without_a_run(nanogpt, words):
+    Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 9)
+    found = nanogpt(*words)
+    assert found.code == 0, found.err
+    assert SAID in found.err
+    assert "train your own: nanogpt train book.txt" in found.err
+    assert "site-packages" not in found.out
+
+
+def test_it_is_said_only_where_it_was_not_asked_for(nanogpt):
+    found = nanogpt("sample", "starter", "--prompt", "ROMEO:", "--tokens", 9)
+    assert found.code == 0
+    assert found.out.startswith("ROMEO:")
+    assert found.err == ""
+
+
+def test_a_run_of_ones_own_comes_first(nanogpt):
+    make_run("runs/mine")
+    found = nanogpt("info")
+    assert "runs/mine" in found.out
+    assert SAID not in found.err
+
+
+def test_its_page(nanogpt):
+    found = nanogpt("export", "starter", "page.html", "--to", "html")
+    assert found.code == 0, found.err
+    assert "of starter" in found.out
+    assert Path("page.html").stat().st_size < 6_000_000
+
+
+def test_where_to_write_has_to_be_named(refuses):
+    refuses("export", "a", "b", "c", "--to", "html", saying=["3 places", "nanogpt export runs/book-modern-1"])
+    refuses("export", "--to", "html", saying=["0 places"])
+
+
+def test_it_is_told_by_its_name(nanogpt):
+    lines = dict(line.split(None, 1) for line in nanogpt("info", "starter").out.splitlines())
+    assert lines["run"] == "starter"
+    assert lines["text"] == "shakespeare"
+    Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 9)
+    assert json.loads(nanogpt("eval", "starter", "--text", "play.txt", "--json").out)["run"] == "starter"
+
+
+def test_it_is_not_deleted(nanogpt, refuses):
+    refuses("runs", "--delete", "starter", "--yes", saying=["is part of Nano-GPT"])
+    assert nanogpt("info", "starter").code == 0
+
+
+def test_it_is_finished(nanogpt):
+    assert "this run is finished" in nanogpt("train", "--resume", "starter").out
+
+
+def test_a_training_begins_with_it(nanogpt):
+    Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 90)
+    words = ["--steps", 1, "--batch-size", 2, "--block-size", 16, "--sample-tokens", 0]
+    assert nanogpt("train", "play.txt", "--from", "starter", *words).code == 0
+    assert "the weights of" in nanogpt("info").out

@@ -1,0 +1,65 @@
+"""docs/add-a-block.md: its code runs as printed, with fewer steps."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import shake, tiny_config, token_ids, write_text
+
+from nanogpt.errors import UserError
+from nanogpt.generation.cache import EqualRows, KeyValueCache
+from nanogpt.model import GPT, Block
+from nanogpt.optim import matrices_of
+from nanogpt.run import load
+
+PAGE = (Path(__file__).parent.parent / "docs" / "add-a-block.md").read_text(encoding="utf-8")
+CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SMALL = "steps=3, progress=False, n_layer=2, n_head=2, n_embd=16, block_size=12, batch_size=3, sample_tokens=0"
+
+
+@pytest.fixture
+def names(tmp_path):
+    """What the page defines before it trains."""
+    book = write_text("book.txt", 2000)
+    book.write_text("Once. " + book.read_text(), encoding="utf-8")
+    found = {}
+    for code in CODE[:2]:
+        exec(compile(code, "add-a-block.md", "exec"), found)
+    return found
+
+
+def test_there_is_code_to_run():
+    assert len(CODE) == 4
+    assert "steps=500" in CODE[2]
+
+
+def test_what_it_trains(names, capsys):
+    for code in CODE[2:]:
+        assert "steps=500" in code
+        exec(compile(code.replace("steps=500", SMALL), "add-a-block.md", "exec"), names)
+    told = capsys.readouterr().out
+    assert told.startswith("Once")
+    assert re.search(r"[+-]\d\.\d{4} ± \d+\.\d{4} nats/token, p = \d\.\d\d\n$", told)
+    with pytest.raises(UserError, match="ParallelBlock"):
+        load("runs/parallel")
+
+
+@pytest.mark.parametrize("name", ["ParallelBlock", "ScaledBlock"])
+def test_its_blocks_are_sound(names, name):
+    """They differ from the library's, learn with every weight, and write the same with cached keys as without."""
+    config = tiny_config().model
+    model = GPT(config, block=names[name]).eval()
+    shake(model)
+    other = GPT(config, block=Block).eval()
+    other.load_state_dict(model.state_dict(), strict=False)
+    ids = token_ids(2, 7)
+    logits = model(ids)
+    assert not torch.allclose(logits, other(ids))
+    logits.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert len(matrices_of(model)) == len(matrices_of(other))
+    with torch.no_grad():
+        cache = EqualRows(KeyValueCache(config, 2, logits), [0, 1])
+        parts = [model(ids[:, :3], cache), model(ids[:, 3:], cache)]
+    assert torch.allclose(torch.cat(parts, 1), logits, atol=1e-4)
