@@ -2,6 +2,8 @@
 #   make demo      train a small GPT on real text for a minute, and let it write
 #   make studio    look inside what was trained, in the browser, and train more there
 #   make course    climb the ten sections
+#   make docs      build the site, the sections trained for it;  make docs STEPS=20  sooner
+#   make notebooks the sections as notebooks, for Jupyter and Colab
 #   make test      lint, types and the fast tests;  make test-all  also the slow ones
 #   make test-browser  those of them that open pages in Chromium, which is installed where it can be
 #   make test-llama  exports in llama.cpp, which is compiled for it (some minutes)
@@ -12,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo studio course test test-all test-browser test-llama screenshots chromium lint format clean
+.PHONY: demo studio course docs notebooks test test-all test-browser test-llama screenshots chromium lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
@@ -24,6 +26,13 @@ studio: $(VENV)/studio.stamp
 
 course: $(VENV)/plot.stamp
 	$(BIN)/python -m course
+
+# Offline, once it is installed; a quick build says on each page that it is one.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m docs.building $(if $(STEPS),--steps $(STEPS))
+
+notebooks: $(VENV)/docs.stamp
+	$(BIN)/python -m docs.building.notebooks notebooks
 
 test: lint
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
@@ -61,7 +70,7 @@ format: $(VENV)/test.stamp
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build docs/_build notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 # A torch that is importable already is kept: whoever has a build for their GPU, or the small CPU build, keeps it.
 $(VENV)/env.stamp:
@@ -86,6 +95,12 @@ $(VENV)/plot.stamp: $(VENV)/core.stamp
 
 $(VENV)/studio.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[studio]"
+	@touch $@
+
+# The text that the sections are trained on belongs to the installation; without a network the site is built without it.
+$(VENV)/docs.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[docs]"
+	-@$(BIN)/python -c "from nanogpt.corpus import load_corpus; load_corpus('shakespeare')" 2>/dev/null
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/core.stamp

@@ -1,0 +1,1 @@
+"""The site: its pages, and in `building` what makes them."""
