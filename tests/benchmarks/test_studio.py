@@ -73,6 +73,7 @@ def test_an_open_page_is_held_against_a_closed_one(browser, tmp_path, monkeypatc
 def test_a_view_is_pictured(browser, tmp_path, monkeypatch, name):
     monkeypatch.setattr(screenshots, "RUNGS", 1)
     monkeypatch.setattr(screenshots, "RUNG_STEPS", 7)
+    monkeypatch.setattr(screenshots, "CORPUS", "python")  # which is everywhere
     write_text()
     run = trained(tmp_path / "shelf" / "a-run")
     with studio(tmp_path / "shelf", own_environment(tmp_path)) as server:
