@@ -98,7 +98,7 @@ def test_who_looks_elsewhere_while_it_writes_leaves_nothing_behind(shelf_folder,
 def test_it_starts_without_any_run(tmp_path, browser):
     studio = Studio(tmp_path)
     window = Window(browser, studio)
-    window.wait("() => /train one/.test(document.querySelector('.status')?.textContent)")
+    window.wait("() => /train your own/.test(document.querySelector('.status')?.textContent)")
     assert not window.errors
     window.close()
     assert studio.end() == 0
