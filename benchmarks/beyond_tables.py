@@ -170,8 +170,9 @@ def sample_block(level: float | None) -> Callable[[dict[str, Any]], str]:
 
     def make(record: dict[str, Any]) -> str:
         row = next(row for row in record["rows"] if row["level"] == level)
+        told = f"Loss {row['loss']:.3f}, after {row['step']:,} steps."
         lines = [line.rstrip() for line in row["sample"].strip("\n").splitlines()]
-        return "\n".join([f"Loss {row['loss']:.3f}, after {row['step']:,} steps:", "", "```text", *lines, "```"])
+        return "\n".join([f"{told} Measured by the same command:", "", "```text", *lines, "```"])
 
     return make
 

@@ -126,7 +126,7 @@ def test_losses_and_their_samples(records):
     assert len(rows) == 5
     assert rows[1] == ["2.485", "10", "12.0 characters", "20%"]
     page = fill("<!-- losses_20 -->\n<!-- end losses_20 -->", ["losses_20"])
-    assert "Loss 1.990, after 20 steps:\n\n```text\nO for a muse 2\n\nof\n```\n" in page
+    assert "Loss 1.990, after 20 steps. Measured by the same command:\n\n```text\nO for a muse 2\n\nof\n```\n" in page
 
 
 def test_answers(records):
