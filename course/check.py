@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from course.__main__ import SECTIONS
-from course.console import _Parser
+from course.console import Parser
 from course.exercises import exercises_of, section_named
 from course.exercises.base import Exercise, Finding, stub_file
 from course.exercises.runner import Report, check_answer
@@ -29,7 +29,7 @@ WIDTH = 100
 
 def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The section's whole name (or None), the file to check, the stub to write, and the time limit."""
-    parser = _Parser(prog=COMMAND, description="The exercises of the course, and checks for what you write.")
+    parser = Parser(prog=COMMAND, description="The exercises of the course, and checks for what you write.")
     parser.add_argument("section", nargs="?", type=_section, metavar="SECTION", help="such as s04, or 4")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="your answers, to be checked")
     parser.add_argument("--stub", type=Path, metavar="FILE", help="write the section's stubs into a new file")

@@ -287,7 +287,7 @@ def _parse(section: str, arguments: tuple[str, ...]) -> Options:
     )
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line: a wall of usage text hides what is wrong."""
 
     def error(self, message: str) -> NoReturn:
@@ -297,7 +297,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(section: str) -> argparse.ArgumentParser:
     whole = section == "course"
     command = "python -m course" if whole else f"python -m course.{section}"
-    parser = _Parser(
+    parser = Parser(
         prog=command,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Climb the ten sections: train each, print the table of losses, draw the ladder."

@@ -1,15 +1,13 @@
 """README says what is true: its commands exist, its links lead somewhere, its figures stand in a record."""
 
-import importlib
 import importlib.util
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from commands import understand
 
 from benchmarks.tables import PAGES, fill
-from nanogpt.cli import module_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,14 +26,7 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize("command", NANOGPT)
 def test_a_command_is_understood(command):
-    _, name, *argv = shlex.split(command)
-    module = importlib.import_module(module_of(name))
-    if hasattr(module, f"parse_{name}"):
-        getattr(module, f"parse_{name}")(argv)
-    else:
-        from nanogpt.cli.arguments import parse
-
-        parse(getattr(module, name.capitalize()), name, argv)
+    understand(command)
 
 
 def test_make_targets_exist():

@@ -102,6 +102,18 @@ def rows_fault(weights: Tensor) -> str | None:
     return _sums_fault(weights)
 
 
+def numbers_fault(out: Tensor) -> str | None:
+    """What is wrong if not all that positions hear, (T, C), are numbers."""
+    if not out.isnan().any():
+        return None
+    return f"Position 0 hears only NaN. {DIAGONAL}" if not out[1:].isnan().any() else NANS
+
+
+def because(fault: str, reason: str) -> str:
+    """A fault, with its general advice after the colon replaced by the reason that was found."""
+    return f"{fault.partition(':')[0]}: {reason[0].lower()}{reason[1:]}"
+
+
 def _sums_fault(weights: Tensor) -> str | None:
     sums, columns = weights.sum(dim=-1), weights.sum(dim=-2)
     one = torch.ones_like(sums)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from course.exercises.attention import (
-    DIAGONAL,
     LETS_IN,
-    NANS,
     NO_MASK,
+    because,
     head_outputs,
     heads_matrices,
+    numbers_fault,
     rows_fault,
     seen_fault,
     silence_biases,
@@ -113,10 +113,7 @@ def head_parameters(head: type[nn.Module]) -> str | None:
 
 
 def head_numbers(head: type[nn.Module]) -> str | None:
-    out = head(C, D)(torch.randn(1, T, C))[0]
-    if not out.isnan().any():
-        return None
-    return f"Position 0 hears only NaN. {DIAGONAL}" if not out[1:].isnan().any() else NANS
+    return numbers_fault(head(C, D)(torch.randn(1, T, C))[0])
 
 
 def head_future(head: type[nn.Module]) -> str | None:
@@ -130,7 +127,7 @@ def head_future(head: type[nn.Module]) -> str | None:
     for matrices in heads_matrices(one, C, D):
         for sentence, wrong in head_outputs(x, matrices)[1].items():
             if close(out, wrong):
-                return f"{fault.partition(':')[0]}: {sentence[0].lower()}{sentence[1:]}"
+                return because(fault, sentence)
     return fault.replace(NO_MASK, LETS_IN)
 
 

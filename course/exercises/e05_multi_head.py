@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from course.exercises.attention import DIAGONAL, LETS_IN, NANS, silence_biases
+from course.exercises.attention import LETS_IN, because, numbers_fault, silence_biases
 from course.exercises.base import Check, Effect, Exercise, break_it
 from course.exercises.probe import (
     close,
@@ -116,10 +116,7 @@ def heads_parameters(multi_head: type[nn.Module]) -> str | None:
 
 
 def heads_numbers(multi_head: type[nn.Module]) -> str | None:
-    out = multi_head(C, H)(torch.randn(1, T, C))[0]
-    if not out.isnan().any():
-        return None
-    return f"Position 0 hears only NaN. {DIAGONAL}" if not out[1:].isnan().any() else NANS
+    return numbers_fault(multi_head(C, H)(torch.randn(1, T, C))[0])
 
 
 def heads_future(multi_head: type[nn.Module]) -> str | None:
@@ -129,7 +126,7 @@ def heads_future(multi_head: type[nn.Module]) -> str | None:
     if fault is None:
         return None
     known = mixing_mistake(one(x).detach(), x, one, H, D)
-    return f"{fault.partition(':')[0]}: {known[0].lower()}{known[1:]}" if known else fault
+    return because(fault, known) if known else fault
 
 
 def heads_past(multi_head: type[nn.Module]) -> str | None:

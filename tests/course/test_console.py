@@ -163,6 +163,7 @@ def test_in_a_notebook_a_picture_is_displayed_as_a_png(monkeypatch: pytest.Monke
 
     displayed: list[bytes] = []
     ipython = ModuleType("IPython")
+    ipython.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib's first figure of a process asks for it
     ipython.get_ipython = object  # type: ignore[attr-defined]
     ipython.display = SimpleNamespace(display=displayed.append, Image=lambda data: data)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)

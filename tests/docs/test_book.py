@@ -1,21 +1,19 @@
 """What docs/beyond/ and the pages beside it say is true: their Python runs, their excerpts, commands and links exist."""
 
-import importlib
 import importlib.util
 import json
 import re
-import shlex
 import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from commands import understand
 
 from benchmarks.beyond_pictures import DRAWN, draw
 from benchmarks.beyond_tables import BEYOND_PAGES, IDEAS, verdict
 from benchmarks.record import RECORDS
 from benchmarks.tables import PAGES
-from nanogpt.cli import module_of
 from nanogpt.config import ModelConfig
 from nanogpt.interop import gpt2, qwen3
 from nanogpt.model import GPT
@@ -87,14 +85,7 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_understood(command):
-    _, name, *argv = shlex.split(command)
-    module = importlib.import_module(module_of(name))
-    if hasattr(module, f"parse_{name}"):
-        getattr(module, f"parse_{name}")(argv)
-    else:
-        from nanogpt.cli.arguments import parse
-
-        parse(getattr(module, name.capitalize()), name, argv)
+    understand(command)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
