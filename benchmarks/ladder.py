@@ -3,9 +3,9 @@
     python -m benchmarks.ladder --seeds 1337 1338 1339
 
 Writes `benchmarks/records/ladder.json`: per section and variant the validation and training losses of each seed, their
-mean and spread (largest minus smallest), parameters, seconds and the protocol. Sections 1 to 8 have the lecture's toy
-setting, and nothing in it is chosen by the validation loss. Sections 9 and 10 have larger settings of their own (the
-one for a CPU), and run with the first seed only.
+mean and spread (largest minus smallest), parameters, seconds, the protocol, and what the first seed's model wrote.
+Sections 1 to 8 have the lecture's toy setting, and nothing in it is chosen by the validation loss. Sections 9 and 10
+have larger settings of their own (the one for a CPU), and run with the first seed only.
 """
 
 import argparse
@@ -51,6 +51,7 @@ def _new_row(section: str, idea: str, variant: str, result: Result) -> dict[str,
         "parameters": result.parameters,
         "steps": result.steps,
         "protocol": result.protocol,
+        "sample": result.sample,
         "val_losses": [],
         "train_losses": [],
         "seconds": [],

@@ -1,11 +1,11 @@
 """What `nanogpt train shakespeare --minutes M` reaches, as a user types it: the planner's choice, and its promise.
 
-    python -m benchmarks.loss_in_minutes --minutes 1 3 10 30 60 --runs 5 --long-runs 3
+    python -m benchmarks.loss_in_minutes --minutes 1 5 20 60 --runs 5 --long-runs 3
     python -m benchmarks.loss_in_minutes --minutes 0.3 --runs 1 --trial
 
-Each run is a fresh process with empty caches and a seed of its own; runs of more than five minutes are `--long-runs`,
-of the hour one. The loss is whole-split and the last checkpoint's, which nothing was chosen by; that of the best one,
-which evaluations on a part of the validation text chose, stands beside it. Time is from Enter to the end of the
+Each run is a fresh process with empty caches and a seed of its own; runs of five minutes and more are `--long-runs`, of
+twenty and more one. The loss is whole-split and the last checkpoint's, which nothing was chosen by; that of the best
+one, which evaluations on a part of the validation text chose, stands beside it. Time is from Enter to the end of the
 process, everything counted. Each run is kept as soon as it ends: an interrupted command goes on.
 """
 
@@ -23,16 +23,16 @@ from benchmarks.processes import run
 from benchmarks.record import Parts, add_part_options
 from benchmarks.sides import FIRST_SEED
 
-LONG_MINUTES, ONE_RUN_MINUTES = 5, 60
+LONG_MINUTES, ONE_RUN_MINUTES = 5, 20
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 3, 10, 30, 60])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20, 60])
     parser.add_argument("--text", default="shakespeare")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--long-runs", type=int, default=3, help=f"of more than {LONG_MINUTES} minutes")
+    parser.add_argument("--long-runs", type=int, default=3, help=f"of {LONG_MINUTES} minutes and more")
     parser.add_argument("--threads", type=int, help="CPU threads; as many as torch takes if left out")
     add_part_options(parser)
     options = parser.parse_args()
@@ -49,12 +49,12 @@ def main() -> None:
 def how_many(minutes: float, runs: int, long_runs: int) -> int:
     """Runs of so many minutes.
 
-    >>> [how_many(minutes, 5, 3) for minutes in (1, 5, 10, 60)]
-    [5, 5, 3, 1]
+    >>> [how_many(minutes, 5, 3) for minutes in (1, 5, 10, 20, 60)]
+    [5, 3, 3, 1, 1]
     """
     if minutes >= ONE_RUN_MINUTES:
         return 1
-    return long_runs if minutes > LONG_MINUTES else runs
+    return long_runs if minutes >= LONG_MINUTES else runs
 
 
 def _run(parts: Parts, key: dict[str, Any], seed: int) -> dict[str, Any]:
