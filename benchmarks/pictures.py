@@ -1,4 +1,4 @@
-"""The pictures of docs/speed.md, drawn from the records that there are (extra `plot`).
+"""The pictures of README and docs/speed.md, drawn from the records that there are (extra `plot`).
 
     python -m benchmarks.pictures
 
@@ -48,6 +48,39 @@ def draw(name: str, folder: Path) -> Path:
         DRAWN[name](record, figure)
         figure.savefig(path, metadata={"Date": None})
     return path
+
+
+def draw_ladder(record: dict[str, Any], figure: "Figure") -> None:
+    """The ten sections from top to bottom, and the library: the loss that each reaches, and what its model writes."""
+    rungs = [
+        (f"{int(row['section'][1:3])}  {row['idea']}", row["val_loss"], row["sample"])
+        for row in record["sections"]
+        if not row["variant"]
+    ]
+    library = json.loads((RECORDS / "losses.json").read_text(encoding="utf-8"))["rows"][-1]
+    rungs.append((f"nanogpt train, {library['step']:,} steps", library["loss"], library["sample"]))
+    figure.set_size_inches(10, 0.34 * len(rungs) + 1.1)
+    axes = figure.subplots()
+    names, losses, samples = zip(*rungs)
+    places = list(range(len(rungs)))
+    axes.plot(losses, places, color=OURS["color"], marker="o", linewidth=1.2)
+    for place, loss, sample in zip(places, losses, samples):
+        axes.annotate(f"{loss:.2f}", (loss, place), (8, 0), textcoords="offset points", va="center", color=INK)
+        axes.annotate(_first_letters(sample), (1.03, place), va="center", family="monospace", **_BESIDE)
+    axes.annotate("what its model writes", (1.03, -0.9), va="center", color=INK, **_BESIDE)
+    axes.set_yticks(places, names)
+    axes.set(ylim=(len(rungs) - 0.5, -0.6), xlim=(1.4, 3.1), xlabel="validation loss (nats per character)")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _first_letters(text: str, count: int = 44) -> str:
+    """So many characters from the first that is seen on, on one line.
+
+    >>> _first_letters("\\nKING:\\nBe gone", 9)
+    'KING:⏎Be '
+    """
+    return text.lstrip()[:count].replace("\n", "⏎")
 
 
 def draw_minutes(record: dict[str, Any], figure: "Figure") -> None:
@@ -156,7 +189,11 @@ def _plain_numbers(axes: "Axes", places: list[float]) -> None:
     axes.minorticks_off()
 
 
+_BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
+"""How text is put beside the axes."""
+
 DRAWN: dict[str, Callable[[dict[str, Any], "Figure"], None]] = {
+    "ladder": draw_ladder,
     "time_to_loss": draw_goals,
     "loss_in_minutes": draw_minutes,
     "throughput": draw_throughput,

@@ -70,7 +70,24 @@ def minutes_table(record: dict[str, Any]) -> str:
             f"{_middle(row['best_loss'], 3)} | {row['parameters']:,.0f} | "
             f"{100 * share['median']:.0f} % ({100 * share['low']:.0f}–{100 * share['high']:.0f}) | {len(row['runs'])} |"
         )
-    return "\n".join(lines)
+    return "\n".join(lines) + _measured_before(record)
+
+
+def minutes_in_short(record: dict[str, Any]) -> str:
+    """What a user who has so many minutes gets: the loss, and the size that the planner chose."""
+    lines = ["| minutes | validation loss, whole-split | parameters | runs |", "|---:|---:|---:|---:|"]
+    for row in record["rows"]:
+        lines.append(
+            f"| {row['minutes']:g} | {_middle(row['loss'], 3)} | {row['parameters']:,.0f} | {len(row['runs'])} |"
+        )
+    return "\n".join(lines) + _measured_before(record)
+
+
+def _measured_before(record: dict[str, Any]) -> str:
+    """A paragraph that names the rows that were measured at another commit than the rest, if there are any."""
+    commits = {f"{row['minutes']:g}": {run["commit"] for run in row["runs"]} for row in record["rows"]}
+    older = [f"{minutes} at {', '.join(found)}" for minutes, found in commits.items() if found != {record["commit"]}]
+    return f"\n\nMinutes that were measured at an earlier commit: {'; '.join(older)}." if older else ""
 
 
 def throughput_table(record: dict[str, Any]) -> str:
@@ -200,7 +217,7 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-HEADLINE = ("time_to_loss", headline_table)
+README_TABLES = {"headline": ("time_to_loss", headline_table), "minutes": ("loss_in_minutes", minutes_in_short)}
 
 SPEED_TABLES = {
     "time_to_loss": ("time_to_loss", goals_table),

@@ -14,7 +14,7 @@ from benchmarks.beyond_tables import ANSWERS_TABLES, BEYOND_PAGES, BEYOND_TABLES
 from benchmarks.export_tables import EXPORT_TABLES, FINE_TUNING_TABLES
 from benchmarks.pictures import PICTURES
 from benchmarks.record import RECORDS
-from benchmarks.speed_tables import HEADLINE, SPEED_TABLES
+from benchmarks.speed_tables import README_TABLES, SPEED_TABLES
 from benchmarks.studio_tables import SERVING_TABLES, STUDIO_TABLES
 from benchmarks.tried_tables import tried_table
 
@@ -53,7 +53,7 @@ def _table(name: str) -> str:
     table = make(numbers)
     if "Measured by" not in table:
         table += "\n\n" + _measured(numbers, seeds=False)
-    if (PICTURES / f"{name}.svg").exists():
+    if name in SPEED_TABLES and (PICTURES / f"{name}.svg").exists():
         table += f"\n\n![{name.replace('_', ' ')}](pictures/{name}.svg)"
     return table
 
@@ -144,7 +144,7 @@ def _measured(record: dict[str, Any], seeds: bool = True) -> str:
 
 
 TABLES = {
-    "headline": HEADLINE,
+    **README_TABLES,
     "ladder": ("ladder", ladder_table),
     "recipe": ("cpu_recipe", recipe_table),
     "floors": ("floors", floors_table),
@@ -169,7 +169,7 @@ COMMANDS = {
 """What makes a record whose command has another name."""
 
 PAGES = {
-    ROOT / "README.md": ("headline", "ladder", "recipe", "floors"),
+    ROOT / "README.md": ("headline", "ladder", "minutes", "recipe", "floors"),
     ROOT / "docs" / "resume.md": ("kills",),
     ROOT / "docs" / "texts.md": ("large_text",),
     ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),

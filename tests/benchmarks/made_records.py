@@ -43,9 +43,21 @@ def goals_record() -> dict:
     }
 
 
+def ladder_record() -> dict:
+    def row(section: str, variant: str, losses: list[float]) -> dict:
+        mean, spread = sum(losses) / len(losses), max(losses) - min(losses)
+        found = {"section": section, "variant": variant, "label": variant or "rung", "idea": "an idea", "steps": 7}
+        found |= {"parameters": 4_225, "seconds": [3.0], "sample": "\nKING:\nAnd & so <on>, as it was before.\n" * 3}
+        return found | {"val_losses": losses, "val_loss": mean, "val_spread": spread, "train_loss": mean}
+
+    rows = [row("s01_bigram", "", [2.48, 2.5]), row("s07_residual", "plain", [2.3]), row("s07_residual", "", [2.1])]
+    return ABOUT | {"seeds": [1337, 1338], "sections": rows}
+
+
 def minutes_record() -> dict:
     def one(minutes: float, loss: float) -> dict:
         row = {"best_loss": loss - 0.01, "seconds": 60 * minutes * 0.97, "parameters": 821_000}
+        row["commit"] = "old" if minutes == 10 else ABOUT["commit"]
         row["plan"] = "expected_loss = 1.72\nexpected_low = 1.6\nexpected_high = 1.715\n"
         return row | {"loss": loss, "loss_interval": [loss - 0.03, loss + 0.03], "protocol": "w"}
 
@@ -220,6 +232,7 @@ RECORDS = {
     "html_page": page_record,
     "fine_tuning": fine_tuning_record,
     "tried": tried_record,
+    "ladder": ladder_record,
     "time_to_loss": goals_record,
     "loss_in_minutes": minutes_record,
     "throughput": throughput_record,

@@ -55,6 +55,13 @@ def test_minutes(records):
     assert first[5:] == ["97 % (97–97)", "2"]
 
 
+def test_minutes_in_short_say_what_was_measured_before(records):
+    assert table("minutes")[0] == ["1", "1.710 (1.700–1.720)", "821,000", "2"]
+    for name in ("minutes", "loss_in_minutes"):
+        text = fill(f"<!-- {name} -->\n<!-- end {name} -->", [name])
+        assert "Minutes that were measured at an earlier commit: 10 at old." in text
+
+
 def test_throughput(records):
     first, *rest = table("throughput")
     assert first == ["cpu", "4, 128", "64 × 12, 0", "auto", "3,840", "768", "5.000", "0.838"]
