@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from course import console
+from course import console, flags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def draw_ladder(rungs: list[Rung]) -> "Figure":
 def main() -> None:
     """Climb as the flags say."""
     with console.friendly_exit():
-        options = console.read_options()
+        options = flags.read_options()
         report = console.reporter(options)
         for note in options.notes:
             report("note", text=note)
@@ -122,7 +122,7 @@ def _print_table(rungs: list[Rung]) -> None:
         print(f"losses: {protocol}")
 
 
-def _report(options: console.Options, section: str, sections: list[str]) -> console.Report:
+def _report(options: flags.Options, section: str, sections: list[str]) -> console.Report:
     if options.events:
         return console.JsonLines(section)
     return console.Terminal(prefix=f"[{sections.index(section) + 1}/{len(sections)}] {section}  ")

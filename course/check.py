@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from course.__main__ import SECTIONS
-from course.console import Parser
 from course.exercises import exercises_of, section_named
 from course.exercises.base import Exercise, Finding, stub_file
 from course.exercises.runner import Report, check_answer
+from course.flags import Parser
 
 COMMAND = "python -m course.check"
 WIDTH = 100

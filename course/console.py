@@ -1,4 +1,4 @@
-"""What is no lesson: flags, progress, JSON lines and the place of pictures, so that the sections hold ideas only.
+"""What is no lesson: progress, JSON lines and the place of pictures, so that the sections hold ideas only.
 
 A section calls four functions, all of them in cells guarded by `if __name__ == "__main__":`
 
@@ -7,32 +7,24 @@ A section calls four functions, all of them in cells guarded by `if __name__ == 
     finish(result)        print what the section reached: its last cell
 
 and names `quiet` as the default for its `report` argument. A report is called as `report("step", step=..., ...)`.
-
-Flags are read only in a process that was started as `python -m course` or `python -m course.sNN_...`. In a notebook
-`__name__` is "__main__" as well, but the arguments there are the kernel's, not ours; steps, seed and text are chosen by
-`choose(steps=500)`, in a cell before the training.
 """
 
-import argparse
 import contextlib
-import functools
 import inspect
 import io
 import json
 import os
-import re
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
-from nanogpt.corpus import load_corpus
+from course.flags import Options, read_options, started_as
 
 PICTURES = Path("runs/course")
 BAR_WIDTH = 30
-LARGEST_SEED = 2**63 - 1
 
 
 class InputError(ValueError):
@@ -47,35 +39,6 @@ class Report(Protocol):
 
 def quiet(event: str, **fields: Any) -> None:
     """Report nothing: what `main` does when it is called from Python."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command line asked for; None leaves a section's own default."""
-
-    section: str = ""
-    steps: int | None = None
-    seed: int | None = None
-    text: str | None = None
-    """The text itself, already read."""
-    notes: tuple[str, ...] = ()
-    events: bool = False
-    sections: tuple[int, ...] = ()
-    """Numbers of the sections to climb; only `python -m course` has this flag."""
-
-    def arguments(self) -> dict[str, Any]:
-        """Those of steps, seed and text that were given, as keyword arguments for a section's `main`."""
-        given = {"steps": self.steps, "seed": self.seed, "text": self.text}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-_chosen: dict[str, Any] = {}
-"""What `choose` was given."""
-
-
-def choose(*, steps: int | None = None, seed: int | None = None, text: str | None = None) -> None:
-    """In a notebook, where there are no flags: what the trainings below take in place of a section's own."""
-    _chosen.update(steps=steps, seed=seed, text=text)
 
 
 # What a section calls
@@ -153,8 +116,8 @@ def summary(result: Any) -> str:
             f"  untrained   train {one.before.train:.4f}   val {one.before.val:.4f}",
             f"  trained     train {one.after.train:.4f}   val {one.after.val:.4f}",
         ]
-    lines += [f"  ({result.protocol})", "", "It writes:", result.sample.strip("\n")]
-    return "\n".join(lines)
+    protocol = textwrap.fill(f"({result.protocol})", 100, initial_indent="  ", subsequent_indent="   ")
+    return "\n".join([*lines, protocol, "", "It writes:", result.sample.strip("\n")])
 
 
 def save_picture(figure: Any, name: str) -> Path:
@@ -247,110 +210,6 @@ class Terminal:
             bar = "█" * done + "░" * (BAR_WIDTH - done)
             line = f"{self.prefix}{bar} {step:,}/{steps:,}  loss {loss:.3f}  {left_seconds:.0f} s left"
             print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
-
-
-# Flags
-
-
-def started_as() -> str:
-    """The section this process was started for: `s04_self_attention`, `course` for `python -m course`, else ''."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    name = spec.name if spec is not None else ""
-    if name == "course.__main__":
-        return "course"
-    return name.removeprefix("course.") if re.fullmatch(r"course\.s\d\d_\w+", name) else ""
-
-
-def read_options() -> Options:
-    """The flags of this process, read once; where it was not started as a section, what was chosen."""
-    section = started_as()
-    return _parse(section, tuple(sys.argv[1:])) if section else Options(**_chosen)
-
-
-@functools.cache
-def _parse(section: str, arguments: tuple[str, ...]) -> Options:
-    parser = _parser(section)
-    given = parser.parse_args(arguments)
-    try:
-        corpus = load_corpus(given.text)
-        text = corpus.text
-    except ValueError as error:  # nanogpt's UserError: no such file, not a text, no network
-        parser.error(str(error))
-    return Options(
-        section=section,
-        steps=given.steps,
-        seed=given.seed,
-        text=text,
-        notes=corpus.notes,
-        events=given.events,
-        sections=tuple(given.sections) if section == "course" else (),
-    )
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line: a wall of usage text hides what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _parser(section: str) -> argparse.ArgumentParser:
-    whole = section == "course"
-    command = "python -m course" if whole else f"python -m course.{section}"
-    parser = Parser(
-        prog=command,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Climb the ten sections: train each, print the table of losses, draw the ladder."
-        if whole
-        else "Run one section: its demonstrations, its training, its pictures.",
-        epilog=f"example:\n  {command} --steps 500 --seed 7 --text my_book.txt\n\n"
-        "Pictures are written below runs/course in the current folder, if matplotlib is installed.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--steps", type=_steps, metavar="N", help="optimizer steps of each training (default: the section's own)"
-    )
-    parser.add_argument("--seed", type=_seed, metavar="N", help="seed of weights, batches and samples (default: 1337)")
-    parser.add_argument(
-        "--text",
-        metavar="TEXT",
-        help="a file, a folder, - for standard input, or a corpus by name: shakespeare, python "
-        "(default: shakespeare where it can be had, else python)",
-    )
-    parser.add_argument(
-        "--events",
-        action="store_true",
-        help="print JSON lines (step, loss, sample, demo, picture, done) instead of text",
-    )
-    if whole:
-        parser.add_argument(
-            "--sections",
-            type=_sections,
-            metavar="A-B",
-            default=tuple(range(1, 11)),
-            help="climb only these, for example 1-8 or 4 (default: 1-10)",
-        )
-    return parser
-
-
-def _steps(value: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+", value) or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of steps; give a whole number from 1, such as 500")
-    return int(value)
-
-
-def _seed(value: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+", value) or not 0 <= int(value) <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{value!r} is no seed; give a whole number from 0, such as 1337")
-    return int(value)
-
-
-def _sections(value: str) -> Sequence[int]:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", value)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= first <= last <= 10:
-        raise argparse.ArgumentTypeError(f"{value!r} names no sections; give one or a range from 1 to 10, such as 1-8")
-    return range(first, last + 1)
 
 
 # How a run ends, and where a picture goes

@@ -5,19 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import understand
+from commands import typed, understand
 
 from benchmarks.tables import PAGES, fill
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [
-    line.split("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.split("#")[0].strip()
-]
-NANOGPT = sorted({line.removeprefix(".venv/bin/") for line in SHELL if re.match(r"(\.venv/bin/)?nanogpt ", line)})
+SHELL = typed(README)
+NANOGPT = sorted({line for line in SHELL if line.startswith("nanogpt ")})
 
 
 def test_there_are_commands_to_check():

@@ -18,6 +18,7 @@ NO_PAGES = ("_build", "_static", "building", "pictures")
 CONTENTS = {
     "The course": [*(f"course/{section}" for section in SECTIONS), "exercises", "glossary"],
     "How to": [
+        "commands",
         "texts",
         "minutes",
         "resume",
@@ -29,7 +30,19 @@ CONTENTS = {
         "studio",
         "serving",
     ],
-    "Beyond the course": ["from-gpt-to-chatgpt", "beyond/index", "beyond/*"],
+    "Beyond the course": [
+        "beyond/index",
+        "beyond/initialisation",
+        "beyond/rope",
+        "beyond/rmsnorm",
+        "beyond/swiglu",
+        "beyond/qk-norm",
+        "beyond/muon",
+        "beyond/kv-cache",
+        "beyond/planner",
+        "beyond/*",
+        "from-gpt-to-chatgpt",
+    ],
     "Figures": ["speed", "losses", "what-was-tried"],
     "Reference": [
         "reference/python",

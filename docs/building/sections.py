@@ -9,6 +9,7 @@ and the page shows the recorded losses.
 import ast
 import hashlib
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ from docs.building.adds import difference, main_of, model_of, new_names
 from docs.building.ladder import ladder_table, read_record, rows_of, told, where_measured
 
 COURSE = ROOT / "course"
+MAIN_GUARD = 'if __name__ == "__main__":\n'
 LECTURE_ADDRESS = "https://www.youtube.com/watch?v=kCc8FmEb1nY"
 
 
@@ -56,8 +58,17 @@ def fingerprint(course: Path = COURSE) -> str:
 
 
 def read_section(source: str) -> Any:
-    """A section's source as a notebook, without what the file says of itself."""
-    return nbformat.v4.new_notebook(cells=jupytext.reads(source, fmt="py:percent").cells)
+    """A section's source as a notebook, without what the file says of itself.
+
+    What stands under the main guard, so that importing the file runs nothing, is marked `main` and stands without it:
+    a notebook is not imported.
+    """
+    notebook = nbformat.v4.new_notebook(cells=jupytext.reads(source, fmt="py:percent").cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith(MAIN_GUARD):
+            cell.source = textwrap.dedent(cell.source.removeprefix(MAIN_GUARD))
+            cell.metadata["main"] = True
+    return notebook
 
 
 @cache
@@ -157,7 +168,7 @@ def _build_notes(build: Build) -> list[str]:
 def _setup_cell(build: Build) -> Any:
     lines = [f"# the course's fingerprint: {fingerprint()}"]
     if build.steps is not None:
-        lines += ["from course.console import choose", f"choose(steps={build.steps})"]
+        lines += ["from course.flags import choose", f"choose(steps={build.steps})"]
     return new_code_cell("\n".join(lines), metadata={"tags": ["remove-cell"]})
 
 
@@ -180,7 +191,7 @@ def _leave_untrained(section: str, cells: Sequence[Any], record: dict[str, Any])
     kept: list[Any] = []
     for cell in cells:
         kept.append(cell)
-        if cell.cell_type != "code" or "__main__" not in cell.source:
+        if not cell.metadata.get("main"):
             continue
         trained |= set(re.findall(r"(\w+) = run\(", cell.source))
         if any(re.search(rf"\b{name}\b", cell.source) for name in trained):

@@ -1,6 +1,11 @@
 import random
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
+
+from course import flags
 
 SYLLABLES = ("ka", "lo", "mi", "ra", "tes", "un")
 
@@ -11,3 +16,23 @@ def text() -> str:
     draw = random.Random(0)
     words = ("".join(draw.choices(SYLLABLES, k=draw.randint(1, 3))) for _ in range(800))
     return "".join(word + draw.choice((" ", " ", " ", ",\n")) for word in words)
+
+
+@pytest.fixture
+def start(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run `python -m MODULE ARGUMENTS` in this process, in an empty folder; returns (exit code, stdout, stderr)."""
+    (tmp_path / "book.txt").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(module: str, *arguments: str, corpus: str = "book.txt") -> tuple[int, str, str]:
+        flags._parse.cache_clear()
+        monkeypatch.setattr(sys, "argv", [module, "--text", corpus, *arguments])
+        code = 0
+        try:
+            runpy.run_module("course.__main__" if module == "course" else module, run_name="__main__", alter_sys=True)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        streams = capsys.readouterr()
+        return code, streams.out, streams.err
+
+    return run

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from commands import understand
+from commands import typed, understand
 
 from benchmarks.beyond_pictures import DRAWN, draw
 from benchmarks.beyond_tables import BEYOND_PAGES, IDEAS, verdict
@@ -70,17 +70,16 @@ def test_a_changed_excerpt_is_found():
 
 COMMANDS = sorted(
     {
-        line.split("#")[0].strip()
-        for page in WRITTEN
-        for block in blocks(page, "sh")
-        for line in block.splitlines()
-        if line.startswith("nanogpt ")
+        line
+        for page in [*DOCS.glob("*.md"), *BEYOND]
+        for line in typed(page.read_text(encoding="utf-8"))
+        if re.match("nanogpt [a-z]", line)
     }
 )
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMANDS) >= 5
+    assert len(COMMANDS) >= 45
 
 
 @pytest.mark.parametrize("command", COMMANDS)

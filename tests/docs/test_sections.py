@@ -1,6 +1,7 @@
 """From a section to its page, before anything is executed."""
 
 import shutil
+import textwrap
 
 import pytest
 from tiny_section import RECORD, TINY
@@ -52,10 +53,14 @@ def test_times_lead_to_the_lecture_and_links_stay():
     assert with_times_linked("[01:48:53]").endswith("&t=6533s)")
 
 
-def test_the_code_of_a_section_is_on_its_page_as_it_is():
-    cells = [cell.source for cell in page().cells if cell.cell_type == "code"][1:]
-    assert all(source in TINY for source in cells)
+def test_the_code_of_a_section_is_on_its_page_as_it_is_but_for_the_guards():
+    cells = [cell for cell in page().cells if cell.cell_type == "code"][1:]
+    for cell in cells:
+        guarded = 'if __name__ == "__main__":\n' + textwrap.indent(cell.source, "    ")
+        assert (guarded if cell.metadata.get("main") else cell.source) in TINY
+        assert "__main__" not in cell.source
     assert len(cells) == TINY.count("\n# %%\n")
+    assert sum("main" in cell.metadata for cell in cells) == TINY.count("__main__")
 
 
 def test_an_ordinary_build_says_nothing_of_itself_and_a_quick_one_does():
@@ -115,6 +120,6 @@ def test_every_section_has_its_parts_and_every_training_can_be_left_out(section)
     for heading in ("New here", "In the lecture", "In the paper", "Takes", "Expect"):
         assert f"**{heading}" in notebook.cells[1].source.split("\n:::\n")[0], heading
     for cell in notebook.cells:
-        if cell.cell_type == "code" and "__main__" in cell.source and "run(" in cell.source:
+        if cell.metadata.get("main") and "run(" in cell.source:
             assert cell.metadata["tags"] == ["skip-execution"]
     assert tags(notebook, "finish(result)") == ["skip-execution"]

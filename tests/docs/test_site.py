@@ -88,7 +88,7 @@ def test_a_quick_build_trains_and_says_that_it_is_one(tmp_path):
         "print(notebook_text(make_page('s04_self_attention', Build(steps=5))))"
     )
     page = nbformat.reads(run("-c", code).stdout, as_version=4)
-    page.cells[0].source += f"\nfrom course.console import choose\nchoose(steps=5, text={TEXT!r})"
+    page.cells[0].source += f"\nfrom course.flags import choose\nchoose(steps=5, text={TEXT!r})"
     executed = execute(page, tmp_path)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
@@ -138,7 +138,7 @@ def test_the_first_cell_of_a_notebook_finds_the_course(tmp_path, monkeypatch):
 def test_a_notebook_runs(tmp_path):
     notebook = make_notebook("s02_averaging")
     notebook.cells.insert(
-        3, nbformat.v4.new_code_cell(f"from course.console import choose\nchoose(steps=5, text={TEXT!r})")
+        3, nbformat.v4.new_code_cell(f"from course.flags import choose\nchoose(steps=5, text={TEXT!r})")
     )
     executed = execute(notebook, tmp_path)
     assert "5 steps in" in "".join(output.get("text", "") for output in executed.cells[-1].outputs)

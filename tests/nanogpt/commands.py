@@ -1,10 +1,18 @@
-"""The command lines that pages print: whether the program takes them."""
+"""The command lines that pages print: which they are, and whether the program takes them."""
 
 import importlib
+import re
 import shlex
 
 from nanogpt.cli import module_of
 from nanogpt.cli.arguments import parse
+
+
+def typed(markdown: str) -> list[str]:
+    """The lines of a page's shell blocks as one types them: without comments, in an environment that is active."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
+    lines = [re.sub(r"(^|\s+)#( .*)?$", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line.removeprefix(".venv/bin/") for line in lines if line]
 
 
 def understand(command: str) -> None:
