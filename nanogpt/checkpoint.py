@@ -11,7 +11,6 @@ that. `SHA256SUMS` is what the command `sha256sum --check` reads.
 import hashlib
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +21,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT, check_format, check_plain, flush, flush_folder, read_text, replacing, write_atomically
+from nanogpt.files import (
+    FORMAT,
+    check_format,
+    check_plain,
+    flush,
+    flush_folder,
+    read_text,
+    replacing,
+    typed,
+    write_atomically,
+)
 from nanogpt.tensors import read_layout
 
 KEEP = 2
@@ -118,7 +127,10 @@ class Checkpoints:
         """
         name = f"step-{state.step}"
         if not self.run.is_dir():
-            raise UserError(f"the run's folder {str(self.run)!r} is gone, moved or deleted while it was training")
+            raise UserError(
+                f"the run's folder {str(self.run)!r} is gone, moved or deleted while it was training: put it back, "
+                f"then go on with: nanogpt train --resume {typed(self.run)}"
+            )
         try:
             self.path.mkdir(exist_ok=True)
             self._write(self.path / name, state, {"model": model, "optimizer": optimizer})
@@ -253,7 +265,7 @@ def cannot_save(what: str, run: Path, error: Exception) -> UserError:
     mend = "Free some space" if "space" in reason else "Mend that"
     return UserError(
         f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {mend}, then go on with: "
-        f"nanogpt train --resume {shlex.quote(str(run))}"
+        f"nanogpt train --resume {typed(run)}"
     )
 
 

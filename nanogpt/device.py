@@ -1,7 +1,7 @@
-"""The machine: which device, which number format, and whether the step is compiled."""
+"""The machine: which device, which number format, how many threads, and whether the step is compiled."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -77,6 +77,17 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads, or with None as many as before: sums are split among them, and rounded so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def compile_or_not(

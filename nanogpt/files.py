@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from nanogpt.errors import UserError
@@ -21,6 +22,18 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get("NANOGPT_CACHE") or platformdirs.user_cache_dir("nanogpt"))
+
+
+def typed(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:
+    """A path as it is typed into a shell of this system, or of Windows.
+
+    >>> typed("runs/my book", windows=False), typed("runs/my book", windows=True)
+    ("'runs/my book'", '"runs/my book"')
+    """
+    plain = PurePath(path).as_posix()  # Windows takes / too, and no shell reads more into it
+    quoted = shlex.quote(plain)
+    # Of all quotes cmd.exe knows the double ones alone, and a name on Windows has none in it.
+    return f'"{plain}"' if windows and quoted != plain else quoted
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ history/             weights alone, of a few early steps and fewer later ones
 import contextlib
 import json
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from torch import Tensor
 from nanogpt.checkpoint import Checkpoints, cannot_save, sha256
 from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.files import check_plain, read_text, read_toml, replacing, write_atomically
+from nanogpt.files import check_plain, read_text, read_toml, replacing, typed, write_atomically
 from nanogpt.runplan import Plan
 from nanogpt.starter import STARTER, is_starter, run_folder
 from nanogpt.tensors import read_layout
@@ -52,7 +51,7 @@ class RunFolder:
         except FileExistsError:
             raise UserError(
                 f"{os.fspath(path)!r} exists already, and a run is never overwritten: choose another --out, go on "
-                f"with it by --resume {shlex.quote(os.fspath(path))}, or delete it"
+                f"with it by --resume {typed(path)}, or delete it"
             ) from None
         except OSError as error:
             raise UserError(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from nanogpt.checkpoint import Checkpoint, State, read_state
 from nanogpt.distributed import World
+from nanogpt.errors import UserError
+from nanogpt.files import typed
 from nanogpt.folder import RunFolder
 from nanogpt.model import GPT
 from nanogpt.optim import Optimizer
@@ -27,6 +29,26 @@ class Keeper:
         with contextlib.ExitStack() as held:
             self.world.lead(lambda: held.enter_context(self.folder.locked()))
             yield
+
+    def pointer(self, which: str) -> int | None:
+        """The step that `last` or `best` names, the same for all processes."""
+        return self.world.lead(lambda: self.folder.checkpoints.pointer(which))
+
+    def check_unchanged(self, plan: Plan, last: int | None) -> None:
+        """Raise UserError where another process trained the run after its plan, and the step of `last`, were read.
+
+        They are read before the run is locked; to go on with what is no longer true would undo what the other has done.
+        """
+
+        def compare() -> None:
+            if (self.folder.read_plan(), self.folder.checkpoints.pointer("last")) != (plan, last):
+                path = self.folder.path
+                raise UserError(
+                    f"the run {str(path)!r} changed while it was opened, by another process that trained it: try again "
+                    f"with --resume {typed(path)}"
+                )
+
+        self.world.lead(compare)
 
     def find(self, which: str) -> Checkpoint | None:
         """The checkpoint `last` or `best`, or the newest whole one: the same for all processes."""

@@ -74,6 +74,8 @@ def train(
             moved = {name: settings.pop(name, None) for name in MOVING}
             refuse_beside_resume(beside | settings)
             trainer = resume_run(resume, block=block, should_stop=interrupt, world=world, **moved)
+            if trainer is None:
+                return load(_resumed(resume), block=block, device=moved["device"] or "auto")
         else:
             trainer = start_run(
                 text,
@@ -91,8 +93,6 @@ def train(
                 world=world,
                 **settings,
             )
-        if trainer is None:
-            return load(_resumed(resume), block=block)
         with interrupt:
             for event in show_training(trainer, quiet=not progress):
                 if isinstance(event, StopEvent):
@@ -219,7 +219,8 @@ def refuse_beside_resume(given: Mapping[str, Any]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise UserError(
-            f"a resumed run goes on by its own plan: leave {', '.join(names)} out, or train anew without --resume"
+            f"a resumed run goes on by its own plan: leave {', '.join(names)} out, or train a new run that begins with "
+            f"its weights, by --from RUN in place of --resume"
         )
 
 

@@ -20,7 +20,7 @@ import tomli_w
 
 from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT, check_format, read_toml, replacing, write_atomically
+from nanogpt.files import FORMAT, check_format, read_toml, replacing, typed, write_atomically
 from nanogpt.folder import RunFolder
 from nanogpt.launch import MOVING, resume_run, start_run
 from nanogpt.numbers.significance import compare, spread
@@ -104,7 +104,7 @@ def start_series(
         if series.request != asked:
             raise UserError(
                 f"{str(path)!r} has runs with other seeds or settings: choose another --out, or go on with them by "
-                f"--resume {path}"
+                f"--resume {typed(path)}"
             )
         return series, resume_series(series, should_stop=should_stop)
     if path.exists():
@@ -196,7 +196,7 @@ def _outcome(folder: RunFolder) -> Outcome:
         raise UserError(f"{str(folder.path)!r} was imported and not trained here: it has no loss to compare")
     done = next((line for line in folder.metrics() if line["event"] == "done"), None)
     if done is None:
-        raise UserError(f"{str(folder.path)!r} is not finished: go on with it by nanogpt train --resume {folder.path}")
+        raise UserError(f"{str(folder.path)!r} is not finished: go on with it by nanogpt train --resume {typed(folder.path)}")
     seed = folder.read_config().train.seed
     bits, protocol = float(done.get("bits_per_byte", "nan")), str(done.get("protocol"))
     return Outcome(run=folder, seed=seed, loss=float(done["loss"]), bits_per_byte=bits, protocol=protocol)

@@ -15,7 +15,7 @@ from nanogpt.data import Dataset, TokenIds, encode_corpus, prepare
 from nanogpt.device import pick_device
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation import Evaluation, evaluate
-from nanogpt.files import check_plain
+from nanogpt.files import check_plain, typed
 from nanogpt.folder import RunFolder
 from nanogpt.model import GPT, Block
 from nanogpt.runplan import Plan
@@ -162,7 +162,7 @@ def _choose(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, 
         if found is None:
             raise UserError(
                 f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; "
-                f"go on with it by --resume {folder.path}"
+                f"go on with it by --resume {typed(folder.path)}"
             )
         return found.model, found.state.step, found.notes
     history, which = folder.checkpoints.history(), str(which).removeprefix("step-")
@@ -213,7 +213,7 @@ def open_data(folder: RunFolder) -> Dataset:
     if plan.data_key is None:
         raise UserError(
             f"{str(folder.path)!r} was imported and has no text of its own: name one (`nanogpt eval --text`), or train "
-            f"a new run from it by `nanogpt train TEXT --from {folder.path}`"
+            f"a new run from it by `nanogpt train TEXT --from {typed(folder.path)}`"
         )
     found = Dataset.load(plan.data_key)
     if found is not None:
@@ -221,7 +221,9 @@ def open_data(folder: RunFolder) -> Dataset:
     sources = [one for one in (plan.source, plan.val_source) if one is not None]
     if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
         raise UserError(
-            "the run's text came from standard input and is no longer in the cache: it cannot be read again"
+            f"the text of {str(folder.path)!r} came from standard input or from memory, and is no longer in the cache: "
+            f"name one (`nanogpt eval --text`), or train a new run from it by `nanogpt train TEXT --from "
+            f"{typed(folder.path)}`"
         )
     corpora = [open_corpus(one, config.data) for one in sources]
     for corpus in corpora:

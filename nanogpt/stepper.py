@@ -136,10 +136,12 @@ class Stepper:
 
     def _attempt(self, forward: Callable[..., Tensor]) -> None:
         # Without the others: where it fails here alone, they would wait for this process.
-        with torch.random.fork_rng(devices=self._devices()), unsynchronised(self._module):
-            self.model.train()
-            self._loss(forward, 0, self._micro_steps()[0]).backward()
-        self.optimizer.zero_grad()
+        try:
+            with torch.random.fork_rng(devices=self._devices()), unsynchronised(self._module):
+                self.model.train()
+                self._loss(forward, 0, self._micro_steps()[0]).backward()
+        finally:
+            self.optimizer.zero_grad()  # what a failed backward pass left would be added to the first step
 
     def _devices(self) -> list[torch.device]:
         return [self.device] if self.device.type == "cuda" else []

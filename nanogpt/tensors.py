@@ -48,6 +48,20 @@ def _kept(model: GPT) -> dict[str, nn.Parameter]:
     return {name: p for name, p in own.items() if is_adapter(name)} if has_lora(own) else own
 
 
+def check_savable(model: nn.Module) -> None:
+    """Raise UserError where a block of one's own has a state that no checkpoint would hold: a persistent buffer.
+
+    It would change in training, and start anew at each resuming and loading, without a word.
+    """
+    kept = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name in model.state_dict():
+        if name not in kept:
+            raise UserError(
+                f"the buffer {name} would not be saved, as checkpoints hold parameters alone: make it an nn.Parameter "
+                f"with requires_grad=False, or register it with persistent=False where it need not be kept"
+            )
+
+
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
     """A model with the weights of a file; where that has adapters alone, with those of `start` and them added.
 

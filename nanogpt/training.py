@@ -14,10 +14,10 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from nanogpt.checkpoint import State, is_in_history
+from nanogpt.checkpoint import Checkpoint, State, is_in_history
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
-from nanogpt.device import is_out_of_memory, release_memory
+from nanogpt.device import is_out_of_memory, release_memory, threads
 from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
@@ -42,10 +42,13 @@ from nanogpt.runplan import Plan, Rollback
 from nanogpt.sampling import generate_text
 from nanogpt.stepper import OutOfMemory, Stepper, build_model
 from nanogpt.streams import stream
-from nanogpt.tensors import load_model_tensors, load_optimizer_tensors
+from nanogpt.tensors import check_savable, load_model_tensors, load_optimizer_tensors
 
 EVALUATIONS = 10
 """Evaluations on the way, where `eval_every` does not say otherwise."""
+SAVE_SECONDS = 600.0
+"""A checkpoint is written at least so often: this much is lost at most where a machine fails. Evaluations, which save
+too, may be hours apart, or left out to keep the time; and to write one takes a small part of ten minutes."""
 ROLLBACKS = 3
 """How often a run goes back after it diverged; then it stops."""
 ROLLBACK_FACTOR = 0.5
@@ -81,15 +84,17 @@ class Trainer:
         leaves_out: Callable[["Trainer"], bool] = lambda trainer: False,
         world: World = ALONE,
     ) -> None:
-        """`should_stop` is asked after every step, as is `new_length`, which may change the run's length.
+        """`should_stop` is asked after every step, the last one too: the best checkpoint is evaluated after it.
 
-        `leaves_out` is asked whether an evaluation that is due on the way is not to be made.
+        `new_length`, asked as often, may change the length of the run. `leaves_out` is asked whether an evaluation that
+        is due on the way is not to be made.
         """
         self.world, self.keeper = world, Keeper(folder, world)
         self.folder, self.config, self.plan, self.data = folder, config, plan, data
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
         model = build_model(config, block, folder.checked_start(plan))
+        check_savable(model)
         self.stepper = Stepper(model, settings.train, data, world)
         self.model, self._micro_batch = self.stepper.model, self.stepper.micro_batch
         self.state = State()
@@ -100,7 +105,9 @@ class Trainer:
         self.evaluation_seconds: list[float] = []
         """of each evaluation alone"""
         self._unread: list[Tensor] = []
-        self._saved = self._restored = False
+        self._saved_step: int | None = None
+        self._saved_at = time.monotonic()
+        self._opened: tuple[Plan, int | None] | None = None  # the plan, and the step of `last`, when it was restored
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
@@ -108,9 +115,15 @@ class Trainer:
 
         Only reads: another process may be training this run, which is known when `events` locks it.
         """
+        self._opened = (self.plan, self.keeper.pointer("last"))
         checkpoint = self.keeper.find("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
+        self._go_on_from(checkpoint)
+
+    def _go_on_from(self, checkpoint: Checkpoint | None) -> None:
+        """Be where the training was when it was saved; with None, at the beginning."""
+        if checkpoint is not None:
             self.state = checkpoint.state
             load_model_tensors(self.model, checkpoint.model)
             self.stepper.optimizer.clear()
@@ -118,14 +131,15 @@ class Trainer:
                 load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)
         self._unread.clear()
-        self._saved, self._restored = checkpoint is not None, True
+        self._saved_step = None if checkpoint is None else checkpoint.state.step
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the plan, telling what happens."""
-        with contextlib.ExitStack() as held, _threads(self._thread_count()):
+        with contextlib.ExitStack() as held, threads(self._thread_count()):
             held.enter_context(self.keeper.locked())
-            if self._restored:
-                self.keeper.settle(self.state if self._saved else None)
+            if self._opened is not None:
+                self.keeper.check_unchanged(*self._opened)
+                self._settle()
             yield self._start()
             for note in self.notes:
                 yield NoteEvent(step=self.state.step, text=note)
@@ -134,7 +148,7 @@ class Trainer:
                     yield from self._train()
                     return
                 except Diverged as error:
-                    yield self._roll_back(error)
+                    yield from self._roll_back(error)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -144,18 +158,19 @@ class Trainer:
                     ) from None
 
     def _train(self) -> Iterator[Event]:
-        if not self._saved:
+        if self._saved_step is None:
             self._keep_history()
             yield from self._pause()
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
             yield from self._train_step()
             self._keep_history()
             yield from self._change_plan()
-            paused = self._evaluation_is_due()
-            if paused:
+            if self._evaluation_is_due():
                 yield from self._pause()
-            if self.state.step < self.plan.total_steps and self.world.any(self.should_stop()):
-                if not paused:  # else this step is saved already, and writing it again would put it at risk
+            elif self._saving_is_due():
+                yield self._save()
+            if self.world.any(self.should_stop()):
+                if self._saved_step != self.state.step:  # writing it again would put it at risk
                     yield self._save()
                 yield StopEvent(step=self.state.step)
                 return
@@ -200,25 +215,30 @@ class Trainer:
                 raise Diverged(step, f"at step {step} {what}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
 
-    def _roll_back(self, error: Diverged) -> RollbackEvent:
+    def _roll_back(self, error: Diverged) -> Iterator[Event]:
         """Go back to the last checkpoint, with a lower learning rate from there on; raise where that is no help."""
         asked, times = self.config.train.on_divergence == "rollback", len(self.plan.rollbacks)
-        if not asked or not self._saved or times == ROLLBACKS:
+        if not asked or self._saved_step is None or times == ROLLBACKS:
+            saved = "nothing was saved yet" if self._saved_step is None else "the last checkpoint is from before"
             rate = self.config.train.learning_rate
             lowered = f", and {rate * ROLLBACK_FACTOR**times:g} after going back {times} times" if times else ""
             advice = "" if asked else ", or with --on-divergence rollback, which goes back and lowers it by itself"
             raise UserError(
-                f"{error.what}; the last checkpoint is from before. Train again with a lower --learning-rate (it was "
-                f"{rate:g}{lowered}){advice}"
+                f"{error.what}; {saved}. Train again with a lower --learning-rate (it was {rate:g}{lowered}){advice}"
             ) from None
         back = self.keeper.find("last")
         assert back is not None
         self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
         self.keeper.write_plan(self.plan)
-        self.restore()
-        self.keeper.settle(self.state if self._saved else None)
+        self._go_on_from(back)
+        self._settle()
+        for note in back.notes:
+            yield NoteEvent(step=self.state.step, text=note)
         factor = self.plan.rate_factor(self.state.step)
-        return RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
+        yield RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
+
+    def _settle(self) -> None:
+        self.keeper.settle(None if self._saved_step is None else self.state)
 
     def _update(self, step: int, rate: float) -> bool:
         """Update the weights; False where memory ran out before it, and all is as it was."""
@@ -278,10 +298,8 @@ class Trainer:
 
     def _pause(self) -> Iterator[Event]:
         """Evaluate, write a sample, save; whoever keeps the time is told how long it took."""
-        start = time.perf_counter()
-        self._read_losses()
+        self._catch_up()
         begin = time.perf_counter()
-        self.state = replace(self.state, seconds=self.state.seconds + begin - start)
         yield from self._evaluate()
         yield self._save()
         self.pause_seconds.append(time.perf_counter() - begin)
@@ -324,10 +342,20 @@ class Trainer:
             self.keeper.write_plan(self.plan)
             yield PlanEvent(step=self.state.step, steps=self.plan.total_steps)
 
-    def _save(self) -> CheckpointEvent:
+    def _catch_up(self) -> None:
+        """Read what is unread; to wait for a GPU is time of the steps that it computes."""
+        start = time.perf_counter()
         self._read_losses()
+        self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
+
+    def _saving_is_due(self) -> bool:
+        """Whether the newest checkpoint is old. Asked of a clock, as saving changes no number."""
+        return self.world.any(self.world.main and time.monotonic() - self._saved_at >= SAVE_SECONDS)
+
+    def _save(self) -> CheckpointEvent:
+        self._catch_up()
         path = self.keeper.save(self.state, self.model, self.stepper.optimizer)
-        self._saved = True
+        self._saved_step, self._saved_at = self.state.step, time.monotonic()
         return CheckpointEvent(step=self.state.step, path=path)
 
     def _keep_history(self) -> None:
@@ -351,14 +379,3 @@ class Trainer:
     def _thread_count(self) -> int | None:
         """As many as the plan says; several processes share a machine, and take what torchrun gives them."""
         return self.plan.threads if self.world.size == 1 else self.config.train.threads
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with so many CPU threads: sums are split among them, and rounded accordingly."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,6 +1,5 @@
 """`nanogpt train`: plan, train, show it, save it."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from nanogpt.cli.arguments import (
     parse_with_settings,
     with_settings,
 )
+from nanogpt.files import typed
 
 if TYPE_CHECKING:
     from nanogpt.distributed import World
@@ -99,8 +99,8 @@ def _train_one(options: Train, settings: dict[str, Any], started: float, world: 
     folder = str(trainer.folder.path)
     _train(trainer, interrupt, folder)
     if world.main:
-        print(f'let it write: nanogpt sample {shlex.quote(folder)} --prompt "..."')
-        print(f"look inside it: nanogpt studio {shlex.quote(folder)}")
+        print(f'let it write: nanogpt sample {typed(folder)} --prompt "..."')
+        print(f"look inside it: nanogpt studio {typed(folder)}")
 
 
 def _train_series(options: Train, settings: dict[str, Any], started: float) -> None:
@@ -124,7 +124,7 @@ def _train_series(options: Train, settings: dict[str, Any], started: float) -> N
         print(f"seed {trainer.config.train.seed} of {series.seeds[0]} to {series.seeds[-1]}: {trainer.folder.path}")
         _train(trainer, interrupt, folder)
     print("\n".join(spread_lines(outcomes([folder]))))
-    print(f"compare: nanogpt runs --significance {shlex.quote(folder)} --against RUN ...")
+    print(f"compare: nanogpt runs --significance {typed(folder)} --against RUN ...")
 
 
 def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
@@ -138,7 +138,7 @@ def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
         for event in show_training(trainer):
             if isinstance(event, StopEvent):
                 if main:
-                    again = f"nanogpt train --resume {shlex.quote(folder)}"
+                    again = f"nanogpt train --resume {typed(folder)}"
                     print(f"stopped at step {event.step:,} and saved; go on with: {again}")
                 raise KeyboardInterrupt
     assert not main or is_done(trainer.folder)

@@ -309,6 +309,12 @@ def test_a_limit_on_the_size_of_files(checkpoints):
     assert list(Path("some").rglob(".*")) == []
 
 
+def test_a_folder_that_is_gone_is_told_with_what_to_do(checkpoints):
+    Path("some").rename("other")
+    refuses(lambda: save(checkpoints, 13), "'some' is gone", "put it back", "nanogpt train --resume some")
+    assert not Path("some").exists()
+
+
 # Looking back
 
 

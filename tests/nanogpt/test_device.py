@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nanogpt.device import autocast, compile_or_not, pick_device, pick_precision, to_device
+from nanogpt.device import autocast, compile_or_not, pick_device, pick_precision, threads, to_device
 from nanogpt.errors import UserError
 
 CPU = torch.device("cpu")
@@ -124,3 +124,15 @@ def test_a_compilation_that_fails_is_a_note(monkeypatch, when, message, shown):
     assert forward is layer
     assert note is not None
     assert note.endswith(shown)
+
+
+def test_threads_are_given_back_whatever_happens():
+    def fail():
+        with threads(2), threads(None):
+            seen.append(torch.get_num_threads())
+            raise KeyError
+
+    seen = []
+    with pytest.raises(KeyError):
+        fail()
+    assert (seen, torch.get_num_threads()) == ([2], 1)

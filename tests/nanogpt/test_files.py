@@ -3,12 +3,12 @@
 import os
 import stat
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT, cache_folder, check_format, read_toml, write_atomically
+from nanogpt.files import FORMAT, cache_folder, check_format, read_toml, typed, write_atomically
 
 
 def test_writes_and_replaces():
@@ -45,6 +45,22 @@ def test_the_cache_folder_can_be_named(monkeypatch):
     assert cache_folder() == Path("here")
     monkeypatch.delenv("NANOGPT_CACHE")
     assert cache_folder().name == "nanogpt" or "nanogpt" in cache_folder().parts
+
+
+@pytest.mark.parametrize(
+    ("path", "elsewhere", "windows"),
+    [
+        ("runs/book-1", "runs/book-1", "runs/book-1"),
+        (PureWindowsPath("runs\\book-1"), "runs/book-1", "runs/book-1"),
+        (PureWindowsPath("my runs\\1"), "'my runs/1'", '"my runs/1"'),
+        ("R&D", "'R&D'", '"R&D"'),
+    ],
+    ids=str,
+)
+def test_a_path_as_it_is_typed(path, elsewhere, windows):
+    """cmd.exe takes single quotes for a part of the name."""
+    assert typed(path, windows=False) == elsewhere
+    assert typed(path, windows=True) == windows
 
 
 def test_a_toml_file_that_is_not_there_or_not_text():

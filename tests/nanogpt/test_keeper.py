@@ -62,6 +62,18 @@ def test_a_folder_is_brought_to_where_the_training_was_restored():
     assert list(kept.folder.metrics()) == []
 
 
+def test_a_run_that_changed_is_not_the_one_that_was_opened():
+    kept, plan = keeper(), Plan(text="tale", source="tale.txt", data_key="ab" * 16, steps=11)
+    kept.write_plan(plan)
+    kept.check_unchanged(plan, None)
+    save(kept, 3)
+    assert kept.pointer("last") == 3
+    refuses(lambda: kept.check_unchanged(plan, None), "'run' changed while it was opened", "--resume run")
+    kept.check_unchanged(plan, 3)
+    kept.write_plan(plan.change(3, 7))
+    refuses(lambda: kept.check_unchanged(plan, 3), "try again")
+
+
 def test_the_history_holds_weights_alone():
     kept = keeper()
     model = tiny_model()

@@ -243,6 +243,13 @@ def test_resumed_from_python():
     assert outcome(Path("stopped")) == outcome(whole)
 
 
+def test_a_finished_run_is_opened_on_the_device_that_was_asked_for(monkeypatch):
+    trained("run")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refuses("device 'cuda' is not on this machine", text=None, resume="run", device="cuda")
+    assert nanogpt.train(resume="run", device="cpu").step > 0
+
+
 def test_the_last_run_is_resumed():
     finish(start("runs/a", stop_at=3))
     finish(start("runs/b", stop_at=3))
@@ -391,7 +398,7 @@ def test_resuming_takes_no_settings():
         {"preset": "gpt2"},
     ):
         refuses("a resumed run goes on by its own plan", text=None, resume="stopped", **settings)
-    refuses("a resumed run goes on by its own plan", text="tale.txt", resume="stopped")
+    refuses("a resumed run goes on by its own plan", "--from RUN", text="tale.txt", resume="stopped")
 
 
 def test_resuming_nothing():

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import start, trained
+from tiny import make_run, refuses, start, trained
 
 import nanogpt
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
+from nanogpt.files import typed
 from nanogpt.folder import RunFolder
 from nanogpt.run import _last_change, list_runs, load, newest_run
+from nanogpt.runplan import Plan
 from nanogpt.sampling import generate_text
 
 
@@ -136,6 +138,14 @@ def test_a_device_that_is_not_there(finished_run, monkeypatch):
         load(finished_run, device="cuda")
 
 
+def test_a_command_to_type_quotes_the_folder():
+    start("a young run")
+    refuses(lambda: load("a young run"), "no checkpoint yet", f"--resume {typed('a young run')}")
+    imported = make_run("an imported run")
+    imported.folder.write_plan(Plan(text="elsewhere", steps=0))
+    refuses(imported.data, f"--from {typed('an imported run')}`")
+
+
 def test_runs_in_the_order_of_their_training():
     for number, name in enumerate(("b", "c", "a")):
         trained(f"runs/{name}", steps=1)
@@ -171,5 +181,6 @@ def test_several_prompts_are_each_continued_as_if_alone(finished_run):
 def test_the_names_of_the_package():
     assert set(nanogpt.__all__) == {"Run", "UserError", "__version__", "load", "plan", "train"}
     assert all(getattr(nanogpt, name) is not None for name in nanogpt.__all__)
+    assert set(nanogpt.__all__) <= set(dir(nanogpt))  # what a prompt completes
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         _ = nanogpt.tarin

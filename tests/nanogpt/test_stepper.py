@@ -75,6 +75,23 @@ def test_gradients_do_not_pile_up():
     assert made.step(3, 0.0).tolist() == stepper().step(3, 0.0).tolist()
 
 
+def test_a_compilation_that_fails_late_leaves_no_gradient(monkeypatch):
+    """The first step would add to it."""
+
+    def compiled(model, **options):
+        def fail(x):
+            model(x).sum().backward()
+            raise RuntimeError("no memory for the second half")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    made = stepper(compile="on")
+    assert "second half" in made.note
+    assert all(p.grad is None for p in made.model.parameters())
+    assert made.step(3, 0.0).tolist() == stepper().step(3, 0.0).tolist()
+
+
 def test_the_rate_is_the_optimizers():
     made = stepper()
     before = state_of(made.model)

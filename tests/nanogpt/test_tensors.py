@@ -11,9 +11,18 @@ from tiny import PRESETS, add_up, finish, refuses, start, tiny_config, tiny_mode
 from nanogpt.config import TrainConfig
 from nanogpt.folder import RunFolder
 from nanogpt.launch import resume_run
+from nanogpt.model import Block
 from nanogpt.optim import make_optimizer
 from nanogpt.run import load
-from nanogpt.tensors import load_model, load_model_tensors, load_optimizer_tensors, model_tensors, optimizer_tensors
+from nanogpt.stepper import build_model
+from nanogpt.tensors import (
+    check_savable,
+    load_model,
+    load_model_tensors,
+    load_optimizer_tensors,
+    model_tensors,
+    optimizer_tensors,
+)
 
 
 @pytest.fixture
@@ -122,3 +131,53 @@ def test_a_resumed_optimizer_that_does_not_match():
     save_file(tensors, checkpoint.optimizer)
     add_up(checkpoint.path)
     refuses(lambda: resume_run("run"), "optimizer.safetensors does not match", "lm_head.weight:exp_avg", "missing")
+
+
+class Counting(Block):
+    """A block that counts its calls in training, in a tensor that `keep` puts into it."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.keep(torch.zeros(1))
+
+    def forward(self, x, *rest):
+        with torch.no_grad():
+            self.calls += self.training
+        return super().forward(x, *rest)
+
+
+class Buffer(Counting):
+    def keep(self, calls):
+        self.register_buffer("calls", calls)
+
+
+class Passing(Counting):
+    def keep(self, calls):
+        self.register_buffer("calls", calls, persistent=False)
+
+
+class Fixed(Counting):
+    def keep(self, calls):
+        self.calls = torch.nn.Parameter(calls, requires_grad=False)
+
+
+def test_a_buffer_that_no_checkpoint_would_hold_is_refused():
+    """It was trained with, and had its first value again after each resuming and loading, without a word."""
+    model = build_model(tiny_config(), block=Buffer)
+    refuses(lambda: check_savable(model), "the buffer blocks.0.calls", "requires_grad=False", "persistent=False")
+
+
+@pytest.mark.parametrize("block", [Block, Passing, Fixed])
+@pytest.mark.parametrize("tied", [False, True])
+def test_what_is_savable(block, tied):
+    check_savable(build_model(tiny_config(tie_embeddings=tied), block=block))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_parameter_that_does_not_learn_is_kept(optimizer):
+    """What the refusal advises."""
+    finish(start("run", stop_at=3, block=Fixed, optimizer=optimizer))
+    trainer = resume_run("run", block=Fixed)
+    finish(trainer)
+    run = load("run", block=Fixed, checkpoint="last")
+    assert [model.blocks[0].calls.item() for model in (trainer.model, run.model)] == [8, 8]  # as many as steps

@@ -9,17 +9,21 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from groups import together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import (
     PRESETS,
+    SMALL_RUN,
     finish,
     flip_a_bit,
     metrics,
     outcome,
+    refuses,
     start,
     stopped_and_resumed,
     trained,
@@ -28,6 +32,7 @@ from tiny import (
 )
 
 from nanogpt import training
+from nanogpt.checkpoint import damage
 from nanogpt.errors import UserError
 from nanogpt.evaluation import evaluate
 from nanogpt.events import (
@@ -43,7 +48,7 @@ from nanogpt.events import (
     StopEvent,
 )
 from nanogpt.folder import LINE_LIMIT, SAMPLE_LIMIT, RunFolder
-from nanogpt.launch import is_done, resume_run
+from nanogpt.launch import is_done, resume_run, start_run
 from nanogpt.model import Block
 from nanogpt.optim import learning_rate
 from nanogpt.run import load
@@ -329,6 +334,30 @@ def test_killed_before_anything_was_trained():
     assert outcome(Path("killed")) == outcome(trained("whole"))
 
 
+@pytest.mark.parametrize("then", ["stopped later", "finished", "with another plan"])
+def test_a_run_that_was_trained_while_it_was_opened_is_not_undone(then):
+    """Another process saved and let go of the run after its plan and checkpoint were read, and before the lock."""
+    finish(start("run", stop_at=2))
+    late = resume_run("run")
+    other = resume_run("run")
+    match then:
+        case "stopped later":
+            other.should_stop = lambda: other.state.step >= 5
+            finish(other)
+        case "finished":
+            finish(other)
+        case _:
+            other.folder.write_plan(other.plan.leave_out(4))
+    before = outcome_so_far("run")
+    with pytest.raises(UserError, match=r"the run 'run' changed while it was opened.*try again"):
+        finish(late)
+    assert outcome_so_far("run") == before
+
+
+def outcome_so_far(run):
+    return weights(Path(run)), metrics(Path(run)), RunFolder(run).read_plan()
+
+
 def test_a_finished_run_has_nothing_to_resume():
     run = trained("run")
     assert resume_run(run) is None
@@ -404,6 +433,18 @@ def test_a_block_of_ones_own_is_trained_and_resumed(block):
     assert outcome(Path("stopped")) == outcome(Path("whole"))
     assert load("whole", block=block).evaluate().loss == metrics(Path("whole"))[-1]["loss"]
     assert weights(Path("whole")) != weights(trained("plain", init="scaled"))
+
+
+class Counting(Block):
+    """A block with a state that no checkpoint holds."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.register_buffer("seen", torch.zeros(3))
+
+
+def test_a_block_whose_state_would_not_be_saved_is_refused():
+    refuses(lambda: start("run", block=Counting), "the buffer blocks.0.seen would not be saved")
 
 
 # A plan that changes
@@ -533,6 +574,13 @@ def test_a_learning_rate_far_too_high_harms_no_checkpoint(eval_every):
         assert math.isfinite(run.evaluate().loss)
 
 
+def test_where_nothing_was_saved_no_checkpoint_is_promised(monkeypatch):
+    real = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda *args: replace(real(*args), loss=math.inf))
+    told = refuses(lambda: finish(start("run", on_divergence="rollback")), "after step 0", "nothing was saved yet")
+    assert "checkpoint" not in told
+
+
 # Going back after it
 
 
@@ -592,6 +640,23 @@ def test_a_run_goes_back_three_times_at_most(monkeypatch):
         finish(trainer)
     assert len(trainer.folder.read_plan().rollbacks) == 3
     assert load("run", checkpoint="last").step == 6
+
+
+def test_a_damaged_checkpoint_is_told_when_the_run_goes_back_behind_it(monkeypatch):
+    diverging(monkeypatch, at=7, above=6e-4)
+    trainer, events, hashed = start("run", **BACK), [], []
+    monkeypatch.setattr("nanogpt.checkpoint.damage", lambda path, run: hashed.append(path.name) or damage(path, run))
+    for event in trainer.events():
+        events.append(event)
+        if isinstance(event, CheckpointEvent) and event.step == 6:
+            flip_a_bit(Path(event.path) / "model.safetensors")
+        if isinstance(event, RollbackEvent):
+            assert event.step == 3
+            assert hashed == ["step-6", "step-3"]  # each of them once
+    notes = [event.text for event in events if isinstance(event, NoteEvent)][-2:]
+    assert "step-6/model.safetensors is damaged" in notes[0]
+    assert notes[1] == "the checkpoint of step 3 is used instead"
+    assert isinstance(events[-1], DoneEvent)
 
 
 def test_a_run_that_cannot_be_evaluated_goes_back_too(monkeypatch):
@@ -695,6 +760,89 @@ def test_a_stop_during_an_evaluation_saves_its_step_once():
         events.append(event)
     assert isinstance(events[-1], StopEvent)
     assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [0, 4]
+
+
+def test_a_stop_at_the_last_step_leaves_the_final_evaluation_for_later():
+    """It may take long, and all is saved by then."""
+    whole = trained("whole")
+    stopped, events = start("stopped"), []
+    stopped.should_stop = lambda: any(isinstance(event, EvalEvent) and event.step == 8 for event in events)
+    for event in stopped.events():
+        events.append(event)
+    assert [(type(event), event.step) for event in events[-2:]] == [(CheckpointEvent, 8), (StopEvent, 8)]
+    assert not is_done(stopped.folder)
+    assert [type(event) for event in finish(resume_run("stopped"))] == [StartEvent, DoneEvent]
+    assert outcome(Path("stopped")) == outcome(whole)
+
+
+# Saved by the clock
+
+
+class Clock:
+    """A clock of which every step takes so many seconds."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now = 1000.0
+        monkeypatch.setattr(
+            training, "time", SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: self.now)
+        )
+        original = Stepper.step
+
+        def step(stepper, *given):
+            self.now += seconds
+            return original(stepper, *given)
+
+        monkeypatch.setattr(Stepper, "step", step)
+
+
+def saved(events):
+    return [event.step for event in events if isinstance(event, CheckpointEvent)]
+
+
+def test_ten_minutes_after_the_last_checkpoint_comes_another(monkeypatch):
+    settings = {"steps": 13, "eval_every": 10, "dropout": 0.1, "log_every": 4}
+    whole = trained("whole", **settings)
+    Clock(monkeypatch, seconds=training.SAVE_SECONDS / 3 + 1)
+    trainer = start("run", **settings)
+    assert saved(finish(trainer)) == [0, 3, 6, 9, 10, 13]
+    assert set(trainer.folder.checkpoints.steps()) == {10, 13, trainer.state.best_step}
+    assert outcome(Path("run")) == outcome(whole)
+    assert trainer.folder.read_plan() == RunFolder(whole).read_plan()
+
+
+def test_an_evaluation_left_out_leaves_out_no_checkpoint_for_long(monkeypatch):
+    Clock(monkeypatch, seconds=training.SAVE_SECONDS / 2)
+    trainer = start("run", steps=8, eval_every=2)
+    trainer.leaves_out = lambda trainer: True
+    assert saved(finish(trainer)) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("kind", [CheckpointEvent, StopEvent])
+def test_killed_or_stopped_after_a_checkpoint_of_the_clock_it_ends_the_same(monkeypatch, kind):
+    settings = EVERYTHING | {"steps": 9, "eval_every": 8}
+    whole = trained("whole", **settings)
+    Clock(monkeypatch, seconds=training.SAVE_SECONDS / 5)
+    trainer = start("run", **settings, stop_at=5 if kind is StopEvent else None)
+    events, seen = trainer.events(), []
+    while not seen or not isinstance(seen[-1], kind) or seen[-1].step < 5:
+        seen.append(next(events))
+    events.close()
+    assert saved(seen) == [0, 5]  # at the stop it is not written again
+    resumed = resume_run("run")
+    assert resumed.state.step == 5
+    finish(resumed)
+    assert outcome(Path("run")) == outcome(whole)
+
+
+def save_by_clocks_that_differ(world):
+    training.SAVE_SECONDS = 0.0 if world.main else math.inf
+    return saved(finish(start_run("tale.txt", steps=3, out="run", world=world, **SMALL_RUN | {"batch_size": 2})))
+
+
+def test_the_clock_of_the_first_process_speaks_for_all():
+    """Each has a clock of its own, and to save takes all of them together."""
+    write_text()
+    assert together(2, save_by_clocks_that_differ) == [[0, 1, 2, 3]] * 2
 
 
 def test_a_run_is_not_opened_with_other_blocks_than_it_was_trained_with():

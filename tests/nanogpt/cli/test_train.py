@@ -308,11 +308,11 @@ def test_ctrl_c_between_seeds_and_going_on(nanogpt, monkeypatch):
     write_text()
     asked = []
 
-    def after_four(self):  # of two runs with three steps each
+    def after_five(self):  # of two runs with three steps each
         asked.append(1)
-        return len(asked) == 4
+        return len(asked) == 5
 
-    monkeypatch.setattr("nanogpt.interrupt.Interrupt.__call__", after_four)
+    monkeypatch.setattr("nanogpt.interrupt.Interrupt.__call__", after_five)
     found = nanogpt("train", "tale.txt", "--steps", 3, *FLAGS, "--seeds", 2)
     assert found.code == 130
     assert "stopped at step 2 and saved; go on with: nanogpt train --resume runs/seeds-1\n" in found.out
