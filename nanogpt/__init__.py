@@ -33,3 +33,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    # What was not used yet is no attribute yet, and the prompt would not complete it.
+    return sorted(globals().keys() | set(__all__))

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
 NAMES = ("shakespeare", "python")
-
-OneSource = str | os.PathLike[str]
-Sources = OneSource | Sequence[OneSource] | None
+LONGEST_NAME = 200
+"""Characters of a name that is shown whole; more, or several lines, are rather a text than its name."""
+SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,8 @@ class Corpus:
     name: str
     """Short name, for run folders and tables: `shakespeare`, or the file's name without its ending."""
     source: str | tuple[str, ...]
-    """What finds it again: a corpus name, an absolute path, `hf:` and a data set, `-`; or several of these."""
+    """What finds it again: a corpus name, an absolute path, `hf:` and a data set; or several of these. `-` where
+    nothing does: standard input, and texts in memory."""
     read: Callable[[Notes], Iterator[Piece]]
     """Reads it from the beginning, and notes what a person should know."""
     empty: str | None = None
@@ -49,7 +50,7 @@ class Corpus:
     _kept: "dict[str, Scan]" = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_texts(cls, *documents: str, name: str = "text", source: str = "text") -> "Corpus":
+    def of_texts(cls, *documents: str, name: str = "text", source: str = "-") -> "Corpus":
         """Texts in memory, a document each.
 
         >>> Corpus.of_texts("one", "two").documents
@@ -76,6 +77,11 @@ class Corpus:
         return self._kept["scan"]
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What finds it again, one or several."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to show: files left out, line ends changed, the default that was chosen. All, once it was read."""
         return tuple(self.found)
@@ -96,15 +102,20 @@ class Corpus:
         return "\n".join(self.documents)
 
 
+OneSource = str | os.PathLike[str] | Corpus
+Sources = OneSource | Sequence[OneSource] | None
+
+
 def load_corpus(
     source: Sources = None, encoding: str = "utf-8", *, pattern: str | None = None, column: str = "text"
 ) -> Corpus:
     """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
 
-    Or several of these, one after the other. With no source, `shakespeare` where it can be had, else `python` with a
-    note that says so. A corpus that was named is never replaced by another. A name wins over a file of the same name:
-    write `./python` for the file. `pattern` chooses files of a folder by their names (`*.md`); `column` is where the
-    text is in `.jsonl` and `.parquet` files and in data sets.
+    Or several of these, one after the other. A `Corpus` is taken as it is; `Corpus.of_texts` makes one of texts in
+    memory. With no source, `shakespeare` where it can be had, else `python` with a note that says so. A corpus that was
+    named is never replaced by another. A name wins over a file of the same name: write `./python` for the file.
+    `pattern` chooses files of a folder by their names (`*.md`); `column` is where the text is in `.jsonl` and
+    `.parquet` files and in data sets.
 
     Raises UserError for what is not there; CorpusUnavailable where `shakespeare` was named and can be had neither
     from disk nor network. What is wrong inside a text is raised when it is read: an empty or binary one, bytes that
@@ -112,22 +123,44 @@ def load_corpus(
     """
     if source is None:
         return _default_corpus()
-    if not isinstance(source, str | os.PathLike):
-        return _joined([load_corpus(one, encoding, pattern=pattern, column=column) for one in source])
-    name = os.fspath(source)
+    if isinstance(source, Corpus):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _named(os.fspath(source), encoding, pattern, column)
+    return _joined([load_corpus(one, encoding, pattern=pattern, column=column) for one in source])
+
+
+def _named(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:
+    """One of our own corpora, or what is found elsewhere by this name."""
     if name in NAMES:
         return _shakespeare() if name == "shakespeare" else _python_sources()
     if name == "-":
         return _from_stream(lambda: cast(BufferedReader, sys.stdin.buffer), "standard input", "-", "stdin", encoding)
     if name.startswith(PREFIX):
         return _from_hub(name, column)
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise UserError(
-            f"no file or folder {name!r}; give a path, '-' for standard input, or one of the named corpora: "
-            f"{', '.join(NAMES)}"
-        )
+    path = _find(name)
     return _from_folder(path, encoding, pattern, column) if path.is_dir() else _from_file(path, encoding, column)
+
+
+def _find(name: str) -> Path:
+    """A file or folder; UserError where there is none, or where it may not be looked at."""
+    way = f"'-' for standard input, or one of the named corpora: {', '.join(NAMES)}"
+    if not name:  # pathlib takes it for the working folder, and a shell gives it for a variable that is not set
+        raise UserError(f"no text was named: give a path ('.' for this folder), {way}")
+    shown = repr(name)
+    if len(name) > LONGEST_NAME or "\n" in name:
+        shown = f"{name[:SHOWN]!r} …"
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except PermissionError as error:
+        raise UserError(
+            f"cannot look at {shown}: {error.strerror}; change the permissions of the folders above it, or give "
+            f"another path"
+        ) from None
+    except (OSError, RuntimeError, ValueError):  # also a name too long, the home of nobody, a zero byte
+        raise UserError(f"no file or folder {shown}; give a path, not the text itself, {way}") from None
+    return path
 
 
 def _default_corpus() -> Corpus:
@@ -238,17 +271,16 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
 def _joined(corpora: list[Corpus]) -> Corpus:
     """Several corpora, one after the other; each is checked by itself."""
     if len(corpora) < 2:
-        return corpora[0] if corpora else load_corpus("")
+        return corpora[0] if corpora else load_corpus("")  # raises
 
     def read(notes: Notes) -> Iterator[Piece]:
         for corpus in corpora:
             yield from corpus.pieces()
             notes.update(corpus.found)
 
-    sources = [corpus.source for corpus in corpora]
     return Corpus(
         name=f"{corpora[0].name}-and-{len(corpora) - 1}-more",
-        source=tuple(source for source in sources if isinstance(source, str)),
+        source=tuple(source for corpus in corpora for source in corpus.sources),
         read=read,
     )
 

@@ -110,8 +110,8 @@ def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
     if request.out is not None and Path(request.out).exists():
         RunFolder.create(request.out)  # raises, for the same reason
     texts = [request.text] + ([request.val] if request.val is not None else [])
-    _check_pattern(config.data.pattern, texts)
     corpora = [open_corpus(one, config.data) for one in texts]
+    _check_pattern(config.data.pattern, corpora)
     notes: tuple[str, ...] = ()
     if start is None:
         tokenizer = _tokenizer(config, corpora, quiet)
@@ -191,12 +191,13 @@ def length_asked(minutes: float | None, steps: int | None) -> float | None:
 
 
 def _from_preset(request: Request) -> Config:
-    if request.settings.get("lora") is not None:
+    preset = load_preset(request.preset or DEFAULT_PRESET)
+    lora = request.settings.get("lora", preset.train.lora)
+    if lora is not None:
         raise UserError(
-            f"lora {request.settings['lora']} learns beside trained weights: name the run that has them by --from RUN, "
-            f"or leave it out"
+            f"lora {lora} learns beside trained weights: name the run that has them by --from RUN, or leave it out"
         )
-    return load_preset(request.preset or DEFAULT_PRESET).override(**request.settings)
+    return preset.override(**request.settings)
 
 
 def _open_start(request: Request) -> Run | None:
@@ -211,11 +212,10 @@ def _open_start(request: Request) -> Run | None:
     return load(request.start_from, device="cpu", block=request.block)
 
 
-def _check_pattern(pattern: str | None, texts: list[Sources]) -> None:
+def _check_pattern(pattern: str | None, corpora: list[Corpus]) -> None:
     """Raise UserError where there is no folder that a pattern could choose files of."""
-    given = [text for text in texts if text is not None]
-    named = [one for text in given for one in ([text] if isinstance(text, str | os.PathLike) else text)]
-    if pattern is not None and not any(Path(one).expanduser().is_dir() for one in named):
+    sources = [one for corpus in corpora for one in corpus.sources]
+    if pattern is not None and not any(Path(one).is_dir() for one in sources):
         raise UserError(f"pattern {pattern!r} chooses files of a folder, and no text here is one: leave it out")
 
 

@@ -28,8 +28,12 @@ LORA_RATE = 1.28
 (`benchmarks.fine_tuning`), and as width grows less (Yang et al. 2022, "Tensor programs V")."""
 FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
 """What may differ from the model's own settings: no weight depends on it."""
-OF_A_TRAINING = ("seed", "device", "parallel", "threads", "track")
-"""What another training on another machine had no reason to share."""
+OF_A_TRAINING = (
+    *("seed", "device", "parallel", "threads", "track"),
+    *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
+)
+"""What another training, of another length on another machine, has no reason to share. The second line is what the
+planner fits to the minutes."""
 OF_A_TEXT = ("encoding", "pattern", "column")
 """Where another text has nothing to do with the first."""
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}

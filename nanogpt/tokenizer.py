@@ -193,7 +193,8 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     """The tokenizer written by `dump_tokenizer`; UserError, naming `where`, for anything else."""
     if len(text) > LARGEST_FILE_CHARACTERS:
         raise UserError(
-            f"{where} is longer than {LARGEST_FILE_CHARACTERS:,} characters, as no tokenizer of this program"
+            f"{where} is longer than {LARGEST_FILE_CHARACTERS:,} characters, as no tokenizer of this program: restore "
+            f"it from a copy of the run"
         )
     try:
         tables = json.loads(text)
@@ -211,7 +212,8 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of this program: restore it from a copy of the run") from None
     raise UserError(
-        f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char, byte, bpe and foreign"
+        f"{where}: unknown kind {tables['kind']!r} of tokenizer; this nanogpt knows char, byte, bpe and "
+        f"foreign: upgrade nanogpt, or restore the file from a copy of the run"
     )
 
 

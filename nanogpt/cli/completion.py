@@ -13,20 +13,26 @@ from nanogpt.cli import COMMANDS, module_of
 from nanogpt.cli.arguments import FLAT, parse
 
 Shell = Literal["bash", "zsh", "fish"]
-FILES = {
-    "bash": "complete -o default -F _tyro_nanogpt nanogpt\n",
-    "zsh": "(( compstate[nmatches] )) || _files\n",
-    "fish": "complete --command nanogpt --force-files --condition 'not __fish_use_subcommand'\n",
+AROUND: dict[Shell, tuple[str, str]] = {
+    "bash": ("", "complete -o default -F _tyro_nanogpt nanogpt\n"),
+    "zsh": (
+        "#compdef nanogpt\n_nanogpt() {\n",
+        "(( compstate[nmatches] )) || _files\n}\n"
+        # Called where zsh read the file to complete something, and made known where a person sourced it.
+        'if (( $+compstate )); then _nanogpt "$@"; else compdef _nanogpt nanogpt; fi\n',
+    ),
+    "fish": ("", "complete --command nanogpt --force-files --condition 'not __fish_use_subcommand'\n"),
 }
-"""What lets a shell complete names of files where no command or option fits: tyro leaves positional arguments out."""
+"""What stands before and after tyro's script. It lets a shell complete names of files where no command or option fits:
+tyro leaves positional arguments out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """Print a script by which the shell completes commands, options and their values.
 
-    Write it where the shell looks for such scripts: it is read when the shell starts. For one session alone:
-    source <(nanogpt completion bash), or nanogpt completion fish | source.
+    Write it where the shell looks for such scripts (zsh: in a folder of its fpath): it is read when the shell starts.
+    For one session alone: source <(nanogpt completion bash), the same for zsh, or nanogpt completion fish | source.
 
     examples:
       nanogpt completion bash > ~/.local/share/bash-completion/completions/nanogpt
@@ -48,7 +54,8 @@ def script(shell: Shell) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         tyro.cli(whole_command(), prog="nanogpt", args=["--tyro-print-completion", shell], config=FLAT)
-    return printed.getvalue().rstrip() + "\n" + FILES[shell]
+    before, after = AROUND[shell]
+    return before + printed.getvalue().rstrip() + "\n" + after
 
 
 def whole_command() -> Any:

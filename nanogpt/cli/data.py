@@ -88,11 +88,12 @@ def check(options: Check) -> dict[str, Any]:
     from nanogpt.text.pieces import cut_pieces
 
     config = load_preset(options.preset)
+    corpus = _corpus(options)  # before the file itself is looked at: what cannot be found says so
     path = Path(options.text[0]).expanduser() if len(options.text) == 1 else Path()
     raw = read_bytes(path, options.encoding) if path.is_file() else None
     faults = []
     try:
-        corpus, found = _inspect(options)
+        found = _inspect(corpus)
     except UserError:
         if raw is None or raw.fits or not raw.probably:
             raise
@@ -103,7 +104,8 @@ def check(options: Check) -> dict[str, Any]:
             f"here; train with --encoding {first}"
         )
         options = replace(options, encoding=first)
-        corpus, found = _inspect(options)
+        corpus = _corpus(options)
+        found = _inspect(corpus)
     texts = (piece.text for piece in cut_pieces(divide(corpus)[0]))
     sample = sample_pieces(texts, DEFAULT_VOCABULARY * SAMPLE_BYTES_PER_TOKEN, config.train.seed)
     tokenizer, reason = advise_tokenizer(found.bytes, found.distinct, found.rare)
@@ -152,12 +154,16 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _inspect(options: Check) -> "tuple[Corpus, Inspection]":
+def _corpus(options: Check) -> "Corpus":
     from nanogpt.corpus import load_corpus
+
+    return load_corpus(options.text or None, options.encoding, pattern=options.pattern, column=options.column)
+
+
+def _inspect(corpus: "Corpus") -> "Inspection":
     from nanogpt.text.inspection import inspect_pieces
 
-    corpus = load_corpus(options.text or None, options.encoding, pattern=options.pattern, column=options.column)
-    return corpus, inspect_pieces(corpus.pieces(), corpus.scan().train_characters)
+    return inspect_pieces(corpus.pieces(), corpus.scan().train_characters)
 
 
 def _line_ends(ends: dict[str, int] | None) -> str:

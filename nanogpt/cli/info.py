@@ -36,7 +36,7 @@ class Info:
 def main(argv: Sequence[str]) -> None:
     """Parse, look, print."""
     options = parse(Info, "info", argv)
-    if options.what is None or (run_folder(options.what) / "config.toml").exists():
+    if options.what is None or _is_run(options.what):
         from nanogpt.folder import RunFolder
 
         lines = describe(RunFolder.open(chosen(options.what)))
@@ -47,6 +47,13 @@ def main(argv: Sequence[str]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
+
+
+def _is_run(what: str) -> bool:
+    try:
+        return (run_folder(what) / "config.toml").exists()
+    except OSError:  # a name too long, or a folder that is closed: who looks for the text tells of it
+        return False
 
 
 def describe_corpus(corpus: Corpus) -> dict[str, str]:

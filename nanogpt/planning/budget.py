@@ -20,14 +20,14 @@ FEWEST_TOKENS = 2048
 def with_evaluations(config: Config, data: Dataset, seconds: float, speed: Speed, named: Collection[str]) -> Config:
     """Evaluations and samples that leave the time to the training, unless they were named."""
     on_the_way = int(ON_THE_WAY_SHARE * seconds / (EVALUATIONS + 1) / speed.read)
-    written = int(SAMPLES_SHARE * seconds / EVALUATIONS / speed.written)
+    written = max(0, int(SAMPLES_SHARE * seconds / EVALUATIONS / speed.written))  # the text may have taken all the time
     wanted = {
         "eval_tokens": min(config.train.eval_tokens, max(FEWEST_TOKENS, on_the_way)),
         "sample_tokens": min(config.train.sample_tokens, written),
     }
     fitted = config.override(**{name: value for name, value in wanted.items() if name not in named})
     final = max(fitted.train.eval_tokens, int(FINAL_SHARE * seconds / speed.read))
-    if "final_eval_tokens" in named or final >= len(data.val):
+    if "final_eval_tokens" in named or final >= final_tokens(config, data):
         return fitted
     return fitted.override(final_eval_tokens=final)
 

@@ -24,6 +24,8 @@ CACHED_GAPS = 1.1
 """The same of torch's own allocators, on GPUs."""
 PIECE_QUERIES = 64
 """As in `nanogpt.attention`, which imports torch."""
+GPU_PIECE_LOGITS = 1 << 26
+"""As in `nanogpt.loss`. A CPU's pieces are too small to count."""
 EVALUATION_TOKENS = 8192
 """As many are read at once without learning from them."""
 
@@ -69,7 +71,9 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     on_cpu = device == "cpu"
     gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
     tokens = sequences * model.block_size
-    logits = 2 * model.vocab_size * (HALF if half else FLOAT) * tokens  # and their scaled gradient, beside what is kept
+    each = model.vocab_size * (HALF if half else FLOAT) * tokens
+    piece = 0 if on_cpu else 2 * FLOAT * min(GPU_PIECE_LOGITS, model.vocab_size * tokens)
+    logits = each + max(each, piece)  # and their scaled gradient, or before it a piece, beside what is kept
     return Memory(
         process=PROCESS if on_cpu else 0,
         weights=(count.total + (0 if train.lora is None else learned)) * FLOAT // shared,

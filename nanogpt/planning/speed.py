@@ -11,6 +11,7 @@ from torch import nn
 
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data import Dataset
+from nanogpt.device import threads
 from nanogpt.distributed import ALONE, World
 from nanogpt.model import Block
 from nanogpt.parameters import count_parameters
@@ -103,12 +104,14 @@ def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World)
 
 
 def measure_speed(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> Speed:
-    """Of this machine with this size; not compiled, which takes longer than it tells."""
-    stepper = Stepper(build_model(config, block), config.override(compile="off").train, data, world)
-    step = seconds_per_step(stepper)
-    of_a_sequence = step / config.train.batch_sequences / 3  # forward alone
-    rows = max(1, min(READ_TOKENS // config.model.block_size, int(MEASURE_SECONDS / of_a_sequence)))
-    return Speed(step, seconds_per_read_token(stepper, world.share(rows)), seconds_per_written_token(stepper))
+    """Of this machine with this size and as many threads as it will be trained with; not compiled, which takes longer
+    than it tells."""
+    with threads(config.train.threads):
+        stepper = Stepper(build_model(config, block), config.override(compile="off").train, data, world)
+        step = seconds_per_step(stepper)
+        of_a_sequence = step / config.train.batch_sequences / 3  # forward alone
+        rows = max(1, min(READ_TOKENS // config.model.block_size, int(MEASURE_SECONDS / of_a_sequence)))
+        return Speed(step, seconds_per_read_token(stepper, world.share(rows)), seconds_per_written_token(stepper))
 
 
 def seconds_per_step(stepper: Stepper) -> float:

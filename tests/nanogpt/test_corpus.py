@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt import corpus
-from nanogpt.corpus import load_corpus
+from nanogpt.corpus import Corpus, load_corpus
 from nanogpt.errors import UserError
 from nanogpt.text.decoding import decode_text
 
@@ -56,6 +56,40 @@ def test_encodings(encoding):
 
 def test_no_such_file():
     refuses("no file or folder 'bok.txt'", "shakespeare", "python", source="bok.txt")
+
+
+NIGHT = "It was a dark and stormy night.\n"
+
+
+@pytest.mark.parametrize(
+    "text", [NIGHT * 999, NIGHT, NIGHT[:-1] * 9, "~nobody-here/book.txt", "zero\0byte"], ids=range(5)
+)
+def test_a_text_in_place_of_its_name(text):
+    error = refuses("no file or folder", "give a path, not the text itself", source=text)
+    assert text[:8].split("\0")[0] in str(error)
+    assert len(str(error)) < 220
+
+
+def test_a_long_path_is_shown_to_its_end():
+    path = "folder/" * 20 + "bok.txt"
+    refuses(repr(path), source=path)
+
+
+def test_a_folder_that_is_closed(monkeypatch):
+    def stat(self, **_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus.Path, "stat", stat)
+        refuses("cannot look at 'shut/book.txt': Permission denied", "or give another path", source="shut/book.txt")
+
+
+@pytest.mark.parametrize("source", ["", [], [""], ["book.txt", ""]], ids=repr)
+def test_no_name_is_not_the_working_folder(source):
+    """A shell gives it where a variable is not set."""
+    Path("book.txt").write_text("text")
+    refuses("no text was named", "'.' for this folder", "'-'", source=source)
+    assert load_corpus(".").text == "text"
 
 
 @pytest.mark.parametrize("data", [b"", b" \r\n\t\n", b"\xef\xbb\xbf"])
@@ -146,6 +180,18 @@ def test_standard_input(monkeypatch):
 def test_empty_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     refuses("standard input is empty", source="-")
+
+
+# In memory
+
+
+def test_a_corpus_is_taken_as_it_is():
+    ours = Corpus.of_texts("one", "two")
+    assert load_corpus(ours) is ours
+    Path("a.txt").write_text("three")
+    found = load_corpus([load_corpus(["a.txt", ours]), Path("a.txt")])
+    assert found.documents == ("three", "one", "two", "three")
+    assert found.sources == (str(Path("a.txt").absolute()), "-", str(Path("a.txt").absolute()))
 
 
 # Named corpora

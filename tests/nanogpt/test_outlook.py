@@ -6,6 +6,7 @@ import pytest
 from tiny import SMALL_RUN, refuses, write_text
 
 import nanogpt
+from nanogpt.corpus import Corpus
 from nanogpt.outlook import plan
 from nanogpt.planning import speed
 from nanogpt.planning.choice import Planner
@@ -33,6 +34,13 @@ def test_a_proposal_for_each_of_some_minutes(machine):
     assert steps[0.5] < steps[3] < steps[20]
     assert len(measured := machine) == len(set(measured))  # each size once
     assert not Path("runs").exists()
+
+
+def test_of_a_text_in_memory(machine):
+    write_text("tale.txt", 50_000)
+    memory = Corpus.of_texts(Path("tale.txt").read_text(encoding="utf-8"))
+    (one,), (other,) = (plan(text, minutes=[1], progress=False) for text in (memory, "tale.txt"))
+    assert (one.config.model, one.train_tokens) == (other.config.model, other.train_tokens)
 
 
 def test_it_is_what_a_training_would_do(machine, monkeypatch):

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from tiny import finish, make_run, refuses, start, write_text
 
 import nanogpt
+from nanogpt.config import TrainConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.launch import resume_run
 from nanogpt.run import load
-from nanogpt.start import ADAMW_RATE, LORA_RATE, RATE
+from nanogpt.start import ADAMW_RATE, LORA_RATE, RATE, begin_with
 from nanogpt.tokenizer import ByteTokenizer
 
 QUIET = {"progress": False, "precision": "float32", "sample_tokens": 5, "batch_size": 3}
@@ -138,6 +139,15 @@ def test_how_the_first_text_was_read_says_nothing_of_the_second():
     nanogpt.train("notes", pattern="*.md", steps=1, out="first", **QUIET | sizes)
     run = nanogpt.train("tale.txt", steps=1, start_from="first", out="second", **QUIET)
     assert run.config.data.pattern is None
+
+
+def test_what_the_planner_fitted_to_the_first_training_says_nothing_of_the_second():
+    fitted = {"eval_tokens": 2048, "final_eval_tokens": 4096, "sample_tokens": 3, "compile": "off"}
+    run = make_run("first", **fitted)
+    begun, fresh = begin_with(run, {"sample_tokens": 5}).train, TrainConfig()
+    assert run.config.train.final_eval_tokens == 4096
+    assert (begun.eval_tokens, begun.final_eval_tokens, begun.compile) == (fresh.eval_tokens, None, "auto")
+    assert begun.sample_tokens == 5
 
 
 def test_a_training_that_cannot_begin_leaves_no_run(first, monkeypatch):

@@ -186,8 +186,13 @@ def test_a_tokenizer_survives_its_file(make, end):
 
 def test_a_hostile_file_is_not_parsed(monkeypatch):
     monkeypatch.setattr(module, "LARGEST_FILE_CHARACTERS", 1000)
-    with pytest.raises(UserError, match="there is longer than 1,000 characters"):
+    with pytest.raises(UserError, match=r"there is longer than 1,000 characters.*: restore it from a copy"):
         parse_tokenizer(" " * 1001, "there")
+
+
+def test_a_kind_that_is_not_known():
+    with pytest.raises(UserError, match=r"there: unknown kind 'word'.*: upgrade nanogpt, or restore the file"):
+        parse_tokenizer('{"kind": "word"}', "there")
 
 
 def test_the_kinds():

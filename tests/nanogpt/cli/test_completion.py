@@ -1,8 +1,12 @@
 """`nanogpt completion`: the shell's own script, asked as the shell would."""
 
+import os
+import select
 import shlex
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -73,11 +77,61 @@ def test_the_command_prints_the_script(nanogpt, shell):
         assert f"'{command}': {{" in found.out
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_can_read_it(shell):
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not here")
-    subprocess.run([shell, "-n", "/dev/stdin"], input=script(shell), text=True, check=True)
+ONE_WAY_ON = [
+    ("nanogpt tr", "train"),
+    ("nanogpt train --n-lay", "--n-layer"),
+    ("nanogpt train --optimizer mu", "muon"),
+    ("nanogpt data ch", "check"),
+    ("nanogpt train boo", "book.txt"),
+]
+"""Lines, and the one thing that their last word can become."""
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
+@pytest.mark.parametrize(("line", "word"), ONE_WAY_ON)
+def test_fish_completes(line, word):
+    Path("book.txt").write_text("text")
+    Path("nanogpt.fish").write_text(script("fish"), encoding="utf-8")
+    code = f"source nanogpt.fish; complete --do-complete {shlex.quote(line)}"
+    found = subprocess.run(["fish", "--no-config", "-c", code], capture_output=True, text=True, check=True)
+    assert [one.split("\t")[0] for one in found.stdout.splitlines()] == [word]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
+@pytest.mark.parametrize("way", ["fpath=($PWD $fpath); {}", "{}; source _nanogpt"], ids=["fpath", "source"])
+@pytest.mark.parametrize(("line", "word"), ONE_WAY_ON)
+def test_zsh_completes(line, word, way):
+    Path("book.txt").write_text("text")
+    Path("_nanogpt").write_text(script("zsh"), encoding="utf-8")
+    completed = f"{line.rpartition(' ')[0]} {word} "
+    assert completed in type_into_zsh(way.format("autoload -U compinit; compinit -u -D"), f"{line}\t", completed)
+
+
+def type_into_zsh(setup, keys, awaited, seconds=20):
+    """What zsh shows of the keys: it completes at a terminal alone."""
+    ours, its = os.openpty()
+    environment = os.environ | {"TERM": "dumb", "COLUMNS": "200"}
+    with subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True
+    ) as zsh:
+        try:
+            os.write(ours, f"{setup}; echo rea''dy\n".encode())
+            read_until(ours, "ready", seconds)
+            os.write(ours, keys.encode())
+            return read_until(ours, awaited, seconds)
+        finally:
+            zsh.kill()
+            os.close(ours)
+            os.close(its)
+
+
+def read_until(terminal, awaited, seconds):
+    """What it shows until then, or until the time is up."""
+    shown, end = "", time.monotonic() + seconds
+    while awaited not in shown and (left := end - time.monotonic()) > 0:
+        if select.select([terminal], [], [], left)[0]:
+            shown += os.read(terminal, 1 << 16).decode(errors="replace")
+    return shown
 
 
 def test_an_unknown_shell(refuses):

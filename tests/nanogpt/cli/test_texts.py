@@ -113,8 +113,17 @@ def test_what_is_wrong_is_told_and_nothing_is_left(refuses, texts, words, saying
     assert cached() == []
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+READERS = [["train", "--steps", 1], ["plan"], ["info"], ["data", "check"]]
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: command[0])
+def test_what_is_no_name(refuses, command):
+    """As a shell gives it: a variable that is not set, and `"$(cat book.txt)"`."""
+    Path("book.txt").write_text("what lies in the folder")
+    refuses(*command, "", saying=["no text was named: give a path"])
+    refuses(*command, "It was a dark night.\n" * 99, saying=["no file or folder 'It was", "not the text itself"])
+
+
 def open_files(pid):
     """Paths of what a process has open now; it may close some of it meanwhile."""
     for fd in Path(f"/proc/{pid}/fd").iterdir():
@@ -122,6 +131,8 @@ def open_files(pid):
             yield str(fd.readlink())
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_standard_input_that_is_interrupted_leaves_nothing(process, number):
     found = process("train", "-", "--steps", "1", stdin=subprocess.PIPE)

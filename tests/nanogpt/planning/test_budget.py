@@ -40,6 +40,19 @@ def test_a_short_one_looks_less(data, seconds, slow):
     assert final * speed.read <= 0.0501 * seconds or final == config.train.eval_tokens
 
 
+def test_what_a_file_of_settings_reads_at_the_end_is_not_raised(data):
+    for seconds, final in ((1, 2500), (10, 5000), (1000, 5000)):  # at 20 microseconds a token
+        config = CONFIG.override(eval_tokens=2048, final_eval_tokens=5000)
+        found = with_evaluations(config, data, seconds, Speed(0.1, 2e-5, 1e-3), ())
+        assert found.train.final_eval_tokens == final
+
+
+def test_no_time_is_left(data):
+    """A long text was read in a short time: it still trains, and writes nothing on the way."""
+    found = with_evaluations(CONFIG, data, -5.0, Speed(0.1, 2e-5, 1e-3), ()).train
+    assert (found.eval_tokens, found.final_eval_tokens, found.sample_tokens) == (FEWEST_TOKENS, FEWEST_TOKENS, 0)
+
+
 def test_what_was_named_stays(data):
     named = {"eval_tokens", "sample_tokens", "final_eval_tokens"}
     assert with_evaluations(CONFIG, data, 1, Speed(1.0, 1.0, 1.0), named) == CONFIG

@@ -4,8 +4,10 @@ import pytest
 import torch
 from tiny import PRESETS, tiny_config, token_ids
 
+from nanogpt import attention, loss
 from nanogpt.data import Dataset
 from nanogpt.parameters import Parameters, count_parameters
+from nanogpt.planning import memory as planned
 from nanogpt.planning.memory import Memory, estimate_memory, kept_bytes
 from nanogpt.stepper import Stepper, build_model
 
@@ -91,3 +93,19 @@ def test_several_processes_share_a_batch_and_under_fsdp_the_weights():
 
 def test_a_gpu_does_not_hold_the_process():
     assert estimate_memory(tiny_config(), "cuda").process == 0
+
+
+def test_its_pieces_are_those_of_the_library():
+    assert planned.PIECE_QUERIES == attention.PIECE_QUERIES
+    assert planned.GPU_PIECE_LOGITS == loss.GPU_PIECE_LOGITS
+
+
+@pytest.mark.parametrize(("batch_size", "piece"), [(2, 2 * 4 * 2 * 44 * 50_257), (50, 2 * 4 * 2**26), (300, 0)])
+def test_a_gpus_loss_takes_a_piece_of_the_logits_twice_in_float32(batch_size, piece):
+    """Where that is more than the scaled gradient of all, which takes its place later."""
+    config = tiny_config(**SIZES, vocab_size=50_257, batch_size=batch_size)
+    tokens = batch_size * 44
+    kept = kept_bytes(config.model, tokens, half=True, on_cpu=False)
+    counted = estimate_memory(config, "cuda", half=True).activations - int(1.1 * kept)
+    each = 2 * tokens * 50_257
+    assert counted == each + max(each, piece)

@@ -1,6 +1,7 @@
 """Seconds of a step: measured within bounds, forecast beyond them."""
 
 import pytest
+import torch
 from tiny import SMALL_RUN, tiny_config, token_ids
 
 from nanogpt.data import Dataset
@@ -59,6 +60,13 @@ def test_a_large_step_is_not_measured_whole(data, clock):
 def test_a_small_size_is_measured(data):
     found = measure_speed(tiny_config(**SMALL_RUN), data)
     assert 0 < found.read < found.written < found.step < 1
+
+
+def test_a_size_is_measured_with_the_threads_that_will_train_it(data, monkeypatch):
+    before, asked = torch.get_num_threads(), []
+    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: asked.append(torch.get_num_threads()) or 1.0)
+    measure_speed(tiny_config(**SMALL_RUN, threads=before + 2), data)
+    assert (asked, torch.get_num_threads()) == ([before + 2], before)
 
 
 def test_a_large_size_is_read_in_part(data, monkeypatch):
