@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from nanogpt.dropout import hash_elements, keep_bits, mask_out
@@ -72,6 +73,7 @@ class _Attend(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, keys, *weights = ctx.saved_tensors
         gradients = dq, dk, dv = [_empty_like(t) for t in (q, k, v)]
@@ -120,7 +122,8 @@ def _empty_like(x: Tensor) -> Tensor:
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
     """scale a b, of batches of matrices (N, i, j) and (N, j, k): (N, i, k)."""
-    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
+    # Zeros, though beta says that they are not read: up to torch 2.13 Apple's GPUs read them (pytorch 187521).
+    return torch.baddbmm(a.new_zeros(()), a, b, beta=0, alpha=scale)
 
 
 def _hide(scores: Tensor, seen: Tensor | None, samples: slice, queries: slice) -> Tensor:

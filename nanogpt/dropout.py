@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nanogpt.streams import stream
 
@@ -62,6 +63,7 @@ class _Drop(torch.autograd.Function):
         return _drop(x, keys, share)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (keys,) = ctx.saved_tensors
         return _drop(grads[0], keys, ctx.share), None, None

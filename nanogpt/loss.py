@@ -4,10 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 PIECE_LOGITS = 1 << 20
-"""Logits worked on at once: 4 MB in float32, which stay in a cache."""
+"""Logits that a CPU works on at once: 4 MB in float32, which stay in a cache."""
+GPU_PIECE_LOGITS = 1 << 26
+"""The same of a GPU: enough to keep it busy, and two copies in float32 take 0.5 GB, however many there are."""
 
 
 def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -27,7 +30,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         total, gradient = logits.new_zeros((), dtype=torch.float32), torch.empty_like(logits)
-        rows = max(1, PIECE_LOGITS // logits.size(1)) if logits.device.type == "cpu" else len(logits)
+        rows = max(1, (PIECE_LOGITS if logits.device.type == "cpu" else GPU_PIECE_LOGITS) // logits.size(1))
         for part, wanted, into in zip(logits.split(rows), targets.split(rows), gradient.split(rows)):
             log_shares = part.float().log_softmax(1)  # (rows, V)
             total += F.nll_loss(log_shares, wanted, reduction="sum")
@@ -37,6 +40,7 @@ class _CrossEntropy(torch.autograd.Function):
         return total / len(logits)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * (grads[0] / len(gradient)), None

@@ -112,7 +112,10 @@ class Attention(nn.Module):
 
 
 def in_compute_format(x: Tensor) -> Tensor:
-    """The residual stream under mixed precision in the format of its products: nothing is cast after this."""
+    """The residual stream under mixed precision in the format of its products.
+
+    Nothing is cast after this, but by layer norms on GPUs: CUDA's autocast has them in float32.
+    """
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
@@ -198,6 +201,8 @@ class GPT(nn.Module):
         super().__init__()
         if config.mask_documents and config.document_token is None:
             raise UserError("mask_documents needs the end-of-document token: give its id as document_token")
+        if not config.vocab_size:
+            raise UserError("vocab_size is 0, so the model would know no token: give it, or a tokenizer's vocab_size")
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         if config.position == "learned":

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -15,9 +16,14 @@ class RMSNorm(nn.RMSNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and torch.is_grad_enabled():
+        kind = x.device.type
+        if kind == "cpu" and torch.is_grad_enabled():
             y: Tensor = _Normalise.apply(x, self.weight, self.eps)
             return y
+        if torch.is_autocast_enabled(kind):
+            # Left to itself, CUDA's gives float32 (since torch 2.12): keys would then not go with their values.
+            with torch.autocast(kind, enabled=False):
+                return self.forward(x)
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -37,6 +43,7 @@ class _Normalise(torch.autograd.Function):
         return (wide * root).mul_(weight).to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, root = ctx.saved_tensors
         C = x.size(-1)

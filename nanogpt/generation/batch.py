@@ -16,7 +16,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.generation.cache import EqualRows, KeyValueCache, index_of, window_start
 from nanogpt.generation.decoder import Decoder, can_decode
-from nanogpt.generation.filters import draw, filter_logits
+from nanogpt.generation.filters import COLDEST, draw, filter_logits, likeliest
 from nanogpt.model import GPT
 from nanogpt.streams import uniform
 
@@ -129,8 +129,8 @@ class Batch:
         config = rows[0].config
         context = self._context(places) if config.repetition_penalty != 1.0 else self._ids[:0]
         logits = filter_logits(logits[index_of(places)].float(), context, config)
-        if config.temperature == 0:
-            return logits.argmax(-1)
+        if config.temperature < COLDEST:
+            return likeliest(logits)
         return draw(logits, [uniform(row.config.seed, "sample", row.number, row.position) for row in rows])
 
     def _context(self, places: list[int]) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from nanogpt.model import GPT, Attention, Block, Cache, FeedForward, LayerCache
 from nanogpt.positions import rotate
+from nanogpt.rmsnorm import RMSNorm
 
 Map = Callable[[Tensor], Tensor]
 
@@ -90,7 +91,10 @@ class DecoderLayer:
 
 
 def norm_of(module: nn.Module) -> Map:
-    """A normalisation as a function; torch's own asks for a layer norm by two calls more."""
+    """A normalisation as a function; a module asks torch for it by two calls more."""
+    if type(module) is RMSNorm:
+        size, gain, epsilon = list(module.normalized_shape), module.weight, module.eps
+        return lambda x: torch.rms_norm(x, size, gain.to(x.dtype), epsilon)
     if type(module) is not nn.LayerNorm:
         return module.forward
     shape, weight, bias, eps = list(module.normalized_shape), module.weight, module.bias, module.eps

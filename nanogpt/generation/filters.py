@@ -7,6 +7,11 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
+COLDEST = 1e-20
+"""A lower temperature takes the likeliest token, as 0 does. Divided by one that float32 does not hold, predictions are
+no numbers, and a step of the whole batch fails.
+"""
+
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """All but each row's k largest become -inf, (B, V); of equal ones exactly k are kept."""
@@ -41,7 +46,7 @@ def filter_logits(logits: Tensor, context: Tensor, config: SampleConfig) -> Tens
     """All that a SampleConfig asks for, in this order: repetition, temperature, top-k, top-p, min-p, (B, V)."""
     if config.repetition_penalty != 1.0:
         logits = penalise_repetition(logits, context, config.repetition_penalty)
-    if config.temperature > 0:
+    if config.temperature >= COLDEST:
         logits = logits / config.temperature
     if config.top_k is not None:
         logits = keep_top_k(logits, config.top_k)
@@ -52,6 +57,13 @@ def filter_logits(logits: Tensor, context: Tensor, config: SampleConfig) -> Tens
     return logits
 
 
+def likeliest(logits: Tensor) -> Tensor:
+    """The likeliest token of each row, (B, V) -> (B,). Raises UserError where the logits are not numbers."""
+    largest, found = logits.max(-1)  # what is no number counts as the largest
+    _check_numbers(largest)
+    return found
+
+
 def draw(logits: Tensor, numbers: list[float]) -> Tensor:
     """One token a row: where the running sum of probabilities passes the row's uniform number, (B, V) -> (B,).
 
@@ -59,8 +71,12 @@ def draw(logits: Tensor, numbers: list[float]) -> Tensor:
     CPU and a GPU draw alike. Raises UserError where the logits are not numbers.
     """
     running = logits.cpu().double().softmax(-1).cumsum(-1)  # (B, V); Apple's GPUs have no float64
-    if running[:, -1].isnan().any():
-        raise UserError("the model's predictions are not numbers: its training diverged; train it again")
+    _check_numbers(running[:, -1])
     # Scaled by the sum as rounded, so that the last likely token, never one beyond it, takes the rest.
     aims = torch.tensor(numbers, dtype=torch.float64)[:, None] * running[:, -1:]
     return torch.searchsorted(running, aims, right=True).squeeze(-1).to(logits.device)  # (B,)
+
+
+def _check_numbers(values: Tensor) -> None:
+    if values.isnan().any():
+        raise UserError("the model's predictions are not numbers: its training diverged; train it again")

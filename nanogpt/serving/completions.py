@@ -21,10 +21,6 @@ from nanogpt.serving.metrics import Metrics
 from nanogpt.serving.requests import CompletionRequest
 from nanogpt.serving.responses import EventStream, JsonResponse, unless_gone
 
-COLDEST = 1e-20
-"""A lower temperature takes the likeliest token, as 0 does. Divided by one that float32 does not hold, predictions are
-no numbers, and a step of the whole batch fails.
-"""
 SEED_BITS = 53
 """Of a seed that is drawn here: as many as a number of JavaScript holds."""
 LONG_TEXT = 16_384
@@ -140,11 +136,10 @@ async def make_job(engine: Engine, body: CompletionRequest) -> Job:
 def sample_config(engine: Engine, body: CompletionRequest) -> SampleConfig:
     """How a request's texts are drawn; null is the default, and a seed is drawn where none is given."""
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    temperature = 1.0 if body.temperature is None else body.temperature
     try:
         return SampleConfig(
             tokens=max(1, body.max_tokens or 1),
-            temperature=temperature if temperature >= COLDEST else 0.0,
+            temperature=1.0 if body.temperature is None else body.temperature,
             top_k=body.top_k,
             top_p=None if body.top_p in (None, 1) else body.top_p,
             min_p=body.min_p,

@@ -19,11 +19,12 @@ from nanogpt.errors import UserError
 from nanogpt.generation.batch import Batch, Row
 from nanogpt.generation.cache import KeyValueCache
 from nanogpt.generation.precision import lower_precision
+from nanogpt.generation.room import rows_that_fit
 from nanogpt.model import GPT
 from nanogpt.serving.errors import ApiError
 from nanogpt.serving.jobs import Job, News, Text
 from nanogpt.serving.scores import Score, score_prompt, score_tokens
-from nanogpt.serving.settings import Limits, rows_that_fit
+from nanogpt.serving.settings import Limits
 from nanogpt.tokenizer import Tokenizer
 
 READ_AT_ONCE = 1024

@@ -151,3 +151,25 @@ def test_it_compiles():
     expected = both_ways(attend, *qkv, dy, share=0.3, keys=KEYS)
     for one, other in zip(both_ways(torch.compile(attend), *qkv, dy, share=0.3, keys=KEYS), expected):
         torch.testing.assert_close(one, other)
+
+
+def test_what_was_not_written_is_never_read(monkeypatch):
+    """Up to torch 2.13 Apple's GPUs multiply a summand by beta also where beta is 0, and 0 times NaN is NaN."""
+    *qkv, dy = tensors()
+    expected = both_ways(ours, *qkv, dy, share=0.3)
+    monkeypatch.setattr(torch, "baddbmm", lambda summand, a, b, *, beta, alpha: beta * summand + alpha * a.bmm(b))
+    torch.use_deterministic_algorithms(True)  # new memory is filled with NaN
+    try:
+        found = both_ways(ours, *qkv, dy, share=0.3)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_second_derivative_is_refused():
+    """The backward pass leaves out how it depends on its inputs: the number would be wrong without a word."""
+    q, k, v, dy = (t.requires_grad_() for t in tensors())
+    (dq,) = torch.autograd.grad(ours(q, k, v), q, dy, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        dq.square().sum().backward()

@@ -186,3 +186,11 @@ def test_attention_dropout_leaves_the_mean_as_it_was():
     changed = x.clone()
     changed[:, 3:] = 7.0
     torch.testing.assert_close(attention(changed, None, None)[:, :3], found[:, :3])
+
+
+def test_a_second_derivative_is_refused():
+    """A mask over bits is no product that torch could follow: the number would be wrong without a word."""
+    x, dy = (torch.randn(3, 5, 7, requires_grad=True) for _ in range(2))
+    (dx,) = torch.autograd.grad(layers()[1](x), x, dy, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        dx.square().sum().backward()

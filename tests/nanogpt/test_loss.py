@@ -49,3 +49,23 @@ def test_one_copy_of_the_logits_is_kept_and_in_their_format():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         mean_loss(logits, targets)
     assert [(t.numel(), t.dtype) for t in kept] == [(B * T * V, torch.bfloat16)]
+
+
+def test_a_second_derivative_is_refused():
+    """The gradient is kept as a constant: what follows from it would be wrong without a word."""
+    logits, targets = logits_and_targets()
+    (gradient,) = torch.autograd.grad(
+        mean_loss(logits, targets), logits, torch.ones((), requires_grad=True), create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize(("device", "sizes"), [("meta", [6, 6, 3]), ("cpu", [15])])
+def test_a_gpu_has_pieces_of_its_own(device, sizes, monkeypatch):
+    """Nothing is computed on `meta`, which takes the way of all devices but CPUs."""
+    seen, plain = [], F.nll_loss
+    monkeypatch.setattr(loss, "GPU_PIECE_LOGITS", 6 * V + 1)
+    monkeypatch.setattr(F, "nll_loss", lambda log, wanted, **how: seen.append(len(log)) or plain(log, wanted, **how))
+    mean_loss(*(t.to(device) for t in logits_and_targets()))
+    assert seen == sizes

@@ -383,6 +383,11 @@ def test_documents_cannot_be_told_apart_without_their_token():
         GPT(tiny_config(mask_documents=True).model)
 
 
+def test_a_model_that_knows_no_token_is_not_made():
+    with pytest.raises(UserError, match=r"vocab_size is 0.*: give it"):
+        GPT(ModelConfig())
+
+
 # Parameters
 
 

@@ -35,7 +35,8 @@ BELOW = {
     },
     *{"distributed", "microbatch", "positions", "rmsnorm", "parallel", "parameters"},
     *{"muon", "adamw", "groups", "lora", "eight_bits", "starter"},
-    *{"generation"} | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "text")},
+    *{"generation"}
+    | {f"generation.{name}" for name in ("batch", "cache", "decoder", "filters", "precision", "room", "text")},
     *{"text"} | {f"text.{name}" for name in ("bpe", "decoding", "hub", "meter", "pieces", "readers", "scan")},
     *{"text.foreign", "text.shakespeare", "text.tokenfile"},
 }

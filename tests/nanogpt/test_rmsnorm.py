@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from tiny import C as WIDTH
+from tiny import tiny_config
 from torch.nn import functional as F
 
+from nanogpt.model import Attention
 from nanogpt.rmsnorm import RMSNorm
 
 ROWS, C = (3, 5, 2), 7
@@ -69,3 +72,42 @@ def test_the_input_and_a_number_a_row_are_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         norm(x)
     assert [t.shape for t in kept] == [x.shape, (C,), (*ROWS, 1)]
+
+
+@pytest.fixture
+def autocast_as_on_cuda(monkeypatch):
+    """bfloat16, where torch's own gives float32, as on CUDA since torch 2.12 and never on a CPU."""
+    plain = F.rms_norm
+
+    def widened(x, shape, weight, eps):
+        on = torch.is_autocast_enabled("cpu")
+        return plain(x.float(), shape, weight.float(), eps) if on else plain(x, shape, weight, eps)
+
+    monkeypatch.setattr(F, "rms_norm", widened)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+@pytest.mark.usefixtures("autocast_as_on_cuda")
+def test_under_autocast_the_number_format_stays_the_inputs():
+    norm, x, _ = norm_and(torch.bfloat16)
+    found = norm(x)
+    with torch.autocast("cpu", enabled=False):
+        expected = F.rms_norm(x, (C,), norm.weight.bfloat16(), 0.1)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.usefixtures("autocast_as_on_cuda")
+def test_under_autocast_queries_and_keys_go_with_their_values():
+    """Attention with dropout multiplies weights by values itself: of two number formats there is no such product."""
+    layer = Attention(tiny_config(qk_norm=True, attention_dropout=0.2).model).train()
+    assert layer(torch.randn(2, 5, WIDTH), None, None).dtype == torch.bfloat16
+
+
+def test_a_second_derivative_is_refused():
+    """The backward pass takes the root for a constant: the number would be wrong without a word."""
+    norm, x, dy = norm_and()
+    (dx,) = torch.autograd.grad(norm(x), x, dy.requires_grad_(), create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        dx.square().sum().backward()

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from tiny import BLOCK, PRESETS, V, tiny_model, token_ids
+from tiny import BLOCK, PRESETS, V, refuses, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
+from nanogpt.generation.batch import Batch
 from nanogpt.generation.cache import window_start
-from nanogpt.generation.filters import (
-    draw,
-)
+from nanogpt.generation.filters import draw
 from nanogpt.sampling import generate_ids, generate_text, stream_text
 from nanogpt.streams import uniform
 from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
@@ -92,6 +91,28 @@ def test_generation_is_lazy_and_turns_dropout_off():
     assert first == next(generate_ids(model, token_ids(3), SampleConfig(tokens=1, temperature=0.0)))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("how", ["to its end", "closed", "streamed and closed", "refused"])
+def test_afterwards_each_module_is_in_its_mode_again(how, precision):
+    model, config = tiny_model("gpt2", dropout=0.5).train(), SampleConfig(tokens=3, precision=precision)
+    model.blocks[0].eval()
+    modes = [module.training for module in model.modules()]
+    if how == "to its end":
+        list(generate_ids(model, token_ids(3), config))
+    elif how == "refused":
+        with torch.no_grad():
+            model.lm_head.weight.fill_(torch.nan)
+        refuses(lambda: list(generate_ids(model, token_ids(3), config)), "not numbers")
+    else:
+        found = (
+            generate_ids(model, token_ids(3), config) if how == "closed" else stream_text(model, LETTERS, "a", config)
+        )
+        next(found)
+        assert not any(module.training for module in model.modules())
+        found.close()
+    assert [module.training for module in model.modules()] == modes
+
+
 @EACH_PRESET
 @pytest.mark.parametrize("prompt", ["", "a", "thecat", "abc" * 3 * BLOCK])
 def test_every_length_of_prompt(preset, prompt):
@@ -102,18 +123,17 @@ def test_every_length_of_prompt(preset, prompt):
 # Text
 
 
-class Script:
-    """A model that says what it is told, whatever it reads: one token a call."""
-
-    def __init__(self, monkeypatch, *rows):
-        rows = [list(row) for row in zip(*rows)]
-        monkeypatch.setattr("nanogpt.sampling.generate_ids", lambda *args, **kwargs: iter(rows))
-
-
 def spoken(monkeypatch, *ids, tokenizer=LETTERS, stop=()):
-    Script(monkeypatch, *ids)
-    config = SampleConfig(samples=len(ids), stop=stop)
-    rows = list(stream_text(None, tokenizer, "a", config))
+    """The pieces and the texts of samples that say these tokens, whatever the model is."""
+
+    class Script(Batch):
+        def _draw(self, logits, places):
+            rows = [self.rows[place] for place in places]
+            return torch.tensor([ids[row.number][row.position - 1] for row in rows])  # the prompt has one token
+
+    monkeypatch.setattr("nanogpt.sampling.Batch", Script)
+    config = SampleConfig(samples=len(ids), stop=stop, tokens=len(ids[0]))
+    rows = list(stream_text(tiny_model(vocab_size=tokenizer.vocab_size), tokenizer, "a", config))
     return rows, ["".join(pieces) for pieces in zip(*rows)]
 
 
@@ -160,3 +180,30 @@ def test_generate_text_is_the_stream_joined():
     model, config = tiny_model(), SampleConfig(tokens=25, samples=3, stop=("a", "7b"))
     rows = list(stream_text(model, LETTERS, "cat", config))
     assert generate_text(model, LETTERS, "cat", config) == ["".join(pieces) for pieces in zip(*rows)]
+
+
+def counted(monkeypatch):
+    """How many rows each step of generation computes."""
+    seen, plain = [], Batch.step
+    monkeypatch.setattr(Batch, "step", lambda batch: seen.append(len(batch.rows)) or plain(batch))
+    return seen
+
+
+def test_a_text_that_ended_is_not_computed_on(monkeypatch):
+    seen, end = counted(monkeypatch), LETTERS.end_of_document
+    assert spoken(monkeypatch, [1, end, 1, 1], [2, 2, end, 2], [3, 3, 3, 3])[1] == ["a", "bb", "cccc"]
+    assert seen == [3, 3, 2, 1]
+
+
+@EACH_PRESET
+def test_of_many_texts_some_begin_when_others_have_ended(preset, monkeypatch):
+    """Each is what it is alone; keys and values take the memory of three."""
+    model, config = tiny_model(preset), SampleConfig(tokens=2 * BLOCK, samples=2, stop=("a", "7"), temperature=1.3)
+    prompts = ["cat", "", "a" * 2 * BLOCK, "7b", "dog"]
+    each = [text for prompt in prompts for text in generate_text(model, LETTERS, prompt, config)]
+    monkeypatch.setattr("nanogpt.sampling.rows_that_fit", lambda config: 3)
+    seen = counted(monkeypatch)
+    assert generate_text(model, LETTERS, prompts, config) == each
+    assert len(set(map(len, each))) > 3  # some ended early
+    assert max(seen) == 3
+    assert sum(seen) < 10 * 2 * BLOCK

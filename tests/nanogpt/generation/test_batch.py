@@ -91,3 +91,21 @@ def test_what_is_kept_of_a_row_does_not_grow():
         batch.step()
         assert batch.rows[0].width <= BLOCK + 1
     assert batch.rows[0].position == 10 * BLOCK
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.8])
+def test_a_model_that_diverged_is_told_at_any_temperature(temperature):
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    batch = Batch(model, 1)
+    batch.join(token_ids(3), SampleConfig(temperature=temperature))
+    refuses(batch.step, "not numbers", "diverged")
+
+
+def test_a_temperature_near_0_takes_the_likeliest():
+    """Divided by it predictions would be no numbers, and a sound model be called diverged."""
+    model, prompt = tiny_model(), token_ids(3)
+    wanted = alone(model, prompt, 2 * BLOCK, temperature=0.0)
+    for temperature in (1e-45, 1e-40, 1e-21):
+        assert alone(model, prompt, 2 * BLOCK, temperature=temperature) == wanted

@@ -7,9 +7,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import refuses
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.filters import draw, filter_logits, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
+from nanogpt.generation.filters import (
+    COLDEST,
+    draw,
+    filter_logits,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    likeliest,
+    penalise_repetition,
+)
 from nanogpt.streams import uniform
 
 
@@ -94,7 +104,26 @@ def test_temperature_comes_before_top_p():
     assert torch.isfinite(hot).sum() == 4
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-40, COLDEST / 2, COLDEST, 1e-10])
+def test_a_temperature_near_0_keeps_numbers_and_their_order(temperature):
+    found = filter_logits(torch.tensor([[-30.0, 50.0, 49.0]]), torch.zeros(1, 0), SampleConfig(temperature=temperature))
+    assert torch.isfinite(found).all()
+    assert found.argsort().tolist() == [[0, 2, 1]]
+
+
 # Drawing
+
+
+def test_the_likeliest():
+    assert likeliest(torch.tensor([[1.0, 3.0, 2.0], [0.0, -1.0, 0.0]])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_no_number_is_refused(place):
+    logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
+    logits[1, place] = torch.nan
+    refuses(lambda: likeliest(logits), "not numbers", "train it again")
+    refuses(lambda: draw(logits, [0.5, 0.5]), "not numbers", "train it again")
 
 
 @pytest.mark.parametrize(
