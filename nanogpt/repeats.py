@@ -196,7 +196,8 @@ def _outcome(folder: RunFolder) -> Outcome:
         raise UserError(f"{str(folder.path)!r} was imported and not trained here: it has no loss to compare")
     done = next((line for line in folder.metrics() if line["event"] == "done"), None)
     if done is None:
-        raise UserError(f"{str(folder.path)!r} is not finished: go on with it by nanogpt train --resume {typed(folder.path)}")
+        path = folder.path
+        raise UserError(f"{str(path)!r} is not finished: go on with it by nanogpt train --resume {typed(path)}")
     seed = folder.read_config().train.seed
     bits, protocol = float(done.get("bits_per_byte", "nan")), str(done.get("protocol"))
     return Outcome(run=folder, seed=seed, loss=float(done["loss"]), bits_per_byte=bits, protocol=protocol)

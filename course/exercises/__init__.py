@@ -1,8 +1,9 @@
-"""The course's exercises, two or three a section; `python -m course.check` lists them and checks answers.
+"""The course's exercises, two to four a section; `python -m course.check` lists them and checks answers.
 
 `eNN_*.py` hold the exercises of a section: what is asked, the stub, and the checks in their order. `base` says what an
-exercise is and goes through its checks; `probe`, `attention` and `several_heads` look at what a learner wrote; `errors`
-says what a traceback means; `worker` does all that in a process of its own; `runner` starts it and ends it in time.
+exercise is and goes through its checks; `probe`, `attention`, `several_heads` and `writing` look at what a learner
+wrote; `errors` says what a traceback means; `worker` does all that in a process of its own; `runner` starts it and ends
+it in time.
 `solutions/` holds an answer to each, as a learner would write it.
 """
 

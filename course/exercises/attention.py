@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course.exercises.probe import close
+from course.exercises.probe import close, matrices_in
 
 
 class Matrices(NamedTuple):
@@ -153,11 +153,12 @@ def _why(weights: Tensor, seen: Tensor) -> str:
 
 def heads_matrices(head: nn.Module, n_embd: int, head_size: int) -> Iterator[Matrices]:
     """The ways in which a head's parameters may be its queries', keys' and values' matrices, (D, C) each."""
-    named = {name.removesuffix(".weight"): one.detach() for name, one in head.named_parameters() if one.dim() == 2}
+    matrices = matrices_in(head)
+    named = {name.removesuffix(".weight"): one for name, one in matrices.items()}
     if {"query", "key", "value"} == set(named) and all(one.shape == (head_size, n_embd) for one in named.values()):
         yield Matrices(**named)
         return
-    pieces = [piece for one in head.parameters() for piece in pieces_of(one.detach(), head_size, n_embd)]
+    pieces = [piece for one in matrices.values() for piece in pieces_of(one, head_size, n_embd)]
     if len(pieces) == 3:
         for order in itertools.permutations(pieces):
             yield Matrices(*order)
@@ -165,7 +166,7 @@ def heads_matrices(head: nn.Module, n_embd: int, head_size: int) -> Iterator[Mat
 
 def pieces_of(parameter: Tensor, rows: int, columns: int) -> list[Tensor]:
     """A parameter as matrices (rows, columns), whether it holds several of them, or has them the other way round."""
-    if parameter.dim() == 3:
+    if parameter.dim() > 2:
         return [piece for one in parameter for piece in pieces_of(one, rows, columns)]
     if parameter.dim() != 2:
         return []
@@ -176,10 +177,10 @@ def pieces_of(parameter: Tensor, rows: int, columns: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def silence_biases(module: nn.Module) -> None:
-    """Set all vectors to zero: whether there are biases is not what an exercise is about."""
+def silence_biases(module: nn.Module, smallest: int) -> None:
+    """Set all that is less than a matrix to zero: whether there are biases is not what an exercise is about."""
     for parameter in module.parameters():
-        if parameter.dim() == 1:
+        if parameter.numel() < smallest:
             parameter.zero_()
 
 

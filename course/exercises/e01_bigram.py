@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course.exercises.base import Check, Effect, Exercise, break_it
-from course.exercises.probe import compare, gradient_fault, is_scalar, shape_fault
+from course.exercises.probe import close, compare, gradient_fault, is_scalar, shape_fault
 
 B, T, V = 5, 7, 3
 
@@ -52,7 +52,7 @@ def batch_shift(get_batch: Batches) -> str | None:
         return None
     if steps == {0}:
         return (
-            "The targets are the inputs themselves, so there is nothing to foretell. Shift them: one token further on."
+            "The targets are the inputs themselves, so there is nothing to predict. Shift them: one token further on."
         )
     if len(steps) == 1:
         (step,) = steps
@@ -152,9 +152,15 @@ def loss_value(cross_entropy: Loss) -> str | None:
 
 def loss_of_large_logits(cross_entropy: Loss) -> str | None:
     logits = torch.tensor([[[1000.0, 0.0, 0.0], [0.0, 0.0, -1000.0]]])
-    out = cross_entropy(logits, torch.tensor([[1, 2]]))
-    if out.isfinite():
+    targets = torch.tensor([[1, 2]])
+    out, right = cross_entropy(logits, targets), F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    if close(out, right):
         return None
+    if out.isfinite():
+        return (
+            f"For logits of 1000 and -1000 it gives {out.item():.2f}, and {right.item():.2f} is right: a small number "
+            "added under the logarithm, or a clamp, hides how wrong the guess was. Subtract the largest logit first."
+        )
     return (
         f"For logits of 1000 and -1000 it gives {out.item()}: e^1000 is more than a float can hold, and the logarithm "
         "of e^-1000 is -inf. `log_softmax` subtracts the largest logit first; do as it does."
@@ -173,7 +179,8 @@ def sure_of_nonsense() -> Effect:
         loss,
         f"Random logits of size 2 over 65 characters cost {loss:.2f} nats, where knowing nothing costs ln 65 = "
         f"{math.log(65):.2f}: being sure of nonsense costs more than knowing that one knows nothing. The mean of "
-        "e^z is e^(size²/2), so the size enters squared.",
+        "e^z is e^(size²/2), so the size enters squared; with only 65 characters it misses most of its rare large "
+        "values, so that the loss lies a little below size²/2 more.",
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course.exercises.attention import MASK_AFTER, causal_weights, rows_fault, seen_fault
-from course.exercises.base import Check, Exercise
+from course.exercises.base import Check, Effect, Exercise, break_it
 from course.exercises.probe import compare, future_fault, gradient_fault, input_fault, shape_fault
 
 SIZES = {"B": 2, "T": 7, "C": 5}
@@ -103,6 +103,18 @@ def masked_gradient(masked_weights: Mean) -> str | None:
     return gradient_fault(masked_weights, torch.randn(7, 7))
 
 
+def hidden_by_zeros() -> Effect:
+    allowed = torch.ones(8, 8).tril()
+    scores = torch.zeros(8, 8) * allowed  # "hidden" by a factor of 0, where -inf belongs
+    weights = scores.softmax(dim=-1)
+    share = (weights[0] * (1 - allowed[0])).sum().item()
+    return Effect(
+        share,
+        f"The first of eight positions gives {share:.3f} of its weight to the seven after it: e^0 is 1, and a score of "
+        "0 counts as much as any other. Only e^-inf is 0.",
+    )
+
+
 EXERCISES = (
     Exercise(
         name="running_mean",
@@ -141,5 +153,14 @@ def masked_weights(scores: Tensor) -> Tensor:
             Check("the input is left alone", masked_input),
             Check("gradients pass through", masked_gradient),
         ),
+    ),
+    break_it(
+        name="SHARE_OF_THE_FUTURE",
+        task="All scores are 0. Somebody hides the future by setting its scores to 0 in place of -inf, before the "
+        "softmax. There are eight positions: what share of the first one's weight, from 0 to 1, goes to the seven "
+        "after it? 0.02 off is near enough.",
+        look="Four ways to one mean",
+        within=0.02,
+        experiment=hidden_by_zeros,
     ),
 )

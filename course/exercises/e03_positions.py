@@ -13,6 +13,8 @@ from course.exercises.probe import (
     compare,
     count_of,
     difference,
+    made,
+    matrices_in,
     module_fault,
     moved_positions,
     shape_fault,
@@ -75,7 +77,7 @@ def token_ids(length: int = T) -> Tensor:
 
 
 def embedding_shape(embedding: Embedding) -> str | None:
-    return shape_fault(embedding(V, BLOCK, WIDTH)(token_ids()), "B T C", {"B": B, "T": T, "C": WIDTH})
+    return shape_fault(made(embedding, V, BLOCK, WIDTH)(token_ids()), "B T C", {"B": B, "T": T, "C": WIDTH})
 
 
 def embedding_parameters(embedding: Embedding) -> str | None:
@@ -102,7 +104,7 @@ def embedding_parameters(embedding: Embedding) -> str | None:
 
 
 def embedding_place(embedding: Embedding) -> str | None:
-    one, x = embedding(V, BLOCK, WIDTH), torch.full((1, T), 3)
+    one, x = made(embedding, V, BLOCK, WIDTH), torch.full((1, T), 3)
     out = one(x)[0].detach()
     if not close(out[0], out[1]):
         return None
@@ -113,7 +115,7 @@ def embedding_place(embedding: Embedding) -> str | None:
 
 
 def embedding_alone(embedding: Embedding) -> str | None:
-    one, x = embedding(V, BLOCK, WIDTH), torch.randint(V, (1, T))
+    one, x = made(embedding, V, BLOCK, WIDTH), torch.randint(V, (1, T))
     moved = moved_positions(one, x, 2)
     if moved == [2]:
         return None
@@ -125,9 +127,9 @@ def embedding_alone(embedding: Embedding) -> str | None:
 
 
 def embedding_value(embedding: Embedding) -> str | None:
-    one, idx = embedding(V, BLOCK, WIDTH), token_ids()
+    one, idx = made(embedding, V, BLOCK, WIDTH), token_ids()
     out = one(idx).detach()
-    tables = [p.detach() for p in one.parameters()]
+    tables = matrices_in(one).values()
     tokens = [piece for p in tables for piece in pieces_of(p, V, WIDTH)]
     places = [piece for p in tables for piece in pieces_of(p, BLOCK, WIDTH)]
     if not tokens or not places:
@@ -156,7 +158,7 @@ def embedding_value(embedding: Embedding) -> str | None:
 
 
 def embedding_limit(embedding: Embedding) -> str | None:
-    one = embedding(V, BLOCK, WIDTH)
+    one = made(embedding, V, BLOCK, WIDTH)
     one(token_ids(BLOCK))
     try:
         one(token_ids(BLOCK + 1))
@@ -169,7 +171,7 @@ def embedding_limit(embedding: Embedding) -> str | None:
 
 
 def embedding_uses_all(embedding: Embedding) -> str | None:
-    return unused_fault(embedding(V, BLOCK, WIDTH), token_ids())
+    return unused_fault(made(embedding, V, BLOCK, WIDTH), token_ids())
 
 
 def swapped_past() -> Effect:

@@ -27,6 +27,7 @@ from course.exercises.probe import (
     future_fault,
     gradient_fault,
     input_fault,
+    made,
     module_fault,
     shape_fault,
     unused_fault,
@@ -82,7 +83,7 @@ def head_module(head: type[nn.Module]) -> str | None:
 
 
 def head_shape(head: type[nn.Module]) -> str | None:
-    return shape_fault(head(C, D)(torch.randn(2, T, C)), "B T D", SIZES)
+    return shape_fault(made(head, C, D)(torch.randn(2, T, C)), "B T D", SIZES)
 
 
 def shared_layers(one: nn.Module) -> list[str]:
@@ -95,7 +96,7 @@ def shared_layers(one: nn.Module) -> list[str]:
 
 def head_parameters(head: type[nn.Module]) -> str | None:
     count = count_of(head(C, D))
-    if count in (3 * C * D, 3 * C * D + 3 * D):  # with biases or without
+    if count - 3 * C * D in (0, D, 2 * D, 3 * D):  # with biases or without, for each of the three
         return None
     if count == 0:
         return (
@@ -113,12 +114,12 @@ def head_parameters(head: type[nn.Module]) -> str | None:
 
 
 def head_numbers(head: type[nn.Module]) -> str | None:
-    return numbers_fault(head(C, D)(torch.randn(1, T, C))[0])
+    return numbers_fault(made(head, C, D)(torch.randn(1, T, C))[0])
 
 
 def head_future(head: type[nn.Module]) -> str | None:
-    one = head(C, D)
-    silence_biases(one)
+    one = made(head, C, D)
+    silence_biases(one, C * D)
     fault = future_fault(one, torch.randn(1, T, C), NO_MASK)
     if fault is None:
         return None
@@ -132,8 +133,8 @@ def head_future(head: type[nn.Module]) -> str | None:
 
 
 def head_formula(head: type[nn.Module]) -> str | None:
-    one, x = head(C, D), torch.randn(2, T, C)
-    silence_biases(one)
+    one, x = made(head, C, D), torch.randn(2, T, C)
+    silence_biases(one, C * D)
     out = one(x.clone()).detach()
     ways = [head_outputs(x, matrices) for matrices in heads_matrices(one, C, D)]
     if any(close(out, right) for right, _, _ in ways):
@@ -148,7 +149,7 @@ def head_formula(head: type[nn.Module]) -> str | None:
 
 
 def head_uses_all(head: type[nn.Module]) -> str | None:
-    one = head(C, D)
+    one = made(head, C, D)
     return unused_fault(one, torch.randn(2, T, C))
 
 

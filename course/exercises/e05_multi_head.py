@@ -17,12 +17,13 @@ from course.exercises.probe import (
     future_fault,
     gradient_fault,
     input_fault,
+    made,
     module_fault,
     past_fault,
     shape_fault,
     unused_fault,
 )
-from course.exercises.several_heads import NO_TRANSPOSE_IN, matrices_of, mixing_mistake, outputs
+from course.exercises.several_heads import NO_TRANSPOSE_IN, heard_and_mixed, matrices_of, mixing_mistake, outputs
 from course.s05_multi_head import BatchedMultiHead
 
 B, T, H, D = 2, 7, 3, 5
@@ -69,7 +70,7 @@ def heads_module(multi_head: type[nn.Module]) -> str | None:
 
 def heads_shape(multi_head: type[nn.Module]) -> str | None:
     try:
-        out = multi_head(C, H)(torch.randn(B, T, C))
+        out = made(multi_head, C, H)(torch.randn(B, T, C))
     except RuntimeError as error:
         if sentence := joined_wrongly(str(error)):
             return sentence
@@ -95,7 +96,7 @@ def joined_wrongly(error: str) -> str | None:
 
 def heads_parameters(multi_head: type[nn.Module]) -> str | None:
     count = count_of(multi_head(C, H))
-    biases = {0, C, 3 * C, 4 * C}  # with or without, for the three and for the projection
+    biases = {0, C, 2 * C, 3 * C, 4 * C}  # with or without, for each of the four
     if count - 4 * C * C in biases:
         return None
     known = {
@@ -116,12 +117,12 @@ def heads_parameters(multi_head: type[nn.Module]) -> str | None:
 
 
 def heads_numbers(multi_head: type[nn.Module]) -> str | None:
-    return numbers_fault(multi_head(C, H)(torch.randn(1, T, C))[0])
+    return numbers_fault(made(multi_head, C, H)(torch.randn(1, T, C))[0])
 
 
 def heads_future(multi_head: type[nn.Module]) -> str | None:
-    one, x = multi_head(C, H), torch.randn(B, T, C)
-    silence_biases(one)
+    one, x = made(multi_head, C, H), torch.randn(B, T, C)
+    silence_biases(one, C * D)
     fault = future_fault(one, x[:1], LETS_IN)
     if fault is None:
         return None
@@ -131,25 +132,26 @@ def heads_future(multi_head: type[nn.Module]) -> str | None:
 
 def heads_past(multi_head: type[nn.Module]) -> str | None:
     return past_fault(
-        multi_head(C, H),
+        made(multi_head, C, H),
         torch.randn(1, T, C),
-        "no position hears another. Products of q and k must be over the positions, in the last two dimensions but one "
-        "for D: with (B, T, H, D) the heads listen to each other; with (B, H, T, D) the positions do.",
+        "no position hears another. `q @ k.transpose(-2, -1)` compares the rows of the last two dimensions. With "
+        "(B, T, H, D) the rows are heads, and the heads of one position listen to each other; with (B, H, T, D) they "
+        "are positions, as they should be.",
     )
 
 
 def heads_formula(multi_head: type[nn.Module]) -> str | None:
-    one, x = multi_head(C, H), torch.randn(B, T, C)
-    silence_biases(one)
+    one, x = made(multi_head, C, H), torch.randn(B, T, C)
+    silence_biases(one, C * D)
     out = one(x.clone()).detach()
     first = None
     for matrices in matrices_of(one, H, D):
-        right, _, _ = outputs(x, matrices)
+        right = heard_and_mixed(x, matrices)
         if close(out, right):
             return None
         first = right if first is None else first
     for matrices in islice(matrices_of(one, H, D), 400):
-        for sentence, wrong in outputs(x, matrices)[2].items():
+        for sentence, wrong in outputs(x, matrices)[1].items():
             if close(out, wrong):
                 return sentence
     if first is None:
@@ -158,7 +160,7 @@ def heads_formula(multi_head: type[nn.Module]) -> str | None:
 
 
 def heads_use_all(multi_head: type[nn.Module]) -> str | None:
-    return unused_fault(multi_head(C, H), torch.randn(B, T, C))
+    return unused_fault(made(multi_head, C, H), torch.randn(B, T, C))
 
 
 def twice_the_heads() -> Effect:

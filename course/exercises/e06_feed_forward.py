@@ -15,6 +15,8 @@ from course.exercises.probe import (
     count_of,
     difference,
     input_fault,
+    made,
+    matrices_in,
     module_fault,
     moved_positions,
     shape_fault,
@@ -32,7 +34,7 @@ def network_module(network: type[nn.Module]) -> str | None:
 
 
 def network_shape(network: Network) -> str | None:
-    return shape_fault(network(C)(torch.randn(B, T, C)), "B T C", {"B": B, "T": T, "C": C})
+    return shape_fault(made(network, C)(torch.randn(B, T, C)), "B T C", {"B": B, "T": T, "C": C})
 
 
 def network_parameters(network: Network) -> str | None:
@@ -53,7 +55,7 @@ def network_parameters(network: Network) -> str | None:
 
 
 def network_alone(network: Network) -> str | None:
-    moved = moved_positions(network(C), torch.randn(1, T, C), 3)
+    moved = moved_positions(made(network, C), torch.randn(1, T, C), 3)
     if moved in ([3], []):
         return None
     return (
@@ -63,7 +65,7 @@ def network_alone(network: Network) -> str | None:
 
 
 def network_bend(network: Network) -> str | None:
-    one = network(C)
+    one = made(network, C)
     x, y, zero = torch.randn(3, 1, 1, C)
     with torch.no_grad():
         bent = one(x) + one(y) - one(x + y) - one(zero * 0)
@@ -74,16 +76,17 @@ def network_bend(network: Network) -> str | None:
 
 def weights_of(one: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """The ways in which its matrices may be those that widen (4 C, C) and narrow (C, 4 C)."""
-    matrices = [p.detach() for p in one.parameters() if p.dim() == 2]
-    pairs = itertools.permutations(matrices, 2)
-    shapes = ((4 * C, C), (C, 4 * C))
-    straight = [pair for pair in pairs if tuple(tuple(m.shape) for m in pair) == shapes]
-    return [way for wide, narrow in straight for way in ((wide, narrow), (narrow.T, wide.T))]
+    ways = itertools.permutations(matrices_in(one).values(), 2)
+    turned = [
+        (wide if wide.shape == (4 * C, C) else wide.T, narrow if narrow.shape == (C, 4 * C) else narrow.T)
+        for wide, narrow in ways
+    ]
+    return [(wide, narrow) for wide, narrow in turned if (wide.shape, narrow.shape) == ((4 * C, C), (C, 4 * C))]
 
 
 def network_value(network: Network) -> str | None:
-    one, x = network(C), torch.randn(B, T, C)
-    silence_biases(one)
+    one, x = made(network, C), torch.randn(B, T, C)
+    silence_biases(one, C * C)
     out = one(x.clone()).detach()
     ways = weights_of(one)
     if not ways:
@@ -116,11 +119,11 @@ def network_value(network: Network) -> str | None:
 
 def network_input(network: Network) -> str | None:
     with torch.no_grad():
-        return input_fault(network(C), torch.randn(B, T, C))
+        return input_fault(made(network, C), torch.randn(B, T, C))
 
 
 def network_uses_all(network: Network) -> str | None:
-    return unused_fault(network(C), torch.randn(B, T, C))
+    return unused_fault(made(network, C), torch.randn(B, T, C))
 
 
 # A clip from two bent channels

@@ -48,7 +48,7 @@ def block_value(block: Block) -> str | None:
     attention, feed_forward = parts()
     x = torch.randn(B, T, C)
     with torch.no_grad():
-        out = block(attention, feed_forward)(x.clone())
+        out = block(attention, feed_forward).eval()(x.clone())
         a = attention(x)
         stream, turned = x + a, x + feed_forward(x)
         mistakes = {

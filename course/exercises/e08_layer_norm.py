@@ -105,13 +105,18 @@ def norm_small(norm: Norm) -> str | None:
         "The root is taken of the variance plus epsilon squared: it is plus epsilon.": deviation
         / (variance + EPSILON**2).sqrt(),
     }
-    return compare(norm(C)(x.clone()).detach(), F.layer_norm(x, (C,)), mistakes)
+    fault = compare(norm(C)(x.clone()).detach(), F.layer_norm(x, (C,)), mistakes)
+    if fault or close(norm(C, 0.1)(x.clone()).detach(), F.layer_norm(x, (C,), eps=0.1)):
+        return fault
+    return "Given another epsilon, 0.1, it should give less: add the argument `epsilon` to the variance."
 
 
 @torch.no_grad()
 def norm_gain(norm: Norm) -> str | None:
     one, x = norm(C), numbers()
-    vectors = [p for p in one.parameters() if p.numel() == C]
+    vectors = [
+        vector for p in one.parameters() if p.numel() % C == 0 for vector in p.view(-1, C)
+    ]  # two of them, or one that holds both
     if len(vectors) != 2:
         return f"Gain and shift should be two vectors, of {C} numbers each."
     g, b = torch.rand(C) + 0.5, torch.randn(C)
@@ -185,8 +190,11 @@ def block_parameters(block: Block) -> str | None:
     if own == 4 * C:
         return None
     known = {
-        2 * C: "There is one norm for both parts: each has one of its own, as they read different things.",
-        0: "Its norms are not found: set each on `self` by itself, in `__init__`.",
+        2
+        * C: "There is one norm for both parts, or two without a shift: each part has a norm of its own, as they read "
+        "different things, with gain and shift.",
+        0: "Its norms are not found, or have nothing to learn: set each on `self` by itself, in `__init__`, with gain "
+        "and shift.",
     }
     if own < 0:
         return "Its two parts are not found: set each on `self` by itself. In a Python list they are never trained."
@@ -201,7 +209,7 @@ def block_value(block: Block) -> str | None:
         return F.layer_norm(one, (C,))
 
     with torch.no_grad():
-        out = block(attention, feed_forward, C)(x.clone())
+        out = block(attention, feed_forward, C).eval()(x.clone())
         stream = x + attention(n(x))
         after = n(x + attention(x))
         mistakes = {
@@ -259,7 +267,7 @@ EXERCISES = (
         task="Write layer normalisation by hand: over the channels of each position, subtract the mean, divide by the "
         "root of the variance plus epsilon, then multiply by a gain (at first 1) and add a shift (at first 0) for each "
         "channel.",
-        look="# 8. Keeping the stream in bounds: layer normalisation",
+        look="# 8. One size for what each layer reads: layer normalisation",
         stub='''
 class LayerNorm(nn.Module):
     """Each position's vector to mean 0 and variance 1, then gain and shift per channel: (..., C) -> (..., C)."""
@@ -312,7 +320,7 @@ class PreNormBlock(nn.Module):
         name="MOVED_BY_THE_WRONG_AXIS",
         task="Normalise over the 8 positions of a piece in place of the channels. Then change what stands at position "
         "4, and nothing else. Whose output moves?",
-        look="# 8. Keeping the stream in bounds: layer normalisation",
+        look="# 8. One size for what each layer reads: layer normalisation",
         choices=("position 4 alone", "position 4 and those after it", "all"),
         experiment=wrong_axis,
     ),

@@ -1,5 +1,6 @@
 """Exercises of section 10: counting weights, writing, and the whole decoder."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from course.exercises.attention import LETS_IN
-from course.exercises.base import Check, Exercise
-from course.exercises.probe import count_of, future_fault, module_fault, past_fault, shape_fault, unused_fault
+from course.exercises.base import Check, Effect, Exercise, break_it
+from course.exercises.probe import count_of, future_fault, made, module_fault, past_fault, shape_fault, unused_fault
+from course.exercises.writing import BLOCK, GENERATE_CHECKS, V
 from course.s01_bigram import cross_entropy
+from course.s10_gpt import GPT
 
-V, BLOCK, LAYERS, HEADS, C = 11, 7, 2, 3, 15
+LAYERS, HEADS, C = 3, 3, 15
 SIZES = {"vocab_size": V, "block_size": BLOCK, "n_layer": LAYERS, "n_head": HEADS, "n_embd": C}
 
 Count = Callable[[int, int, int, int], Any]
-Generate = Callable[[nn.Module, Tensor, int, int, int], Tensor]
 
 
 def weights_in(V: int, T: int, L: int, C: int) -> dict[str, int]:
@@ -79,149 +81,11 @@ def count_value(count_weights: Count) -> str | None:
     )
 
 
-# generate
-
-
-class Chain(nn.Module):
-    """Sure that after i comes i + 1, but only at the last position; elsewhere it is sure of 0: (B, T) -> (B, T, V)."""
-
-    def __init__(self, vocab_size: int = V) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.seen: list[Tensor] = []
-        self.training_then: list[bool] = []
-        self.gradients_then: list[bool] = []
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def forward(self, idx: Tensor) -> Tensor:
-        self.seen.append(idx.clone())
-        self.training_then.append(self.training)
-        self.gradients_then.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
-        sure = torch.zeros_like(idx)
-        sure[:, -1] = (idx[:, -1] + 1) % self.vocab_size
-        return 60.0 * nn.functional.one_hot(sure, self.vocab_size) + self.weight
-
-
-class Loaded(nn.Module):
-    """Always the same three probabilities, its logits all above 0: (B, T) -> (B, T, 3)."""
-
-    probabilities = torch.tensor([0.7, 0.2, 0.1])
-
-    def forward(self, idx: Tensor) -> Tensor:
-        return (self.probabilities.log() + 5).expand(*idx.shape, 3)
-
-
-def prompt(length: int = 4) -> Tensor:
-    return torch.tensor([[1], [5]]) + torch.arange(length)
-
-
-def generate_shape(generate: Generate) -> str | None:
-    out = generate(Chain(), prompt(), 3, BLOCK, 1)
-    if isinstance(out, Tensor) and tuple(out.shape) == (2, 3):
-        return "It returns the new tokens alone: the prompt belongs in front of them."
-    return shape_fault(out, "B L", {"B": 2, "L": 7})
-
-
-def generate_prompt(generate: Generate) -> str | None:
-    start = prompt()
-    out = generate(Chain(), start.clone(), 3, BLOCK, 1)
-    if torch.equal(out[:, :4], start):
-        return None
-    return f"The prompt {start[0].tolist()} has become {out[0, :4].tolist()}: append after it, along dimension 1."
-
-
-def generate_crops(generate: Generate) -> str | None:
-    model = Chain()
-    start = prompt(BLOCK + 3) % V
-    generate(model, start, 4, BLOCK, 1)
-    lengths = {one.shape[1] for one in model.seen}
-    if max(lengths) > BLOCK:
-        return (
-            f"With a block of {BLOCK} the model was given {max(lengths)} tokens: it has no positions for so many. Give "
-            "it the last block_size of them, `idx[:, -block_size:]`."
-        )
-    if min(lengths) < BLOCK:
-        return (
-            f"With a block of {BLOCK} and enough behind it, the model was given {min(lengths)} tokens: give it a "
-            "whole block."
-        )
-    if not torch.equal(model.seen[0], start[:, -BLOCK:]):
-        return "The model was given the beginning of the sequence: once it is longer than the block, the end counts."
-    return None
-
-
-def generate_last(generate: Generate) -> str | None:
-    start = prompt()
-    out = generate(Chain(), start, 3, BLOCK, 1)
-    right = (start[:, -1:] + torch.arange(1, 4)) % V
-    if torch.equal(out[:, 4:], right):
-        return None
-    return (
-        f"The model is sure that {right[0].tolist()} follow, and {out[0, 4:].tolist()} were written. Only the logits "
-        "of the last position, `[:, -1]`, speak of the next token."
-    )
-
-
-def shares(generate: Generate) -> Tensor:
-    """How often each of three tokens is drawn, in 4,000 sequences."""
-    drawn = generate(Loaded(), torch.zeros(4000, 1, dtype=torch.long), 1, BLOCK, 1)[:, -1]
-    return torch.bincount(drawn, minlength=3) / 4000
-
-
-def generate_draws(generate: Generate) -> str | None:
-    found, p = shares(generate), Loaded.probabilities
-    if (found - p).abs().max() < 0.03:
-        return None
-    text = ", ".join(f"{share:.0%}" for share in found.tolist())
-    told = f"Of three tokens with the probabilities 70%, 20% and 10% it drew {text}: "
-    if found.max() == 1:
-        return (
-            told + "it always takes the likeliest, or draws once for all. Draw for each sequence by itself: "
-            "`torch.multinomial`."
-        )
-    logits = p.log() + 5
-    known = {
-        "the logits were taken for probabilities; a softmax must come first.": logits / logits.sum(),
-        "the softmax was taken twice.": p.softmax(0),
-        "all were taken for equally likely.": torch.full((3,), 1 / 3),
-        "the logits were multiplied by 2 on the way, a temperature of 1/2: leave them as they are.": (
-            logits * 2
-        ).softmax(0),
-        "the logits were divided by 2 on the way, a temperature of 2: leave them as they are.": (logits / 2).softmax(0),
-    }
-    for sentence, wrong in known.items():
-        if (found - wrong).abs().max() < 0.03:
-            return told + sentence
-    return told + "draw by the softmax of the last position's logits."
-
-
-def generate_seed(generate: Generate) -> str | None:
-    start = torch.zeros(2, 1, dtype=torch.long)
-    first, again, other = (generate(Loaded(), start, 40, BLOCK, seed) for seed in (1, 1, 2))
-    if not torch.equal(first, again):
-        return "The same seed wrote two different texts: draw from `torch.Generator().manual_seed(seed)`."
-    if torch.equal(first, other):
-        return "Two seeds wrote the same text: draw from `torch.Generator().manual_seed(seed)`."
-    if (first[:, 1:] == first[:, 1:2]).all():
-        return "The same token is drawn again and again: make the generator once, before the loop."
-    return None
-
-
-def generate_quiet(generate: Generate) -> str | None:
-    model = Chain()
-    generate(model, prompt(), 3, BLOCK, 1)
-    if any(model.training_then):
-        return "Dropout would be on while it writes: call `model.eval()` first."
-    if any(model.gradients_then):
-        return "All that a gradient would need was kept while it wrote: put `@torch.no_grad()` above the function."
-    return None
-
-
 # GPT
 
 
-def made(gpt: Callable[..., nn.Module]) -> nn.Module:
-    return gpt(**SIZES).eval()
+def decoder(gpt: Callable[..., nn.Module], **changes: int) -> nn.Module:
+    return made(gpt, **{**SIZES, **changes})
 
 
 def tokens(length: int = BLOCK) -> Tensor:
@@ -234,17 +98,19 @@ def gpt_module(gpt: Any) -> str | None:
 
 def gpt_shape(gpt: Callable[..., nn.Module]) -> str | None:
     for length in (BLOCK, 5):
-        if fault := shape_fault(made(gpt)(tokens(length)), "B T V", {"B": 2, "T": length, "V": V}):
+        if fault := shape_fault(decoder(gpt)(tokens(length)), "B T V", {"B": 2, "T": length, "V": V}):
             return fault
     return None
 
 
 def gpt_parameters(gpt: Callable[..., nn.Module]) -> str | None:
-    count = count_of(made(gpt))
+    count = count_of(gpt(**SIZES))
     parts = weights_in(V, BLOCK, LAYERS, C)
     total, block = sum(parts.values()), 12 * C * C + 10 * C
     gap = count - total
-    if gap in {qkv + head for qkv in (0, 3 * C * LAYERS) for head in (0, -V)}:  # biases or none
+    biases = (0, 3 * C), (0, -C), (0, -C, -4 * C, -5 * C)  # of q, k and v, projection and network: there or not
+    free = sorted({LAYERS * sum(some) + head for some in itertools.product(*biases) for head in (0, -V)}, key=abs)
+    if gap in free:
         return None
     known = {
         -LAYERS * block: "Its blocks are not found: in a Python list they are never trained. Take `nn.Sequential` or "
@@ -257,11 +123,14 @@ def gpt_parameters(gpt: Callable[..., nn.Module]) -> str | None:
         -V * C: "The head shares its weights with the token table, or one of them is missing: here each has its own.",
     }
     listed = ", ".join(f"{number} ({name})" for name, number in parts.items())
-    return known.get(gap, f"It has {count} numbers to learn, and should have {total}: {listed}.")
+    return next(
+        (known[gap - one] for one in free if gap - one in known),
+        f"It has {count} numbers to learn, and should have {total}: {listed}.",
+    )
 
 
 def gpt_logits(gpt: Callable[..., nn.Module]) -> str | None:
-    sums = made(gpt)(tokens()).exp().sum(-1), made(gpt)(tokens()).sum(-1)
+    sums = decoder(gpt)(tokens()).exp().sum(-1), decoder(gpt)(tokens()).sum(-1)
     if torch.allclose(sums[1], torch.ones_like(sums[1]), atol=1e-3):
         return "It returns probabilities: return the logits, and leave the softmax to the loss."
     if torch.allclose(sums[0], torch.ones_like(sums[0]), atol=1e-3):
@@ -270,22 +139,40 @@ def gpt_logits(gpt: Callable[..., nn.Module]) -> str | None:
 
 
 def gpt_future(gpt: Callable[..., nn.Module]) -> str | None:
-    return future_fault(made(gpt), torch.randint(V, (1, BLOCK)), LETS_IN)
+    return future_fault(decoder(gpt), torch.randint(V, (1, BLOCK)), LETS_IN)
 
 
 def gpt_past(gpt: Callable[..., nn.Module]) -> str | None:
-    model, idx = made(gpt), torch.tensor([[1, 2, 3, 4, 5]])
+    model, idx = decoder(gpt), torch.tensor([[1, 2, 3, 4, 5]])
     if fault := past_fault(model, idx, "no position hears another. Is there attention in each block?"):
         return fault
-    swapped, model = (
-        torch.tensor([[2, 1, 3, 4, 5]]),
-        gpt(**{**SIZES, "n_layer": 1}).eval(),
-    )  # several blocks notice anyway
+    swapped, model = torch.tensor([[2, 1, 3, 4, 5]]), decoder(gpt, n_layer=1)  # several blocks notice anyway
     with torch.no_grad():
         change = (model(idx)[0, -1] - model(swapped)[0, -1]).abs().max().item()
-    if change > 1e-6:
+    if change > 1e-4:
         return None
     return "The first two tokens changed places, and the last position did not notice: add the positions to the tokens."
+
+
+@torch.no_grad()
+def gpt_stream(gpt: Callable[..., nn.Module]) -> str | None:
+    """Whether what tokens and positions say reaches the last norm: if it is very large, what is added is nothing."""
+    model, large = decoder(gpt), 1e5
+    tables = [p for p in model.parameters() if p.numel() in (V * C, BLOCK * C)]
+    if len(tables) != 3:  # tokens, positions, and the head, which looks like tokens; kept otherwise, they are not found
+        return None
+    for table in tables:
+        table.mul_(large)
+    idx = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 9, 5]])
+    one, other = model(idx)[:, -1]
+    if one.abs().max() > 100 * large:
+        return "What the head reads is not normalised: the last norm stands between the blocks and the head."
+    if (one - other).abs().max() < 0.01 * one.abs().max():
+        return None
+    return (
+        "The stream does not pass from the embeddings to the last norm. A block leaves it alone and only adds to it, "
+        "twice, what a part says that has read a normalised copy: `x + part(norm(x))`."
+    )
 
 
 def gpt_start(gpt: Callable[..., nn.Module]) -> str | None:
@@ -302,7 +189,21 @@ def gpt_start(gpt: Callable[..., nn.Module]) -> str | None:
 
 
 def gpt_uses_all(gpt: Callable[..., nn.Module]) -> str | None:
-    return unused_fault(gpt(**SIZES), tokens())
+    return unused_fault(decoder(gpt), tokens())
+
+
+def sure_at_the_start() -> Effect:
+    model = GPT(65, block_size=64, n_embd=96, dropout=0.0)
+    nn.init.normal_(model.lm_head.weight, std=0.2)
+    idx, targets = torch.randint(65, (2, 32, 64))
+    with torch.no_grad():
+        loss = cross_entropy(model(idx), targets).item()
+    return Effect(
+        loss,
+        f"It starts at {loss:.2f}. A logit is a sum of 96 products of size 0.2, and so of size 0.2 · √96 = 1.96; as in "
+        "section 1 the excess is half its square, and 4.17 + 1.92 = 6.09. With only 65 characters the mean of e^z "
+        "misses most of its rare large values, so that the loss lies a little below that.",
+    )
 
 
 EXERCISES = (
@@ -328,20 +229,14 @@ def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, se
     """Continue the sequences `idx`: (B, T) -> (B, T + new_tokens)."""
     raise NotImplementedError
 ''',
-        checks=(
-            Check("the shape", generate_shape),
-            Check("the prompt stays", generate_prompt),
-            Check("a block at most", generate_crops),
-            Check("the last position speaks", generate_last),
-            Check("drawn by the probabilities", generate_draws),
-            Check("the seed chooses", generate_seed),
-            Check("no dropout, no gradients", generate_quiet),
-        ),
+        checks=GENERATE_CHECKS,
     ),
     Exercise(
         name="GPT",
-        task="Put the decoder together: tokens plus positions, blocks of attention and feed-forward network, a last "
-        "norm, and a head. All parts of the sections before are yours to import.",
+        task="Put the decoder together: tokens plus positions, pre-norm blocks of attention and feed-forward network, "
+        "a last norm, and a head with weights of its own. Let linear weights and embeddings start at size 0.02 "
+        "(`start_small` of section 10 is yours to import), so that untrained it knows nothing. All parts of the "
+        "sections before are yours to import too.",
         look="# 10. The whole decoder: a GPT",
         stub='''
 class GPT(nn.Module):
@@ -361,8 +256,19 @@ class GPT(nn.Module):
             Check("logits", gpt_logits),
             Check("the future stays hidden", gpt_future),
             Check("the past is heard, in its order", gpt_past),
+            Check("a stream from end to end", gpt_stream),
             Check("untrained, it knows nothing", gpt_start),
             Check("every layer learns", gpt_uses_all),
         ),
+    ),
+    break_it(
+        name="LOSS_WHEN_TEN_TIMES_AS_LARGE",
+        task="The decoder starts with weights of size 0.02, and over 65 characters with a loss of about ln 65 = 4.17. "
+        "Let those of its head, and of nothing else, be of size 0.2. The head reads 96 channels, which the last norm "
+        "has brought to size 1. What is its first loss, in nats? Half a nat off is near enough. (How large is a sum of "
+        "96 such products? Then section 1 tells what logits of that size cost.)",
+        look="Training",
+        within=0.5,
+        experiment=sure_at_the_start,
     ),
 )

@@ -78,7 +78,7 @@ def moved_positions(function: Callable[[Tensor], Tensor], x: Tensor, changed: in
     with torch.no_grad():
         out = function(x.clone())
         moved = (function(other.clone()) - out)[0].abs().nan_to_num(torch.inf)  # (T, ...)
-    rounding = 1e-6 * max(1.0, out.abs().max().item())
+    rounding = 1e-5 * max(1.0, out.abs().max().item())
     return [t for t, most in enumerate(moved.flatten(1).amax(dim=1).tolist()) if most > rounding]
 
 
@@ -121,7 +121,7 @@ def unused_fault(module: nn.Module, *inputs: Tensor) -> str | None:
         return CUT_OFF
     (out * torch.rand_like(out)).sum().backward()
     named = module.named_parameters()
-    idle = [name for name, one in named if one.grad is None or (one.dim() > 1 and not one.grad.any())]
+    idle = [name for name, one in named if one.grad is None or (not is_vector(one) and not one.grad.any())]
     if idle:
         return f"`{idle[0]}` has no say in the result: its gradient is zero, so it would never learn. Is it used?"
     return None
@@ -141,6 +141,30 @@ def module_fault(thing: Any, *arguments: Any, **sizes: int) -> str | None:
         return "It should be a class that begins with `class Name(nn.Module):`, as in the stub."
     thing(*arguments, **sizes)
     return None
+
+
+def is_vector(parameter: Tensor) -> bool:
+    """Whether it is a bias or a norm's gain, in whatever shape: (C,), (1, C), (1, 1, C)."""
+    return parameter.numel() == max(parameter.shape, default=1)
+
+
+@torch.no_grad()
+def made(kind: Callable[..., nn.Module], *arguments: Any, **sizes: int) -> nn.Module:
+    """A module to look at: its matrices and tables drawn anew, its dropout off.
+
+    Which numbers a learner lets it start with is not what these checks are about, and zeros, a common choice for the
+    last layer of a part, would hide what it does.
+    """
+    module = kind(*arguments, **sizes).eval()
+    for parameter in module.parameters():
+        if not is_vector(parameter):
+            parameter.normal_(0, 0.3)
+    return module
+
+
+def matrices_in(module: nn.Module) -> dict[str, Tensor]:
+    """Its matrices and tables, by their names, without dimensions of size 1: a convolution may be a linear layer."""
+    return {name: one.detach().float().squeeze() for name, one in module.named_parameters() if not is_vector(one)}
 
 
 def count_of(module: nn.Module) -> int:

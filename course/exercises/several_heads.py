@@ -7,14 +7,14 @@ long as the projection agrees.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from course.exercises.attention import causal_weights, leaking_weights, pieces_of, weights_by_scale
-from course.exercises.probe import close
+from course.exercises.probe import close, matrices_in
 
 NO_TRANSPOSE_IN = (
     "`view` cuts the numbers up in the order they lie in, and a head gets bits of several positions. View them as "
@@ -59,47 +59,91 @@ def _projections(proj: Tensor, n_head: int, head_size: int) -> Iterator[Tensor]:
     yield proj.unflatten(1, (head_size, n_head)).transpose(1, 2).flatten(1)
 
 
+class Square(NamedTuple):
+    """A matrix (C, C) that is learned, as a layer would keep it, and as it is multiplied from the right.
+
+    As query, key or value its rows are heads and their channels; as projection its columns are.
+    """
+
+    part: tuple[Tensor, Tensor]
+    proj: tuple[Tensor, Tensor]
+
+
+def _squares(parameter: Tensor, n_head: int, head_size: int) -> list[Square]:
+    """The matrices (C, C) in a parameter."""
+    H, D, C = n_head, head_size, n_head * head_size
+    if parameter.dim() == 4:
+        return [square for one in parameter for square in _squares(one, H, D)]
+    orders: dict[tuple[int, ...], tuple[int, ...]] = {(H, D, C): (0, 1, 2), (H, C, D): (0, 2, 1), (C, H, D): (1, 2, 0)}
+    if order := orders.get(tuple(parameter.shape)):
+        by_head = parameter.permute(order).reshape(C, C)
+        return [Square((by_head, by_head), (by_head.T, by_head.T))]
+    return [Square((one, one.T), (one, one.T)) for one in pieces_of(parameter, C, C)]
+
+
 def _square(module: nn.Module, n_head: int, head_size: int) -> Iterator[tuple[Tensor, ...]]:
     """Query, key, value and projection as (C, C) each, in the order of the parts they may play."""
     C = n_head * head_size
-    named = {name.removesuffix(".weight"): one.detach() for name, one in module.named_parameters() if one.dim() > 1}
+    named = {name.removesuffix(".weight"): one for name, one in matrices_in(module).items()}
     role = {
         part: [one for name, one in named.items() if name.split(".")[-1] == part] for part in ("query", "key", "value")
     }
     rest = [one for name, one in named.items() if name.split(".")[-1] not in role]
-    whole = {
-        part: torch.cat([piece for one in ones for piece in pieces_of(one, head_size, C)] or [torch.empty(0)])
-        for part, ones in role.items()
-    }
-    if len(rest) == 1 and rest[0].shape == (C, C) and all(one.shape == (C, C) for one in whole.values()):
-        yield *whole.values(), rest[0]
+    whole = [
+        torch.cat([piece for one in ones for piece in pieces_of(one, head_size, C)] or [torch.empty(0)])
+        for ones in role.values()
+    ]
+    if len(rest) == 1 and all(one.shape == (C, C) for one in (*whole, *rest)):
+        yield from _either_way([Square((one, one.T), (one, one.T)) for one in (*whole, *rest)])
         return
     yield from _unnamed(list(named.values()), n_head, head_size)
 
 
+def _either_way(squares: Sequence[Square]) -> Iterator[tuple[Tensor, ...]]:
+    """Four matrices in their parts, as layers keep them or as they are multiplied from the right."""
+    *parts, proj = squares
+    for way, way_of_proj in itertools.product((0, 1), repeat=2):
+        yield *(one.part[way] for one in parts), proj.proj[way_of_proj]
+
+
 def _unnamed(parameters: list[Tensor], n_head: int, head_size: int) -> Iterator[tuple[Tensor, ...]]:
     C = n_head * head_size
-    squares = [piece for one in parameters for piece in pieces_of(one, C, C)]
-    small = [piece for one in parameters if not pieces_of(one, C, C) for piece in pieces_of(one, head_size, C)]
+    squares = [square for one in parameters for square in _squares(one, n_head, head_size)]
     if len(squares) == 4:
         for order in itertools.permutations(squares):
-            yield order
-            yield tuple(one.T for one in order)  # bare parameters, multiplied from the right
-    fused = [one for one in parameters if one.shape == (3 * C, C)]
-    if len(fused) == 1 and len(squares) == 4:  # one layer, its channels cut by head first and then into q, k, v
-        (proj,) = (one for one in parameters if one.shape == (C, C))
-        for order in itertools.permutations(fused[0].unflatten(0, (n_head, 3, head_size)).unbind(1)):
-            yield *(one.flatten(0, 1) for one in order), proj
-    if len(squares) == 1 and len(small) == 3 * n_head:
-        by_part = [torch.cat(small[i * n_head : (i + 1) * n_head]) for i in range(3)]
-        for parts in ([torch.cat(small[i::3]) for i in range(3)], by_part):
-            for order in itertools.permutations(parts):
-                yield *order, squares[0]
-                yield *order, squares[0].T
+            yield from _either_way(order)
+    for proj in [one for one in reversed(parameters) if one.shape == (C, C)]:
+        others = [one for one in parameters if one is not proj]
+        for parts in _parts_by_head(others, n_head, head_size):
+            for three in itertools.permutations(parts):
+                yield *three, proj
+                yield *three, proj.T
+    for parts in _parts_by_head(parameters, n_head, head_size, count=4):  # a projection of its own for each head
+        for query, key, value, proj in itertools.permutations(parts):
+            yield query, key, value, proj.T
 
 
-def outputs(x: Tensor, m: Heads) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """What they should give for x (B, T, C), by mistakes that mix positions, and by other mistakes."""
+def _parts_by_head(parameters: list[Tensor], n_head: int, head_size: int, count: int = 3) -> Iterator[list[Tensor]]:
+    """So many matrices (C, C) of parameters that hold (D, C) for each head: head by head, or part by part."""
+    H, D, C = n_head, head_size, n_head * head_size
+    for turned in ([one.mT for one in parameters], parameters):
+        small = [piece for one in turned for piece in pieces_of(one, D, C)]
+        if len(small) == count * H:
+            yield [torch.cat(small[part::count]) for part in range(count)]
+            yield [torch.cat(small[part * H : (part + 1) * H]) for part in range(count)]
+            first, last = small[: 3 * H], small[3 * H :]
+            if last:
+                yield [*(torch.cat(first[part::3]) for part in range(3)), torch.cat(last)]
+
+
+def heard_and_mixed(x: Tensor, m: Heads) -> Tensor:
+    """What they should give for x (B, T, C)."""
+    q, k, v = (torch.einsum("btc,hdc->bhtd", x, matrix) for matrix in (m.query, m.key, m.value))
+    return joined(causal_weights(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])) @ v) @ m.proj.T
+
+
+def outputs(x: Tensor, m: Heads) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What they would give for x (B, T, C), by mistakes that mix positions, and by other mistakes."""
     q, k, v = (torch.einsum("btc,hdc->bhtd", x, matrix) for matrix in (m.query, m.key, m.value))
     right, by_scale = weights_by_scale(q, k, x.shape[-1])
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
@@ -115,7 +159,7 @@ def outputs(x: Tensor, m: Heads) -> tuple[Tensor, dict[str, Tensor], dict[str, T
     cuts = [heard_cut.reshape(x.shape) @ m.proj.T, joined(heard_cut) @ m.proj.T]
     for number, wrong in enumerate(cuts):
         mixing[lowered + " " * number] = wrong
-    return joined(heard) @ m.proj.T, mixing, others
+    return mixing, others
 
 
 def joined(heard: Tensor) -> Tensor:
@@ -126,7 +170,7 @@ def joined(heard: Tensor) -> Tensor:
 def mixing_mistake(out: Tensor, x: Tensor, module: nn.Module, n_head: int, head_size: int) -> str | None:
     """The mistake by which positions hear what they should not, if it is a known one."""
     for matrices in itertools.islice(matrices_of(module, n_head, head_size), 400):
-        for sentence, wrong in outputs(x, matrices)[1].items():
+        for sentence, wrong in outputs(x, matrices)[0].items():
             if close(out, wrong):
                 return sentence.strip()
     return None

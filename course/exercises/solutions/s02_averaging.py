@@ -15,3 +15,6 @@ def masked_weights(scores: Tensor) -> Tensor:
     T = scores.shape[-1]
     future = torch.ones(T, T, dtype=torch.bool).triu(1)  # (T, T)
     return scores.masked_fill(future, -torch.inf).softmax(dim=-1)
+
+
+SHARE_OF_THE_FUTURE = 0.875  # eight scores of 0 share alike, and seven of the eight are the future's

@@ -175,6 +175,20 @@ WRONG = {
         "more than a float can hold",
         [("logits = logits - logits.amax(dim=-1, keepdim=True)", "")],
     ),
+    "a small number under the logarithm": (
+        LOSS,
+        "large logits",
+        "it gives 20.72, and 1000.35 is right",
+        "def cross_entropy(logits, targets):\n"
+        "    return -torch.log(logits.softmax(-1).gather(-1, targets[..., None]) + 1e-9).mean()\n",
+    ),
+    "clamped": (
+        LOSS,
+        "large logits",
+        "or a clamp, hides how wrong the guess was",
+        "def cross_entropy(logits, targets):\n"
+        "    return -logits.softmax(-1).gather(-1, targets[..., None]).clamp(min=1e-12).log().mean()\n",
+    ),
     "cut off": (
         LOSS,
         "gradients reach the logits",
@@ -210,6 +224,12 @@ RIGHT = {
         "        for t in range(logits.shape[1]):\n"
         "            losses.append(-torch.log_softmax(logits[b, t], 0)[targets[b, t]])\n"
         "    return sum(losses) / len(losses)\n",
+    ),
+    "by logsumexp, in double precision": (
+        LOSS,
+        "def cross_entropy(logits, targets):\n"
+        "    logits = logits.double()\n"
+        "    return (logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]).mean()\n",
     ),
     "by one-hot": (
         LOSS,

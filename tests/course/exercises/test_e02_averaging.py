@@ -77,7 +77,7 @@ WRONG = {
     "one position by T - 1": (
         MEAN,
         "a piece of one position",
-        "piece 0, position 0",
+        "position 0, channel",
         mean("return x.cumsum(1) / torch.arange(1, T + 1)[:, None] if T > 1 else x * 0"),
     ),
     "in place": (

@@ -173,6 +173,31 @@ RIGHT = {
         "    def forward(self, idx):\n"
         "        return F.one_hot(idx, len(self.what)).float() @ self.what + self.where[: idx.shape[1]]\n",
     ),
+    "positions start at zero, as in minGPT": (
+        EMBED,
+        "class PositionedEmbedding(nn.Module):\n"
+        "    def __init__(self, vocab_size, block_size, n_embd):\n"
+        "        super().__init__()\n"
+        "        self.tok_emb = nn.Embedding(vocab_size, n_embd)\n"
+        "        self.pos_emb = nn.Parameter(torch.zeros(1, block_size, n_embd))\n"
+        "        self.drop = nn.Dropout(0.1)\n"
+        "    def forward(self, idx):\n"
+        "        assert idx.shape[1] <= self.pos_emb.shape[1]\n"
+        "        return self.drop(self.tok_emb(idx) + self.pos_emb[:, : idx.shape[1]])\n",
+    ),
+    "everything starts at zero": (
+        EMBED,
+        [(PLACES, PLACES + "\n        nn.init.zeros_(self.tokens.weight)\n        nn.init.zeros_(self.places.weight)")],
+    ),
+    "channels first": (
+        EMBED,
+        "class PositionedEmbedding(nn.Module):\n"
+        "    def __init__(self, V, T, C):\n"
+        "        super().__init__()\n"
+        "        self.what, self.where = nn.Parameter(torch.randn(C, V)), nn.Parameter(torch.zeros(C, T))\n"
+        "    def forward(self, idx):\n"
+        "        return (self.what[:, idx] + self.where[:, None, : idx.shape[1]]).permute(1, 2, 0)\n",
+    ),
     "the section's, in a loop over places": (
         EMBED,
         "from course.s03_positions import LearnedPositions\n"

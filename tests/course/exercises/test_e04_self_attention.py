@@ -247,7 +247,122 @@ class Head(nn.Module):
         return torch.stack(pieces)
 """
 
+KEPT_APART = """
+class Head(nn.Module):
+    def __init__(self, C, D):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(C, D, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+"""
+IN_BLOCKS = """
+class Head(nn.Module):
+    def __init__(self, C, D):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(C, D, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        q, k, v = self.query(x) / self.query.out_features**0.5, self.key(x), self.value(x)
+        rows = torch.arange(x.shape[1])[:, None]
+        largest, total, heard = torch.full(x.shape[:2], -torch.inf), torch.zeros(x.shape[:2]), torch.zeros_like(v)
+        for start in range(0, x.shape[1], 3):
+            some = slice(start, start + 3)
+            seen = torch.arange(x.shape[1])[some] <= rows
+            scores = (q @ k[:, some].mT).masked_fill(~seen, -1e30)
+            now = torch.maximum(largest, scores.amax(-1))
+            powers, shrink = (scores - now[..., None]).exp() * seen, (largest - now).exp()
+            total = total * shrink + powers.sum(-1)
+            heard = heard * shrink[..., None] + powers @ v[:, some]
+            largest = now
+        return heard / total[..., None]
+"""
+
+
+def started_at_zero(name: str) -> str:
+    return KEPT_APART.replace("range(3))\n", f"range(3))\n        nn.init.zeros_(self.{name}.weight)\n")
+
+
 RIGHT = {
+    "in logarithms": (
+        WEIGHTS,
+        "def attention_weights(q, k):\n"
+        "    scores = torch.einsum('...td,...sd->...ts', q, k) / math.sqrt(q.shape[-1])\n"
+        "    scores = scores.masked_fill(torch.ones_like(scores).triu(1) > 0, -torch.inf)\n"
+        "    return (scores - scores.logsumexp(-1, keepdim=True)).exp()\n",
+    ),
+    "half of the scale each, in double precision": (
+        WEIGHTS,
+        "def attention_weights(q, k):\n"
+        "    q, k = (one.double() * one.shape[-1] ** -0.25 for one in (q, k))\n"
+        "    scores = q @ k.mT\n"
+        "    least = torch.finfo(scores.dtype).min\n"
+        "    return scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), least).softmax(-1)\n",
+    ),
+    "the largest of all taken off, and divided after the mask": (
+        WEIGHTS,
+        "def attention_weights(q, k):\n"
+        "    scores = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) / q.shape[-1] ** 0.5\n"
+        "    powers = (scores - scores.max()).exp().tril()\n"
+        "    return powers / powers.sum(-1, keepdim=True)\n",
+    ),
+    "row by row": (
+        WEIGHTS,
+        "def attention_weights(q, k):\n"
+        "    T, D = q.shape[-2:]\n"
+        "    scores = [(k[..., : t + 1, :] @ q[..., t, :, None])[..., 0] / D**0.5 for t in range(T)]\n"
+        "    return torch.stack([F.pad(one.softmax(-1), (0, T - 1 - t)) for t, one in enumerate(scores)], -2)\n",
+    ),
+    "queries start at zero": (HEAD, started_at_zero("query")),
+    "values start at zero": (HEAD, started_at_zero("value")),
+    "the lecture's, with dropout": (
+        HEAD,
+        "class Head(nn.Module):\n"
+        "    def __init__(self, n_embd, head_size):\n"
+        "        super().__init__()\n"
+        "        self.key, self.query, self.value = (nn.Linear(n_embd, head_size, bias=False) for _ in range(3))\n"
+        "        self.register_buffer('tril', torch.tril(torch.ones(32, 32)))\n"
+        "        self.dropout = nn.Dropout(0.2)\n"
+        "    def forward(self, x):\n"
+        "        T, k, q = x.shape[1], self.key(x), self.query(x)\n"
+        "        wei = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5\n"
+        "        wei = wei.masked_fill(self.tril[:T, :T] == 0, float('-inf'))\n"
+        "        return self.dropout(F.softmax(wei, dim=-1)) @ self.value(x)\n",
+    ),
+    "a bias for the queries alone": (
+        HEAD,
+        KEPT_APART.replace("range(3))", "range(3))\n        self.query = nn.Linear(C, D)"),
+    ),
+    "one layer for key and value": (
+        HEAD,
+        KEPT_APART.replace(
+            "range(3))", "range(3))\n        del self.key, self.value\n        self.kv = nn.Linear(C, 2 * D)"
+        ).replace("self.key(x), self.value(x)", "*self.kv(x).chunk(2, -1)"),
+    ),
+    "convolutions over one position": (
+        HEAD,
+        KEPT_APART.replace("nn.Linear(C, D, bias=False)", "nn.Conv1d(C, D, 1)").replace(
+            "self.query(x), self.key(x), self.value(x)", "(one(x.mT).mT for one in (self.query, self.key, self.value))"
+        ),
+    ),
+    "in double precision": (
+        HEAD,
+        KEPT_APART.replace("bias=False", "dtype=torch.float64").replace(
+            "q, k, v =", "x = x.double()\n        q, k, v ="
+        ),
+    ),
+    "one parameter, biases of three dimensions": (
+        HEAD,
+        "class Head(nn.Module):\n"
+        "    def __init__(self, C, D):\n"
+        "        super().__init__()\n"
+        "        self.w, self.b = nn.Parameter(torch.zeros(3, C, D)), nn.Parameter(torch.zeros(3, 1, D))\n"
+        "    def forward(self, x):\n"
+        "        q, k, v = (x @ w + b for w, b in zip(self.w, self.b))\n"
+        "        return F.scaled_dot_product_attention(q, k, v, is_causal=True)\n",
+    ),
+    "block by block, as flash attention does": (HEAD, IN_BLOCKS),
     "einsum": (
         WEIGHTS,
         "def attention_weights(q, k):\n"

@@ -42,6 +42,8 @@ def listed(*edits: tuple[str, str]) -> str:
 MODULES = "nn.ModuleList(Head(n_embd, n_embd // n_head) for _ in range(n_head))"
 CAT = "torch.cat([head(x) for head in self.heads], dim=-1)"
 
+PROJ = "self.proj = nn.Linear(n_embd, n_embd)"
+
 WRONG = {
     "not turned": (SPLIT, "the shape", "(2, 7, 3, 5), which is (B, T, H, D)", [(TURNED, "by_head")]),
     "cut without transpose": (
@@ -151,7 +153,7 @@ WRONG = {
     "heads listen to each other": (
         HEADS,
         "the past is heard",
-        "the heads listen to each other",
+        "the heads of one position listen to each other",
         [(TURNED, "by_head"), (JOIN, "heard.flatten(2)")],
     ),
     "scaled by all channels": (
@@ -232,6 +234,77 @@ class MultiHead(nn.Module):
         q, k, v = ((x @ one).unflatten(-1, (self.H, -1)).transpose(1, 2) for one in (self.a, self.b, self.c))
         return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2) @ self.d
 """
+BARE_AND_LAYER = """
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.H = H
+        self.three, self.out = nn.Parameter(torch.randn(3, C, C)), nn.Linear(C, C)
+
+    def forward(self, x):
+        q, k, v = ((x @ one).unflatten(-1, (self.H, -1)).transpose(1, 2) for one in self.three)
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+"""
+BY_HEAD_LAST = """
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.ask, self.sign, self.say = (nn.Parameter(torch.randn(C, H, C // H) / C**0.5) for _ in range(3))
+        self.ask_bias, self.sign_bias, self.say_bias = (nn.Parameter(torch.zeros(H, 1, C // H)) for _ in range(3))
+        self.mix, self.mix_bias = nn.Parameter(torch.zeros(H, C // H, C)), nn.Parameter(torch.zeros(1, 1, C))
+
+    def forward(self, x):
+        q = torch.einsum("btc,chd->bhtd", x, self.ask) + self.ask_bias
+        k = torch.einsum("btc,chd->bhtd", x, self.sign) + self.sign_bias
+        v = torch.einsum("btc,chd->bhtd", x, self.say) + self.say_bias
+        heard = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.einsum("bhtd,hdc->btc", heard, self.mix) + self.mix_bias
+"""
+STACKED = """
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.three, self.mix = nn.Parameter(torch.randn(3, H, C, C // H) / C**0.5), nn.Linear(C, C)
+
+    def forward(self, x):
+        q, k, v = torch.einsum("btc,nhcd->nbhtd", x, self.three)
+        return self.mix(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+"""
+FUSED_HEADS = """
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(C, 3 * (C // H), bias=False) for _ in range(H))
+        self.proj = nn.Linear(C, C)
+
+    def forward(self, x):
+        heard = [F.scaled_dot_product_attention(*head(x).chunk(3, -1), is_causal=True) for head in self.heads]
+        return self.proj(torch.cat(heard, -1))
+"""
+SUMMED = """
+from course.s04_self_attention import Head
+
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.heads = nn.ModuleList(Head(C, C // H) for _ in range(H))
+        self.projections = nn.ModuleList(nn.Linear(C // H, C, bias=False) for _ in range(H))
+
+    def forward(self, x):
+        return sum(proj(head(x)) for proj, head in zip(self.projections, self.heads))
+"""
+SUMMED_INSIDE = """
+from course.s04_self_attention import Head
+
+class MultiHead(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        pairs = [(Head(C, C // H), nn.Linear(C // H, C, bias=False)) for _ in range(H)]
+        self.heads = nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
+
+    def forward(self, x):
+        return sum(head(x) for head in self.heads)
+"""
 TORCHS = """
 class MultiHead(nn.Module):
     def __init__(self, n_embd, n_head):
@@ -262,6 +335,43 @@ RIGHT = {
     "einsum": (HEADS, EINSUM),
     "bare parameters": (HEADS, BARE),
     "torch's own module": (HEADS, TORCHS),
+    "torch's own module, with dropout": (HEADS, TORCHS.replace("batch_first=True", "batch_first=True, dropout=0.1")),
+    "the projection starts at zero": (
+        HEADS,
+        [(PROJ, PROJ + "\n        nn.init.zeros_(self.proj.weight)\n        nn.init.zeros_(self.proj.bias)")],
+    ),
+    "everything starts at zero": (
+        HEADS,
+        FUSED.replace(
+            "    def forward", "        for one in self.parameters():\n            nn.init.zeros_(one)\n    def forward"
+        ),
+    ),
+    "a bias for two of four": (
+        HEADS,
+        [("self.query = nn.Linear(n_embd, n_embd, bias=False)", "self.query = nn.Linear(n_embd, n_embd)")],
+    ),
+    "bare parameters, and a layer to project": (HEADS, BARE_AND_LAYER),
+    "bare parameters by name": (
+        HEADS,
+        BARE.replace("self.a, self.b, self.c, self.d =", "self.query, self.key, self.value, self.proj =")
+        .replace("(self.a, self.b, self.c)", "(self.query, self.key, self.value)")
+        .replace("@ self.d", "@ self.proj"),
+    ),
+    "einsum, head and its channels last, biases": (HEADS, BY_HEAD_LAST),
+    "einsum, all three in one": (HEADS, STACKED),
+    "one layer for three in each head": (HEADS, FUSED_HEADS),
+    "a projection for each head, summed": (HEADS, SUMMED),
+    "a projection in each head, summed": (HEADS, SUMMED_INSIDE),
+    "convolutions over one position": (
+        HEADS,
+        FUSED.replace("nn.Linear(n_embd, 3 * n_embd, bias=False)", "nn.Conv1d(n_embd, 3 * n_embd, 1)").replace(
+            "self.qkv(x)", "self.qkv(x.mT).mT"
+        ),
+    ),
+    "in double precision": (
+        HEADS,
+        FUSED.replace("bias=False", "dtype=torch.float64").replace("B, T, C =", "x = x.double()\n        B, T, C ="),
+    ),
 }
 
 

@@ -56,6 +56,12 @@ WRONG = {
         [(HIDDEN, "hidden = self.expand(x - x.mean(1, keepdim=True)).relu()")],
     ),
     "no bend": (NETWORK, "a bend", "no more than one", [(".relu()", "")]),
+    "no bend, and the last layer starts at zero": (
+        NETWORK,
+        "a bend",
+        "two linear layers in a row",
+        [(".relu()", ""), (CONTRACT, CONTRACT + "\n        nn.init.zeros_(self.contract.weight)")],
+    ),
     "the bend not kept": (
         NETWORK,
         "a bend",
@@ -169,6 +175,45 @@ RIGHT = {
                 "import torch\n        hidden = torch.stack([torch.where(h > 0, h, 0) for h in self.expand(x).unbind(1)], 1)",
             )
         ],
+    ),
+    "the last layer starts at zero": (
+        NETWORK,
+        [
+            (
+                CONTRACT,
+                CONTRACT + "\n        nn.init.zeros_(self.contract.weight)\n        nn.init.zeros_(self.contract.bias)",
+            )
+        ],
+    ),
+    "everything starts at zero, biases of two dimensions": (
+        NETWORK,
+        "class FeedForward(nn.Module):\n"
+        "    def __init__(self, n):\n"
+        "        super().__init__()\n"
+        "        self.a, self.a0 = nn.Parameter(torch.zeros(n, 4 * n)), nn.Parameter(torch.zeros(1, 4 * n))\n"
+        "        self.b, self.b0 = nn.Parameter(torch.zeros(4 * n, n)), nn.Parameter(torch.zeros(1, n))\n"
+        "    def forward(self, x):\n"
+        "        return (x @ self.a + self.a0).relu() @ self.b + self.b0\n",
+    ),
+    "a layer and a bare parameter": (
+        NETWORK,
+        [
+            (CONTRACT, "self.contract = nn.Linear(n_embd, 4 * n_embd, bias=False).weight"),
+            (RESULT, "return hidden @ self.contract"),
+        ],
+    ),
+    "convolutions over one position": (
+        NETWORK,
+        [
+            (EXPAND, "self.expand = nn.Conv1d(n_embd, 4 * n_embd, 1)"),
+            (CONTRACT, "self.contract = nn.Conv1d(4 * n_embd, n_embd, 1)"),
+            (HIDDEN, "hidden = self.expand(x.mT).relu()"),
+            (RESULT, "return self.contract(hidden).mT"),
+        ],
+    ),
+    "the lecture's, with dropout": (
+        NETWORK,
+        [(RESULT, "return nn.functional.dropout(self.contract(hidden), 0.2, self.training)")],
     ),
     "the other way up": (CLIP, [(NUMBERS, "return [-1, -1], [1, 0], [-1, 1], 1")]),
     "steep and shallow, as tensors": (

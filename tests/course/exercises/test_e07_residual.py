@@ -150,6 +150,10 @@ RIGHT = {
         "            x = x + part(x)\n"
         "        return x\n",
     ),
+    "with dropout": (
+        BLOCK,
+        [(FIRST, "x = x + nn.functional.dropout(self.attention(x), 0.2, self.training)")],
+    ),
     "in one line, torch.add": (
         BLOCK,
         forward("y = torch.add(self.attention(x), x)", "return torch.add(self.feed_forward(y), y)"),

@@ -95,6 +95,18 @@ WRONG = {
         [("+ self.epsilon)", "+ self.epsilon**2)")],
     ),
     "epsilon too large": (NORM, "epsilon in its place", "is right", [("+ self.epsilon)", "+ 2 * self.epsilon)")]),
+    "epsilon not asked for": (
+        NORM,
+        "epsilon in its place",
+        "Given another epsilon",
+        [("self.epsilon = epsilon", "self.epsilon = 1e-5")],
+    ),
+    "the deviation clamped": (
+        NORM,
+        "epsilon in its place",
+        "Epsilon has no effect",
+        [("torch.sqrt(variance + self.epsilon)", "torch.sqrt(variance).clamp(min=self.epsilon)")],
+    ),
     "shift before gain": (
         NORM,
         GAIN,
@@ -151,6 +163,15 @@ WRONG = {
         "two norms of its own",
         "one norm for both",
         [(N2, "self.norm_feed_forward = self.norm_attention")],
+    ),
+    "norms with nothing to shift": (
+        BLOCK,
+        "two norms of its own",
+        "or two without a shift",
+        [
+            ("self.norm_attention = LayerNorm(n_embd)\n", "self.norm_attention = nn.LayerNorm(n_embd, bias=False)\n"),
+            (N2, "self.norm_feed_forward = nn.LayerNorm(n_embd, bias=False)"),
+        ],
     ),
     "norms made anew": (
         BLOCK,
@@ -264,7 +285,57 @@ RIGHT = {
         "        d = x - torch.einsum('...c->...', x)[..., None] / x.shape[-1]\n"
         "        return d * (d.pow(2).mean(-1, True) + self.e) ** -0.5 * (1 + self.g) + self.b\n",
     ),
+    "gain and shift in one": (
+        NORM,
+        "class LayerNorm(nn.Module):\n"
+        "    def __init__(self, n, epsilon=1e-5):\n"
+        "        super().__init__()\n"
+        "        self.both = nn.Parameter(torch.stack([torch.ones(n), torch.zeros(n)]))\n"
+        "        self.epsilon = epsilon\n"
+        "    def forward(self, x):\n"
+        "        gain, shift = self.both\n"
+        "        return F.layer_norm(x, (len(gain),), gain, shift, self.epsilon)\n",
+    ),
+    "gain and shift of three dimensions, in double precision": (
+        NORM,
+        [
+            ("torch.ones(n_embd)", "torch.ones(1, 1, n_embd)"),
+            ("torch.zeros(n_embd)", "torch.zeros(1, 1, n_embd)"),
+            (MEAN, "x = x.double()\n        " + MEAN),
+        ],
+    ),
+    "torch's group of all channels": (
+        NORM,
+        "class LayerNorm(nn.Module):\n"
+        "    def __init__(self, n, epsilon=1e-5):\n"
+        "        super().__init__()\n"
+        "        self.norm = nn.GroupNorm(1, n, eps=epsilon)\n"
+        "    def forward(self, x):\n"
+        "        return self.norm(x.reshape(-1, x.shape[-1])).view(x.shape)\n",
+    ),
+    "by moments": (NORM, [(VARIANCE, "variance = (x * x).mean(dim=-1, keepdim=True) - mean**2")]),
     "the section's block": (BLOCK, "from course.s08_layer_norm import PreNormBlock\n"),
+    "with dropout": (
+        BLOCK,
+        [
+            (
+                SECOND,
+                "return x + nn.functional.dropout(self.feed_forward(self.norm_feed_forward(x)), 0.2, self.training)",
+            )
+        ],
+    ),
+    "gains and shifts of its own": (
+        BLOCK,
+        "class PreNormBlock(nn.Module):\n"
+        "    def __init__(self, a, f, n):\n"
+        "        super().__init__()\n"
+        "        self.a, self.f = a, f\n"
+        "        self.gain, self.shift = nn.Parameter(torch.ones(2, n)), nn.Parameter(torch.zeros(2, n))\n"
+        "    def forward(self, x):\n"
+        "        for part, gain, shift in zip((self.a, self.f), self.gain, self.shift):\n"
+        "            x = x + part(F.layer_norm(x, gain.shape, gain, shift))\n"
+        "        return x\n",
+    ),
     "torch's norms, in a loop": (
         BLOCK,
         "class PreNormBlock(nn.Module):\n"

@@ -19,6 +19,58 @@ NORM = "x = self.norm(self.blocks(x))"
 HEAD = "return self.head(x)"
 START = "self.apply(start_small)"
 THERE = "every part is there"
+STREAM = "a stream from end to end"
+BIASES = """
+from course.s08_layer_norm import LayerNorm, PreNormBlock
+from course.s10_gpt import start_small
+
+class Attention(nn.Module):
+    def __init__(self, C, H):
+        super().__init__()
+        self.H, self.qkv, self.proj = H, nn.Linear(C, 3 * C, bias=ATTENTION), nn.Linear(C, C, bias=ATTENTION)
+
+    def forward(self, x):
+        q, k, v = (one.unflatten(-1, (self.H, -1)).transpose(1, 2) for one in self.qkv(x).chunk(3, -1))
+        return self.proj(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+
+class GPT(nn.Module):
+    def __init__(self, vocab_size, *, block_size, n_layer, n_head, n_embd):
+        super().__init__()
+        C = n_embd
+        self.tok_emb, self.pos_emb = nn.Embedding(vocab_size, C), nn.Parameter(torch.zeros(1, block_size, C))
+        networks = [
+            nn.Sequential(nn.Linear(C, 4 * C, bias=NETWORK), nn.ReLU(), nn.Linear(4 * C, C, bias=NETWORK), nn.Dropout(0.1))
+            for _ in range(n_layer)
+        ]
+        self.blocks = nn.Sequential(*(PreNormBlock(Attention(C, n_head), network, C) for network in networks))
+        self.ln_f, self.head = nn.LayerNorm(C), nn.Linear(C, vocab_size, bias=HEAD)
+        self.apply(start_small)
+
+    def forward(self, idx):
+        return self.head(self.ln_f(self.blocks(self.tok_emb(idx) + self.pos_emb[:, : idx.shape[1]])))
+"""
+TORCHS = """
+class GPT(nn.Module):
+    def __init__(self, vocab_size, *, block_size, n_layer, n_head, n_embd):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(vocab_size, n_embd), nn.Embedding(block_size, n_embd)
+        layer = nn.TransformerEncoderLayer(n_embd, n_head, 4 * n_embd, norm_first=True, batch_first=True)
+        norm = nn.LayerNorm(n_embd)
+        self.blocks = nn.TransformerEncoder(layer, n_layer, norm=norm, enable_nested_tensor=False)
+        self.head = nn.Linear(n_embd, vocab_size)
+        for one in (self.tokens, self.places, self.head):
+            nn.init.normal_(one.weight, std=0.02)
+
+    def forward(self, idx):
+        T = idx.shape[1]
+        x = self.tokens(idx) + self.places.weight[:T]
+        return self.head(self.blocks(x, mask=torch.ones(T, T).triu(1).bool()))
+"""
+
+
+def with_biases(attention: bool, network: bool, head: bool) -> str:
+    return BIASES.replace("ATTENTION", str(attention)).replace("NETWORK", str(network)).replace("HEAD", str(head))
+
 
 WRONG = {
     "a text": (COUNT, "a whole number", "no whole number", [(TOTAL, "return str(norm)")]),
@@ -224,6 +276,44 @@ WRONG = {
         "add the positions",
         [(SUM, "x = self.tokens(idx)")],
     ),
+    "positions not added, and the head starts at zero": (
+        GPT,
+        "the past is heard, in its order",
+        "changed places",
+        [(SUM, "x = self.tokens(idx)"), (START, "nn.init.zeros_(self.head.weight)")],
+    ),
+    "post-norm": (
+        GPT,
+        STREAM,
+        "The stream does not pass",
+        [
+            ("import LayerNorm, PreNormBlock", "import LayerNorm, PostNormBlock"),
+            ("[PreNormBlock(", "[PostNormBlock("),
+        ],
+    ),
+    "nothing is added": (
+        GPT,
+        STREAM,
+        "only adds to it",
+        [
+            (
+                "PreNormBlock(BatchedMultiHead(n_embd, n_head), FeedForward(n_embd), n_embd) for",
+                "nn.Sequential(LayerNorm(n_embd), BatchedMultiHead(n_embd, n_head), LayerNorm(n_embd), FeedForward(n_embd)) for",
+            )
+        ],
+    ),
+    "the last norm comes first": (
+        GPT,
+        STREAM,
+        "from the embeddings to the last norm",
+        [(NORM, "x = self.blocks(self.norm(x))")],
+    ),
+    "the last norm has no effect": (
+        GPT,
+        STREAM,
+        "What the head reads is not normalised",
+        [(NORM, "x = self.blocks(x) + 0 * self.norm(x)")],
+    ),
     "large at the start": (
         GPT,
         "untrained, it knows nothing",
@@ -271,6 +361,31 @@ RIGHT = {
         "    return idx\n",
     ),
     "the section's": (GPT, "from course.s10_gpt import GPT\n"),
+    "the head starts at zero": (GPT, [(START, START + "\n        nn.init.zeros_(self.head.weight)")]),
+    "what each part says starts at zero": (
+        GPT,
+        [
+            (
+                START,
+                START + "\n        for name, one in self.named_parameters():\n"
+                "            if name.endswith(('proj.weight', 'contract.weight')) or 'positions' in name:\n"
+                "                nn.init.zeros_(one)",
+            )
+        ],
+    ),
+    "every matrix starts at zero": (
+        GPT,
+        [(START, "for one in self.parameters():\n            if one.dim() > 1:\n                nn.init.zeros_(one)")],
+    ),
+    "tokens of size 1, and the head starts at zero": (
+        GPT,
+        [(START, "nn.init.zeros_(self.head.weight)\n        nn.init.zeros_(self.head.bias)")],
+    ),
+    "torch's encoder, with a mask": (GPT, TORCHS),
+    "biases everywhere": (GPT, with_biases(True, True, True)),
+    "biases nowhere": (GPT, with_biases(False, False, False)),
+    "biases in the network alone": (GPT, with_biases(False, True, False)),
+    "biases in attention alone": (GPT, with_biases(True, False, False)),
     "torch's own parts, no bias in the head": (
         GPT,
         "class Block(nn.Module):\n"
