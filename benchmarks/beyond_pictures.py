@@ -164,6 +164,60 @@ def draw_planner(figure: "Figure") -> None:
     axes.legend(frameon=False)
 
 
+def draw_initialisation(figure: "Figure") -> None:
+    """The size of the residual stream from block to block, as the first weights leave it."""
+    axes = figure.subplots()
+    ways = {
+        "normal": "0.02 for all weights",
+        "scaled": "scaled: a quarter of it into the stream",
+        "zero": "zero: 0 into the stream",
+    }
+    for (init, told), style, marker in zip(ways.items(), STYLES, "s^o"):
+        sizes = stream_sizes(init, n_layer=8)
+        axes.plot(range(9), [size / sizes[0] for size in sizes], marker=marker, label=told, **style)
+    axes.set(xlabel="block (0: the embeddings)", ylabel="size (embeddings: 1)", ylim=(0, None))
+    axes.set_title("the stream in a model of eight blocks that has learned nothing", loc="left", fontsize=10)
+    axes.legend(frameon=False)
+
+
+def stream_sizes(init: str, n_layer: int) -> list[float]:
+    """Root mean square of what the embeddings of a new model put into the stream, then after each block."""
+    import torch
+
+    from nanogpt.config import load_preset
+    from nanogpt.model import GPT
+
+    config = load_preset("modern").override(vocab_size=65, n_layer=n_layer, init=init).model
+    model = GPT(config, torch.Generator().manual_seed(0))
+    sizes: list[float] = []
+    for part in (model.token_embedding, *model.blocks):
+        part.register_forward_hook(lambda _part, _given, x: sizes.append(x.square().mean().sqrt().item()))
+    with torch.no_grad():
+        model(torch.randint(65, (16, 64), generator=torch.Generator().manual_seed(1)))  # (B, T)
+    return sizes
+
+
+def draw_rmsnorm(figure: "Figure") -> None:
+    """A vector, and the same plus 10, through LayerNorm and through RMSNorm."""
+    import torch
+    from torch import nn
+
+    from nanogpt.rmsnorm import RMSNorm
+
+    x = torch.tensor([1.0, 2.0, 2.0, 4.0])
+    norms = {"LayerNorm": nn.LayerNorm(4, eps=0.0), "RMSNorm": RMSNorm(4, eps=0.0)}
+    for axes, (name, norm) in zip(figure.subplots(1, 2, sharey=True), norms.items()):
+        for vector, told, side, hatch, style in zip((x, x + 10), ("x", "x + 10"), (-0.2, 0.2), ("", "///"), STYLES):
+            places = [channel + side for channel in range(1, 5)]
+            look = {"color": style["color"], "edgecolor": "white", "hatch": hatch}
+            axes.bar(places, norm(vector).tolist(), width=0.38, label=told, **look)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set(xlabel="channel", xticks=range(1, 5))
+        axes.set_title(name, loc="left", fontsize=10)
+    figure.axes[0].set_ylabel("after the norm")
+    figure.axes[0].legend(frameon=False, loc="upper left")
+
+
 DRAWN: dict[str, Callable[["Figure"], None]] = {
     "rope": draw_rope,
     "swiglu": draw_swiglu,
@@ -171,6 +225,8 @@ DRAWN: dict[str, Callable[["Figure"], None]] = {
     "qk_norm": draw_qk_norm,
     "kv_cache": draw_kv_cache,
     "planner": draw_planner,
+    "initialisation": draw_initialisation,
+    "rmsnorm": draw_rmsnorm,
 }
 
 

@@ -13,7 +13,9 @@
 # A language model answers one question: given the text so far, how likely is each possible next character? Whoever
 # can answer it can also write: ask, draw a character, append it, ask again. This section builds the whole machine
 # around that question (text to numbers, examples, a loss, training, writing) with the smallest model that can be
-# put inside. The nine sections after this one only exchange the model.
+# put inside. The nine sections after this one only replace the model.
+#
+# **The idea in a sentence:** rely on nothing but the last character, and let a table say what follows.
 
 
 # %%
@@ -21,7 +23,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,9 @@ from torch.nn import functional as F
 
 from course.console import InputError, Report, finish, quiet, run, show
 from nanogpt.corpus import load_corpus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IDEA = "a table from each character to the next"
 
@@ -39,6 +44,14 @@ IDEA = "a table from each character to the next"
 # text. For the text `hello` the alphabet is `e h l o`, so `h` is 1, `e` is 0, and the whole is `1 0 2 2 3`. Real
 # systems use longer pieces (GPT-2 has 50,257 of them); with characters nothing is hidden and the vocabulary is
 # small.
+#
+# **PyTorch in a few words**, for all that follows. A *tensor* is an array of numbers; its *shape*, such as (B, T, C),
+# stands in comments. `data[places]`, with a tensor of places, picks all of them at once; `x.flatten(0, 1)` joins the
+# first two dimensions, `x[None]` adds one of size 1. An `nn.Module` is made of parameters (the numbers that are
+# learned) and of other modules; `super().__init__()` comes first in it, and `model(x)` calls its `forward`.
+# `nn.Embedding(n, m)` is a table of n rows that is looked up by row. `model.train()` and `model.eval()` set a switch
+# in every part (only dropout, section 9, asks for it). Under `torch.no_grad()` nothing is kept for gradients, which
+# are explained below, under *Training*.
 
 
 # %%
@@ -131,8 +144,12 @@ if __name__ == "__main__":
 #
 # One number to know by heart: whoever knows nothing gives each of V characters $1/V$ and pays $\ln V$, for the 65
 # characters of Shakespeare 4.17. A loss far above that, before any training, means that a model is *sure of
-# nonsense*. That is what happens if its table starts with numbers as large as 1: the loss begins about half a nat
-# higher.
+# nonsense*.
+#
+# That is what happens if its table starts with random numbers of *size* 1. (In this book the size of random numbers
+# is their standard deviation: the root of their mean square, where their mean is 0.) The mean of $e^z$ is then
+# $e^{1/2}$, and the loss begins about half a nat higher. Size $s$ costs about $s^2 / 2$, and somewhat less where $s$
+# is large and characters are few.
 
 
 # %%
@@ -187,9 +204,20 @@ class Bigram(nn.Module):
 # %% [markdown]
 # ## Training
 #
-# Every step is the same three lines, here and in the largest models: the loss of a batch; its gradient for every
-# parameter (`backward`); a small move of every parameter against its gradient (`step`). AdamW keeps for each
-# parameter a running mean of its gradient and of its square, and so finds for each a step of a sensible size.
+# Every step is the same four lines, here and in the largest models: the loss of a batch, the old gradients set to
+# zero, the new gradient of every parameter (`backward`), a small move of every parameter against its gradient
+# (`step`).
+#
+# The *gradient* says, for each number of the model, how fast the loss rises when that number does. **By hand:** one
+# parameter $w = 1$ and the loss $(w - 3)^2 = 4$. The gradient is $2 (w - 3) = -4$: more $w$, less loss. A step
+# against it with a *learning rate* of 0.1 gives $w = 1 + 0.4 = 1.4$, and the loss 2.56. For the logits $(1, 2, 0)$
+# above, where the second came true, the gradient is the probabilities, less 1 at the truth: $(0.245, -0.335, 0.090)$.
+# The true one will be raised, the others lowered.
+#
+# `backward` finds all gradients, from the loss back through every operation; where one operation feeds the next,
+# their rates multiply (the *chain rule*). It adds them to what is there, hence `zero_grad` before it. The *optimizer*
+# AdamW keeps for each parameter a running mean of its gradient and of its square, and divides the one by the root of
+# the other, so that all parameters move at about one pace.
 #
 # `train` is a generator: it hands back the loss after each step, and whoever called it decides what to do in
 # between (draw a progress bar, evaluate, stop).
@@ -400,7 +428,7 @@ def run_experiment(
 
 # %%
 def main(steps: int = 3000, seed: int = 1337, text: str | None = None, report: Report = quiet) -> Result:
-    """Train the table of pairs. It takes ten times the learning rate of later models: its gradients cannot explode."""
+    """Train the table of pairs, at ten times the learning rate of later models: one layer bears large steps."""
     setting = Setting(learning_rate=1e-2)
     return run_experiment(Bigram, label="bigram", steps=steps, seed=seed, text=text, report=report, setting=setting)
 
@@ -410,11 +438,53 @@ if __name__ == "__main__":
     result = run(main)
 
 # %% [markdown]
+# ## The table as a picture
+#
+# The table is all that the model has learned, and it can be looked at as a whole: each row is a character, each column
+# the one that comes next. In Shakespeare the row of `q` has one bright place, at `u`.
+
+
+# %%
+@torch.no_grad()
+def draw_table(result: Result, most: int = 70) -> "Figure":
+    """The trained table as probabilities: each row is a character, each column the next one, bright is likely."""
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    probabilities = result.model.table.weight.softmax(dim=-1)  # (V, V)
+    assert torch.allclose(probabilities.sum(dim=-1), torch.ones(len(probabilities)), atol=1e-5)
+    counts = result.validation.bincount(minlength=len(probabilities))  # (V,)
+    drawn = counts.topk(min(most, len(counts))).indices.sort().values  # of a large alphabet, the commonest
+    labels = [visible(result.tokenizer.characters[i]) for i in drawn]
+    figure = Figure(figsize=(8, 7.2), layout="constrained")
+    axes = figure.add_subplot()
+    norm = PowerNorm(0.5, vmin=0, vmax=1)  # the root of each: most are small, and would all look like 0
+    image = axes.imshow(probabilities[drawn][:, drawn].numpy(), cmap="cividis", norm=norm)
+    axes.set_xticks(range(len(labels)), labels, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    axes.set(xlabel="next character", ylabel="character", title="What follows what, in the trained table of pairs")
+    figure.colorbar(image, label="probability", shrink=0.8)
+    return figure
+
+
+def visible(character: str) -> str:
+    """A character as a label beside a picture: blanks and line ends have signs."""
+    return repr(character)[1:-1] if character.strip() else {" ": "␣", "\n": "⏎"}.get(character, "·")
+
+
+# %%
+if __name__ == "__main__":
+    show(draw_table, result)
+
+# %% [markdown]
 # ## What we have
 #
 # The loss fell from 4.17 to about 2.49, and the sample has changed from noise to something with the look of words:
-# spaces at plausible distances, vowels after consonants, capitals after line ends. Nothing in it is longer than two
-# letters, because nothing in the model is.
+# spaces at plausible distances, vowels after consonants, capitals after line ends. Nothing in it hangs together over
+# more than two letters, because nothing in the model does.
+#
+# All but the table is today's practice: tokens, targets shifted by one, cross-entropy, AdamW, drawing the next token.
+# Only the model inside has grown.
 #
 # **Try it**
 # 1. A table of pairs can also be had by counting. Count how often each character follows each in the training part,

@@ -15,17 +15,24 @@
 # The simplest thing to take is the mean. It is a poor way of listening, but it is exactly the machinery of
 # attention, with every weight equal; and there is a trick to computing it that all of deep learning's speed rests
 # on.
+#
+# **The idea in a sentence:** give each place the mean of all places up to it, by one product with a triangular
+# matrix.
 
 
 # %%
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from course.console import Report, finish, quiet, run, show
 from course.s01_bigram import Result, run_experiment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IDEA = "the mean of the past"
 
@@ -36,7 +43,8 @@ IDEA = "the mean of the past"
 #
 # $$\bar x_t = \frac{1}{t} \sum_{s \le t} x_s$$
 #
-# **By hand**, for three places of two channels:
+# **By hand**, for three places of two channels. (On paper places are counted from 1, as here; in the code, and in
+# section 3's formula, from 0. What is called a *place* here, others call a *position*.)
 #
 # | $t$ | $x_t$ | mean so far |
 # |---|---|---|
@@ -60,6 +68,10 @@ IDEA = "the mean of the past"
 #
 # The **cumulative sum** is the cheapest: add up, divide by the count. It needs no T × T matrix, but it cannot be
 # generalised to unequal weights. (Cheap ways of looking back are a subject of research to this day.)
+#
+# In the code, `tril()` keeps what is on the diagonal and below it, `~` turns true and false round, `masked_fill(m,
+# v)` puts `v` where `m` is true, and `dim=-1` means along the last dimension. In `(T, T) @ (B, T, C)` the first has
+# no B: torch takes the same matrix for every piece (*broadcasting*).
 
 
 # %%
@@ -126,12 +138,50 @@ if __name__ == "__main__":
     show(compare_the_four)
 
 # %% [markdown]
+# The matrix itself is a picture: who listens from top to bottom, who is listened to from left to right, and white where
+# nobody looks, the future. Section 4 will draw the same picture with weights that are no longer equal.
+
+
+# %%
+def put_weights(axes: Any, weights: Tensor, labels: Sequence[str]) -> Any:
+    """Draw who listens to whom, weights (T, T), on matplotlib axes, the future white; returns the image."""
+    hidden = ~causal_mask(len(weights))  # (T, T)
+    image = axes.imshow(weights.masked_fill(hidden, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
+    axes.set(xlabel="is listened to", xticks=range(len(labels)), yticks=range(len(labels)))
+    axes.set_xticklabels(labels)
+    axes.set_yticklabels(labels)
+    return image
+
+
+def draw_means(length: int = 8) -> "Figure":
+    """The weights of the mean of the past: row t holds 1/t up to place t, and the future is white."""
+    from matplotlib.figure import Figure
+
+    weights = mean_by_softmax(torch.eye(length)[None])[0]  # (T, T): of one-hot vectors the means are the weights
+    figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    image = put_weights(axes, weights, [str(t + 1) for t in range(length)])
+    for t, s in causal_mask(length).nonzero().tolist():
+        axes.text(s, t, f"1/{t + 1}", ha="center", va="center", fontsize=8, color="black" if t < 2 else "white")
+    axes.set(ylabel="listens", title="The mean of the past: equal weights")
+    figure.colorbar(image, label="weight", shrink=0.8)
+    return figure
+
+
+# %%
+if __name__ == "__main__":
+    show(draw_means)
+
+# %% [markdown]
 # ## A frame for every model to come
 #
 # The bigram table mapped a token straight to V logits. From now on there is room in between. A token first becomes
 # a vector of C = `n_embd` channels, its *embedding*: what the model knows about it. A *body* turns the T vectors of
 # a piece into T vectors of the same size, and here the places may talk. A last linear layer, the *head* of the
 # language model, reads V logits off each vector.
+#
+# A *linear layer*, `nn.Linear(n, m)`, multiplies a vector of n numbers by a learned matrix and adds a learned vector,
+# the *bias* (unless `bias=False`): m numbers come out. It acts on the last dimension, at each place alike.
 #
 # Only the body changes from section to section, so it is an argument. Here it is the mean.
 
@@ -187,7 +237,8 @@ if __name__ == "__main__":
 # More is seen, and the loss is higher than the bigram's. In a mean of eight characters the last one, which tells
 # most about the next, has a weight of 1/8 like the others, and nothing tells the model which it was. Looking back
 # is not enough. Two things are missing: to know *where* a character stood (section 3), and to choose *whom* to
-# listen to (section 4).
+# listen to (section 4). Every attention layer of today's models is such a product with a triangular matrix; only
+# the numbers in the matrix are computed from the text.
 #
 # **Try it**
 # 1. Let each place keep itself: `return x + mean_by_softmax(x)`. *Expect* the bigram's loss, 2.49, and no better:

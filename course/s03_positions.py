@@ -9,12 +9,14 @@
 # - **In the paper:** section 3.5, with the sinusoids' equations.
 # - **Takes** about 15 seconds on a laptop.
 # - **Expect** a validation loss of about 2.82, as in section 2: positions are of no use to a plain mean, and this
-#   section shows why. They are indispensable from the next section on.
+#   section shows why. They begin to pay in the next section.
 #
 # The mean of the past does not depend on the order of the past. Neither does any other sum in which each token's
 # share depends only on what the token *is*: `dog bites man` and `man bites dog` go in as the same set. The remedy
-# is almost too simple. Each place gets a vector of its own, and it is added to the token's: the same letter looks
-# different in a different place.
+# is almost too simple.
+#
+# **The idea in a sentence:** give each place a vector of its own and add it to the token's, so that the same letter
+# looks different in a different place.
 
 
 # %%
@@ -53,8 +55,9 @@ IDEA = "position added to the token"
 # | 1 | 0.8415 | 0.5403 | 0.0100 | 1.0000 |
 # | 2 | 0.9093 | −0.4161 | 0.0200 | 0.9998 |
 #
-# Why waves? By $\cos a \cos b + \sin a \sin b = \cos(a - b)$, the scalar product of two rows depends only on how
-# far apart they are. "Three back" looks the same everywhere, for products of just the kind that section 4 computes.
+# Why waves? By $\cos a \cos b + \sin a \sin b = \cos(a - b)$, the scalar product of two rows depends only on how far
+# apart they are: "three back" looks the same everywhere. (Section 4 multiplies rows that learned matrices have
+# changed. There it no longer holds exactly, but it is easy for the matrices to use.)
 
 
 # %%
@@ -200,15 +203,17 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# Every token now carries its place, and nobody asks for it yet. Today's models mostly do it otherwise: they turn
-# the queries and keys of section 4 by an angle that grows with the place (RoPE), which makes the products depend on
-# distance alone, as the sinusoids' did, but at every layer.
+# Every token now carries its place, and nobody asks for it yet. Today's models mostly do it otherwise: they turn the
+# queries and keys of section 4 by an angle that grows with the place (RoPE). What two places say to each other then
+# depends on where they stand through their distance alone, at every layer and exactly, where the sinusoids give this
+# only before the learned matrices.
 #
 # **Try it**
 # 1. Train with `SinusoidalPositions(n_embd)`. *Expect* the same loss within 0.02: a mean does not listen to those
 #    either.
-# 2. Give `SinusoidalPositions` the base 100 in place of 10,000 and draw it. *Expect* all hands of the clock to be
-#    fast: places some 600 apart begin to look alike.
+# 2. Give `SinusoidalPositions` the base 100 in place of 10,000 and draw it. *Expect* no slow waves any more: even the
+#    slowest pair turns once in about 470 places, where it took 35,000. In the picture the channels on the right, nearly
+#    constant before, now change from top to bottom.
 # 3. Call `LearnedPositions(8, 32)(9)`. *Expect* an error, and think about what a model with a block of 8 should do
 #    with a ninth character. (Section 1's `generate` has the answer.)
 

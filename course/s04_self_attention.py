@@ -3,8 +3,8 @@
 #
 # - **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention;
 #   `attention_picture`.
-# - **From before:** `run_experiment`, `generate`, `Result` (1), `causal_mask`, `mean_by_softmax` (2),
-#   `LearnedPositions`, `PositionedModel` (3).
+# - **From before:** `run_experiment`, `generate`, `Result`, `visible` (1), `causal_mask`, `mean_by_softmax`,
+#   `put_weights` (2), `LearnedPositions`, `PositionedModel` (3).
 # - **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it
 #   into the network.
 # - **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
@@ -12,8 +12,11 @@
 # - **Expect** a validation loss of about 2.40 after 5,000 steps: the first model that beats the table of pairs.
 #
 # The mean listens to everyone alike. But a vowel wants to know the consonant before it, and the end of a word how
-# the word began: the weights should depend on who asks and who is there. So let every token do three things, each
-# by a linear layer of its own:
+# the word began: the weights should depend on who asks and who is there.
+#
+# **The idea in a sentence:** let each token choose, by its query and the others' keys, whom to take a value from.
+#
+# For that every token does three things, each by a linear layer of its own:
 #
 # - ask a question, the **query** $q$: "what am I looking for?"
 # - put up a sign, the **key** $k$: "what am I?"
@@ -23,6 +26,10 @@
 # weighted sum.
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left(\frac{Q K^\top}{\sqrt{d_k}} + \mathrm{mask}\right) V$$
+#
+# Row $t$ of $Q$, $K$ and $V$ is the query, key and value of place $t$; $d_k$, D in the code, is their length, the
+# *head size*; the mask is 0 where $s \le t$ and $-\infty$ elsewhere. For one place it says $y_t = \sum_{s \le t}
+# w_{ts} v_s$, where the weights $w_{ts}$ are the softmax, over $s$, of $q_t \cdot k_s / \sqrt{d_k}$.
 
 
 # %%
@@ -35,8 +42,8 @@ import torch
 from torch import Tensor, nn
 
 from course.console import Report, finish, quiet, run, show
-from course.s01_bigram import Result, generate, run_experiment
-from course.s02_averaging import causal_mask, mean_by_softmax
+from course.s01_bigram import Result, generate, run_experiment, visible
+from course.s02_averaging import causal_mask, mean_by_softmax, put_weights
 from course.s03_positions import LearnedPositions, PositionedModel
 
 if TYPE_CHECKING:
@@ -123,11 +130,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Why divide by $\sqrt{d_k}$?
 #
-# If the D numbers of a query and a key are independent with variance 1, their product is a sum of D terms and has
-# variance D. Scores of size $\sqrt D$ are large, and the softmax of large numbers is nearly a choice of one: the
-# place listens to a single other, chosen by chance before anything is learned. Worse, a softmax that has made its
-# choice hardly reacts to its scores any more (its derivative is $p(1 - p)$, nearly 0 at both ends), so it learns
-# slowly to unmake it. Division brings the variance back to 1.
+# If the D numbers of a query and of a key are independent, with mean 0 and variance 1, then each of the D products
+# has variance 1, and their sum has variance D: for D = 64, scores of size 8. That is large, and the softmax of large
+# numbers is nearly a choice of one: the place listens to a single other, chosen by chance before anything is learned.
+# Worse, a softmax that has made its choice hardly reacts to its scores any more (its derivative is $p(1 - p)$, nearly
+# 0 at both ends), so it learns slowly to unmake it. Division by $\sqrt D$ brings the variance back to 1.
 
 
 # %%
@@ -195,19 +202,20 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Any length, at once, and where it ends
 #
-# Before attention, language models were recurrent: one state, updated token by token. To carry something over a
+# Before Transformers, most language models were recurrent: one state, updated token by token. To carry something over a
 # hundred tokens, it had to survive a hundred updates, and the updates had to be done one after another. A head has
 # none of that. The same three matrices serve for one token or eight, all places are computed at once, and between
 # any two of them there is a single step. Per layer, for T tokens of C channels (table 1 of the paper):
 #
-# | | multiplications | steps one after another | longest path |
+# | | multiplications of the mixing | steps one after another | longest path |
 # |---|---|---|---|
 # | recurrent layer | T · C² | T | T |
 # | self-attention | T² · C | 1 | 1 |
 #
-# The price is in the first column: every pair of tokens costs. For T below C attention is the cheaper one; for long
-# texts it is dear, and the block ends it. Beyond `block_size` tokens this model has no position vectors, and
-# `generate` crops the context: what was further back is forgotten at once and completely.
+# (As in the paper's table, constant factors are left out, and so are the layers that make q, k and v, of T · C²
+# each.) The price is in the first column: every pair of tokens costs. While T is below C the mixing is cheap; for
+# long texts it is expensive, and the block sets a limit. Beyond `block_size` tokens this model has no position
+# vectors, and `generate` crops the context: what was further back is forgotten at once and completely.
 
 
 # %%
@@ -317,15 +325,10 @@ def attention_picture(weights: Tensor, characters: Sequence[str], titles: Sequen
     """Attention matrices (N, T, T) side by side, the characters along both axes."""
     from matplotlib.figure import Figure
 
-    labels = [repr(c)[1:-1] if c.strip() else {" ": "␣", "\n": "⏎"}.get(c, "·") for c in characters]
     figure = Figure(figsize=(1 + 2.9 * len(weights), 3.6), layout="constrained")
-    hidden = ~causal_mask(len(characters))  # (T, T)
     for axes, matrix, title in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, titles):
-        image = axes.imshow(matrix.masked_fill(hidden, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
+        image = put_weights(axes, matrix, [visible(character) for character in characters])
         axes.set_title(title, fontsize=10)
-        axes.set(xlabel="is listened to", xticks=range(len(labels)), yticks=range(len(labels)))
-        axes.set_xticklabels(labels)
-        axes.set_yticklabels(labels)
     figure.axes[0].set_ylabel("listens")
     figure.colorbar(image, ax=figure.axes, label="weight", shrink=0.8)
     return figure
@@ -363,15 +366,15 @@ if __name__ == "__main__":
 # purposes at once: one set of weights per place, for vowels and for line ends and for the beginning of names.
 #
 # This head is *self*-attention, because queries, keys and values come from the same sequence; in the paper's
-# translator, the decoder's queries also ask the encoder's keys. Without the mask it would be an encoder's head. All
-# of today's language models are stacks of masked ones, as here.
+# translator, the decoder's queries also ask the encoder's keys. Without the mask it would be an encoder's head.
+# Nearly all of today's language models are built of masked ones, as here.
 #
 # **Try it**
 # 1. Leave out the division by $\sqrt D$ and train. *Expect* about 2.41: with D = 32 and one layer the harm is
 #    small; in a deep model with large heads it is not.
-# 2. Leave out the mask and train. *Expect* both losses near 0.4, lower than any honest model of English, and a
-#    sample of one letter over and over: it has learned to look up its answer in the next place, and when it writes
-#    there is no next place.
+# 2. Leave out the mask and train. *Expect* both losses near 0.4, far below the 1.48 that even section 10's ten million
+#    weights reach honestly, and a sample of one letter over and over: it has learned to look up its answer in the next
+#    place, and when it writes there is no next place.
 # 3. Leave out the positions (add zeros). *Expect* about 2.45: more than half of the gain over the table of pairs is
 #    lost by a choosy listener that does not know who spoke last.
 

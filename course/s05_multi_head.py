@@ -15,6 +15,9 @@
 # be several heads, each narrower: H of them of size D = C / H, for the same price as one of size C. Each asks a
 # question of its own; what they hear is put side by side, and one more linear layer, the *projection*, mixes it.
 #
+# **The idea in a sentence:** several narrow heads, so that one place can listen to several others for different
+# reasons.
+#
 # $$\mathrm{MultiHead}(x) = \mathrm{Concat}(\mathrm{head}_1, \ldots, \mathrm{head}_H)\, W^O$$
 #
 # **By hand:** two tokens have the values 0 and 10. One head wants their mean, another only the second. Two heads
@@ -185,10 +188,11 @@ if __name__ == "__main__":
     show(draw_heads, result)
 
 # %% [markdown]
-# Pictures of one piece of text can deceive. So three numbers for each head, over many pieces: how far back it
-# looks, in the mean; the *entropy* of its weights, which is 0 for a head that picks one token and $\ln 8 = 2.08$
-# for the last place of one that listens to eight alike; and the only question that counts in the end, what the loss
-# becomes when the head is switched off.
+# Pictures of one piece of text can deceive. So three numbers for each head, over many pieces: how far back it looks,
+# in the mean; the *entropy* of its weights, $-\sum w \ln w$, which is 0 for a head that picks one token and $\ln t$
+# for one that listens to $t$ tokens alike; and the only question that counts in the end, what the loss becomes when
+# the head is switched off. A head that listened to everybody alike would have, in the mean over the eight places, an
+# entropy of 1.33, and look back by 1.75.
 
 
 # %%
@@ -244,8 +248,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# The same number of weights as one wide head (the projection aside), better used. In today's models heads are the
-# dearest thing to keep while writing, because the keys and values of all past tokens must be kept for each; so
+# The same number of weights as one wide head (the projection aside), better used. In today's models heads are
+# what costs most memory while writing, because the keys and values of all past tokens must be kept for each; so
 # several heads share theirs (grouped queries).
 #
 # **Try it**

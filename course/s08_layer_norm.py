@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8. Keeping the stream in bounds: layer normalisation
+# # 8. One size for what each layer reads: layer normalisation
 #
 # - **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the
 #   lecture: normalise what each sub-layer reads), which goes on.
@@ -11,12 +11,17 @@
 # - **Takes** about 80 seconds on a laptop, for two models.
 # - **Expect** a validation loss of about 2.07 for both after 5,000 steps.
 #
-# Every block adds to the residual stream, so it grows from block to block; and a sub-layer that must serve at
-# several sizes of its input learns badly. Layer normalisation brings each vector to one size: subtract its mean,
-# divide by its standard deviation, over the C channels of one token. Then give it back the freedom to be otherwise,
-# by a gain $g$ and a shift $b$ per channel, both learned.
+# Every block adds to the residual stream, so its size changes from block to block, and a layer that must serve inputs
+# of many sizes has a harder task.
+#
+# **The idea in a sentence:** bring what each layer reads to one size. For each token by itself, over its C channels,
+# subtract the mean and divide by the standard deviation; then give it back the freedom to be otherwise, by a gain $g$
+# and a shift $b$ per channel, both learned.
 #
 # $$\mathrm{LayerNorm}(x) = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} \cdot g + b$$
+#
+# $\mu$ is the mean of the C numbers and $\sigma^2$ their variance, the mean of the squared deviations; $\epsilon$,
+# 0.00001, keeps a vector of equal numbers from being divided by 0.
 #
 # **By hand:** $x = (1, 2, 6)$ has the mean 3, the deviations $(-2, -1, 3)$, the variance $(4 + 1 + 9) / 3 = 4.667$
 # and the standard deviation 2.160. Normalised: $(-0.926, -0.463, 1.389)$. Ten times $x$ gives the same.
@@ -84,10 +89,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## After or before?
 #
-# The paper normalises *after* adding: `norm(x + sublayer(x))`. Whatever leaves a block has size 1, but the free
-# road of section 7 now leads through a normalisation at every step. GPT-2 moved it: `x + sublayer(norm(x))`. Each
+# The paper normalises *after* adding: `norm(x + sublayer(x))`. Whatever leaves a block has size 1, but the free road
+# of section 7 now leads through a normalisation at every step. GPT-2 moved it: `x + sublayer(norm(x))`. Each
 # sub-layer reads a normalised copy, and the stream itself is left alone from end to end; it may grow, so one last
-# norm stands before the logits. Deep models train so without the careful warm-up that the paper needed.
+# norm stands before the logits. In this form deep models train even without *warm-up*, the slow rise of the learning
+# rate at the beginning that the paper needed; most still have a short one.
 
 
 # %%
@@ -204,8 +210,8 @@ if __name__ == "__main__":
 #
 # **Try it**
 # 1. Leave out the subtraction of the mean. *Expect* no difference that you can tell from chance.
-# 2. Train both with `n_layer=12` for 1,500 steps. *Expect* about 2.15 before and 2.16 after: at this width even
-#    twelve post-norm blocks train, if a little behind. The trouble begins with wider and deeper ones.
+# 2. Train both with `n_layer=12` for 1,500 steps. *Expect* 2.15 to 2.16 for both, a difference that another seed can
+#    turn round: at this width even twelve post-norm blocks train. The trouble begins with wider and deeper ones.
 # 3. Take the last norm away from the pre-norm stack. *Expect* about 2.09, hardly better than section 7: `lm_head`
 #    reads the stream too, and the stream alone was left to grow.
 

@@ -9,17 +9,17 @@
 # - **In the paper:** section 5.4; Srivastava et al. 2014.
 # - **Takes** about two minutes on a laptop.
 # - **Expect** a validation loss of about 2.00 after 1,500 steps on the whole text; and on 10,000 characters one that
-#   turns around near 2.2 without dropout, and does not with it.
+#   turns around near 2.3 without dropout, and does not with it.
 #
 # So far training and validation losses have stayed close: a toy model cannot remember a million characters. Enlarge
 # the model, or shrink the text, and it can: it sees the same text again and again and begins to learn it by heart.
 # The training loss goes on falling, the validation loss turns around and *rises*. That is overfitting, and it is
 # the reason for the validation part.
 #
-# Dropout makes learning by heart hard. In each training step each number is set to zero with probability $p$, at
-# random, so that no weight can rely on any particular other one being there. What remains is multiplied by
-# $1/(1-p)$: the mean stays what it was, and so nothing has to be changed when dropout is off, in evaluation and in
-# use.
+# **The idea in a sentence:** leave numbers out at random while training, so that none is relied on. In each training
+# step, each number *that passes through* (not a weight) is set to zero with probability $p$, and no channel can count
+# on any particular other one being there: that makes learning by heart hard. What remains is multiplied by $1/(1-p)$:
+# the mean stays what it was, and so nothing has to be changed when dropout is off, in evaluation and in use.
 #
 # **By hand:** $x = (1, 2, 3, 4)$, $p = 1/2$. If the first and the third are kept, $(2, 0, 6, 0)$ comes out; if the
 # other two, $(0, 4, 0, 8)$. The mean of the two is $x$.
@@ -89,11 +89,14 @@ if __name__ == "__main__":
 #
 # As in the lecture: on the attention weights (a place now and then does not hear a token it listens to), and on
 # what each part adds to the stream. Both parts are those of sections 5 and 6 with one thing overridden.
+#
+# Before measuring or writing, call `model.eval()`: it sets `training` to false in every part. `evaluate` and
+# `generate` of section 1 do so, and `train` calls `model.train()` again at each step.
 
 
 # %%
 class DropoutMultiHead(BatchedMultiHead):
-    """Heads that now and then overhear a token, and whose output has gaps: (B, T, C) -> (B, T, C)."""
+    """Heads that now and then miss a token, and whose output has gaps: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int, n_head: int, dropout: float) -> None:
         super().__init__(n_embd, n_head)
@@ -229,7 +232,7 @@ if __name__ == "__main__":
 # ## What we have
 #
 # A cure for learning by heart, at the price of learning more slowly. Better cures are more text, and stopping when
-# the validation loss turns: the largest models of today read each text about once, and use no dropout at all.
+# the validation loss turns: the largest models of today mostly read a text once or a few times, without dropout.
 #
 # **Try it**
 # 1. `main(dropout=0.0)` and `main(dropout=0.4)`. *Expect* a little better, and clearly worse.

@@ -7,12 +7,16 @@
 # - **In the lecture:** [01:37:49] scaling up, [01:42:39] encoder, decoder, both, [01:46:22] nanoGPT.
 # - **In the paper:** the right half of figure 1 without its middle sub-layer (there is no other sequence to ask),
 #   and table 3 for the sizes.
-# - **Takes:** with a CUDA GPU the full size is trained (the lecture took 15 minutes on an A100) and reaches about
+# - **Takes:** with a CUDA GPU the full size is trained (the lecture: about 15 minutes on an A100), to about
 #   1.48 by the lecture's measure. Without one, a narrower model of the same depth is trained in about two minutes.
-# - **Expect** then a validation loss of about 1.97 after 1,000 steps.
+# - **Expect** then a validation loss of about 1.98 after 1,000 steps.
 #
-# Nothing new is needed. Tokens and positions are added (1, 3); six blocks in turn talk (4, 5), think (6), add (7),
-# read normalised (8) and drop out (9); a last norm and a linear layer give the logits.
+# Nearly nothing new is needed. Tokens and positions are added (2, 3); six blocks in turn talk (4, 5), think (6), add
+# (7), read normalised (8) and drop out (9); a last norm and a linear layer give the logits. Only one small thing is
+# new: how the weights start.
+#
+# A *decoder* is such a stack with the mask: it writes. An *encoder* has no mask and only reads; the paper's
+# translator has both, and a middle sub-layer by which the decoder asks the encoder. There is nobody to ask here.
 #
 # | | full size, as in the lecture | on a CPU |
 # |---|---|---|
@@ -26,7 +30,9 @@
 
 
 # %%
+import math
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +42,9 @@ from course.s01_bigram import CharTokenizer, Result, Setting, generate, run_expe
 from course.s03_positions import LearnedPositions, PositionedModel
 from course.s08_layer_norm import LayerNorm, PreNormBlock
 from course.s09_dropout import DropoutFeedForward, DropoutMultiHead
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IDEA = "the whole decoder, six layers deep"
 
@@ -79,7 +88,7 @@ class GPT(PositionedModel):
 
 
 def start_small(module: nn.Module) -> None:
-    """Weights of size 0.02 and biases of zero, for linear layers and embeddings: as GPT-2 and the lecture start."""
+    """Weights of size 0.02 and biases of zero, for linear layers and embeddings: as the lecture's repository starts."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -165,6 +174,33 @@ if __name__ == "__main__":
     result = run(main)
 
 # %% [markdown]
+# The losses on the way, from what knowing nothing costs, $\ln V$, downwards. Most of the fall comes in the first
+# quarter.
+
+
+# %%
+def draw_losses(result: Result) -> "Figure":
+    """Training and validation loss by step, falling from the dotted line of a model that knows nothing."""
+    from matplotlib.figure import Figure
+
+    steps, train, val = zip(*result.curve)
+    nothing = math.log(result.tokenizer.vocab_size)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(nothing, color="#b3a369", linestyle=":", label=f"knowing nothing: {nothing:.2f}")
+    axes.plot(steps, val, color="#00204d", marker="o", label=f"validation: {val[-1]:.2f} at the end")
+    axes.plot(steps, train, color="#7c7b78", marker="s", linestyle="--", label=f"training: {train[-1]:.2f} at the end")
+    axes.set(xlabel="step", ylabel="loss (nats per character)", title=f"{result.label}: its losses", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+# %%
+if __name__ == "__main__":
+    show(draw_losses, result)
+
+# %% [markdown]
 # ## The next token, and the next
 #
 # This is all that a GPT does: it takes a sequence and gives the probabilities of the next token; one is drawn,
@@ -200,20 +236,22 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have, and what is missing
 #
-# Trained on the internet instead of one book, a thousand times larger, with tokens in place of characters, this is
-# GPT-3; the code would be recognisably the same. What lies between it and an assistant that answers is more
-# training: on dialogues, and on what people preferred [01:48:53].
+# Trained on a large part of the internet instead of one book, sixteen thousand times larger, with pieces of words in
+# place of characters, this is in outline GPT-3; the code would be recognisably the same. What lies between it and an
+# assistant that answers is more training: on dialogues, and on what people preferred [01:48:53].
 #
 # What lies between this file and a tool is in the library beside this course, `nanogpt`: the same model (its preset
 # `lecture` gives the same logits for the same weights), and then faster, resumable, with better parts.
 #
 # **Try it**
-# 1. `main(full=True)` on a GPU, and without dropout. *Expect* the training loss to fall far below 1, and the
-#    validation loss to turn around at about 1.5: section 9 again, at full size.
+# 1. `main(full=True)` on a GPU, then again with `"dropout": 0.0` in the `sizes` of `main`. *Expect* the training loss
+#    to fall far below 1 without dropout, and the validation loss to turn around at about 1.5: section 9 again, at full
+#    size.
 # 2. Let the trained model write with `block_size=8` in `generate`. *Expect* text like section 8's: words hold
 #    together, lines and speakers do not. It knows more than it is now shown.
-# 3. Train on a text of your own: `python -m course.s10_gpt --text my_book.txt`. *Expect* about the same loss for
-#    any European language at a million characters, and a higher one for less text.
+# 3. Train on a text of your own: `python -m course.s10_gpt --text my_book.txt`. *Expect* a loss of the same order for
+#    prose of a million characters, and a higher one for less text; across texts and languages the numbers cannot be
+#    compared.
 
 # %%
 if __name__ == "__main__":

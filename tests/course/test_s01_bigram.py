@@ -1,6 +1,7 @@
 """Section 1 by numbers: its tools carry every later section, so an error here would be everyone's."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -186,3 +187,33 @@ def test_bad_input_names_the_value() -> None:
     with pytest.raises(InputError, match=r"89 characters.*at least 90"):
         s01.main(steps=1, text="a" * 89)
     assert s01.main(steps=1, text="ab" * 45).after.val > 0
+
+
+@pytest.fixture
+def chain() -> s01.Result:
+    """After a newline, a blank, an a and a b comes for certain the next of the four, and after the last the first."""
+    result = s01.main(steps=1, text="\n ab" * 100)
+    with torch.no_grad():
+        result.model.table.weight.copy_(1000 * torch.eye(4).roll(1, dims=1))
+    return result
+
+
+def test_the_picture_of_the_table_has_a_row_for_each_character(chain: s01.Result) -> None:
+    pytest.importorskip("matplotlib")
+    axes = s01.draw_table(chain).axes[0]
+    assert axes.images[0].get_array().tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["⏎", "␣", "a", "b"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("character", "next character")
+
+
+def test_of_a_large_alphabet_the_picture_has_the_commonest(chain: s01.Result) -> None:
+    pytest.importorskip("matplotlib")
+    chain = replace(chain, validation=torch.tensor([3, 1, 1, 3, 3, 2]))
+    axes = s01.draw_table(chain, most=2).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["␣", "b"]
+    assert axes.images[0].get_array().tolist() == [[0, 0], [0, 0]]  # neither follows the other: a is between them
+
+
+def test_every_character_has_a_visible_label() -> None:
+    assert [s01.visible(character) for character in "a\n \t'\x00"] == ["a", "⏎", "␣", "·", "'", "\\x00"]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -21,3 +22,12 @@ def test_places_do_not_see_each_other() -> None:
     network, x = s06.FeedForward(5), torch.randn(2, 7, 5)
     one_by_one = torch.stack([network(x[:, t]) for t in range(7)], dim=1)
     assert torch.allclose(network(x), one_by_one, atol=1e-6)
+
+
+def test_the_picture_is_of_two_bends_and_their_sum() -> None:
+    pytest.importorskip("matplotlib")
+    lines = {
+        line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in s06.draw_two_bends().axes[0].lines
+    }
+    at = {name: [points[x] for x in (-2, 0, 3)] for name, points in lines.items()}
+    assert at == {"relu(x)": [0, 0, 3], "relu(-x)": [2, 0, 0], "their sum, |x|": [2, 0, 3]}

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from course import s10_gpt as s10
-from course.s01_bigram import evaluate, generate
+from course.s01_bigram import Losses, evaluate, generate
+from course.s01_bigram import main as bigram
 
 
 @pytest.fixture
@@ -104,3 +106,15 @@ def test_without_a_gpu_the_narrow_setting_is_trained(text: str, monkeypatch: pyt
     assert result.label == "GPT, narrow (CPU)"
     assert len(result.model.body.blocks) == 6
     assert "windows of 64" in result.protocol
+
+
+def test_the_picture_shows_the_curve_below_the_loss_of_knowing_nothing(text: str) -> None:
+    pytest.importorskip("matplotlib")
+    curve = (Losses(0, 4.0, 4.25), Losses(5, 1.5, 2.0))
+    result = replace(bigram(steps=1, text=text), curve=curve)
+    axes = s10.draw_losses(result).axes[0]
+    lines = {line.get_label().partition(":")[0]: line for line in axes.lines}
+    assert list(lines["training"].get_xydata().flatten()) == [0, 4.0, 5, 1.5]
+    assert list(lines["validation"].get_xydata().flatten()) == [0, 4.25, 5, 2.0]
+    assert list(lines["knowing nothing"].get_ydata()) == [math.log(len(set(text)))] * 2
+    assert [line.get_label() for line in axes.lines][1:] == ["validation: 2.00 at the end", "training: 1.50 at the end"]
