@@ -58,8 +58,8 @@ def show(demo: Callable[..., Any], *arguments: Any) -> None:
         if missing or (figure is not None and not _display_in_notebook(figure)):
             section = options.section or Path(inspect.getfile(demo)).stem
             _keep(report, f"{section}-{name}", figure, missing)
-        if not options.events:
-            print()
+        if options.section and not options.events:
+            print()  # a cell of a notebook is set apart by itself
 
 
 def run(function: Callable[..., Any]) -> Any:
