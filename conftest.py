@@ -5,6 +5,7 @@ At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 
 import builtins
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -22,6 +23,10 @@ torch.set_num_threads(1)
 # The same examples each time, and as long as a busy machine needs for them.
 settings.register_profile("nanogpt", derandomize=True, deadline=None)
 settings.load_profile("nanogpt")
+
+# What a shell starts in the background ignores Ctrl-C, and Python then raises no KeyboardInterrupt, which tests expect.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For the module `tiny`, which the tests in this folder and below it share.
 sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))

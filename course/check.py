@@ -24,6 +24,8 @@ from course.exercises.runner import Report, check_answer
 from course.flags import Parser
 
 COMMAND = "python -m course.check"
+TAKEN = {*sys.stdlib_module_names, "torch", "numpy", "course", "nanogpt"}
+"""Names that no file of a learner may have: beside it, whatever imports them would get the learner's."""
 WIDTH = 100
 
 
@@ -32,7 +34,7 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     parser = Parser(prog=COMMAND, description="The exercises of the course, and checks for what you write.")
     parser.add_argument("section", nargs="?", type=_section, metavar="SECTION", help="such as s04, or 4")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="your answers, to be checked")
-    parser.add_argument("--stub", type=Path, metavar="FILE", help="write the section's stubs into a new file")
+    parser.add_argument("--stub", type=_stub, metavar="FILE", help="write the section's stubs into a new file")
     parser.add_argument(
         "--seconds", type=_seconds, default=60.0, metavar="N", help="stop a file that takes longer (default: 60)"
     )
@@ -51,6 +53,15 @@ def _section(value: str) -> str:
     if section is None:
         raise argparse.ArgumentTypeError(f"{value!r} is no section; the sections are s01 to s{len(SECTIONS):02}")
     return section
+
+
+def _stub(value: str) -> Path:
+    path = Path(value)
+    if path.suffix != ".py":
+        raise argparse.ArgumentTypeError(f"{value!r} is no name for Python code; give one that ends in .py")
+    if path.stem in TAKEN:
+        raise argparse.ArgumentTypeError(f"{value!r} would hide the module {path.stem!r}; give another, such as my.py")
+    return path
 
 
 def _seconds(value: str) -> float:

@@ -10,7 +10,6 @@ and names `quiet` as the default for its `report` argument. A report is called a
 """
 
 import contextlib
-import inspect
 import io
 import json
 import os
@@ -56,7 +55,7 @@ def show(demo: Callable[..., Any], *arguments: Any) -> None:
         if options.events and printed.getvalue():
             report("demo", name=name, text=printed.getvalue())
         if missing or (figure is not None and not _display_in_notebook(figure)):
-            section = options.section or Path(inspect.getfile(demo)).stem
+            section = options.section or demo.__module__.rpartition(".")[2].strip("_")
             _keep(report, f"{section}-{name}", figure, missing)
         if options.section and not options.events:
             print()  # a cell of a notebook is set apart by itself
@@ -83,6 +82,8 @@ def finish(result: Any) -> None:
             report("done", **done_fields(result))
         else:
             print(summary(result))
+            if options.section:
+                print(f"\nNow write its parts yourself: python -m course.check {options.section[:3]}")
 
 
 # What `python -m course` uses as well

@@ -143,6 +143,12 @@ def loss_value(cross_entropy: Loss) -> str | None:
         "The softmax runs over the pieces: it must run over the vocabulary, the last dimension.": of(
             logits.log_softmax(dim=0)
         ),
+        "The softmax runs over all pieces and positions at once: each position has its own, over the vocabulary.": of(
+            logits - logits.logsumexp(dim=(0, 1, 2))
+        ),
+        "The mean is over all probabilities of each position: only that of the target counts.": -logits.log_softmax(
+            -1
+        ).mean(),
         "The softmax is taken twice: `F.cross_entropy` takes it itself, so give it the logits.": of(
             logits.softmax(-1).log_softmax(-1)
         ),
@@ -208,7 +214,8 @@ def get_batch(data: Tensor, batch_size: int, block_size: int, generator: torch.G
     Exercise(
         name="cross_entropy",
         task="Write the loss by hand: the mean, over all positions, of minus the logarithm of the probability that the "
-        "model gave to the target. Try it without `F.cross_entropy`.",
+        "model gave to the target. Try it without `F.cross_entropy`, for logits of any size (`log_softmax` bears large "
+        "ones).",
         look="How wrong is a guess? Cross-entropy",
         stub='''
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

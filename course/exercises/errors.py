@@ -13,6 +13,17 @@ MEANINGS = (
     ),
     (
         RuntimeError,
+        r"Expected target size",
+        "`F.cross_entropy` wants the classes in the second dimension: `flatten` logits to (B * T, V) and targets to "
+        "(B * T).",
+    ),
+    (
+        RuntimeError,
+        r"Index tensor must have the same number of dimensions",
+        "`gather` wants an index with as many dimensions: `targets[..., None]` adds one of size 1.",
+    ),
+    (
+        RuntimeError,
         r"mat1 and mat2 shapes|size mismatch|Expected size for first two dimensions",
         "Two matrices do not fit: the last size of the first must be the last but one of the second. "
         "Print both shapes just before this line.",
@@ -40,7 +51,11 @@ MEANINGS = (
     ),
     (MemoryError, r"", "It asked for more memory than an exercise needs, by far."),
     (RecursionError, r"", "A function calls itself without end: does `forward` call itself, or the module?"),
-    (NameError, r"is not defined", "That name is used and nowhere defined: an import is missing, or a `self.`"),
+    (
+        NameError,
+        r"is not defined",
+        "That name is used and nowhere defined: an import is missing, a `self.`, or the quotes of a word.",
+    ),
     (ModuleNotFoundError, r"", "No such module is installed; torch and the course's own sections are enough here."),
     (TypeError, r"positional argument|keyword argument", "It is called as the stub has it: keep the stub's arguments."),
     (EOFError, r"", "Nobody can type an answer while it is checked: leave out `input()`."),
@@ -54,7 +69,7 @@ def tell(error: BaseException, path: Path) -> str:
     meaning = next((words for kind, pattern, words in MEANINGS if _fits(error, kind, pattern)), "")
     lines = [line for frame in _own_frames(error, path) for line in _frame_lines(frame)]
     if not lines:
-        lines = ["in a check, while it used what your code gave it"]
+        lines = ["in a check, when it called what your file defines, or used what came back"]
     lines.append(traceback.format_exception_only(error)[-1].strip())
     first = f"It stopped with an error. {meaning}".strip()
     return "\n  ".join([first, *lines])

@@ -17,7 +17,8 @@ from docs.building.sections import number_cells, read_section, source_of, with_t
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 HOW = """*To run this notebook*, open it inside a copy of the project's folder, where `make docs` or `make course` has
 installed what it needs. In Colab, upload a zip of that folder first and unpack it: `!unzip -q nano-gpt.zip`. For a
-shorter training, write `from course.flags import choose; choose(steps=500)` into a cell before it."""
+shorter training, put a cell with `from course.flags import choose; choose(steps=500)` below the one that finds the
+course."""
 FIND = """\
 # Finds the course: in this folder, in one above it, or in one right below it.
 import sys

@@ -57,6 +57,9 @@ def test_a_stub_is_written_and_never_over_another_file(tmp_path, capsys):
     [
         (["s11"], "'s11' is no section; the sections are s01 to s10"),
         (["s04", "nowhere.py"], "no such file: 'nowhere.py'"),
+        (["s04", "--stub", "random.py"], "would hide the module 'random'"),
+        (["s04", "--stub", "torch.py"], "give another, such as my.py"),
+        (["s04", "--stub", "my_head"], "give one that ends in .py"),
         (["--stub", "x.py"], "name the section"),
         (["s04", "x.py", "--stub", "y.py"], "one of the two"),
         (["s04", "--seconds", "-1"], "no time"),

@@ -197,6 +197,35 @@ WRONG = {
     ),
 }
 
+WRONG |= {
+    "a softmax over everything": (
+        LOSS,
+        "the right number",
+        "over all pieces and positions at once",
+        "def cross_entropy(logits, targets):\n"
+        "    p = logits.exp() / logits.exp().sum()\n"
+        "    return -p.log().gather(-1, targets[..., None]).mean()\n",
+    ),
+    "the mean of all probabilities": (
+        LOSS,
+        "the right number",
+        "only that of the target counts",
+        "def cross_entropy(logits, targets):\n    return -logits.log_softmax(-1).mean()\n",
+    ),
+    "classes in the last dimension": (
+        LOSS,
+        "one number",
+        "wants the classes in the second dimension",
+        "def cross_entropy(logits, targets):\n    return F.cross_entropy(logits, targets)\n",
+    ),
+    "an index without its last dimension": (
+        LOSS,
+        "one number",
+        "targets[..., None]",
+        "def cross_entropy(logits, targets):\n    return -logits.log_softmax(-1).gather(-1, targets).mean()\n",
+    ),
+}
+
 RIGHT = {
     "by index": (
         BATCH,
