@@ -30,6 +30,9 @@
 # Row $t$ of $Q$, $K$ and $V$ is the query, key and value of place $t$; $d_k$, D in the code, is their length, the
 # *head size*; the mask is 0 where $s \le t$ and $-\infty$ elsewhere. For one place it says $y_t = \sum_{s \le t}
 # w_{ts} v_s$, where the weights $w_{ts}$ are the softmax, over $s$, of $q_t \cdot k_s / \sqrt{d_k}$.
+#
+# In the code, `@` multiplies the last two dimensions and takes those before them as a batch; `transpose(-2, -1)`
+# swaps the last two, whatever stands before them.
 
 
 # %%
