@@ -53,6 +53,11 @@ def decode_pieces(chunks: Iterable[bytes], where: str, encoding: str, notes: Not
                 f"(line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
                 f"--encoding cp1252, or save the file as UTF-8"
             ) from None
+        except UnicodeError as error:  # UTF-16 and UTF-32 want a mark at the beginning
+            raise UserError(
+                f"{where} is not {encoding}: {error}; leave --encoding out for UTF-8, or name another, for example "
+                f"cp1252 or utf-16-le"
+            ) from None
         offset += len(chunk)
         line += chunk.count(b"\n")
         if at_start and text:

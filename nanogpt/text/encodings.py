@@ -52,7 +52,7 @@ def read_bytes(path: Path, encoding: str = "utf-8") -> FileBytes:
                 last = chunk[-1:]
                 try:
                     decoder.decode(chunk, final=not chunk)
-                except UnicodeDecodeError:
+                except UnicodeError:  # also where UTF-16 or UTF-32 has no mark
                     fits, suspect = False, suspect or chunk or head
                     decoder.reset()
                 if not chunk:

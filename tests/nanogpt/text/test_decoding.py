@@ -60,3 +60,9 @@ def test_line_ends_of_a_text_in_memory():
     assert not notes
     assert unify_line_ends("a\r\nb\r", notes) == "a\nb\n"
     assert list(notes) == ["line ends \\r\\n are read as \\n"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf16"])
+def test_what_has_no_mark_is_not_utf_16(encoding):
+    with pytest.raises(UserError, match=rf"menu.txt is not {encoding}: .*; leave --encoding out for UTF-8, or name"):
+        decode_text("el café y la leche".encode("latin-1"), "menu.txt", encoding)
