@@ -145,7 +145,7 @@ def box(section: str, bullets: str, around: Neighbours) -> str:
         f"[{around.after[1]}]({around.after[0]}.ipynb) →" if around.after else "",
         f"{{download}}`notebook <../notebooks/{section}.ipynb>` for Jupyter and Colab",
         f"as a script, `python -m course.{section}`",
-        f"[exercises](../exercises.md), `python -m course.check {section[:3]}`",
+        f"its exercises, `python -m course.check {section[:3]}`",
     ]
     lines = ":::{admonition} Where this section stands\n:class: place\n\n"
     return f"{lines}{bullets}\n\n{' · '.join(way for way in ways if way)}\n:::"
