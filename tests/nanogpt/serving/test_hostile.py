@@ -42,7 +42,7 @@ def error_of(answer):
         (b"3", "not an object of JSON"),
         (b"\xff\xfe", "not JSON"),
         (b'{"model": "\xff"}', "error parsing the body"),
-        (b"[" * 1900, "error parsing the body"),
+        (b"[" * 1900, "the body"),  # too deep, or not ended: how deep Python goes, others in this process may have set
         (b'{"model": "tale-1", "prompt": "\\ud800"}', "the model never saw '\\ud800'"),
         (b'{"model": "tale-1", "temperature": NaN}', "'temperature' is not as it should be"),
         (b'{"model": "tale-1", "seed": 1e999}', "'seed' is not as it should be"),
