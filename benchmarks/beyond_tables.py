@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.speed_tables import measured_before
+
 Table = tuple[str, Callable[[dict[str, Any]], str]]
 
 IDEAS = {
@@ -142,7 +144,7 @@ def forecast_table(record: dict[str, Any]) -> str:
             f"{row['loss']['median']:.3f} | {row['loss']['median'] - expected:+.3f} | {sum(inside)} of {len(inside)} | "
             f"{100 * row['share_of_time']['median']:.0f} % |"
         )
-    return "\n".join(lines)
+    return "\n".join(lines) + measured_before(record)
 
 
 def losses_table(record: dict[str, Any]) -> str:

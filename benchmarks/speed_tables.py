@@ -70,7 +70,7 @@ def minutes_table(record: dict[str, Any]) -> str:
             f"{_middle(row['best_loss'], 3)} | {row['parameters']:,.0f} | "
             f"{100 * share['median']:.0f} % ({100 * share['low']:.0f}–{100 * share['high']:.0f}) | {len(row['runs'])} |"
         )
-    return "\n".join(lines) + _measured_before(record)
+    return "\n".join(lines) + measured_before(record)
 
 
 def minutes_in_short(record: dict[str, Any]) -> str:
@@ -80,10 +80,10 @@ def minutes_in_short(record: dict[str, Any]) -> str:
         lines.append(
             f"| {row['minutes']:g} | {_middle(row['loss'], 3)} | {row['parameters']:,.0f} | {len(row['runs'])} |"
         )
-    return "\n".join(lines) + _measured_before(record)
+    return "\n".join(lines) + measured_before(record)
 
 
-def _measured_before(record: dict[str, Any]) -> str:
+def measured_before(record: dict[str, Any]) -> str:
     """A paragraph that names the rows that were measured at another commit than the rest, if there are any."""
     commits = {f"{row['minutes']:g}": {run["commit"] for run in row["runs"]} for row in record["rows"]}
     older = [f"{minutes} at {', '.join(found)}" for minutes, found in commits.items() if found != {record["commit"]}]

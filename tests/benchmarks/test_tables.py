@@ -57,7 +57,7 @@ def test_minutes(records):
 
 def test_minutes_in_short_say_what_was_measured_before(records):
     assert table("minutes")[0] == ["1", "1.710 (1.700–1.720)", "821,000", "2"]
-    for name in ("minutes", "loss_in_minutes"):
+    for name in ("minutes", "loss_in_minutes", "beyond_planner"):
         text = fill(f"<!-- {name} -->\n<!-- end {name} -->", [name])
         assert "Minutes that were measured at an earlier commit: 10 at old." in text
 
