@@ -100,7 +100,7 @@ $(VENV)/studio.stamp: $(VENV)/core.stamp
 # The text that the sections are trained on belongs to the installation; without a network the site is built without it.
 $(VENV)/docs.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[docs]"
-	-@$(BIN)/python -c "from nanogpt.corpus import load_corpus; load_corpus('shakespeare')" 2>/dev/null
+	-@$(BIN)/python -c "from nanogpt.text.corpus import load_corpus; load_corpus('shakespeare')" 2>/dev/null
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/core.stamp

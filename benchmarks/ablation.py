@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.record import Parts, add_part_options
 from benchmarks.trials import HeldOut, hold_out, open_trial, resolve, run_trial
 from benchmarks.variants import BASE, VARIANTS
-from nanogpt.numbers.significance import spread
-from nanogpt.processor import prepare_process
+from nanogpt.evaluation.significance import spread
+from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
-    from nanogpt.training import Trainer
+    from nanogpt.training.trainer import Trainer
 
 STRETCHES = 100
 STEPS_IN_TURN = 5
@@ -163,7 +163,7 @@ def text_interval(trials: Sequence[dict[str, Any]], reference: Sequence[dict[str
     """
     import numpy as np
 
-    from nanogpt.numbers.intervals import ratio_interval
+    from nanogpt.evaluation.intervals import ratio_interval
 
     tokens = [trial["stretches"][1] for trial in [*trials, *reference]]
     if any(one != tokens[0] for one in tokens):

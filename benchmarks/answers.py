@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import circumstances, write_record
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 FIRST: dict[str, Any] = {"steps": 1000, "block_size": 128}
@@ -91,8 +91,8 @@ def read_pairs(path: Path) -> dict[str, str]:
 
 def trained_on(path: Path) -> dict[str, str]:
     """The pairs that stand whole in the training part, by the library's own cut."""
-    from nanogpt.corpus import load_corpus
-    from nanogpt.data import divide
+    from nanogpt.data.dataset import divide
+    from nanogpt.text.corpus import load_corpus
 
     training, _ = divide(load_corpus(str(path)), quiet=True)
     seen = "".join(piece.text for piece in training)

@@ -50,7 +50,7 @@ def draw_rope(figure: "Figure") -> None:
     """One channel pair turned by its position, and the product of a pair of vectors over their distance."""
     import torch
 
-    from nanogpt.positions import rotate, rotations
+    from nanogpt.model.positions import rotate, rotations
 
     turned, products = figure.subplots(1, 2, width_ratios=(1, 1.6))
     pair = torch.tensor([1.0, 0.0]).expand(1, 1, 5, 2)
@@ -90,7 +90,7 @@ def draw_muon(figure: "Figure") -> None:
     """Singular values before the iterations and after each few of them."""
     import torch
 
-    from nanogpt.muon import orthogonalise
+    from nanogpt.optim.muon import orthogonalise
 
     axes = figure.subplots()
     torch.manual_seed(0)
@@ -109,7 +109,7 @@ def draw_qk_norm(figure: "Figure") -> None:
     """The largest attention weight as queries and keys grow, without the norm and with it."""
     import torch
 
-    from nanogpt.rmsnorm import RMSNorm
+    from nanogpt.model.norm import RMSNorm
 
     axes = figure.subplots()
     torch.manual_seed(0)
@@ -130,7 +130,7 @@ def draw_qk_norm(figure: "Figure") -> None:
 
 def draw_kv_cache(figure: "Figure") -> None:
     """Positions that pass through the model for each token, with a cache and without."""
-    from nanogpt.generation.cache import window_start
+    from nanogpt.sampling.cache import window_start
 
     axes, block = figure.subplots(), 256
     tokens = range(1, 1001)
@@ -185,7 +185,7 @@ def stream_sizes(init: str, n_layer: int) -> list[float]:
     import torch
 
     from nanogpt.config import load_preset
-    from nanogpt.model import GPT
+    from nanogpt.model.gpt import GPT
 
     config = load_preset("modern").override(vocab_size=65, n_layer=n_layer, init=init).model
     model = GPT(config, torch.Generator().manual_seed(0))
@@ -202,7 +202,7 @@ def draw_rmsnorm(figure: "Figure") -> None:
     import torch
     from torch import nn
 
-    from nanogpt.rmsnorm import RMSNorm
+    from nanogpt.model.norm import RMSNorm
 
     x = torch.tensor([1.0, 2.0, 2.0, 4.0])
     norms = {"LayerNorm": nn.LayerNorm(4, eps=0.0), "RMSNorm": RMSNorm(4, eps=0.0)}

@@ -6,7 +6,7 @@ A model of bytes learns the Python standard library's source, goes through the f
 back as GPT-2's architecture, and is then trained on the first 100 kB of another text: by `--from`, by `--from` with
 `--lora 8`, and from nothing with as many steps. Whole-split losses on that text's own validation part.
 
-The learning rates that the library takes by itself (`nanogpt.start`) were chosen on Don Quijote, by the sweeps that
+The learning rates that the library takes by itself (`nanogpt.training.fine_tuning`) were chosen on Don Quijote, by the sweeps that
 come first here, one of them with a model of the preset `modern` that was trained here; the figures for Tiny Shakespeare
 are measured with these rates, and nothing is chosen by them.
 """
@@ -19,9 +19,9 @@ from typing import Any
 
 import nanogpt
 from benchmarks.record import circumstances, write_record
-from nanogpt.corpus import load_corpus
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.text.corpus import load_corpus
 
 SIZE: dict[str, Any] = {"tokenizer": "byte", "n_layer": 4, "n_head": 4, "n_embd": 128}
 QUIET: dict[str, Any] = {"progress": False, "sample_tokens": 0}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.floors
 
-One token a character, the split and the predicted tokens of every whole-split figure (see `nanogpt.numbers.floors`).
+One token a character, the split and the predicted tokens of every whole-split figure (see `nanogpt.evaluation.baselines`).
 Nothing in it is drawn at random. A training of one step is there to have a run's text.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nanogpt
 from benchmarks.record import circumstances, write_record
-from nanogpt.numbers.floors import floors
+from nanogpt.evaluation.baselines import floors
 
 
 def main() -> None:

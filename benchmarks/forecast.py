@@ -36,7 +36,7 @@ from benchmarks.least_squares import least_squares
 from benchmarks.record import LineFile, circumstances, write_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
-from nanogpt.numbers.significance import t_quantile
+from nanogpt.evaluation.significance import t_quantile
 from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import FILE, NAMES, Forecast, Training, columns, is_known, law
 
@@ -94,9 +94,9 @@ def features_of(source: str) -> tuple[str, TextFeatures]:
     """A corpus' name, and its features as of what trials learn from."""
     import tempfile
 
-    from nanogpt.corpus import load_corpus
-    from nanogpt.data import prepare
-    from nanogpt.tokenizer import train_tokenizer
+    from nanogpt.data.dataset import prepare
+    from nanogpt.text.corpus import load_corpus
+    from nanogpt.text.tokenizer import train_tokenizer
 
     with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
         held = hold_out(source, Path(folder))

@@ -12,10 +12,10 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
-    from nanogpt.model import GPT
+    from nanogpt.model.gpt import GPT
 
 MEMORY_BYTES = 1 << 28
 """Many times what a processor's caches hold."""
@@ -34,9 +34,9 @@ def generation(sizes: dict[str, int], streams: int, tokens: int, precision: str)
 
     from benchmarks.peers.first_steps import SAME
     from nanogpt.config import SampleConfig, load_preset
-    from nanogpt.generation.precision import lower_precision
-    from nanogpt.model import GPT
-    from nanogpt.sampling import generate_ids
+    from nanogpt.model.gpt import GPT
+    from nanogpt.sampling.generate import generate_ids
+    from nanogpt.sampling.precision import lower_precision
 
     parts = {name: SAME[name] for name in ("activation", "bias", "qkv_bias")}
     config = load_preset("gpt2").override(**parts, **sizes)
@@ -56,7 +56,7 @@ def read_bytes(model: "GPT") -> int:
     """Bytes of the linear layers' weights, which each step reads once; what else it reads is small."""
     from torch import nn
 
-    from nanogpt.generation.precision import BFloat16Linear, Int8Linear
+    from nanogpt.sampling.precision import BFloat16Linear, Int8Linear
 
     kinds = (nn.Linear, BFloat16Linear, Int8Linear)
     return sum(module.weight.nbytes for module in model.modules() if isinstance(module, kinds))

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import circumstances, write_record
-from nanogpt.checkpoint import Checkpoints
-from nanogpt.folder import RunFolder
+from nanogpt.runs.checkpoint import Checkpoints
+from nanogpt.runs.folder import RunFolder
 
 SETTINGS = [
     *["--preset", "modern", "--n-layer", "2", "--n-head", "2", "--n-embd", "48", "--block-size", "48"],

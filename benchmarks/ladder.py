@@ -16,7 +16,7 @@ from benchmarks.record import circumstances, write_record
 from course.__main__ import SECTIONS, climb
 from course.console import Terminal
 from course.s01_bigram import Result
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 TOY_SECTIONS = SECTIONS[:8]
 LARGER_SECTIONS = SECTIONS[8:]

@@ -27,10 +27,10 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import DataConfig
-from nanogpt.corpus import Corpus, load_corpus
-from nanogpt.data import divide, prepare
+from nanogpt.data.dataset import divide, prepare
+from nanogpt.text.corpus import Corpus, load_corpus
 from nanogpt.text.pieces import cut_pieces
-from nanogpt.tokenizer import Tokenizer, train_tokenizer
+from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 
 KINDS = get_args(get_type_hints(DataConfig)["tokenizer"])
 OTHER_SCRIPTS = (
@@ -152,7 +152,7 @@ def anonymous_memory(process: int) -> int:
 
 def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
     """As `nanogpt train` does it; seconds of each of its readings, and of the processors all together."""
-    import nanogpt.launch  # noqa: F401  (with torch, as it is when a training reads its text)
+    import nanogpt.training.launch  # noqa: F401  (with torch, as it is when a training reads its text)
 
     began, processors = time.perf_counter(), time.process_time()
     corpus = load_corpus(text)

@@ -31,8 +31,8 @@ from nanogpt.interop.gguf.names import family_for_llama
 from nanogpt.interop.gguf.precision import TOLERANCE, Precision
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.opened import allowed_difference
-from nanogpt.run import Run
-from nanogpt.sampling import generate_ids
+from nanogpt.runs.run import Run
+from nanogpt.sampling.generate import generate_ids
 
 SIZES = {"n_layer": 3, "n_head": 3, "n_embd": 96, "block_size": 256, "batch_size": 4, "dropout": 0.0}
 EVALUATION = {"eval_tokens": 8192, "final_eval_tokens": 8192}

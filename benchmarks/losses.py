@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import circumstances, write_record
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
-    from nanogpt.training import Trainer
+    from nanogpt.training.trainer import Trainer
 
 LEVELS = (2.5, 2.0, 1.7, 1.5)
 SETTINGS: dict[str, Any] = {
@@ -61,9 +61,9 @@ def measure(
     text: str, steps: int, levels: Iterable[float], folder: Path, settings: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """One training: a row for its beginning, and one for each level that its loss passes."""
-    from nanogpt.corpus import load_corpus
-    from nanogpt.events import EvalEvent
-    from nanogpt.launch import start_run
+    from nanogpt.reporting.events import EvalEvent
+    from nanogpt.text.corpus import load_corpus
+    from nanogpt.training.launch import start_run
 
     trainer = start_run(text, steps=steps, out=folder / "run", quiet=True, **settings)
     whole = "".join(piece.text for piece in load_corpus(text).pieces())
@@ -84,8 +84,8 @@ def measure(
 def _row(trainer: "Trainer", step: int, level: float | None, known: set[str]) -> dict[str, Any]:
     """The model as it is now: its whole-split loss, and what it writes."""
     from nanogpt.config import SampleConfig
-    from nanogpt.evaluation import evaluate
-    from nanogpt.sampling import generate_text
+    from nanogpt.evaluation.loss import evaluate
+    from nanogpt.sampling.generate import generate_text
 
     evaluation = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
     config = SampleConfig(tokens=TOKENS, samples=SAMPLES, temperature=TEMPERATURE)

@@ -20,7 +20,7 @@ import torch
 from benchmarks.processes import own_environment, run
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import load_preset
-from nanogpt.parameters import count_parameters
+from nanogpt.model.parameters import count_parameters
 from nanogpt.planning.machine import peak_bytes
 
 SHAKESPEARE = 65

@@ -9,11 +9,11 @@ from typing import Any
 from benchmarks.peers.checkout import Trained
 from benchmarks.peers.clock import middle_step, our_clock
 from benchmarks.processes import own_environment, run
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 
 NANOGPT = (sys.executable, "-m", "nanogpt")
 FEW_EVALUATIONS = ("--eval-tokens", "1", "--final-eval-tokens", "1", "--sample-tokens", "0")
-IMPORTS = "import nanogpt.launch, nanogpt.interrupt, nanogpt.views.progress"
+IMPORTS = "import nanogpt.training.launch, nanogpt.training.interrupt, nanogpt.reporting.terminal"
 """What `nanogpt train` imports."""
 
 

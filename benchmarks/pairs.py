@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from nanogpt.numbers.significance import spread
+from nanogpt.evaluation.significance import spread
 
 Measured = TypeVar("Measured")
 

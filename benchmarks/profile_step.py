@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import Config, load_preset
-from nanogpt.data import Dataset
-from nanogpt.processor import keep_freed_memory
-from nanogpt.stepper import Stepper, build_model
+from nanogpt.data.dataset import Dataset
+from nanogpt.parallel.process import keep_freed_memory
+from nanogpt.training.step import Stepper, build_model
 
 VOCABULARY = 66
 NANOGPT = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64, "dropout": 0.2}

@@ -17,7 +17,7 @@ from benchmarks.ours import NANOGPT
 from benchmarks.pictures import PICTURES
 from benchmarks.processes import own_environment, run
 from benchmarks.studio_page import USABLE, chromium, opened, studio
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -27,11 +27,11 @@ from benchmarks.ours import NANOGPT
 from benchmarks.pairs import told, values
 from benchmarks.processes import own_environment, run
 from benchmarks.record import Parts, add_part_options, circumstances
-from nanogpt.eight_bits import narrow
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
-from nanogpt.starter import MADE, PLACE, STARTER, how_it_was_made
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.eight_bits import narrow
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.starter import MADE, PLACE, STARTER, how_it_was_made
+from nanogpt.runs.weights import model_tensors
 
 TRAINED_BY = (
     "nanogpt train shakespeare --steps 1100 --n-layer 4 --n-head 6 --n-embd 192 --block-size 128 --batch-size 16 "

@@ -27,7 +27,7 @@ from benchmarks.ours import FEW_EVALUATIONS, NANOGPT, Ours
 from benchmarks.pairs import one_pair, ratios, told, values
 from benchmarks.record import Parts, add_part_options
 from benchmarks.studio_page import USABLE, chromium, opened, studio
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.record import RECORDS, circumstances
 from benchmarks.trials import HeldOut, TrialFile, hold_out, resolve, run_trial
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 SWEEPS = RECORDS / "sweeps"
 

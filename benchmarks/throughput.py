@@ -23,7 +23,7 @@ from benchmarks.peers.first_steps import SAME, compare_first_steps
 from benchmarks.record import Parts
 from benchmarks.side_by_side import add_common
 from benchmarks.sides import measure_pairs, nanogpt_side, our_side, summary
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 _GPU: dict[str, Any] = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64, "dropout": 0.2}
 SIZES: dict[str, dict[str, Any]] = {

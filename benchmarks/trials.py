@@ -1,6 +1,6 @@
 """Trainings that settings are chosen by, none of which sees the validation part of a text.
 
-The validation part is cut off as `nanogpt.data.divide` does, and thrown away. Of the training part that is left the
+The validation part is cut off as `nanogpt.data.dataset.divide` does, and thrown away. Of the training part that is left the
 last tenth, cut by the same rule, is held out: trials learn from the rest and are measured there. Both parts keep their
 documents. Here is one trial and the file that trials are kept in; which are run, and what is made of them, is in
 `benchmarks.sweep` and `benchmarks.ablation`.
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import LineFile
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
-from nanogpt.corpus import load_corpus
-from nanogpt.data import divide
+from nanogpt.data.dataset import divide
 from nanogpt.errors import UserError
+from nanogpt.text.corpus import load_corpus
 from nanogpt.text.pieces import Piece, divide_pieces
 from nanogpt.text.scan import scan_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nanogpt.training import Trainer
+    from nanogpt.training.trainer import Trainer
 
 ARGUMENTS = ("preset", "steps")
 """What a trial names besides settings of `nanogpt.config`."""
@@ -112,7 +112,7 @@ def open_trial(
     text: HeldOut, named: Mapping[str, Any], place: Path, change: "Callable[[Trainer], None] | None" = None
 ) -> "Trainer":
     """A training on the one part, ready for its events; `change` may put into it what no setting says."""
-    from nanogpt.launch import start_run
+    from nanogpt.training.launch import start_run
 
     arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
     trainer = start_run(str(text.learn), val=str(text.measure), out=place, quiet=True, **arguments)
@@ -133,8 +133,8 @@ def run_trial(
     A training that diverges has no loss, and says what happened. With `stretches` the nats and the tokens of so many
     stretches of the measured text, of about the same length, are told too.
     """
-    from nanogpt.evaluation import measure_windows
-    from nanogpt.events import CheckpointEvent
+    from nanogpt.evaluation.loss import measure_windows
+    from nanogpt.reporting.events import CheckpointEvent
 
     with tempfile.TemporaryDirectory(prefix="trial-") as folder:
         trainer = open_trial(text, named, Path(folder) / "run", change)

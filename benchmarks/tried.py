@@ -25,8 +25,8 @@ from benchmarks.ablation import FREE, equal_steps, step_costs
 from benchmarks.record import Parts
 from benchmarks.trials import HeldOut, hold_out, resolve, run_trial
 from benchmarks.variants import BASE
-from nanogpt.numbers.significance import spread
-from nanogpt.processor import prepare_process
+from nanogpt.evaluation.significance import spread
+from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from benchmarks.ideas.idea import Idea

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 LARGEST_SEED = 2**63 - 1
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course.console import InputError, Report, finish, quiet, run, show
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -38,7 +38,7 @@ from course.s03_positions import LearnedPositions, PositionedModel
 from course.s05_multi_head import BatchedMultiHead
 from course.s06_feed_forward import FeedForward
 from course.s08_layer_norm import LayerNorm, PreNormBlock
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nanogpt.errors import UserError
-    from nanogpt.launch import train
-    from nanogpt.outlook import plan
-    from nanogpt.run import Run, load
+    from nanogpt.runs.run import Run, load
+    from nanogpt.training.launch import train
+    from nanogpt.training.outlook import plan
 
 __version__ = "0.1.0"
 __all__ = ["Run", "UserError", "__version__", "load", "plan", "train"]
 
 _HOMES = {
-    "train": "nanogpt.launch",
-    "plan": "nanogpt.outlook",
-    "load": "nanogpt.run",
-    "Run": "nanogpt.run",
+    "train": "nanogpt.training.launch",
+    "plan": "nanogpt.training.outlook",
+    "load": "nanogpt.runs.run",
+    "Run": "nanogpt.runs.run",
     "UserError": "nanogpt.errors",
 }
 

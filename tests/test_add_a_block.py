@@ -8,10 +8,10 @@ import torch
 from tiny import shake, tiny_config, token_ids, write_text
 
 from nanogpt.errors import UserError
-from nanogpt.generation.cache import EqualRows, KeyValueCache
-from nanogpt.model import GPT, Block
-from nanogpt.optim import matrices_of
-from nanogpt.run import load
+from nanogpt.model.gpt import GPT, Block
+from nanogpt.optim.optimizer import matrices_of
+from nanogpt.runs.run import load
+from nanogpt.sampling.cache import EqualRows, KeyValueCache
 
 PAGE = (Path(__file__).parent.parent / "docs" / "add-a-block.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

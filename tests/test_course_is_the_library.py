@@ -5,8 +5,8 @@ import torch
 
 from course.s10_gpt import GPT as CourseGPT
 from nanogpt.config import SampleConfig, load_preset
-from nanogpt.model import GPT
-from nanogpt.sampling import generate_ids
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.generate import generate_ids
 
 SIZES = {
     "small": {"block_size": 17, "n_layer": 2, "n_head": 3, "n_embd": 33},

@@ -83,7 +83,7 @@ def test_what_is_no_code_is_in_the_wheel(wheel):
         "models/starter/config.toml", "models/starter/made.json", "models/starter/checkpoints/last",
     ):  # fmt: skip
         assert f"nanogpt/{part}" in names
-    assert any(name.startswith("nanogpt/models/starter/") and name.endswith("model.safetensors") for name in names)
+    assert any(name.startswith("nanogpt/starter/") and name.endswith("model.safetensors") for name in names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

@@ -7,8 +7,8 @@ gated with SiLU (SwiGLU, Shazeer 2020), and nothing else.
 from torch import Tensor, nn
 
 from benchmarks.ideas.idea import Idea
-from nanogpt.model import FeedForward
-from nanogpt.training import Trainer
+from nanogpt.model.gpt import FeedForward
+from nanogpt.training.trainer import Trainer
 
 
 def square(trainer: Trainer) -> None:

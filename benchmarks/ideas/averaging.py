@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ideas.idea import Idea, Update, wrap_update
-from nanogpt.training import Trainer
+from nanogpt.training.trainer import Trainer
 
 
 def average_weights(trainer: Trainer, share: float | None = None, decay: float = 0.0) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from benchmarks.ideas.idea import Forward, Idea, Loss, learn_like, progress, wrap_loss
-from nanogpt.device import autocast
-from nanogpt.stepper import mean_loss
-from nanogpt.training import Trainer
+from nanogpt.parallel.devices import autocast
+from nanogpt.training.step import mean_loss
+from nanogpt.training.trainer import Trainer
 
 
 def predict_further(trainer: Trainer, weight: float = 0.3) -> None:

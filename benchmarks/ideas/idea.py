@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from nanogpt.stepper import Stepper
-from nanogpt.training import Trainer
+from nanogpt.training.step import Stepper
+from nanogpt.training.trainer import Trainer
 
 Forward = Callable[..., Tensor]
 Loss = Callable[[Forward, int, Sequence[int]], Tensor]

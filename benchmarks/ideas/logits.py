@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ideas.idea import Forward, Idea, Loss, wrap_loss
-from nanogpt.training import Trainer
+from nanogpt.training.trainer import Trainer
 
 
 def cap_logits(trainer: Trainer, cap: float) -> None:

@@ -10,8 +10,8 @@ from unittest import mock
 from torch import Tensor
 
 from benchmarks.ideas.idea import Idea, Update, wrap_update
-from nanogpt import muon
-from nanogpt.training import Trainer
+from nanogpt.optim import muon
+from nanogpt.training.trainer import Trainer
 
 
 def raise_momentum(trainer: Trainer, first: float = 0.85, last: float = 0.95, steps: int = 300) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.ideas.idea import Forward, Idea, Loss, wrap_loss
-from nanogpt.streams import stream
-from nanogpt.training import Trainer
+from nanogpt.random_streams import stream
+from nanogpt.training.trainer import Trainer
 
 
 def replace_tokens(trainer: Trainer, share: float) -> None:

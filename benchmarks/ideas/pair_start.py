@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.ideas.idea import Idea
-from nanogpt.data import TokenIds
+from nanogpt.data.dataset import TokenIds
 from nanogpt.errors import UserError
-from nanogpt.streams import stream
-from nanogpt.training import Trainer
+from nanogpt.random_streams import stream
+from nanogpt.training.trainer import Trainer
 
 UNSEEN = 0.1
 """Added to the count of every pair, so that none is impossible."""

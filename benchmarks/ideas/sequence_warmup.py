@@ -11,9 +11,9 @@ from functools import partial
 from torch import Tensor
 
 from benchmarks.ideas.idea import Forward, Idea, Loss, progress, wrap_loss
-from nanogpt.dropout import seed_dropout
 from nanogpt.errors import UserError
-from nanogpt.training import Trainer
+from nanogpt.model.dropout import seed_dropout
+from nanogpt.training.trainer import Trainer
 
 STAGES = ((0.2, 4), (0.4, 2))
 """Until this share of the run, windows are cut in so many pieces."""

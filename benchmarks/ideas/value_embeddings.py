@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ideas.idea import Idea, learn_like
-from nanogpt.model import Attention
-from nanogpt.training import Trainer
+from nanogpt.model.gpt import Attention
+from nanogpt.training.trainer import Trainer
 
 
 class ValueEmbeddings(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.ideas.idea import Idea
 from nanogpt.errors import UserError
-from nanogpt.model import causal_mask
-from nanogpt.training import Trainer
+from nanogpt.model.gpt import causal_mask
+from nanogpt.training.trainer import Trainer
 
 
 def slide(trainer: Trainer, share: int) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.peers.clock import Clock, nanogpt_clock
 from benchmarks.processes import clean_environment, run
-from nanogpt.corpus import load_corpus
-from nanogpt.numbers.intervals import ratio_interval
+from nanogpt.evaluation.intervals import ratio_interval
+from nanogpt.text.corpus import load_corpus
 
 HERE = Path(__file__).parent
 CONFIG = "config/train_shakespeare_char.py"

@@ -19,8 +19,8 @@ from benchmarks.processes import run
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nanogpt.model import GPT
-    from nanogpt.training import Trainer
+    from nanogpt.model.gpt import GPT
+    from nanogpt.training.trainer import Trainer
 
 SAME = {
     **{"preset": "gpt2", "activation": "gelu", "bias": False, "qkv_bias": False, "end_of_document": False},
@@ -59,7 +59,7 @@ def _our_name(name: str) -> str:
 
 def compare_first_steps(checkout: Checkout, sizes: Mapping[str, int], steps: int, precision: str) -> dict[str, Any]:
     """Both sides' loss at each of the first steps, and the largest distance between them."""
-    from nanogpt.launch import start_run
+    from nanogpt.training.launch import start_run
 
     settings: dict[str, Any] = {
         **SAME,
@@ -85,7 +85,7 @@ def _their_losses(checkout: Checkout, trainer: "Trainer", settings: dict[str, An
     import torch
     from safetensors.torch import save_file
 
-    from nanogpt.batches import batch
+    from nanogpt.data.batches import batch
 
     train, model = trainer.config.train, trainer.config.model
     size = train.batch_sequences

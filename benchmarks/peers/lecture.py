@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.ours import Trained
 from benchmarks.peers.clock import lecture_clock
 from benchmarks.processes import clean_environment, run
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 SCRIPT = Path(__file__).parent / "lecture_script.py"
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from course.console import quiet
 from course.s01_bigram import Result, Setting, run_experiment
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 CHARACTERS = 100_000
 

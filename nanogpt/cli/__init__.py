@@ -13,7 +13,7 @@ from importlib import import_module
 
 from nanogpt import __version__
 from nanogpt.errors import ToldElsewhere, UserError, nearest
-from nanogpt.processor import prepare_process
+from nanogpt.parallel.process import prepare_process
 
 COMMANDS = {
     "train": "train a GPT on a text, or resume a run",

@@ -13,7 +13,7 @@ from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from nanogpt.corpus import Corpus
+    from nanogpt.text.corpus import Corpus
     from nanogpt.text.inspection import Inspection
 
 OVERVIEW = """\
@@ -81,7 +81,7 @@ def all_options() -> Any:
 
 def check(options: Check) -> dict[str, Any]:
     """All that is found out about the text; plain tables, ready for JSON."""
-    from nanogpt.data import divide
+    from nanogpt.data.dataset import divide
     from nanogpt.text.advice import advise_tokenizer, find_faults, fit_tokenizers, meaning_of_overlap
     from nanogpt.text.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_pieces
     from nanogpt.text.encodings import read_bytes
@@ -155,7 +155,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _corpus(options: Check) -> "Corpus":
-    from nanogpt.corpus import load_corpus
+    from nanogpt.text.corpus import load_corpus
 
     return load_corpus(options.text or None, options.encoding, pattern=options.pattern, column=options.column)
 

@@ -185,7 +185,7 @@ def check_device(driver: Path = Path("/proc/driver/nvidia")) -> Iterator[Finding
     """Where training runs; a GPU that this torch cannot use is told."""
     import torch
 
-    from nanogpt.device import pick_device, pick_precision
+    from nanogpt.parallel.devices import pick_device, pick_precision
 
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
@@ -255,8 +255,8 @@ def first_there(folder: Path) -> Path:
 def check_starter() -> Iterator[Finding]:
     """Whether the model that comes with the package is whole, by its hashes."""
     from nanogpt.errors import UserError
-    from nanogpt.folder import RunFolder
-    from nanogpt.starter import STARTER
+    from nanogpt.runs.folder import RunFolder
+    from nanogpt.runs.starter import STARTER
 
     try:
         whole = RunFolder.open(STARTER).checkpoints.find()

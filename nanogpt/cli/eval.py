@@ -16,8 +16,8 @@ from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
-    from nanogpt.data import TokenIds
-    from nanogpt.run import Run
+    from nanogpt.data.dataset import TokenIds
+    from nanogpt.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     if options.protocol == "nanogpt":
         _refuse_beside_random_batches(options)
     written = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
-    from nanogpt.generation.precision import lower_precision
+    from nanogpt.sampling.precision import lower_precision
 
     run = open_run(options.run, checkpoint=options.checkpoint, device=options.device)
     run.model = lower_precision(run.model, options.precision)
@@ -87,8 +87,8 @@ def main(argv: Sequence[str]) -> None:
 
 def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
     """The loss by the whole-split protocol, its interval, and how fast it was measured."""
-    from nanogpt.evaluation import measure_windows
-    from nanogpt.numbers.intervals import ratio_interval
+    from nanogpt.evaluation.intervals import ratio_interval
+    from nanogpt.evaluation.loss import measure_windows
 
     with bar("evaluating", len(ids) - 1) as watch:
         began = time.perf_counter()
@@ -105,7 +105,7 @@ def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
 
 def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
     """nanoGPT's estimate of the loss, with the run's batch size."""
-    from nanogpt.evaluation import NANOGPT_BATCHES, estimate_like_nanogpt
+    from nanogpt.evaluation.loss import NANOGPT_BATCHES, estimate_like_nanogpt
 
     batch_size = run.config.train.batch_size
     with bar("evaluating", NANOGPT_BATCHES * batch_size * run.config.model.block_size) as watch:
@@ -114,7 +114,7 @@ def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
 
 def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
     """What the same text costs without a network, from the run's training part."""
-    from nanogpt.numbers.floors import FLOORS, floors
+    from nanogpt.evaluation.baselines import FLOORS, floors
 
     with bar("measuring floors", len(FLOORS)) as watch:
         found = []
@@ -126,8 +126,8 @@ def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
 
 def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict[str, Any]:
     """What generated texts, and as many pieces of the measured text, share with the training part."""
-    from nanogpt.numbers.memorisation import evenly_spaced, measure_overlap
-    from nanogpt.sampling import stream_text
+    from nanogpt.evaluation.memorisation import evenly_spaced, measure_overlap
+    from nanogpt.sampling.generate import stream_text
 
     with bar("writing", config.tokens) as watch:
         written = [""] * config.samples

@@ -13,7 +13,7 @@ from nanogpt.cli.opening import open_run
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
-    from nanogpt.run import Run
+    from nanogpt.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

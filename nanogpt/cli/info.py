@@ -9,8 +9,8 @@ import tyro
 from nanogpt.cli.arguments import OptionalText, optional, parse
 from nanogpt.cli.opening import chosen
 from nanogpt.cli.runs import describe
-from nanogpt.corpus import Corpus, load_corpus
-from nanogpt.starter import run_folder
+from nanogpt.runs.starter import run_folder
+from nanogpt.text.corpus import Corpus, load_corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, look, print."""
     options = parse(Info, "info", argv)
     if options.what is None or _is_run(options.what):
-        from nanogpt.folder import RunFolder
+        from nanogpt.runs.folder import RunFolder
 
         lines = describe(RunFolder.open(chosen(options.what)))
     else:

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, measure, print."""
     started = time.monotonic()
     options, settings = parse_plan(argv)
-    from nanogpt.outlook import plan
+    from nanogpt.training.outlook import plan
 
     named = {name: getattr(options, name) for name in ("minutes", "memory", "preset", "val", "start_from")}
     found = plan(options.text or None, started=started, **named, **settings)

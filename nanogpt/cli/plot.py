@@ -31,8 +31,8 @@ class Plot:
 def main(argv: Sequence[str]) -> None:
     """Parse, read, draw."""
     options = parse(Plot, "plot", argv)
-    from nanogpt.repeats import folders
-    from nanogpt.views.plots import check_picture, draw_text, read_plot, write_picture
+    from nanogpt.reporting.plots import check_picture, draw_text, read_plot, write_picture
+    from nanogpt.training.seeds import folders
 
     if options.out is not None:
         check_picture(options.out)

@@ -11,11 +11,11 @@ import tyro
 
 from nanogpt.cli.arguments import parse
 from nanogpt.errors import UserError
-from nanogpt.starter import is_starter
+from nanogpt.runs.starter import is_starter
 
 if TYPE_CHECKING:
     from nanogpt.config import Config
-    from nanogpt.folder import RunFolder
+    from nanogpt.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Runs:
 def main(argv: Sequence[str]) -> None:
     """Parse, then list, compare or delete."""
     options = parse(Runs, "runs", argv)
-    from nanogpt.folder import RunFolder
-    from nanogpt.run import list_runs
+    from nanogpt.runs.folder import RunFolder
+    from nanogpt.runs.run import list_runs
 
     asked = [name for name in ("compare", "significance", "delete") if getattr(options, name)]
     if len(asked) > 1:
@@ -132,7 +132,7 @@ def _compare(runs: "list[RunFolder]") -> None:
 
 
 def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
-    from nanogpt.repeats import comparison_lines, outcomes, spread_lines
+    from nanogpt.training.seeds import comparison_lines, outcomes, spread_lines
 
     one = outcomes(first)
     lines = comparison_lines(one, outcomes(second)) if second else spread_lines(one)
@@ -181,7 +181,7 @@ def _done(run: "RunFolder") -> dict[str, Any] | None:
 def _parameters(run: "RunFolder") -> int:
     import torch
 
-    from nanogpt.model import GPT
+    from nanogpt.model.gpt import GPT
 
     with torch.device("meta"):  # counted without taking memory
         return GPT(run.read_config().model).parameter_count

@@ -15,7 +15,7 @@ from nanogpt.cli.opening import open_run
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
-    from nanogpt.run import Run
+    from nanogpt.runs.run import Run
     from nanogpt.serving.engine import Engine
     from nanogpt.serving.settings import Limits
 
@@ -109,7 +109,7 @@ def make_engine(run: "Run", options: Serve, limits: "Limits") -> "Engine":
 
 def told(run: "Run", engine: "Engine", name: str, address: str, token: str | None) -> str:
     """What is printed when the server is ready: where it is, what it takes, and a first request."""
-    from nanogpt.generation.room import cache_bytes
+    from nanogpt.sampling.room import cache_bytes
 
     body = json.dumps({"model": name, "prompt": "", "max_tokens": 200, "temperature": 0.8}, ensure_ascii=False)
     key = "" if token is None else ' -H "Authorization: Bearer $NANOGPT_TOKEN"'

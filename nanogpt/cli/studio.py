@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         from nanogpt.studio.app import serve
     except ImportError as error:
         raise UserError(f"the studio needs {error.name}: pip install 'nanogpt[studio]'") from None
-    from nanogpt.run import RUNS
+    from nanogpt.runs.run import RUNS
     from nanogpt.serving.settings import Access
     from nanogpt.studio.shelf import Shelf
 

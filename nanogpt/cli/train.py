@@ -19,9 +19,9 @@ from nanogpt.cli.arguments import (
 from nanogpt.files import typed
 
 if TYPE_CHECKING:
-    from nanogpt.distributed import World
-    from nanogpt.interrupt import Interrupt
-    from nanogpt.training import Trainer
+    from nanogpt.parallel.world import World
+    from nanogpt.training.interrupt import Interrupt
+    from nanogpt.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     options, settings = parse_train(argv)
     # torch takes seconds to import: only now that the arguments are known to be right.
-    from nanogpt.distributed import joined
-    from nanogpt.repeats import is_series, refuse_several_processes
+    from nanogpt.parallel.world import joined
+    from nanogpt.training.seeds import is_series, refuse_several_processes
 
     with joined() as world:
         if (options.seeds is not None and options.resume is None) or is_series(options.resume):
@@ -80,8 +80,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train_one(options: Train, settings: dict[str, Any], started: float, world: "World") -> None:
-    from nanogpt.interrupt import Interrupt
-    from nanogpt.launch import refuse_beside_resume, resume_run, start_run
+    from nanogpt.training.interrupt import Interrupt
+    from nanogpt.training.launch import refuse_beside_resume, resume_run, start_run
 
     interrupt, request = Interrupt(world), _request(options)
     trainer: Trainer | None
@@ -105,9 +105,9 @@ def _train_one(options: Train, settings: dict[str, Any], started: float, world: 
 
 def _train_series(options: Train, settings: dict[str, Any], started: float) -> None:
     """A run with several seeds, and what they reached together."""
-    from nanogpt.interrupt import Interrupt
-    from nanogpt.launch import refuse_beside_resume
-    from nanogpt.repeats import Series, outcomes, resume_series, spread_lines, start_series
+    from nanogpt.training.interrupt import Interrupt
+    from nanogpt.training.launch import refuse_beside_resume
+    from nanogpt.training.seeds import Series, outcomes, resume_series, spread_lines, start_series
 
     interrupt, request = Interrupt(), _request(options)
     if options.resume is not None:
@@ -129,9 +129,9 @@ def _train_series(options: Train, settings: dict[str, Any], started: float) -> N
 
 def _train(trainer: "Trainer", interrupt: "Interrupt", folder: str) -> None:
     """Train to the end, or stop and say how to go on with the folder."""
-    from nanogpt.events import StopEvent
-    from nanogpt.launch import is_done
-    from nanogpt.views.progress import show_training
+    from nanogpt.reporting.events import StopEvent
+    from nanogpt.reporting.terminal import show_training
+    from nanogpt.training.launch import is_done
 
     main = trainer.world.main
     with interrupt:
@@ -152,7 +152,7 @@ def _request(options: Train) -> dict[str, Any]:
 
 def _moved(settings: dict[str, Any]) -> dict[str, Any]:
     """Take out of the settings those that may change when a run goes on."""
-    from nanogpt.launch import MOVING
+    from nanogpt.training.launch import MOVING
 
     return {name: settings.pop(name, None) for name in MOVING}
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.explain.passes import at_rest, before_output, check_ids
 from nanogpt.explain.visible import visible
-from nanogpt.generation.cache import window_start
-from nanogpt.model import GPT
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.cache import window_start
+from nanogpt.text.tokenizer import Tokenizer
 
 LOGITS_AT_ONCE = 1 << 22
 """When a text is scored: 32 MB in float64."""

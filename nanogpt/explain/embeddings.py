@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nanogpt.errors import UserError
 from nanogpt.explain.alternatives import LOGITS_AT_ONCE, log_shares
 from nanogpt.explain.passes import Head, as_input, at_rest, before_output, blocks_of, switched_off
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 
 Watch = Callable[[int], object]
 """Told after each pass how many passes there were."""

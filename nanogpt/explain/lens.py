@@ -12,7 +12,7 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.explain.passes import at_rest
 from nanogpt.explain.trace import MOST_NUMBERS, Trace
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 
 
 def lens(model: GPT, trace: Trace) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nanogpt.errors import UserError
-from nanogpt.model import GPT, Attention, Block
+from nanogpt.model.gpt import GPT, Attention, Block
 
 Head = tuple[int, int]
 """A head of attention: its layer and its place in it, both from 0."""

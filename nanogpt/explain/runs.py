@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from nanogpt.explain.passes import Head
 from nanogpt.explain.trace import Trace, longest, trace
-from nanogpt.generation.text import encode_prompt
-from nanogpt.run import Run, Unknown
+from nanogpt.runs.run import Run, Unknown
+from nanogpt.sampling.text import encode_prompt
 
 
 def look(run: Run, text: str, off: Collection[Head] = (), unknown: Unknown = "error") -> Trace:

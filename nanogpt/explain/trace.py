@@ -15,8 +15,8 @@ from torch.utils.hooks import RemovableHandle
 
 from nanogpt.errors import UserError
 from nanogpt.explain.passes import Head, as_input, at_rest, blocks_of, check_heads, hooked, switched_off
-from nanogpt.model import GPT, Attention, Block, causal_mask
-from nanogpt.positions import rotate
+from nanogpt.model.gpt import GPT, Attention, Block, causal_mask
+from nanogpt.model.positions import rotate
 
 Turn = tuple[Tensor, Tensor] | None
 

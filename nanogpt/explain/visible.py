@@ -6,7 +6,7 @@ from nanogpt.errors import UserError
 from nanogpt.interop.hugging_face.tokenizer import special_names
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
 SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥", "\r": "␍"}
 _PART = re.compile("[\udc80-\udcff]")

@@ -5,13 +5,13 @@ from typing import Any
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.bpe_files import END_OF_TEXT
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 
 def special_names(tokenizer: Tokenizer) -> dict[int, str]:
     """The names of the tokens without text, by id: none of them is the text of another token.
 
-    >>> from nanogpt.tokenizer import CharTokenizer
+    >>> from nanogpt.text.tokenizer import CharTokenizer
     >>> special_names(CharTokenizer("abc"))
     {3: '<|endoftext|>'}
     """

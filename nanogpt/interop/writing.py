@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nanogpt.errors import UserError
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 
 
 def check_new(place: Path, suffix: str = "") -> None:

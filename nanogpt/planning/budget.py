@@ -3,16 +3,16 @@
 from collections.abc import Collection
 
 from nanogpt.config import Config
-from nanogpt.data import Dataset
+from nanogpt.data.dataset import Dataset
 from nanogpt.planning.speed import Speed
-from nanogpt.training import EVALUATIONS
+from nanogpt.training.trainer import EVALUATIONS
 
 ON_THE_WAY_SHARE = 0.06
 """Of the time, for all evaluations on the way."""
 SAMPLES_SHARE = 0.03
 FINAL_SHARE = 0.05
 FEWEST_STEPS = 10
-"""Also on a machine that seems slower: `nanogpt.planning.pace` needs some steps to see how fast it really is."""
+"""Also on a machine that seems slower: `nanogpt.training.pace` needs some steps to see how fast it really is."""
 FEWEST_TOKENS = 2048
 """That an evaluation on the way reads."""
 

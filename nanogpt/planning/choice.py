@@ -4,19 +4,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nanogpt.config import DEFAULT_PRESET, Config
-from nanogpt.data import Dataset
-from nanogpt.distributed import ALONE, World
+from nanogpt.data.dataset import Dataset
 from nanogpt.errors import UserError
-from nanogpt.parameters import count_parameters
+from nanogpt.model.parameters import count_parameters
+from nanogpt.parallel.world import ALONE, World
 from nanogpt.planning.budget import steps_within, with_evaluations
 from nanogpt.planning.compiling import with_compile
 from nanogpt.planning.features import TextFeatures, measure_text
 from nanogpt.planning.forecast import Expected, Training, is_known, load_forecast
 from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
-from nanogpt.planning.short_texts import fit_block
 from nanogpt.planning.sizes import DROPOUTS, SIZE_FIELDS, SIZES
 from nanogpt.planning.speed import Speeds
-from nanogpt.stepper import OutOfMemory
+from nanogpt.text.short_texts import fit_block
+from nanogpt.training.step import OutOfMemory
 
 FEWEST_STEPS = 100
 """A size that would get fewer is not weighed against a smaller one: few recorded runs are so short, and the learning

@@ -14,7 +14,7 @@ SECONDS = 60.0
 ones."""
 SAVED = 0.05
 """Share of a step that it saves on a CPU, where most are products, which stay as they are. Measured: 0.04 to 0.08 of
-steps of 0.2 s, and 0.06 of 3 s, where freed memory is kept (`nanogpt.processor`)."""
+steps of 0.2 s, and 0.06 of 3 s, where freed memory is kept (`nanogpt.parallel.process`)."""
 WORTH = 2.0
 """It has to save so many times what it takes: neither is known well."""
 GPU_SECONDS = 600.0

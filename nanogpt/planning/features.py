@@ -1,6 +1,6 @@
 """How hard a text is to predict, from counts of its tokens: quick, and much of what a network will find.
 
-Witten–Bell bigrams and trigrams (`nanogpt.numbers.ngrams`) are counted on the training part and measured on the
+Witten–Bell bigrams and trigrams (`nanogpt.evaluation.ngrams`) are counted on the training part and measured on the
 validation part, whose loss is to be forecast; of long parts pieces are read, evenly spaced. A forecast scales with
 these figures whatever the size, so that none is chosen by a look at the validation part. Takes half a second at most.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanogpt.data import TokenIds
-from nanogpt.numbers.ngrams import Ngrams
+from nanogpt.data.dataset import TokenIds
+from nanogpt.evaluation.ngrams import Ngrams
 
 COUNTED = 300_000
 """Most tokens that are counted."""

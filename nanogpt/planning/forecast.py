@@ -28,7 +28,7 @@ import numpy as np
 
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
 from nanogpt.files import read_toml
-from nanogpt.parameters import count_parameters
+from nanogpt.model.parameters import count_parameters
 from nanogpt.planning.features import TextFeatures
 
 FILE = Path(__file__).parent / "forecast.toml"

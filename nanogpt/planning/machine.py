@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from nanogpt.config import Config
-from nanogpt.device import pick_precision
-from nanogpt.distributed import ALONE, World
 from nanogpt.errors import UserError
+from nanogpt.parallel.devices import pick_precision
+from nanogpt.parallel.world import ALONE, World
 from nanogpt.planning.memory import estimate_memory
 
 GIGABYTE = 1e9

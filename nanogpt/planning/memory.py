@@ -5,14 +5,14 @@ count against what torch really keeps. The rest is measured: what the process ta
 allocator leaves between blocks of different sizes. `python -m benchmarks.memory` holds the whole against the peaks of
 processes of their own, and says how far it is off.
 
-Here is arithmetic alone, nothing of torch. C, H, K, D, F, V, T are those of `nanogpt.model`.
+Here is arithmetic alone, nothing of torch. C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
 """
 
 from dataclasses import dataclass
 
 from nanogpt.config import Config, ModelConfig
-from nanogpt.microbatch import micro_batch
-from nanogpt.parameters import adapter_numbers, count_parameters
+from nanogpt.data.micro_batch import micro_batch
+from nanogpt.model.parameters import adapter_numbers, count_parameters
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
@@ -23,9 +23,9 @@ GAPS = {"rms": 1.25, "layer": 1.15}
 CACHED_GAPS = 1.1
 """The same of torch's own allocators, on GPUs."""
 PIECE_QUERIES = 64
-"""As in `nanogpt.attention`, which imports torch."""
+"""As in `nanogpt.model.attention`, which imports torch."""
 GPU_PIECE_LOGITS = 1 << 26
-"""As in `nanogpt.loss`. A CPU's pieces are too small to count."""
+"""As in `nanogpt.model.loss`. A CPU's pieces are too small to count."""
 EVALUATION_TOKENS = 8192
 """As many are read at once without learning from them."""
 
@@ -109,7 +109,7 @@ def _layer_bytes(model: ModelConfig, narrow: int) -> int:
 
 
 def _weights_bytes(model: ModelConfig, narrow: int, on_cpu: bool) -> int:
-    """Attention's weights, kept for each token in a layer where they are computed in pieces (`nanogpt.attention`)."""
+    """Attention's weights, kept for each token in a layer where they are computed in pieces (`nanogpt.model.attention`)."""
     T, dropped = model.block_size, model.dropout if model.attention_dropout is None else model.attention_dropout
     if not dropped and not (on_cpu and narrow == HALF):
         return model.n_head * model.head_channels * narrow  # the fused function keeps its result beside its copy

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from nanogpt.config import Config, SampleConfig
-from nanogpt.data import Dataset
-from nanogpt.device import threads
-from nanogpt.distributed import ALONE, World
-from nanogpt.model import Block
-from nanogpt.parameters import count_parameters
-from nanogpt.sampling import generate_ids
-from nanogpt.stepper import Stepper, build_model
+from nanogpt.data.dataset import Dataset
+from nanogpt.model.gpt import Block
+from nanogpt.model.parameters import count_parameters
+from nanogpt.parallel.devices import threads
+from nanogpt.parallel.world import ALONE, World
+from nanogpt.sampling.generate import generate_ids
+from nanogpt.training.step import Stepper, build_model
 
 MEASURE_SECONDS = 0.3
 """At a time, warming up left out."""

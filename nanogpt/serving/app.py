@@ -21,7 +21,7 @@ from nanogpt.serving.metrics import CONTENT_TYPE, Counted, Metrics
 from nanogpt.serving.requests import CompletionRequest, TokenizeRequest, described
 from nanogpt.serving.responses import JsonResponse
 from nanogpt.serving.settings import Access, Limits
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 OWNER = "nanogpt"
 EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}

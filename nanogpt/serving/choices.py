@@ -11,7 +11,7 @@ from typing import Any
 from nanogpt.serving.jobs import Job, News
 from nanogpt.serving.scores import Score
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 LOWEST = -9999.0
 """What is told for a token that cannot come: JSON has no infinity."""
@@ -20,7 +20,7 @@ LOWEST = -9999.0
 def token_text(tokenizer: Tokenizer, token: int) -> str:
     """A token's text; one that is no whole characters is written by its bytes, as OpenAI does.
 
-    >>> from nanogpt.tokenizer import ByteTokenizer
+    >>> from nanogpt.text.tokenizer import ByteTokenizer
     >>> token_text(ByteTokenizer(), 65), token_text(ByteTokenizer(), 195)
     ('A', 'bytes:\\\\xc3')
     """

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
-from nanogpt.generation.text import encode_prompt
+from nanogpt.sampling.text import encode_prompt
 from nanogpt.serving.choices import ChoiceWriter
 from nanogpt.serving.engine import Engine
 from nanogpt.serving.errors import ApiError, to_json

@@ -1,6 +1,6 @@
 """A thread that owns a model's batch: texts join and leave it between two steps (continuous batching).
 
-Each text is what it would be alone (`nanogpt.generation.batch`). Places are given in turn, one text of each waiting
+Each text is what it would be alone (`nanogpt.sampling.batch`). Places are given in turn, one text of each waiting
 request after the other, so that a request for many does not keep out a request for one. What a step reads anew for
 those who join is limited, so that those who are there go on meanwhile. Keys and values take the memory that they will
 ever take from the start on.
@@ -16,16 +16,16 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nanogpt.errors import UserError
-from nanogpt.generation.batch import Batch, Row
-from nanogpt.generation.cache import KeyValueCache
-from nanogpt.generation.precision import lower_precision
-from nanogpt.generation.room import rows_that_fit
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.batch import Batch, Row
+from nanogpt.sampling.cache import KeyValueCache
+from nanogpt.sampling.precision import lower_precision
+from nanogpt.sampling.room import rows_that_fit
 from nanogpt.serving.errors import ApiError
 from nanogpt.serving.jobs import Job, News, Text
 from nanogpt.serving.scores import Score, score_prompt, score_tokens
 from nanogpt.serving.settings import Limits
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 READ_AT_ONCE = 1024
 """Tokens of prompts read between two steps (at least one window): about what ten steps of a full batch cost."""

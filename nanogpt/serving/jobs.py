@@ -13,9 +13,9 @@ from typing import Literal
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.text import SampleText
+from nanogpt.sampling.text import SampleText
 from nanogpt.serving.scores import Score
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nanogpt.errors import UserError
-from nanogpt.generation.cache import window_start
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.cache import window_start
 
 
 @dataclass(frozen=True)

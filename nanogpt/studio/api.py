@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nanogpt.errors import UserError
-from nanogpt.run import load
+from nanogpt.runs.run import load
 from nanogpt.serving.errors import ApiError
 from nanogpt.serving.guard import TokenGuard, refuse
 from nanogpt.serving.responses import JsonResponse

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nanogpt.errors import UserError
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 from nanogpt.studio.parts import Tag, choose
 from nanogpt.studio.shelf import Shelf
 

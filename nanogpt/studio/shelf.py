@@ -8,11 +8,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nanogpt.checkpoint import sha256
 from nanogpt.errors import UserError, nearest
-from nanogpt.folder import RunFolder
-from nanogpt.run import RUNS, Run, list_runs, load
-from nanogpt.starter import PLACE, STARTER, is_starter, told_instead
+from nanogpt.runs.checkpoint import sha256
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.run import RUNS, Run, list_runs, load
+from nanogpt.runs.starter import PLACE, STARTER, is_starter, told_instead
 
 ROOM_BYTES = 2_000_000_000
 """How much the weights of the models that are kept opened may take together; the newest is kept in any case."""

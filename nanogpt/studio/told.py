@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from nanogpt.config import SampleConfig
 from nanogpt.explain import Choice, alternatives, choice
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 from nanogpt.studio.writing import read, write
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 ALTERNATIVES = 10
 BEGINNINGS = ("The ", "the ")

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
-from nanogpt.generation.cache import window_start
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.cache import window_start
 from nanogpt.serving.engine import WatchedBatch
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 MOST_TOKENS = 200_000
 """Of all branches of a text that is read from an address."""
@@ -32,7 +32,7 @@ MOST_BRANCHES = 300
 def write(model: GPT, ids: Sequence[int], config: SampleConfig, end: int | None = None) -> Iterator[tuple[int, Tensor]]:
     """Continue ids (T,), T at least 1: each token, and the logits (V,) that it was drawn from.
 
-    The tokens are those of `nanogpt.sampling.generate_ids`; they stop before `end`, the end-of-document token.
+    The tokens are those of `nanogpt.sampling.generate.generate_ids`; they stop before `end`, the end-of-document token.
     """
     batch = WatchedBatch(model.eval(), 1)
     batch.join(torch.tensor(ids), config)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from nanogpt.config import Config
-from nanogpt.model import GPT
-from nanogpt.planning.short_texts import FEW_TOKENS
+from nanogpt.model.gpt import GPT
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.inspection import RARE, Inspection
+from nanogpt.text.short_texts import FEW_TOKENS
 
 MANY_CHARACTERS = 512
 """Beyond this an alphabet is no longer small beside a small model."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
-from nanogpt.streams import stream
+from nanogpt.random_streams import stream
 
 if TYPE_CHECKING:
     import tokenizers

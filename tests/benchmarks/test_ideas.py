@@ -22,9 +22,9 @@ from benchmarks.ideas.sequence_warmup import cut_windows
 from benchmarks.ideas.value_embeddings import embed_values
 from benchmarks.ideas.windows import slide, window_mask
 from benchmarks.trials import hold_out, open_trial
-from nanogpt import muon
-from nanogpt.batches import batch
-from nanogpt.evaluation import evaluate
+from nanogpt.data.batches import batch
+from nanogpt.evaluation.loss import evaluate
+from nanogpt.optim import muon
 
 TINY = {"n_layer": 2, "n_head": 4, "n_embd": 48, "block_size": 12, "batch_size": 3, "precision": "float32"}
 STEPS = 5

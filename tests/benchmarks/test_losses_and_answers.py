@@ -4,7 +4,7 @@ import pytest
 
 import nanogpt
 from benchmarks import answers, losses
-from nanogpt.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus
 
 TINY = {"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 16, "batch_size": 8}
 TALE = "the king is old and the queen is wise, and all is well in the land. " * 60

@@ -16,7 +16,7 @@ from benchmarks.peers.clock import lecture_clock, nanogpt_clock, our_clock
 from benchmarks.peers.lecture import Lecture
 from benchmarks.peers.whole_split import measure
 from benchmarks.processes import Failed, Line, clean_environment, run
-from nanogpt.evaluation import measure_windows
+from nanogpt.evaluation.loss import measure_windows
 
 
 def lines(*told: tuple[float, str]) -> list[Line]:
@@ -131,7 +131,7 @@ def test_the_version_is_of_what_is_run(tmp_path):
 @pytest.mark.slow
 def test_the_lecture_makes_its_steps_and_writes_nothing_after(tmp_path, monkeypatch):
     data = write_text("data/shakespeare.txt", 1000)
-    monkeypatch.setattr("benchmarks.peers.lecture.load_corpus", lambda name: nanogpt.corpus.load_corpus(data))
+    monkeypatch.setattr("benchmarks.peers.lecture.load_corpus", lambda name: nanogpt.text.corpus.load_corpus(data))
     trained = Lecture(lecture_checkout(tmp_path / "source"), tmp_path / "copy").train(steps=3)
     assert 0.3 < trained.clock.evaluation_seconds < 5  # 0.4 of sleep, and what a busy machine adds
     assert 0.05 <= trained.clock.step_seconds < 5

@@ -7,7 +7,7 @@ from tiny import make_run
 
 from benchmarks.ours import Ours
 from benchmarks.serving import leaving, load, serving
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 
 from benchmarks import starter
 from nanogpt.config import load_preset
-from nanogpt.eight_bits import narrow, widen
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
-from nanogpt.run import load
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.eight_bits import narrow, widen
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.run import load
+from nanogpt.runs.weights import model_tensors
 
 FIGURES = {"loss": 2.5, "loss_interval": [2.0, 3.0], "bits_per_byte": 3.0, "protocol": "whole split", "tokens": 199}
 

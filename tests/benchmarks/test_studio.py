@@ -10,9 +10,9 @@ from benchmarks.ours import Ours
 from benchmarks.processes import own_environment
 from benchmarks.studio import one_of_pairs, place_of, speed_of, start
 from benchmarks.studio_page import chromium, opened, studio
-from nanogpt.folder import RunFolder
 from nanogpt.interop.opened import CannotRun
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.runs.folder import RunFolder
+from nanogpt.text.tokenizer import CharTokenizer
 
 
 @pytest.fixture

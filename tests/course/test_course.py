@@ -40,7 +40,7 @@ def test_the_ten_sections_are_there() -> None:
 def test_only_torch_the_standard_library_and_the_corpus_look_up_are_imported(stem: str) -> None:
     for name in imported(TREES[stem]):
         ours = name == "course" or name.startswith("course.")
-        assert ours or name == "nanogpt.corpus" or name.split(".")[0] in ALLOWED, f"{stem} imports {name}"
+        assert ours or name == "nanogpt.text.corpus" or name.split(".")[0] in ALLOWED, f"{stem} imports {name}"
 
 
 @pytest.mark.parametrize("section", SECTIONS)

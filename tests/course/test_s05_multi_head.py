@@ -59,7 +59,7 @@ def test_measures_of_heads_that_listen_to_all_alike(text: str) -> None:
 @pytest.mark.slow
 def test_trained_heads_are_each_needed_and_each_different() -> None:
     """The section's claim that every head learns a representation of its own, on a real text."""
-    from nanogpt.corpus import load_corpus
+    from nanogpt.text.corpus import load_corpus
 
     result = s05.main(text=load_corpus("python").text[:1_000_000])
     measured = s05.measure_heads(result)

@@ -67,7 +67,7 @@ def test_overfitting_is_measured_on_the_way_on_little_text(text: str) -> None:
 
 @pytest.mark.slow
 def test_the_validation_loss_turns_around_without_dropout_only() -> None:
-    from nanogpt.corpus import load_corpus
+    from nanogpt.text.corpus import load_corpus
 
     pair = s09.overfit(text=load_corpus("python").text[50_000:60_000])
     without = pair.others[0]

@@ -16,7 +16,7 @@ from benchmarks.record import RECORDS
 from benchmarks.tables import PAGES
 from nanogpt.config import ModelConfig
 from nanogpt.interop import gpt2, qwen3
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 BEYOND = sorted((DOCS / "beyond").glob("*.md"))

@@ -18,7 +18,7 @@ SECONDS = 120
 def together(size: int, work, *arguments) -> list:
     """What `work(world, *arguments)` returns in each of `size` processes that joined; raises what one of them raises."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nanogpt.launch", "torch.distributed", "torch.distributed.fsdp"])
+    context.set_forkserver_preload(["nanogpt.training.launch", "torch.distributed", "torch.distributed.fsdp"])
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=SECONDS))
     queue = context.Queue()
     processes = [
@@ -50,7 +50,7 @@ def _variables(rank: int, size: int, port: int) -> dict[str, str]:
 def _run(queue, variables, folder, work, arguments) -> None:
     import torch
 
-    from nanogpt.distributed import joined
+    from nanogpt.parallel.world import joined
 
     os.environ.update(variables)
     os.chdir(folder)

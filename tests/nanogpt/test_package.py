@@ -85,7 +85,7 @@ def test_the_core_uses_the_core_alone():
 
 
 def test_the_model_file_knows_nothing_of_training():
-    assert reachable("nanogpt.model") <= {
+    assert reachable("nanogpt.model.gpt") <= {
         f"nanogpt.{name}"
         for name in ("config", "attention", "checks", "dropout", "errors", "files", "positions", "rmsnorm", "streams")
     }
@@ -117,7 +117,7 @@ def test_the_library_takes_nothing_from_the_course_and_the_course_only_the_corpu
             if path in LIBRARY:
                 assert not name.startswith("course"), named(path)
             elif name.startswith("nanogpt"):
-                assert name in ("nanogpt.corpus", "nanogpt.errors"), f"{named(path)} imports {name}"
+                assert name in ("nanogpt.text.corpus", "nanogpt.errors"), f"{named(path)} imports {name}"
 
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -162,7 +162,7 @@ def python(code):
 
 def test_importing_does_next_to_nothing():
     code = """
-import sys, nanogpt, nanogpt.config, nanogpt.corpus, nanogpt.errors, nanogpt.runplan, nanogpt.cli
+import sys, nanogpt, nanogpt.config, nanogpt.text.corpus, nanogpt.errors, nanogpt.runs.plan, nanogpt.cli
 print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs", "tokenizers"} & sys.modules.keys())
 """
     assert python(code).strip() == ""

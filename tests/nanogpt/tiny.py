@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogpt.checkpoint import FILES, SUMS, State
 from nanogpt.config import Config, load_preset
 from nanogpt.errors import UserError
-from nanogpt.events import StopEvent
-from nanogpt.folder import RunFolder
-from nanogpt.launch import resume_run, start_run
-from nanogpt.model import GPT
-from nanogpt.run import Run, load
-from nanogpt.runplan import Plan
-from nanogpt.tensors import model_tensors
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.model.gpt import GPT
+from nanogpt.reporting.events import StopEvent
+from nanogpt.runs.checkpoint import FILES, SUMS, State
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
+from nanogpt.runs.run import Run, load
+from nanogpt.runs.weights import model_tensors
+from nanogpt.text.tokenizer import CharTokenizer
+from nanogpt.training.launch import resume_run, start_run
 
 PRESETS = ("lecture", "gpt2", "modern")
 

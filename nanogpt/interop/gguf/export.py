@@ -14,8 +14,8 @@ from nanogpt.interop.gguf.precision import FILE_TYPES, Precision, encode
 from nanogpt.interop.gguf.vocabulary import MODEL, Vocabulary, to_vocabulary
 from nanogpt.interop.places import to_theirs
 from nanogpt.interop.writing import check_library_blocks, check_new
-from nanogpt.run import Run
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.run import Run
+from nanogpt.runs.weights import model_tensors
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -24,7 +24,7 @@ from nanogpt.errors import UserError
 from nanogpt.interop.special import special_names
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
 MODEL, PRE, QWEN_PRE = "gpt2", "gpt-2", "qwen2"
 """The kind of vocabulary, and the rules by which text is divided before merging."""

@@ -11,9 +11,9 @@ from nanogpt.files import FORMAT, write_atomically
 from nanogpt.interop.html.quantise import pack
 from nanogpt.interop.html.template import fill_template
 from nanogpt.interop.writing import check_library_blocks, check_new
-from nanogpt.parameters import count_parameters
-from nanogpt.run import Run
-from nanogpt.tensors import model_tensors
+from nanogpt.model.parameters import count_parameters
+from nanogpt.runs.run import Run
+from nanogpt.runs.weights import model_tensors
 from nanogpt.text.foreign import ForeignTokenizer
 
 LARGEST = 30_000_000

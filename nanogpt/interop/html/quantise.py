@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanogpt.eight_bits import MATRIX, quantise
 from nanogpt.errors import UserError
+from nanogpt.runs.eight_bits import MATRIX, quantise
 
 ALIGNED = 4
 

@@ -20,9 +20,9 @@ from nanogpt.files import check_format, read_text
 from nanogpt.interop.html.export import check_size
 from nanogpt.interop.html.quantise import lay_out, unpack
 from nanogpt.interop.html.template import fill_template
-from nanogpt.model import GPT
-from nanogpt.parameters import table_bytes
-from nanogpt.tensors import BUFFER_LIMIT, model_tensors
+from nanogpt.model.gpt import GPT
+from nanogpt.model.parameters import table_bytes
+from nanogpt.runs.weights import BUFFER_LIMIT, model_tensors
 
 PAGE_LIMIT = 128_000_000
 """Bytes of the largest page that is read: 30 million parameters take 41, the largest vocabulary less than the rest."""

@@ -22,8 +22,8 @@ from nanogpt.interop.hugging_face.model_card import LICENCE, model_card
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.interop.places import to_theirs
 from nanogpt.interop.writing import check_library_blocks, check_new
-from nanogpt.run import Run
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.run import Run
+from nanogpt.runs.weights import model_tensors
 
 
 def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str = LICENCE) -> Path:

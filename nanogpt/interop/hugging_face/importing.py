@@ -5,17 +5,17 @@ import re
 import shutil
 from pathlib import Path
 
-from nanogpt.checkpoint import State
 from nanogpt.config import Config, load_preset
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
 from nanogpt.interop.hugging_face.hub import fetch
 from nanogpt.interop.hugging_face.reading import Pretrained, read_pretrained
 from nanogpt.interop.hugging_face.tokenizer import read_tokenizer
-from nanogpt.run import RUNS
-from nanogpt.runplan import Plan
-from nanogpt.start import ADAMW, ADAMW_RATE
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.runs.checkpoint import State
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
+from nanogpt.runs.run import RUNS
+from nanogpt.text.tokenizer import Tokenizer
+from nanogpt.training.fine_tuning import ADAMW, ADAMW_RATE
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 
 LICENCE = "unknown"
 """Whoever publishes a model says what others may do with it."""

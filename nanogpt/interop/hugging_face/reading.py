@@ -20,8 +20,8 @@ from nanogpt.files import check_plain, read_text
 from nanogpt.interop.families import family_named
 from nanogpt.interop.family import Family
 from nanogpt.interop.places import Place, Table, to_ours
-from nanogpt.parameters import table_bytes
-from nanogpt.tensors import BUFFER_LIMIT, crop_context, read_layout
+from nanogpt.model.parameters import table_bytes
+from nanogpt.runs.weights import BUFFER_LIMIT, crop_context, read_layout
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 FORMATS = ("F32", "F16", "BF16")

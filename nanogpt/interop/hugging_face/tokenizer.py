@@ -10,7 +10,7 @@ from nanogpt.interop.special import special_names
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.bpe_files import LARGEST_FILE_BYTES, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.text import encode_prompt
 from nanogpt.interop.opened import allowed_difference
-from nanogpt.model import GPT
-from nanogpt.sampling import generate_ids
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.generate import generate_ids
+from nanogpt.sampling.text import encode_prompt
+from nanogpt.text.tokenizer import Tokenizer
 
 FLOAT32 = 5e-5
 """Of float32 on both sides, which add up in another order: the allowed difference as a share of the logits' standard

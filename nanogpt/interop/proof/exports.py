@@ -16,9 +16,9 @@ from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.interop.opened import CannotRun, Opened
 from nanogpt.interop.proof.compare import FLOAT32, Contexts, Row, compare
-from nanogpt.model import GPT
-from nanogpt.run import Run
-from nanogpt.tensors import model_tensors
+from nanogpt.model.gpt import GPT
+from nanogpt.runs.run import Run
+from nanogpt.runs.weights import model_tensors
 
 ROUNDING = {"f32": (0.0, 0.0), "f16": (2**-11, 2**-25), "q8_0": (0.005, 2**-17), "8 bits": (0.005, 2**-17)}
 """By number format, the largest difference of a weight: as a share of the largest in its row, and beyond that as a

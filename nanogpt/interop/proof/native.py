@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.cache import KeyValueCache
-from nanogpt.generation.decoder import Decoder, can_decode
 from nanogpt.interop.proof.compare import Contexts, Ours, Row, compare
-from nanogpt.model import GPT
-from nanogpt.sampling import generate_ids
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.cache import KeyValueCache
+from nanogpt.sampling.decoder import Decoder, can_decode
+from nanogpt.sampling.generate import generate_ids
 
 
 def native_rows(model: GPT, contexts: Contexts) -> Iterator[Row]:

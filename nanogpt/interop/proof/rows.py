@@ -8,7 +8,7 @@ from pathlib import Path
 from nanogpt.interop.proof.compare import Row, make_contexts
 from nanogpt.interop.proof.exports import export_rows, given_row
 from nanogpt.interop.proof.native import native_rows
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 
 
 def all_rows(run: Run, against: str | os.PathLike[str] | None = None) -> Iterator[Row]:

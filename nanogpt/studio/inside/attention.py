@@ -9,7 +9,7 @@ from nanogpt.studio.inside.pictures import Heads, Map
 from nanogpt.studio.inside.window import MOST_DRAWN, Span, shown_span
 from nanogpt.studio.inside.words import effect_lines, head_name, map_of
 from nanogpt.studio.parts import Bars, Line, Tag, Text, button, card
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 Off = tuple[Head, ...]
 

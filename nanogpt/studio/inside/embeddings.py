@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nanogpt.explain import Plane as Projection
 from nanogpt.explain import position_plane, token_plane, visible
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 from nanogpt.studio.inside.pictures import Plane
 from nanogpt.studio.inside.words import near
 from nanogpt.studio.parts import Tag, Text, card

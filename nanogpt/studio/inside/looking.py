@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from nanogpt.config import SampleConfig
 from nanogpt.explain import Choice, Effect, Head, Trace, alternatives, effect_of, lens_at, longest, trace
 from nanogpt.explain import choice as choice_of
-from nanogpt.generation.text import encode_prompt
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
+from nanogpt.sampling.text import encode_prompt
 from nanogpt.studio.inside.window import MOST_READ, Span, read_span
 from nanogpt.studio.inside.words import LensRow, lens_rows
 from nanogpt.studio.told import ALTERNATIVES, first_prompt

@@ -6,7 +6,7 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.explain import importance, visible
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
 from nanogpt.studio.inside.attention import Attention, Off
 from nanogpt.studio.inside.embeddings import Embeddings
 from nanogpt.studio.inside.looking import Looked, first_text, look_at, text_ids

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nanogpt.generation.cache import window_start
+from nanogpt.sampling.cache import window_start
 
 MOST_READ = 256
 """Tokens that are read at once: the attention of 12 layers of 12 heads on them takes 38 MB."""

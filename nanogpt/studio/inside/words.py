@@ -12,7 +12,7 @@ from torch import Tensor
 from nanogpt.explain import Choice, Effect, Trace, alternatives, choice, growth, updates, visible
 from nanogpt.studio.shown import Line
 from nanogpt.studio.words import percent
-from nanogpt.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 ATTENDED = 10
 LENS_CHOICES = 5

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.learn.chart import STYLES, Line
 from nanogpt.studio.learn.controls import Picture
 from nanogpt.studio.learn.curves import Metrics
 from nanogpt.studio.parts import Tag, Text, card, choose
 from nanogpt.studio.shelf import Shelf
 from nanogpt.studio.state import State
-from nanogpt.tokenizer import dump_tokenizer
+from nanogpt.text.tokenizer import dump_tokenizer
 
 MOST_OFFERED = 26
 NATS, BITS = "nats/token", "bits per byte"

@@ -12,7 +12,7 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain
-from nanogpt.folder import LINE_LIMIT, SAMPLE_LIMIT
+from nanogpt.runs.folder import LINE_LIMIT, SAMPLE_LIMIT
 
 MOST_POINTS = 600
 MOST_SAMPLES = 20

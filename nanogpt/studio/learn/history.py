@@ -6,7 +6,7 @@ Shapes: L layers, H heads, T time.
 from dataclasses import dataclass
 
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.shelf import Shelf
 
 MOST_SHOWN = 20

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
-from nanogpt.runplan import Plan
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
 from nanogpt.studio.learn.chart import Line
 from nanogpt.studio.learn.controls import Picture
 from nanogpt.studio.learn.curves import Metrics

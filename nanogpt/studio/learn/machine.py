@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
+from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.learn.controls import Scale, put
 from nanogpt.studio.learn.heatmap import attention_table, draw_attention, lens_table
 from nanogpt.studio.learn.history import MOST_TOKENS, Moment, Question, look_back, steps_kept

@@ -8,8 +8,8 @@ from functools import partial
 from itertools import chain
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.text import encode_prompt
-from nanogpt.run import Run
+from nanogpt.runs.run import Run
+from nanogpt.sampling.text import encode_prompt
 from nanogpt.studio.parts import Branches, Line, Shown, Tag, Text, TokenText, level_of, percent
 from nanogpt.studio.told import Told, about, read_told, write_told
 from nanogpt.studio.work import in_pieces

@@ -118,7 +118,7 @@ def test_every_check_is_seen_to_fail(section):
 def test_of_the_library_only_the_corpus_look_up_is_imported():
     for path in (COURSE / "exercises").rglob("*.py"):
         for name in re.findall(r"^\s*(?:from|import) (nanogpt[\w.]*)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            assert name == "nanogpt.corpus", path
+            assert name == "nanogpt.text.corpus", path
 
 
 def test_sections_are_found_by_their_names():

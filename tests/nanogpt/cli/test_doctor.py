@@ -146,7 +146,7 @@ def test_the_disk(monkeypatch):
 
 def test_the_starter(monkeypatch, tmp_path):
     assert only(doctor.check_starter).state == "ok"
-    monkeypatch.setattr("nanogpt.starter.PLACE", tmp_path / "gone")
+    monkeypatch.setattr("nanogpt.runs.starter.PLACE", tmp_path / "gone")
     found = only(doctor.check_starter)
     assert (found.state, found.remedy) == ("off", "install Nano-GPT again")
 

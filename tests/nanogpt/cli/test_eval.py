@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import nanogpt as library
-from nanogpt.evaluation import estimate_like_nanogpt, measure_windows
-from nanogpt.generation.precision import lower_precision
-from nanogpt.numbers.floors import floors
-from nanogpt.numbers.intervals import ratio_interval
-from nanogpt.numbers.memorisation import measure_overlap
+from nanogpt.evaluation.baselines import floors
+from nanogpt.evaluation.intervals import ratio_interval
+from nanogpt.evaluation.loss import estimate_like_nanogpt, measure_windows
+from nanogpt.evaluation.memorisation import measure_overlap
+from nanogpt.sampling.precision import lower_precision
 
 
 def without_speed(text):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tiny import trained
 
-from nanogpt.folder import RunFolder
-from nanogpt.views.plots import draw_text, read_plot
+from nanogpt.reporting.plots import draw_text, read_plot
+from nanogpt.runs.folder import RunFolder
 
 
 def test_in_the_terminal(nanogpt, finished_run):

@@ -9,7 +9,7 @@ import pytest
 from tiny import finish, start, trained
 
 import nanogpt as library
-from nanogpt.repeats import comparison_lines, outcomes, spread_lines
+from nanogpt.training.seeds import comparison_lines, outcomes, spread_lines
 
 
 @pytest.fixture

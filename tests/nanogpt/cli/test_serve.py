@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tiny import make_run
 
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import zstandard
 from tiny import SMALL_RUN, write_text
 
 from nanogpt.files import cache_folder
-from nanogpt.run import load
+from nanogpt.runs.run import load
 
 FLAGS = [word for name, value in SMALL_RUN.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 TRAIN = ["train", "--steps", 1, *FLAGS]

@@ -11,10 +11,10 @@ import pytest
 from tiny import SMALL_RUN, finish, outcome, start, trained, weights, write_text
 
 from nanogpt.files import cache_folder
-from nanogpt.launch import is_done
-from nanogpt.repeats import outcomes, spread_lines
-from nanogpt.run import load
-from nanogpt.stepper import Stepper
+from nanogpt.runs.run import load
+from nanogpt.training.launch import is_done
+from nanogpt.training.seeds import outcomes, spread_lines
+from nanogpt.training.step import Stepper
 
 FLAGS = [word for name, value in SMALL_RUN.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
@@ -51,7 +51,7 @@ def test_the_command_line_is_the_library(nanogpt):
 def test_with_no_text_and_no_network_python_is_read_and_that_is_said(nanogpt, monkeypatch):
     Path("stdlib").mkdir()
     write_text("stdlib/a.py")
-    monkeypatch.setattr("nanogpt.corpus.sysconfig.get_paths", lambda: {"stdlib": "stdlib"})
+    monkeypatch.setattr("nanogpt.text.corpus.sysconfig.get_paths", lambda: {"stdlib": "stdlib"})
     found = nanogpt("train", "--steps", 1, *FLAGS)
     assert found.code == 0
     assert re.search("note: 'shakespeare' is not on this machine .* reading 'python' instead", found.err)
@@ -171,7 +171,7 @@ def test_a_full_disk_is_told_and_no_traceback(refuses, monkeypatch):
         raise OSError(28, "No space left on device")
 
     write_text()
-    monkeypatch.setattr("nanogpt.text.tokenfile.os.fsync", full)
+    monkeypatch.setattr("nanogpt.data.token_file.os.fsync", full)
     refuses("train", "tale.txt", "--steps", 1, saying=["cannot write", ".npy", "No space left", "NANOGPT_CACHE"])
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
@@ -312,7 +312,7 @@ def test_ctrl_c_between_seeds_and_going_on(nanogpt, monkeypatch):
         asked.append(1)
         return len(asked) == 5
 
-    monkeypatch.setattr("nanogpt.interrupt.Interrupt.__call__", after_five)
+    monkeypatch.setattr("nanogpt.training.interrupt.Interrupt.__call__", after_five)
     found = nanogpt("train", "tale.txt", "--steps", 3, *FLAGS, "--seeds", 2)
     assert found.code == 130
     assert "stopped at step 2 and saved; go on with: nanogpt train --resume runs/seeds-1\n" in found.out

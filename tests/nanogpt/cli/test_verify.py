@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nanogpt.interop.hugging_face.export import export_hugging_face
-from nanogpt.run import load
+from nanogpt.runs.run import load
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 from tiny import tiny_model
 
 from nanogpt.config import ModelConfig
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 
 KINDS = {
     "lecture": ("lecture", {}),

@@ -10,9 +10,9 @@ from tiny import BLOCK, V, refuses, token_ids
 from nanogpt.config import SampleConfig
 from nanogpt.explain import Choice, alternatives, choice, score
 from nanogpt.generation import batch
-from nanogpt.generation.filters import draw
-from nanogpt.sampling import generate_ids
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.sampling.filters import draw
+from nanogpt.sampling.generate import generate_ids
+from nanogpt.text.tokenizer import CharTokenizer
 
 LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ")  # 36, and the end-of-document token: 37
 SMALL = CharTokenizer(" abc")

@@ -12,9 +12,9 @@ from torch import nn
 from nanogpt.config import SampleConfig
 from nanogpt.explain import effect_of, importance, score, switched_off, trace
 from nanogpt.explain.passes import at_rest, before_output
-from nanogpt.model import GPT, Attention, Block
-from nanogpt.sampling import generate_ids
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.model.gpt import GPT, Attention, Block
+from nanogpt.sampling.generate import generate_ids
+from nanogpt.text.tokenizer import CharTokenizer
 
 
 class OwnBlock(Block):

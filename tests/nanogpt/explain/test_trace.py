@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from nanogpt.config import ModelConfig
 from nanogpt.explain import longest, trace, writes
-from nanogpt.generation.precision import lower_precision
+from nanogpt.sampling.precision import lower_precision
 
 T = len(IDS)
 

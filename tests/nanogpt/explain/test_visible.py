@@ -7,7 +7,7 @@ from vocabularies import END, TOOL, qwen_tables
 from nanogpt.explain import visible
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 
 def shown(tokenizer, text):

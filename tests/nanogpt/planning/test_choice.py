@@ -6,15 +6,15 @@ import pytest
 from tiny import SMALL_RUN, refuses, write_text
 
 from nanogpt.config import load_preset
-from nanogpt.corpus import load_corpus
-from nanogpt.data import prepare
+from nanogpt.data.dataset import prepare
 from nanogpt.planning import choice, speed
 from nanogpt.planning.choice import FEWEST_STEPS, Planner
 from nanogpt.planning.features import TextFeatures
 from nanogpt.planning.machine import Room
 from nanogpt.planning.speed import Speed, Speeds, step_operations
-from nanogpt.stepper import OutOfMemory
-from nanogpt.tokenizer import train_tokenizer
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.tokenizer import train_tokenizer
+from nanogpt.training.step import OutOfMemory
 
 EVALUATIONS = {"final_eval_tokens": None, "eval_tokens": 32_768, "sample_tokens": 120}
 

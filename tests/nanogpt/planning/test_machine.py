@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny import SMALL_RUN, refuses, start, tiny_config, write_text
 
-from nanogpt.distributed import World
-from nanogpt.launch import start_run, train
+from nanogpt.parallel.world import World
 from nanogpt.planning import machine
 from nanogpt.planning.machine import Room, check_memory, find_room, fits, free_bytes, peak_bytes
 from nanogpt.planning.memory import PROCESS
-from nanogpt.stepper import Stepper
+from nanogpt.training.launch import start_run, train
+from nanogpt.training.step import Stepper
 
 CPU = torch.device("cpu")
 PAGE = os.sysconf("SC_PAGE_SIZE")

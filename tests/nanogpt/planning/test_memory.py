@@ -4,12 +4,12 @@ import pytest
 import torch
 from tiny import PRESETS, tiny_config, token_ids
 
-from nanogpt import attention, loss
-from nanogpt.data import Dataset
-from nanogpt.parameters import Parameters, count_parameters
+from nanogpt.data.dataset import Dataset
+from nanogpt.model import attention, loss
+from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.planning import memory as planned
 from nanogpt.planning.memory import Memory, estimate_memory, kept_bytes
-from nanogpt.stepper import Stepper, build_model
+from nanogpt.training.step import Stepper, build_model
 
 SIZES = {"n_layer": 3, "n_head": 6, "n_embd": 84, "head_size": None, "mlp_hidden": None, "block_size": 44}
 

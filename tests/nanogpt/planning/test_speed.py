@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import SMALL_RUN, tiny_config, token_ids
 
-from nanogpt.data import Dataset
+from nanogpt.data.dataset import Dataset
 from nanogpt.planning import speed
 from nanogpt.planning.speed import Speed, Speeds, measure_speed, seconds_per_step, step_operations
-from nanogpt.stepper import Stepper, build_model
+from nanogpt.training.step import Stepper, build_model
 
 
 @pytest.fixture

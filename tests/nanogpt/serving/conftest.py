@@ -17,7 +17,7 @@ from nanogpt.serving.app import make_app
 from nanogpt.serving.engine import Engine
 from nanogpt.serving.server import Server, address_of, listen
 from nanogpt.serving.settings import Access, Limits
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 NAME = "tale-1"
 

@@ -6,9 +6,9 @@ import time
 import torch
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.cache import window_start
-from nanogpt.generation.text import encode_prompt
-from nanogpt.sampling import generate_text
+from nanogpt.sampling.cache import window_start
+from nanogpt.sampling.generate import generate_text
+from nanogpt.sampling.text import encode_prompt
 from nanogpt.serving.jobs import Job, Prompt
 
 

@@ -10,7 +10,7 @@ from served import alone, by_hand
 from tiny import make_run
 
 from nanogpt.serving.app import make_app
-from nanogpt.tokenizer import ByteTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer
 
 NAME = "tale-1"
 

@@ -14,7 +14,7 @@ from tiny import make_run
 from nanogpt.serving.engine import Engine
 from nanogpt.serving.errors import ApiError
 from nanogpt.serving.settings import Limits
-from nanogpt.tokenizer import ByteTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer
 
 ALPHABET = " ,dehlortw"
 LONG = 100_000
@@ -264,7 +264,7 @@ def test_a_loop_that_was_closed_frees_its_places(endless, engines):
 
 
 def test_the_memory_of_keys_and_values_is_there_from_the_start(run, engines):
-    from nanogpt.generation.room import cache_bytes
+    from nanogpt.sampling.room import cache_bytes
 
     cache = engines(run, rows=3)._batch._cache
     assert sum(layer.nbytes for layer in (*cache.k, *cache.v)) == cache_bytes(run.config.model, 3)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from studio_process import Studio, Window
 from tiny import make_run
 
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 TEXT = "The cat sat <b>here</b> & there, in a red tree.\n"
 

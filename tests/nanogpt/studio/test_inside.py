@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import PRESETS, make_run
 
 from nanogpt.explain import effect_of, trace
-from nanogpt.generation.cache import window_start
+from nanogpt.sampling.cache import window_start
 from nanogpt.studio.inside.looking import first_text, look_at, text_ids
 from nanogpt.studio.inside.png import shades
 from nanogpt.studio.inside.window import read_span, shown_span

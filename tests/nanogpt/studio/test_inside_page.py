@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogpt.explain import alternatives, effect_of, importance, lens_at, look, trace
-from nanogpt.run import load
+from nanogpt.runs.run import load
 from nanogpt.studio.inside.looking import text_ids
 from nanogpt.studio.inside.words import effect_lines, growth_lines, importance_lines, lens_rows
 from nanogpt.studio.words import percent

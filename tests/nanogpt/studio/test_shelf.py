@@ -8,8 +8,8 @@ import threading
 import pytest
 from tiny import make_run, refuses
 
-from nanogpt.checkpoint import sha256
-from nanogpt.run import load
+from nanogpt.runs.checkpoint import sha256
+from nanogpt.runs.run import load
 from nanogpt.studio import shelf as module
 from nanogpt.studio.shelf import Shelf
 

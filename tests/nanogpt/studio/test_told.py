@@ -6,7 +6,7 @@ from tiny import make_run
 from nanogpt.config import SampleConfig
 from nanogpt.studio.told import about, first_prompt, read_told, unknown_in, unknown_told, write_told
 from nanogpt.studio.words import level_of, percent
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nanogpt.errors import UserError
 from nanogpt.studio.shelf import Shelf
 from nanogpt.studio.state import State
 from nanogpt.studio.write.desk import Desk
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 STATE = State(prompt="the ", tokens=200, temperature=1.0, seed=7)
 

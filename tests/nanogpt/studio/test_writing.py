@@ -11,10 +11,10 @@ from tiny import BLOCK, PRESETS, V, refuses, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
 from nanogpt.explain import score
-from nanogpt.sampling import generate_ids
+from nanogpt.sampling.generate import generate_ids
 from nanogpt.studio.writing import Branch, Tree, pieces, read, write
 from nanogpt.text.bpe import BpeTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 SETTINGS = [
     {"temperature": 1.3},

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nanogpt.config import load_preset
-from nanogpt.model import GPT
+from nanogpt.model.gpt import GPT
 from nanogpt.text.advice import advise_tokenizer, find_faults, fit_tokenizers, meaning_of_overlap, name_character
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.inspection import Inspection, Overlap, Repetition

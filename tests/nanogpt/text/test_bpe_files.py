@@ -12,7 +12,7 @@ from nanogpt.errors import UserError
 from nanogpt.text import bpe_files
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.bpe_files import read_bpe
-from nanogpt.tokenizer import dump_tokenizer
+from nanogpt.text.tokenizer import dump_tokenizer
 
 TEXT = "the cat sat on the mat, and the dog's cat saw 17 mats.\n\n  né 中文中文 😀!\r\n" * 5
 SPECIAL = ["<|endoftext|>", "<pad>"]

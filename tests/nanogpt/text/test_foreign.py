@@ -8,7 +8,7 @@ from tiny import refuses
 from vocabularies import END, TOKENS, TOOL, added, qwen_tables
 
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import dump_tokenizer, parse_tokenizer
+from nanogpt.text.tokenizer import dump_tokenizer, parse_tokenizer
 
 
 def model(**changes):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt.corpus import load_corpus
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text import hub
+from nanogpt.text.corpus import load_corpus
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from nanogpt.corpus import load_corpus
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text import readers
+from nanogpt.text.corpus import load_corpus
 from nanogpt.text.readers import Spool
 
 TEXT = "Größe\r\nund Süße\n"
@@ -90,7 +90,7 @@ def peak_memory(code, *words):
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, found.stdout
 
 
-SCAN = "import sys; from nanogpt.corpus import load_corpus; print(load_corpus(sys.argv[1]).scan().characters)"
+SCAN = "import sys; from nanogpt.text.corpus import load_corpus; print(load_corpus(sys.argv[1]).scan().characters)"
 
 
 @pytest.mark.slow
@@ -163,7 +163,8 @@ def test_a_line_of_gigabytes_needs_no_memory():
     Path("bomb.jsonl.gz").write_bytes(gzip.compress(b"a" * 10_000_000) * 100)
     code = SCAN.replace("print", "try: print").replace("\n", "") + "\nexcept ValueError as error: print(error)"
     code = code.replace(
-        "import sys; from nanogpt.corpus import load_corpus; ", "import sys\nfrom nanogpt.corpus import load_corpus\n"
+        "import sys; from nanogpt.text.corpus import load_corpus; ",
+        "import sys\nfrom nanogpt.text.corpus import load_corpus\n",
     )
     _, printed = peak_memory(code, "bomb.jsonl.gz")
     assert "bomb.jsonl.gz, line 1: longer than 64,000,000 bytes" in printed

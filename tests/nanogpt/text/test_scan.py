@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt.corpus import Corpus
 from nanogpt.text import scan
+from nanogpt.text.corpus import Corpus
 from nanogpt.text.pieces import Piece
 from nanogpt.text.scan import scan_pieces
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from nanogpt.corpus import load_corpus
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text import shakespeare
+from nanogpt.text.corpus import load_corpus
 from nanogpt.text.shakespeare import CorpusUnavailable
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"

@@ -20,10 +20,10 @@ from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.precision import TOLERANCE
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.opened import CannotRun, allowed_difference
-from nanogpt.sampling import generate_ids
+from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 here = find_spec("llama_cpp") is not None and find_spec("gguf") is not None
 pytestmark = [

@@ -9,7 +9,7 @@ from tiny import make_run, refuses
 from nanogpt.interop.gguf import export
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.reading import read_facts, read_gguf
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.weights import model_tensors
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
 

@@ -7,7 +7,7 @@ from vocabularies import END, MERGES, TOOL, qwen_tables
 from nanogpt.interop.gguf.vocabulary import to_vocabulary
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 BYTES = sorted(BYTE_OF, key=BYTE_OF.__getitem__)
 

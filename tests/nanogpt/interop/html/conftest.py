@@ -11,8 +11,8 @@ import torch
 from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.html.export import export_html
 from nanogpt.interop.opened import CannotRun
-from nanogpt.run import Run
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.runs.run import Run
+from nanogpt.text.tokenizer import CharTokenizer
 
 # For the module `html_pages`, which the tests in this folder share.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,7 +1,7 @@
 """What the tests of the page share: an alphabet, tokenizers, and how a person writes a text."""
 
 from nanogpt.text.bpe import BpeTokenizer
-from nanogpt.tokenizer import CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 ALPHABET = "\n !,.abcdefghijklmnopqrstuvwxyzéß—🦊猫"
 """36 characters; the end-of-document token is the 37th."""

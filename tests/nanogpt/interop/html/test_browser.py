@@ -11,10 +11,10 @@ from nanogpt.config import SampleConfig
 from nanogpt.interop.html import browser
 from nanogpt.interop.html.reading import load_html
 from nanogpt.interop.opened import CannotRun
-from nanogpt.positions import rotations
-from nanogpt.sampling import generate_ids, generate_text
-from nanogpt.streams import uniform
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.model.positions import rotations
+from nanogpt.random_streams import uniform
+from nanogpt.sampling.generate import generate_ids, generate_text
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 slow = pytest.mark.slow
 

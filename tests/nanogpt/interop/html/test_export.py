@@ -15,9 +15,9 @@ from nanogpt.config import load_preset
 from nanogpt.interop.html import template
 from nanogpt.interop.html.export import check_size, export_html
 from nanogpt.interop.html.reading import MODEL
-from nanogpt.model import Block
+from nanogpt.model.gpt import Block
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import BpeTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import BpeTokenizer, CharTokenizer
 
 HOSTILE = "</script><script>document.title='taken'</script><!-- <script> \u2028\u2029 & {{weights}} \\u003c"
 

@@ -10,13 +10,13 @@ import torch
 from html_pages import ALPHABET, agree, bpe, endless, wait, write
 
 from nanogpt.config import SampleConfig
-from nanogpt.generation.cache import window_start
 from nanogpt.interop.html.export import export_html
 from nanogpt.interop.html.reading import load_html
-from nanogpt.model import Attention
-from nanogpt.sampling import generate_text
+from nanogpt.model.gpt import Attention
+from nanogpt.sampling.cache import window_start
+from nanogpt.sampling.generate import generate_text
 from nanogpt.text.bpe import BpeTokenizer
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 slow = pytest.mark.slow
 

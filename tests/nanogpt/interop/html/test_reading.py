@@ -9,7 +9,7 @@ from tiny import PRESETS, refuses
 from nanogpt.interop.html import reading
 from nanogpt.interop.html.export import export_html
 from nanogpt.interop.html.reading import load_html, read_html
-from nanogpt.tensors import model_tensors
+from nanogpt.runs.weights import model_tensors
 
 
 @pytest.mark.parametrize("preset", PRESETS)

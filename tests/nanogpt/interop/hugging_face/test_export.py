@@ -10,8 +10,8 @@ from tiny import make_run, refuses, token_ids
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
-from nanogpt.sampling import generate_ids
-from nanogpt.tokenizer import ByteTokenizer, CharTokenizer, train_tokenizer
+from nanogpt.sampling.generate import generate_ids
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, train_tokenizer
 
 TEXT = "der Fuß, ¿qué? 漢字 🙂\n" * 7
 QWEN3 = [
@@ -167,7 +167,7 @@ def test_half_a_character_is_refused():
 
 
 def test_the_model_card_says_what_the_model_is(finished_run):
-    from nanogpt.run import load
+    from nanogpt.runs.run import load
 
     run = load(finished_run)
     export_hugging_face(run, "out", licence="mit")

@@ -15,7 +15,7 @@ import nanogpt
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.tokenizer import BpeTokenizer, ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import BpeTokenizer, ByteTokenizer, CharTokenizer
 
 V = END + 2
 QWEN3 = [

@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import make_run
 
-from nanogpt.generation.cache import EqualLayer
 from nanogpt.interop.proof.compare import compare, make_contexts
 from nanogpt.interop.proof.native import Batched, Cached, native_rows
+from nanogpt.sampling.cache import EqualLayer
 
 
 @pytest.mark.slow

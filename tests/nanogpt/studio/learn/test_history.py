@@ -5,7 +5,7 @@ import torch
 from tiny import refuses, trained
 
 from nanogpt.explain import look
-from nanogpt.run import load
+from nanogpt.runs.run import load
 from nanogpt.studio.learn.heatmap import attention_table, draw_attention, lens_table
 from nanogpt.studio.learn.history import MOST_SHOWN, Question, look_back, steps_kept
 from nanogpt.studio.shelf import Shelf
@@ -22,7 +22,7 @@ def shelf(run):
 
 
 def test_each_step_is_the_model_of_that_step(run, shelf):
-    from nanogpt.folder import RunFolder
+    from nanogpt.runs.folder import RunFolder
 
     steps = steps_kept(RunFolder(run))
     assert steps == [0, 1, 2, 4, 8]

@@ -14,11 +14,11 @@ from studio_server import wait_for
 from tiny import refuses, start, trained, write_text
 
 from nanogpt.errors import UserError
-from nanogpt.folder import RunFolder
-from nanogpt.launch import is_done
+from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.learn import jobs as module
 from nanogpt.studio.learn.jobs import Job, Jobs, Stage, is_locked, job_file, log_file
 from nanogpt.studio.learn.processes import command, identity, interrupt
+from nanogpt.training.launch import is_done
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 

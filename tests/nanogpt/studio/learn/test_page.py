@@ -8,9 +8,9 @@ import pytest
 from studio_server import wait_for
 from tiny import finish, start, trained, write_text
 
-from nanogpt.folder import RunFolder
-from nanogpt.launch import is_done
+from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.learn.jobs import Jobs, Stage
+from nanogpt.training.launch import is_done
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="a training is stopped by a signal")]
 

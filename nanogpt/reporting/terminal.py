@@ -1,0 +1,145 @@
+"""A training as seen in a terminal: a bar with loss, speed and times, the samples above it.
+
+Where standard error is no terminal, a line for each evaluation instead. Passes the events on, so that the caller
+sees them too.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nanogpt.config import Config
+from nanogpt.reporting.events import (
+    DoneEvent,
+    EvalEvent,
+    Event,
+    NoteEvent,
+    PlanEvent,
+    RollbackEvent,
+    SampleEvent,
+    StartEvent,
+    StepEvent,
+)
+from nanogpt.reporting.trackers import track
+from nanogpt.runs.plan import Plan
+from nanogpt.training.trainer import Trainer
+
+
+def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
+    """Train to the end, showing it on standard error unless `quiet`; of several processes the first shows it."""
+    if not trainer.world.main:
+        yield from trainer.events()
+        return
+    if quiet:
+        yield from track(trainer)
+        return
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}  val {task.fields[val]}  {task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
+        state = trainer.state
+        task = bar.add_task("", total=trainer.plan.total_steps, completed=state.step, loss="–", val="–", speed="")
+        view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
+        for event in track(trainer):
+            view.show(event)
+            yield event
+
+
+def expectations(plan: Plan, config: Config) -> str:
+    """A line on what a training should take and reach, as far as it was planned."""
+    parts = [f"dropout {config.model.dropout:g}"]
+    if plan.memory_bytes is not None:
+        parts.append(f"about {plan.memory_bytes / 1e9:.1f} GB of memory")
+    if plan.minutes is not None:
+        parts.append("1 minute" if plan.minutes == 1 else f"{plan.minutes:g} minutes")
+    if plan.expected_loss is not None:
+        parts.append(
+            f"expected validation loss {plan.expected_loss:.2f} ({plan.expected_low:.2f} to {plan.expected_high:.2f})"
+        )
+    return "; ".join(parts)
+
+
+class TerminalView:
+    """Turns events into lines and into the fields of a bar."""
+
+    def __init__(self, console: Console, trainer: Trainer, update: Callable[..., None]) -> None:
+        self._console, self._trainer, self._update = console, trainer, update
+        self._began = time.monotonic()
+        self._loss = "–"
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case StartEvent():
+                self._start(event)
+            case NoteEvent():
+                self._print(f"note: {event.text}", "yellow")
+            case StepEvent():
+                self._loss = f"{event.loss:.3f}"
+                speed = f"{event.tokens_per_second:,.0f} tokens/s"
+                self._update(completed=event.step, loss=self._loss, speed=speed)
+            case EvalEvent():
+                self._evaluation(event)
+            case SampleEvent() if event.step:  # before the first step it is noise
+                self._print(event.text.strip("\n"), "dim")
+            case PlanEvent():
+                self._update(total=event.steps)
+            case RollbackEvent():
+                self._rolled_back(event)
+            case DoneEvent():
+                self._done(event)
+
+    def _start(self, event: StartEvent) -> None:
+        model, train = self._trainer.config.model, self._trainer.config.train
+        tokens = event.steps * event.tokens_per_step
+        self._print(
+            f"{event.folder}: {self._trainer.config.preset}, {event.parameters:,} parameters ({model.n_layer} layers, "
+            f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}"
+            + (f", {event.processes} processes ({train.parallel})" if event.processes > 1 else "")
+            + "\n"
+            f"{event.steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
+            f"{tokens / event.train_tokens:.1f} times the training text"
+            + (f"; going on from step {event.step:,}" if event.step else ""),
+            "bold",
+        )
+        self._print(expectations(self._trainer.plan, self._trainer.config), "bold")
+
+    def _evaluation(self, event: EvalEvent) -> None:
+        loss, since = event.evaluation.loss, self._trainer.state.pending
+        self._update(completed=event.step, val=f"{loss:.3f}")
+        # The mean since the last logged line, so that both losses are of about the same weights.
+        train = f"{sum(since) / len(since):.3f}" if since else self._loss
+        line = f"step {event.step:,}: train {train}  val {loss:.4f}"
+        if not self._console.is_terminal:
+            line += f"  ({time.monotonic() - self._began:.0f} s)"
+        self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
+
+    def _rolled_back(self, event: RollbackEvent) -> None:
+        self._update(completed=event.step)
+        self._print(
+            f"step {event.failed:,} diverged: back to step {event.step:,}, from there on with {event.rate_factor:g} of "
+            f"the planned learning rate",
+            "yellow",
+        )
+
+    def _done(self, event: DoneEvent) -> None:
+        result = event.evaluation
+        why = "stopped early, its patience was at an end; " if event.early else ""
+        self._update(completed=event.step, total=event.step)
+        self._print(
+            f"done: {why}validation loss {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte "
+            f"(checkpoint of step {event.best_step:,}; {result.protocol})",
+            "bold",
+        )
+
+    def _print(self, text: str, style: str) -> None:
+        # Names and samples are text, not markup: a bracket in them must not be read as a style.
+        self._console.print(text, style=style, markup=False, emoji=False, soft_wrap=True)

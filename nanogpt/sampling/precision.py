@@ -1,0 +1,71 @@
+"""A model with its matrices in a lower precision, for reading alone: fewer bytes a token, or faster products.
+
+Activations, keys, values and sums stay in float32; embeddings and norms too. Applied from outside: the model's code
+does not know of it. What it costs is measured (`nanogpt eval --precision`), what it gains too (`benchmarks.generate`).
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanogpt.errors import UserError
+from nanogpt.model.gpt import GPT
+
+FEW_ROWS = 8
+"""Up to so many, a product takes as long as reading the weights, and int8 is read as it is."""
+INT8_CHANNELS = 32
+"""torch's product with int8 weights reads so many at once, also beyond the end of a row that is no multiple of it."""
+
+
+def lower_precision(model: GPT, precision: str) -> GPT:
+    """The model, or for bfloat16 and int8 a copy that shares all but the weights of its linear layers.
+
+    Raises UserError for int8 where the model is not on a CPU.
+    """
+    if precision == "float32":
+        return model
+    if precision == "int8" and model.token_embedding.weight.device.type != "cpu":
+        raise UserError("int8 weights are for CPUs: choose --precision float32 or bfloat16, or --device cpu")
+    # What is in the memo is not copied.
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    lowered = copy.deepcopy(model, shared)
+    for module in list(lowered.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(module, name, Int8Linear(child) if precision == "int8" else BFloat16Linear(child))
+    return lowered
+
+
+class BFloat16Linear(nn.Module):
+    """A linear layer with weights rounded to bfloat16: (..., K) -> (..., N), in the input's number format."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight.detach().bfloat16(), linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x.bfloat16(), self.weight).to(x.dtype)
+        return y if self.bias is None else y + self.bias
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with weights of 8 bits, one scale a row: (..., K) -> (..., N), in the input's number format."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()  # (N, K)
+        # Rounded first, then divided by: the scale itself adds no error.
+        self.scale = (weight.abs().amax(1) / 127).clamp_min(1e-30).bfloat16()  # (N,)
+        self.weight = (weight / self.scale[:, None].float()).round().clamp(-127, 127).to(torch.int8)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.size(-1)).bfloat16()  # (R, K)
+        if len(rows) <= FEW_ROWS and x.size(-1) % INT8_CHANNELS == 0:
+            y = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # (R, N)
+        else:
+            y = F.linear(rows, self.weight.bfloat16()) * self.scale
+        y = y.to(x.dtype).view(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias

@@ -1,0 +1,108 @@
+"""A training as seen in a terminal."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from tiny import finish, start
+
+from nanogpt.config import load_preset
+from nanogpt.reporting.events import PlanEvent
+from nanogpt.reporting.terminal import show_training
+from nanogpt.views import progress
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """Standard error as text; `terminal` says whether it is one."""
+    file = io.StringIO()
+
+    def use(terminal):
+        monkeypatch.setattr(
+            progress, "Console", lambda **kw: Console(file=file, force_terminal=terminal, width=120, highlight=False)
+        )
+        return file
+
+    return use
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_shown(screen, terminal):
+    file = screen(terminal)
+    events = list(show_training(start("run", steps=20, eval_every=2)))
+    shown = file.getvalue()
+    done = events[-1]
+    assert "run: modern," in shown
+    assert f"{events[0].parameters:,} parameters (2 layers, 2 heads, 16 channels, block 12) on cpu" in shown
+    assert "20 steps of 3 x 12 tokens: 720 tokens, 0.8 times the training text" in shown
+    assert re.search(r"dropout 0; about 0\.\d GB of memory", shown)
+    assert f"validation loss {done.evaluation.loss:.4f} nats/token" in shown
+    assert f"{done.evaluation.bits_per_byte:.4f} bits per byte" in shown
+    assert done.evaluation.protocol in shown
+    assert shown.count("step ") >= 10
+    if terminal:
+        assert "20/20" in shown
+        assert "tokens/s" in shown
+    else:
+        assert "\x1b" not in shown
+
+
+def test_what_is_expected_of_minutes_is_shown():
+    plan = start("run").plan
+    config = load_preset("modern").override(dropout=0.2)
+    planned = replace(plan, minutes=5.0, memory_bytes=1_240_000_000, expected_loss=1.625, expected_low=1.5)
+    planned = replace(planned, expected_high=1.75)
+    shown = "dropout 0.2; about 1.2 GB of memory; 5 minutes; expected validation loss 1.62 (1.50 to 1.75)"
+    assert progress.expectations(planned, config) == shown
+    assert "; 1 minute; " in progress.expectations(replace(planned, minutes=1.0), config)
+    assert progress.expectations(replace(plan, memory_bytes=None), config) == "dropout 0.2"
+
+
+def test_events_are_passed_on(screen):
+    screen(False)
+    shown = [type(event) for event in show_training(start("one"))]
+    assert shown == [type(event) for event in finish(start("two"))]
+
+
+def test_quiet(screen):
+    file = screen(True)
+    assert list(show_training(start("run"), quiet=True))
+    assert file.getvalue() == ""
+
+
+def test_brackets_in_a_text_are_no_markup(screen, monkeypatch):
+    file = screen(False)
+    monkeypatch.setattr(
+        "nanogpt.training.trainer.generate_text", lambda *args, **kwargs: ["[bold]a[/] [/none] :smile:"]
+    )
+    list(show_training(start("run", steps=2)))
+    assert "[bold]a[/] [/none] :smile:" in file.getvalue()
+
+
+def test_a_resumed_run_and_notes_say_so(screen):
+    file = screen(False)
+    finish(start("run", stop_at=3))
+    from nanogpt.training.launch import resume_run
+
+    trainer = resume_run("run")
+    trainer.notes = ("mind the gap",)
+    list(show_training(trainer))
+    assert "going on from step 3" in file.getvalue()
+    assert "note: mind the gap" in file.getvalue()
+
+
+def test_an_early_end_says_so(screen, monkeypatch):
+    file = screen(False)
+    monkeypatch.setattr("nanogpt.training.trainer.Trainer._out_of_patience", lambda self: self.state.step >= 4)
+    list(show_training(start("run")))
+    assert "stopped early, its patience was at an end" in file.getvalue()
+
+
+def test_a_changed_plan_moves_the_end_of_the_bar(screen):
+    file = screen(True)
+    trainer = start("run", steps=30)
+    trainer.new_length = lambda trainer: 6 if trainer.state.step == 3 else None
+    assert [event.steps for event in show_training(trainer) if isinstance(event, PlanEvent)] == [6]
+    assert "6/6" in file.getvalue()

@@ -1,0 +1,226 @@
+"""TensorBoard's files read back, Weights & Biases by a stand-in; neither changes or ends a training."""
+
+import os
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tiny import finish, metrics, outcome, start, stopped_and_resumed, trained, write_text
+
+from nanogpt.config import TrainConfig
+from nanogpt.errors import UserError
+from nanogpt.reporting.events import NoteEvent, StopEvent
+from nanogpt.reporting.trackers import TRACKERS, track
+from nanogpt.training.launch import resume_run, start_run, train
+
+
+def run_tracked(trainer):
+    return list(track(trainer))
+
+
+def read_board(run):
+    """Scalars and texts of the event files: name -> [(step, value)], what was purged left out."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(run / "tensorboard"), purge_orphaned_data=True)
+    board.Reload()
+    scalars = {tag: [(one.step, one.value) for one in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
+    texts = {
+        tag: [(one.step, one.tensor_proto.string_val[0].decode()) for one in board.Tensors(tag)]
+        for tag in board.Tags()["tensors"]
+    }
+    return scalars, texts
+
+
+def assert_the_board_has_the_metrics(run):
+    scalars, texts = read_board(run)
+    lines = metrics(run)
+    for tag, event, key in (
+        ("loss/training", "step", "loss"),
+        ("learning_rate", "step", "learning_rate"),
+        ("loss/validation", "eval", "loss"),
+        ("bits_per_byte", "eval", "bits_per_byte"),
+        ("loss/best", "done", "loss"),
+        ("bits_per_byte/best", "done", "bits_per_byte"),
+    ):
+        expected = [(line["step"], line[key]) for line in lines if line["event"] == event]
+        assert [step for step, _ in scalars[tag]] == [step for step, _ in expected]
+        assert [value for _, value in scalars[tag]] == pytest.approx([value for _, value in expected], rel=1e-6)
+    assert len(scalars["tokens_per_second"]) == len(scalars["loss/training"])
+    return texts
+
+
+SETTINGS = {"track": ("tensorboard",), "log_every": 2}
+
+
+def test_tensorboard_has_what_the_metrics_have():
+    trainer = start("run", **SETTINGS)
+    events = run_tracked(trainer)
+    texts = assert_the_board_has_the_metrics(trainer.folder.path)
+    assert [step for step, _ in texts["sample/text_summary"]] == [0, 4, 8]
+    samples = [event.text for event in events if type(event).__name__ == "SampleEvent"]
+    assert [text for _, text in texts["sample/text_summary"]] == [
+        "".join(f"    {line}\n" for line in sample.splitlines()) for sample in samples
+    ]
+    assert "    n_layer = 2\n" in texts["settings/text_summary"][0][1]
+
+
+def test_a_resumed_run_goes_on_in_the_same_log():
+    run_tracked(start("run", stop_at=5, **SETTINGS))
+    run_tracked(resume_run("run"))
+    assert_the_board_has_the_metrics(Path("run"))
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_there_once():
+    # Killed after step 6, the last checkpoint being that of step 4: step 6 is logged a second time.
+    trainer = start("run", **SETTINGS)
+    for event in (events := track(trainer)):
+        if event.step == 6:
+            break
+    events.close()
+    run_tracked(resume_run("run"))
+    assert_the_board_has_the_metrics(trainer.folder.path)
+
+
+def test_tracking_changes_nothing():
+    plain = outcome(trained("plain", log_every=2))
+    trainer = start("tracked", **SETTINGS)
+    run_tracked(trainer)
+    assert outcome(trainer.folder.path) == plain
+    assert outcome(stopped_and_resumed("again", 5, log_every=2)) == plain
+
+
+# A stand-in for wandb
+
+
+class FakeRun:
+    def __init__(self):
+        self.logged, self.finished, self.defined = [], 0, []
+
+    def define_metric(self, *names, **how):
+        self.defined.append((names, how))
+
+    def log(self, values):
+        self.logged.append(values)
+
+    def finish(self):
+        self.finished += 1
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    module = ModuleType("wandb")
+    module.__spec__ = ModuleSpec("wandb", None)
+    module.runs, module.asked, module.closed = [], [], 0
+
+    def init(**how):
+        module.asked.append(how | {"cache": os.environ["WANDB_CACHE_DIR"]})
+        module.runs.append(FakeRun())
+        return module.runs[-1]
+
+    def teardown():
+        module.closed += 1
+
+    module.init, module.teardown, module.Settings = init, teardown, lambda **how: how
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    for name in ("WANDB_CACHE_DIR", "WANDB_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    return module
+
+
+def test_wandb_has_what_the_metrics_have(wandb):
+    trainer = start("run", track=("wandb",), log_every=2)
+    run_tracked(trainer)
+    (run,), (asked,) = wandb.runs, wandb.asked
+    lines = metrics(trainer.folder.path)
+    for name, event in (("loss/training", "step"), ("loss/validation", "eval"), ("loss/best", "done")):
+        expected = [(line["step"], line["loss"]) for line in lines if line["event"] == event]
+        assert [(values["step"], values[name]) for values in run.logged if name in values] == expected
+    assert sum("sample" in values for values in run.logged) == 3
+    assert run.defined == [(("*",), {"step_metric": "step"})]
+    assert (run.finished, wandb.closed) == (1, 1)
+    assert (asked["project"], asked["name"], asked["dir"], asked["resume"]) == ("nanogpt", "run", "run", "allow")
+    assert asked["config"]["n_layer"] == 2
+    assert asked["settings"] == {"console": "off"}
+    assert asked["id"] == (trainer.folder.path / "wandb" / "id").read_text().strip()
+
+
+def test_wandb_writes_inside_the_run_and_leaves_the_environment_alone(wandb, monkeypatch):
+    trainer = start("run", track=("wandb",), steps=1)
+    before = dict(os.environ)
+    run_tracked(trainer)
+    assert wandb.asked[0]["cache"] == str((trainer.folder.path / "wandb" / "cache").resolve())
+    assert dict(os.environ) == before
+    monkeypatch.setenv("WANDB_CACHE_DIR", "mine")
+    monkeypatch.setenv("WANDB_PROJECT", "cats")
+    run_tracked(start("other", track=("wandb",), steps=1))
+    assert (wandb.asked[1]["cache"], wandb.asked[1]["project"]) == ("mine", "cats")
+
+
+def test_wandb_goes_on_with_the_same_id(wandb):
+    assert isinstance(run_tracked(start("run", stop_at=3, track=("wandb",)))[-1], StopEvent)
+    run_tracked(resume_run("run"))
+    first, second = wandb.asked
+    assert first["id"] == second["id"]
+    assert [run.finished for run in wandb.runs] == [1, 1]
+
+
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_tracker_that_fails_ends_nothing_and_is_told_once(wandb, monkeypatch, where):
+    def fail(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(wandb if where == "init" else FakeRun, where, fail)
+    trainer = start("run", track=("wandb", "tensorboard"), log_every=2)
+    events = run_tracked(trainer)
+    notes = [event.text for event in events if isinstance(event, NoteEvent) and "wandb" in event.text]
+    assert notes == ["wandb failed and is left alone from here on: ConnectionError: no route to host"]
+    assert_the_board_has_the_metrics(trainer.folder.path)
+
+
+def test_logs_are_closed_when_whoever_looks_on_goes_away(wandb):
+    events = track(start("run", track=("wandb",)))
+    next(events)
+    events.close()
+    assert wandb.runs[0].finished == 1
+
+
+def test_logs_are_closed_when_the_training_fails(wandb, monkeypatch):
+    trainer = start("run", track=("wandb",))
+    monkeypatch.setattr(trainer.stepper, "step", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_tracked(trainer)
+    assert wandb.runs[0].finished == 1
+
+
+# Asking for them
+
+
+def test_every_name_has_a_tracker():
+    for name in TRACKERS:
+        assert TrainConfig(track=(name,)).track == (name,)
+    with pytest.raises(UserError, match="track names 'wandbb'; did you mean 'wandb'"):
+        TrainConfig(track=("wandbb",))
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_missing_package_is_told_before_anything_is_written(monkeypatch, name):
+    write_text()
+    finish(start("old", stop_at=3))
+    config = Path("old/config.toml")
+    config.write_text(config.read_text().replace("track = []", f'track = ["{name}"]'))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=rf"'{name}' is not installed: pip install 'nanogpt\[track\]'.*--track {name}"):
+        start_run("tale.txt", steps=1, out="run", track=(name,))
+    assert not Path("run").exists()
+    with pytest.raises(UserError, match=r"take it out of its config.toml"):
+        resume_run("old")
+
+
+def test_from_python_and_kept_with_the_run():
+    write_text()
+    run = train("tale.txt", steps=2, out="run", progress=False, n_layer=1, n_embd=16, track=("tensorboard",))
+    assert run.config.train.track == ("tensorboard",)
+    assert read_board(run.path)[0]["loss/best"]
