@@ -64,6 +64,10 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+class OutOfMemory(RuntimeError):
+    """A step ran out of memory; weights and optimizer are as they were before it."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's, a GPU's, or the CPU allocator's, whose error has no class of its own."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

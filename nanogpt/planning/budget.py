@@ -5,8 +5,9 @@ from collections.abc import Collection
 from nanogpt.config import Config
 from nanogpt.data.dataset import Dataset
 from nanogpt.planning.speed import Speed
-from nanogpt.training.trainer import EVALUATIONS
 
+EVALUATIONS = 10
+"""Evaluations on the way, where `eval_every` does not say otherwise."""
 ON_THE_WAY_SHARE = 0.06
 """Of the time, for all evaluations on the way."""
 SAMPLES_SHARE = 0.03

@@ -7,6 +7,7 @@ from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data.dataset import Dataset
 from nanogpt.errors import UserError
 from nanogpt.model.parameters import count_parameters
+from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.planning.budget import steps_within, with_evaluations
 from nanogpt.planning.compiling import with_compile
@@ -16,7 +17,6 @@ from nanogpt.planning.machine import Room, check_memory, fits, peak_bytes
 from nanogpt.planning.sizes import DROPOUTS, SIZE_FIELDS, SIZES
 from nanogpt.planning.speed import Speeds
 from nanogpt.text.short_texts import fit_block
-from nanogpt.training.step import OutOfMemory
 
 FEWEST_STEPS = 100
 """A size that would get fewer is not weighed against a smaller one: few recorded runs are so short, and the learning

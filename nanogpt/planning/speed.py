@@ -1,31 +1,14 @@
 """How fast a machine trains, reads and writes: measured by doing each for a moment; the weights are thrown away."""
 
-import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-
-from nanogpt.config import Config, SampleConfig
-from nanogpt.data.dataset import Dataset
-from nanogpt.model.gpt import Block
+from nanogpt.config import Config
 from nanogpt.model.parameters import count_parameters
-from nanogpt.parallel.devices import threads
-from nanogpt.parallel.world import ALONE, World
-from nanogpt.sampling.generate import generate_ids
-from nanogpt.training.step import Stepper, build_model
 
-MEASURE_SECONDS = 0.3
-"""At a time, warming up left out."""
-MEASURE_STEPS = 20
 DROPOUT_COST = 1.1
 """Of a step, over one without, where none of it is attention's. Measured on a CPU: 1.05 to 1.15."""
-READ_TOKENS = 8192
-"""As an evaluation reads at once."""
-WRITTEN_TOKENS = 8
 MOST_SECONDS = 6.0
 """For all sizes together, and never more than `MOST_SHARE` of the time."""
 MOST_SHARE = 0.1
@@ -54,8 +37,8 @@ class Speeds:
     asked for from small to large.
     """
 
-    def __init__(self, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> None:
-        self.data, self.block, self.world = data, block, world
+    def __init__(self, measure: Callable[[Config], Speed]) -> None:
+        self.measure = measure
         self.spent = 0.0
         """seconds, of all measurements"""
         self._known: dict[str, Speed] = {}
@@ -77,8 +60,7 @@ class Speeds:
             if 2 * expected.step > left:
                 return expected
         began = time.perf_counter()
-        self.world.ask({"config": config.to_dict(), "data": self.data.key})
-        self._known[key] = measure_speed(config, self.data, self.block, self.world)
+        self._known[key] = self.measure(config)
         self._last = operations, self._known[key]
         self.spent += time.perf_counter() - began
         return self._known[key]
@@ -93,80 +75,3 @@ def step_operations(config: Config) -> float:
     head = model.vocab_size * model.n_embd
     attention = model.n_layer * model.block_size * model.n_head * model.head_channels  # causal: half of T x T
     return 6.0 * (count.matrices + head + attention) * config.train.batch_sequences * model.block_size
-
-
-def help_to_measure(asked: dict[str, Any], block: type[nn.Module], world: World) -> None:
-    """Train for a moment with the process that chooses a size, by the config and on the text that it names."""
-    data = Dataset.load(asked["data"])
-    if data is None:
-        raise world.misses("the token ids of the text")
-    measure_speed(Config.from_dict(asked["config"], "the config to measure"), data, block, world)
-
-
-def measure_speed(config: Config, data: Dataset, block: type[nn.Module] = Block, world: World = ALONE) -> Speed:
-    """Of this machine with this size and as many threads as it will be trained with; not compiled, which takes longer
-    than it tells."""
-    with threads(config.train.threads):
-        stepper = Stepper(build_model(config, block), config.override(compile="off").train, data, world)
-        step = seconds_per_step(stepper)
-        of_a_sequence = step / config.train.batch_sequences / 3  # forward alone
-        rows = max(1, min(READ_TOKENS // config.model.block_size, int(MEASURE_SECONDS / of_a_sequence)))
-        return Speed(step, seconds_per_read_token(stepper, world.share(rows)), seconds_per_written_token(stepper))
-
-
-def seconds_per_step(stepper: Stepper) -> float:
-    """Of an update: from one sequence, two, four, … until that takes long enough to be measured or is the whole step.
-
-    The median of some such. A larger step is on the line through the last two.
-    """
-    whole, most, world = stepper.config.batch_sequences, stepper.config.batch_size, stepper.world
-    time_steps(stepper, world.size, 1)  # the first one loads what it computes with
-    before, sequences, last = (0, 0.0), world.size, time_steps(stepper, world.size, 1)
-    while (last < MEASURE_SECONDS or not before[0]) and sequences < whole:
-        before = (sequences, last)
-        following = 2 * sequences if 2 * sequences <= most // world.size * world.size else whole
-        sequences, last = following, time_steps(stepper, following, 1)
-    if last < MEASURE_SECONDS:
-        last = time_steps(stepper, sequences, MEASURE_STEPS)
-    each = max(last - before[1], 0.0) / (sequences - before[0])
-    return last + each * (whole - sequences)
-
-
-def time_steps(stepper: Stepper, sequences: int, count: int) -> float:
-    """Median seconds of some updates from so many sequences; fewer than `count` where they take long."""
-    whole, times = stepper.config, list[float]()
-    batch = min(sequences, whole.batch_size)
-    stepper.config = replace(whole, batch_size=batch, accumulation=sequences // batch)
-    for step in range(count):
-        begin = time.perf_counter()
-        stepper.step(step, 0.0).tolist()  # reading the loss waits for the device
-        times.append(time.perf_counter() - begin)
-        if stepper.world.share(sum(times) > MEASURE_SECONDS):
-            break
-    stepper.config = whole
-    return stepper.world.share(statistics.median(times))
-
-
-@torch.no_grad()
-def seconds_per_read_token(stepper: Stepper, rows: int) -> float:
-    """Of an evaluation: the second of two passes over so many windows."""
-    model, size = stepper.model.eval(), stepper.model.config.block_size
-    ids = np.resize(stepper.data.train[: rows * size], (rows, size)).astype(np.int64)
-    tokens = torch.from_numpy(ids).to(stepper.device)  # (B, T)
-    seconds = 0.0
-    for _ in range(2):
-        begin = time.perf_counter()
-        model(tokens).sum().item()
-        seconds = time.perf_counter() - begin
-    return seconds / tokens.numel()
-
-
-def seconds_per_written_token(stepper: Stepper) -> float:
-    """Of a sample, its beginning left out."""
-    prompt = torch.from_numpy(stepper.data.train[:1].astype(np.int64))
-    written = generate_ids(stepper.model, prompt, SampleConfig(tokens=WRITTEN_TOKENS + 1))
-    next(written)
-    begin = time.perf_counter()
-    for _ in written:
-        pass
-    return (time.perf_counter() - begin) / WRITTEN_TOKENS

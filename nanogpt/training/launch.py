@@ -14,7 +14,6 @@ from nanogpt.errors import UserError
 from nanogpt.model.gpt import Block
 from nanogpt.parallel.process import keep_freed_memory
 from nanogpt.parallel.world import ALONE, World, joined
-from nanogpt.planning.speed import help_to_measure
 from nanogpt.reporting.events import StopEvent
 from nanogpt.reporting.terminal import show_training
 from nanogpt.reporting.trackers import check_trackers
@@ -24,6 +23,7 @@ from nanogpt.text.corpus import Sources
 from nanogpt.training.interrupt import Interrupt
 from nanogpt.training.pace import Pace
 from nanogpt.training.request import Request, make_run
+from nanogpt.training.speed import help_to_measure
 from nanogpt.training.trainer import Trainer
 
 MOVING = ("device", "parallel")

@@ -5,8 +5,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from nanogpt.planning.budget import final_tokens
-from nanogpt.training.trainer import EVALUATIONS, Trainer
+from nanogpt.planning.budget import EVALUATIONS, final_tokens
+from nanogpt.training.trainer import Trainer
 
 LOOK_SECONDS, LOOK_SHARE = 2.0, 1 / 10
 """What is looked at: so much training, or such a share of the time that is left where that is longer. A machine is slow

@@ -35,6 +35,7 @@ from nanogpt.text.short_texts import fit_block, short_text_notes
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.fine_tuning import begin_with, check_alphabet, first_weights
 from nanogpt.training.pace import END_SECONDS
+from nanogpt.training.speed import measure_together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class Prepared:
 
     def planner(self) -> Planner:
         """Chooses what to train. Raises UserError where nothing fits the memory."""
-        speeds = Speeds(self.data, self.request.block, self.world)
+        speeds = Speeds(lambda config: measure_together(config, self.data, self.request.block, self.world))
         fresh = self.start is None
         return Planner(self.config, self.data, self.named, speeds, world=self.world, room=self.room, fresh=fresh)
 

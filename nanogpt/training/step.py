@@ -21,7 +21,7 @@ from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.lora import add_lora
 from nanogpt.model.loss import mean_loss
 from nanogpt.optim.optimizer import make_optimizer
-from nanogpt.parallel.devices import autocast, compile_or_not, is_out_of_memory, pick_precision, to_device
+from nanogpt.parallel.devices import OutOfMemory, autocast, compile_or_not, is_out_of_memory, pick_precision, to_device
 from nanogpt.parallel.sharding import check_divisible, spread, unsynchronised, whole
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.random_streams import stream
@@ -42,10 +42,6 @@ def build_model(config: Config, block: type[torch.nn.Module] = Block, start: Pat
     if config.train.lora is not None:
         add_lora(model, config.train.lora, stream(config.train.seed, "lora"))
     return model
-
-
-class OutOfMemory(RuntimeError):
-    """A micro-step takes more memory than there is. Weights and optimizer are as they were before the step."""
 
 
 class Stepper:

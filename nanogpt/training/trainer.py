@@ -20,8 +20,9 @@ from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import Block
 from nanogpt.optim.optimizer import learning_rate
-from nanogpt.parallel.devices import is_out_of_memory, release_memory, threads
+from nanogpt.parallel.devices import OutOfMemory, is_out_of_memory, release_memory, threads
 from nanogpt.parallel.world import ALONE, World
+from nanogpt.planning.budget import EVALUATIONS
 from nanogpt.random_streams import stream
 from nanogpt.reporting.events import (
     CheckpointEvent,
@@ -42,10 +43,8 @@ from nanogpt.runs.plan import Plan, Rollback
 from nanogpt.runs.weights import check_savable, load_model_tensors, load_optimizer_tensors
 from nanogpt.sampling.generate import generate_text
 from nanogpt.training.keeper import Keeper
-from nanogpt.training.step import OutOfMemory, Stepper, build_model
+from nanogpt.training.step import Stepper, build_model
 
-EVALUATIONS = 10
-"""Evaluations on the way, where `eval_every` does not say otherwise."""
 SAVE_SECONDS = 600.0
 """A checkpoint is written at least so often: this much is lost at most where a machine fails. Evaluations, which save
 too, may be hours apart, or left out to keep the time; and to write one takes a small part of ten minutes."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny import write_text
 
-from nanogpt.planning import speed
 from nanogpt.planning.speed import Speed, step_operations
+from nanogpt.training import speed
 
 
 @pytest.fixture(autouse=True)

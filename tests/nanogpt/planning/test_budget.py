@@ -4,9 +4,8 @@ import pytest
 from tiny import tiny_config, token_ids
 
 from nanogpt.data.dataset import Dataset
-from nanogpt.planning.budget import FEWEST_TOKENS, final_tokens, steps_within, with_evaluations
+from nanogpt.planning.budget import EVALUATIONS, FEWEST_TOKENS, final_tokens, steps_within, with_evaluations
 from nanogpt.planning.speed import Speed
-from nanogpt.training.trainer import EVALUATIONS
 
 CONFIG = tiny_config(batch_size=16, eval_tokens=30_000, sample_tokens=100)
 

@@ -7,14 +7,14 @@ from tiny import SMALL_RUN, refuses, write_text
 
 from nanogpt.config import load_preset
 from nanogpt.data.dataset import prepare
-from nanogpt.planning import choice, speed
+from nanogpt.parallel.devices import OutOfMemory
+from nanogpt.planning import choice
 from nanogpt.planning.choice import FEWEST_STEPS, Planner
 from nanogpt.planning.features import TextFeatures
 from nanogpt.planning.machine import Room
 from nanogpt.planning.speed import Speed, Speeds, step_operations
 from nanogpt.text.corpus import load_corpus
 from nanogpt.text.tokenizer import train_tokenizer
-from nanogpt.training.step import OutOfMemory
 
 EVALUATIONS = {"final_eval_tokens": None, "eval_tokens": 32_768, "sample_tokens": 120}
 
@@ -32,21 +32,14 @@ def text():
     return prepared()
 
 
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine that does so many operations a second."""
-    measured = []
+def machine(operations):
+    """The speed of each size on a machine that does so many operations a second."""
 
-    def has(operations):
-        def measure(config, data, block=None, world=None):
-            measured.append(config)
-            step = step_operations(config) / operations
-            return Speed(step, step / config.train.batch_sequences / config.model.block_size / 3, 1e-3)
+    def measure(config):
+        step = step_operations(config) / operations
+        return Speed(step, step / config.train.batch_sequences / config.model.block_size / 3, 1e-3)
 
-        monkeypatch.setattr(speed, "measure_speed", measure)
-        return measured
-
-    return has
+    return measure
 
 
 @pytest.fixture
@@ -56,18 +49,15 @@ def a_book(monkeypatch):
     monkeypatch.setattr(choice, "measure_text", lambda train, val, vocab_size: book)
 
 
-def propose(text, seconds, named=(), **options):
+def propose(text, measure, seconds, named=(), **options):
     config, data = text
-    return Planner(config, data, named, Speeds(data), **options).propose(seconds / 60, seconds)
+    return Planner(config, data, named, Speeds(measure), **options).propose(seconds / 60, seconds)
 
 
-def test_more_time_or_a_faster_machine_never_makes_a_smaller_model(text, machine, a_book):
+def test_more_time_or_a_faster_machine_never_makes_a_smaller_model(text, a_book):
     sizes = []
     for seconds in (1, 10, 60, 300, 1800, 10 * 3600):
-        machine(3e10)
-        slow = propose(text, seconds)
-        machine(3e12)
-        fast = propose(text, seconds)
+        slow, fast = (propose(text, machine(operations), seconds) for operations in (3e10, 3e12))
         assert fast.parameters >= slow.parameters
         assert fast.expected.loss <= slow.expected.loss
         sizes.append(slow.parameters)
@@ -77,15 +67,13 @@ def test_more_time_or_a_faster_machine_never_makes_a_smaller_model(text, machine
 
 @pytest.mark.parametrize("seconds", [20, 60, 600])
 @pytest.mark.parametrize("operations", [1e10, 1e11, 1e12])
-def test_the_planned_steps_fit_and_fill_the_time(text, machine, seconds, operations):
-    machine(operations)
-    found = propose(text, seconds)
+def test_the_planned_steps_fit_and_fill_the_time(text, seconds, operations):
+    found = propose(text, machine(operations), seconds)
     spent = found.steps * step_operations(found.config) / operations
     assert 0.3 * seconds < spent <= seconds
 
 
-def test_the_best_forecast_is_taken(text, machine, monkeypatch):
-    machine(1e13)
+def test_the_best_forecast_is_taken(text, monkeypatch):
     wanted = choice.SIZES[1]
 
     class Fixed:
@@ -94,95 +82,84 @@ def test_the_best_forecast_is_taken(text, machine, monkeypatch):
             return choice.Expected(loss=loss, low=0.9 * loss, high=1.1 * loss)
 
     monkeypatch.setattr(choice, "load_forecast", Fixed)
-    assert propose(text, 60).config.model.n_embd == wanted.n_embd
-    assert propose(text, 60).expected.loss == 1.0
+    assert propose(text, machine(1e13), 60).config.model.n_embd == wanted.n_embd
+    assert propose(text, machine(1e13), 60).expected.loss == 1.0
 
 
-def test_a_size_that_hardly_gets_a_step_is_not_taken(text, machine):
-    machine(1e10)
-    found = propose(text, 30)
+def test_a_size_that_hardly_gets_a_step_is_not_taken(text):
+    found = propose(text, machine(1e10), 30)
     assert found.steps >= choice.FEWEST_STEPS
 
 
-def test_a_setting_that_was_named_stays(text, machine):
-    machine(1e12)
+def test_a_setting_that_was_named_stays(text):
     config, data = text
-    chosen = propose((config.override(dropout=0.123), data), 600, {"dropout"})
+    chosen = propose((config.override(dropout=0.123), data), machine(1e12), 600, {"dropout"})
     assert chosen.config.model.dropout == 0.123
     assert chosen.config.model.n_layer != config.model.n_layer
-    named = propose((config.override(n_layer=1), data), 600, {"n_layer"})
+    named = propose((config.override(n_layer=1), data), machine(1e12), 600, {"n_layer"})
     assert named.config.override(**EVALUATIONS) == config.override(n_layer=1, compile="off")
 
 
-def test_another_preset_keeps_its_size_and_has_no_forecast(text, machine):
-    machine(1e12)
+def test_another_preset_keeps_its_size_and_has_no_forecast(text):
     config, data = text
     other = load_preset("gpt2").override(vocab_size=config.model.vocab_size)
-    found = propose((other, data), 60)
+    found = propose((other, data), machine(1e12), 60)
     assert found.config.override(**EVALUATIONS, compile="auto") == other
     assert found.steps > 10
     assert found.expected is None
 
 
-def test_a_smaller_size_is_taken_where_memory_is_short(text, machine, a_book):
-    machine(1e13)
-    free = propose(text, 3600)
-    limited = propose(text, 3600, room=Room(0.99 * free.memory_bytes, "--memory x allows"))
+def test_a_smaller_size_is_taken_where_memory_is_short(text, a_book):
+    free = propose(text, machine(1e13), 3600)
+    limited = propose(text, machine(1e13), 3600, room=Room(0.99 * free.memory_bytes, "--memory x allows"))
     assert limited.memory_bytes < free.memory_bytes
-    refuses(lambda: propose(text, 3600, room=Room(1e8, "--memory 0.1 allows")), "would take about", "0.10 GB")
+    refuses(lambda: propose(text, machine(1e13), 3600, room=Room(1e8, "--memory 0.1 allows")), "would take about", "0.10 GB")
 
 
-def test_memory_that_runs_out_while_measuring(text, monkeypatch):
-    def measure(config, data, block, world):
+def test_memory_that_runs_out_while_measuring(text):
+    def measure(config):
         if config.model.block_size > fits:
             raise OutOfMemory
         return Speed(1e-4, 1e-7, 1e-3)
 
-    monkeypatch.setattr(speed, "measure_speed", measure)
     fits = 64
-    assert propose(text, 600).config.model.block_size <= 64
+    assert propose(text, measure, 600).config.model.block_size <= 64
     fits = 8
-    refuses(lambda: propose(text, 600), "out of memory", "--n-layer")
+    refuses(lambda: propose(text, measure, 600), "out of memory", "--n-layer")
 
 
 @pytest.mark.parametrize(("characters", "block"), [(300, 53), (60, 10), (20, 3)])
-def test_the_block_fits_a_short_text(machine, characters, block):
-    machine(1e13)
-    found = propose(prepared(characters), 3600)
+def test_the_block_fits_a_short_text(characters, block):
+    found = propose(prepared(characters), machine(1e13), 3600)
     assert found.config.model.block_size == min(block, 32)  # the smallest size's, or shorter
 
 
-def test_there_is_always_something_to_train(text, machine):
-    machine(1e3)
-    assert propose(text, 0.01).steps >= 1
+def test_there_is_always_something_to_train(text):
+    assert propose(text, machine(1e3), 0.01).steps >= 1
 
 
-def test_figures_of_a_proposal(text, machine):
-    machine(1e12)
+def test_figures_of_a_proposal(text):
     config, data = text
-    found = Planner(config.override(**SMALL_RUN), data, {"n_layer"}, Speeds(data)).describe(config, 7)
+    found = Planner(config.override(**SMALL_RUN), data, {"n_layer"}, Speeds(machine(1e12))).describe(config, 7)
     assert found.tokens == 7 * 16 * 64
     assert found.epochs == pytest.approx(7 * 16 * 64 / 18_000)
     assert found.minutes is None
 
 
-def test_dropout_is_chosen_for_a_text_that_is_read_often(text, machine):
-    machine(1e12)
-    assert propose(text, 600).config.model.dropout > 0
+def test_dropout_is_chosen_for_a_text_that_is_read_often(text):
+    assert propose(text, machine(1e12), 600).config.model.dropout > 0
 
 
-def test_a_size_that_would_get_few_steps_is_not_weighed(text, machine, monkeypatch):
+def test_a_size_that_would_get_few_steps_is_not_weighed(text, monkeypatch):
     """Not even where the forecast of it is the best; with dropout a step takes longer, and there are fewer."""
-    machine(1e12)
 
     def prefer_large_and_dropped(self, config, steps):
         return SimpleNamespace(loss=-config.model.n_embd - config.model.dropout)
 
     monkeypatch.setattr(Planner, "_forecast", prefer_large_and_dropped)
     for seconds in (3, 10, 30, 100, 300):
-        assert propose(text, seconds).steps >= FEWEST_STEPS
+        assert propose(text, machine(1e12), seconds).steps >= FEWEST_STEPS
 
 
-def test_nothing_is_dropped_of_a_text_that_is_read_once(text, machine, a_book):
-    machine(1e12)
-    assert propose(text, 60).config.model.dropout == 0
+def test_nothing_is_dropped_of_a_text_that_is_read_once(text, a_book):
+    assert propose(text, machine(1e12), 60).config.model.dropout == 0

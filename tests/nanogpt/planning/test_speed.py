@@ -1,95 +1,24 @@
-"""Seconds of a step: measured within bounds, forecast beyond them."""
+"""Which sizes are measured and which forecast from another."""
 
 import pytest
-import torch
-from tiny import SMALL_RUN, tiny_config, token_ids
+from tiny import tiny_config
 
-from nanogpt.data.dataset import Dataset
 from nanogpt.planning import speed
-from nanogpt.planning.speed import Speed, Speeds, measure_speed, seconds_per_step, step_operations
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.planning.speed import Speed, Speeds, step_operations
+
+CONFIG = tiny_config(batch_size=64)
 
 
-@pytest.fixture
-def data():
-    ids = token_ids(2000).numpy()
-    return Dataset(train=ids[:1800], val=ids[1800:], key="k")
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that only steps move: so many seconds for each sequence, and once for the optimizer."""
-    now, asked = [0.0], []
-
-    def set_(each, once):
-        def step(self, step, rate):
-            asked.append(self.config.batch_sequences)
-            now[0] += once + each * self.config.batch_sequences
-            return token_ids(2).float()
-
-        monkeypatch.setattr(Stepper, "step", step)
-        monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
-        return asked
-
-    return set_
-
-
-def stepper(config, data):
-    return Stepper(build_model(config), config.train, data)
-
-
-CONFIG = tiny_config(**SMALL_RUN, batch_size=64) if "batch_size" not in SMALL_RUN else tiny_config(batch_size=64)
-
-
-@pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize(("each", "once"), [(1e-4, 1e-3), (0.02, 0.01), (0.3, 0.2), (5.0, 1.0)])
-def test_a_step_is_measured_whole_or_from_parts_of_it(data, clock, each, once, accumulation):
-    clock(each, once)
-    config = CONFIG.override(accumulation=accumulation)
-    expected = once + 64 * accumulation * each
-    assert seconds_per_step(stepper(config, data)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_large_step_is_not_measured_whole(data, clock):
-    asked = clock(0.5, 0.0)
-    seconds_per_step(stepper(CONFIG, data))
-    assert sum(asked) * 0.5 < 6
-    assert max(asked) == 2
-
-
-def test_a_small_size_is_measured(data):
-    found = measure_speed(tiny_config(**SMALL_RUN), data)
-    assert 0 < found.read < found.written < found.step < 1
-
-
-def test_a_size_is_measured_with_the_threads_that_will_train_it(data, monkeypatch):
-    before, asked = torch.get_num_threads(), []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: asked.append(torch.get_num_threads()) or 1.0)
-    measure_speed(tiny_config(**SMALL_RUN, threads=before + 2), data)
-    assert (asked, torch.get_num_threads()) == ([before + 2], before)
-
-
-def test_a_large_size_is_read_in_part(data, monkeypatch):
-    asked = []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: 64.0)
-    monkeypatch.setattr(speed, "seconds_per_read_token", lambda stepper, rows: asked.append(rows) or 1.0)
-    measure_speed(CONFIG, data)
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: 0.643)
-    measure_speed(CONFIG, data)
-    assert asked == [1, 89]
-
-
-def test_a_size_is_measured_once_and_one_that_takes_too_long_is_forecast(data, monkeypatch):
+def test_a_size_is_measured_once_and_one_that_takes_too_long_is_forecast(monkeypatch):
     asked, now = [], [0.0]
 
-    def measure(config, data, block, world):
+    def measure(config):
         asked.append(config.model.n_layer)
         now[0] += 1.0
         return Speed(step_operations(config) * 1e-6, 1e-9 * step_operations(config), 1.0)
 
-    monkeypatch.setattr(speed, "measure_speed", measure)
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
-    speeds, sizes = Speeds(data), [CONFIG.override(n_layer=layers) for layers in (1, 2, 3, 50)]
+    speeds, sizes = Speeds(measure), [CONFIG.override(n_layer=layers) for layers in (1, 2, 3, 50)]
     for _ in range(2):
         assert [speeds(size, 40.0).step for size in sizes] == pytest.approx(
             [step_operations(size) * 1e-6 for size in sizes]
@@ -104,26 +33,22 @@ def test_operations_by_hand():
     assert step_operations(config) == 6 * (matrices + 37 * 13 + 2 * 11 * 30) * 5 * 2 * 11
 
 
-def test_dropout_is_reckoned_whatever_its_share(data, monkeypatch):
+def test_dropout_is_reckoned_whatever_its_share():
     asked = []
 
-    def measure(config, data, block, world):
+    def measure(config):
         asked.append(config.model.dropout)
         return Speed(2.0, 3.0, 5.0)
 
-    monkeypatch.setattr(speed, "measure_speed", measure)
-    speeds = Speeds(data)
+    speeds = Speeds(measure)
     for share in (0.3, 0.1):
         assert speeds(CONFIG.override(dropout=share), 600) == Speed(2.0 * speed.DROPOUT_COST, 3.0, 5.0)
     assert asked == [0.0]
 
 
-def test_dropout_of_attention_is_measured(data, monkeypatch):
+def test_dropout_of_attention_is_measured():
     asked = []
-    monkeypatch.setattr(
-        speed, "measure_speed", lambda config, *_: asked.append(config.model.dropout) or Speed(2.0, 3.0, 5.0)
-    )
-    speeds = Speeds(data)
+    speeds = Speeds(lambda config: asked.append(config.model.dropout) or Speed(2.0, 3.0, 5.0))
     for shares in ({"attention_dropout": None}, {"attention_dropout": 0.1}):
         assert speeds(CONFIG.override(dropout=0.3, **shares), 600).step == 2.0
     assert asked == [0.3, 0.3]

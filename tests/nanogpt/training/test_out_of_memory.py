@@ -7,12 +7,12 @@ import torch
 from tiny import finish, outcome, refuses, start, tiny_config, token_ids, weights
 
 from nanogpt.data.dataset import Dataset
-from nanogpt.parallel.devices import is_out_of_memory
+from nanogpt.parallel.devices import OutOfMemory, is_out_of_memory
 from nanogpt.reporting.events import NoteEvent
 from nanogpt.runs.plan import MicroBatch
 from nanogpt.runs.weights import load_file
 from nanogpt.training.launch import resume_run
-from nanogpt.training.step import OutOfMemory, Stepper, build_model
+from nanogpt.training.step import Stepper, build_model
 
 CPU = "[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 ERRORS = [RuntimeError(CPU), RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes")]

@@ -6,10 +6,10 @@ import pytest
 from tiny import SMALL_RUN, refuses, write_text
 
 import nanogpt
-from nanogpt.planning import speed
 from nanogpt.planning.choice import Planner
 from nanogpt.planning.speed import Speed, step_operations
 from nanogpt.text.corpus import Corpus
+from nanogpt.training import speed
 from nanogpt.training.outlook import plan
 
 
