@@ -1,115 +1,160 @@
-"""What a run is made of, as frozen dataclasses: the model, its text, its training.
+"""All settings of a run as frozen dataclasses: the model, its text and its training.
 
-Precedence, stated once: the dataclass' default, then the preset's file, then what the caller names. Whatever a
-user can get wrong dies here, before any work. Light to import: no torch.
+A setting comes from the dataclass's default, then the preset, then the caller; the last one wins. Wrong values raise
+UserError before any work begins, and the message names the setting as a flag. Light to import: no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nanogpt.checks import check_not_negative, check_positive, check_share, check_types
 from nanogpt.errors import UserError, nearest
 from nanogpt.files import FORMAT, check_format, read_toml
 
 
+def flag(name: str) -> str:
+    """Return a field's name as a flag.
+
+    >>> flag("n_embd")
+    '--n-embd'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def check_types(config: Any) -> None:
+    """Raise UserError for a value of another type than its annotation: TOML and Python callers may give any."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        allowed: tuple[Any, ...] = get_args(kind) or (kind,)
+        if get_origin(kind) is Literal:
+            if value not in allowed:
+                raise UserError(f"{flag(name)} is {value!r}; {nearest(str(value), map(str, allowed))}")
+        elif get_origin(kind) is tuple:
+            if not isinstance(value, tuple) or any(type(one) is not allowed[0] for one in value):
+                raise UserError(f"{flag(name)} is {value!r}; give a tuple of {allowed[0].__name__}")
+        elif isinstance(value, tuple) and any(get_origin(one) is tuple for one in allowed):  # one string or several
+            if any(type(one) is not str for one in value):
+                raise UserError(f"{flag(name)} is {value!r}; give strings, such as ('a', 'b')")
+        elif type(value) not in allowed and not (type(value) is int and float in allowed):
+            wanted = " or ".join(one.__name__ for one in allowed if one is not type(None))
+            raise UserError(f"{flag(name)} is {value!r}, of type {type(value).__name__}; give {wanted}")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise UserError for a field that is neither None nor a finite number above 0."""
+    _check(config, names, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def check_not_negative(config: Any, *names: str) -> None:
+    """Raise UserError for a field that is neither None nor a finite number from 0."""
+    _check(config, names, lambda value: 0 <= value < float("inf"), "0 or more")
+
+
+def check_fraction(config: Any, *names: str) -> None:
+    """Raise UserError for a field that is neither None nor a number from 0 to below 1."""
+    _check(config, names, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def _check(config: Any, names: Iterable[str], fits: Callable[[Any], bool], wanted: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not fits(value):
+            raise UserError(f"{flag(name)} is {value}; choose {wanted}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The decoder's sizes and parts. Presets set the parts; each can be exchanged alone."""
+    """Sizes and parts of the decoder. A preset sets the parts; each can be changed alone."""
 
     vocab_size: int = 0
-    """number of distinct tokens, the end-of-document token among them: with bpe how many to learn, 4096 if 0; else it
-    is what the text gives"""
+    """number of tokens, end-of-document included; with bpe the number to learn (0: 4096), else given by the text"""
     block_size: int = 64
-    """longest context, in tokens"""
+    """context length in tokens"""
     n_layer: int = 4
-    """number of Transformer blocks"""
+    """number of layers (Transformer blocks)"""
     n_head: int = 4
-    """attention heads in each block"""
+    """attention heads per layer"""
     n_embd: int = 128
-    """channels of the residual stream (the paper's d_model)"""
+    """channels of the residual stream (d_model in the paper)"""
     n_kv_head: int | None = None
-    """heads for keys and values; n_head when not given (Ainslie et al. 2023, grouped queries)"""
+    """key and value heads, for grouped-query attention (Ainslie et al. 2023; default: --n-head)"""
     head_size: int | None = None
-    """channels of one head (the paper's d_k); n_embd / n_head when not given"""
+    """channels per head (d_k in the paper; default: n_embd / n_head)"""
     mlp_hidden: int | None = None
-    """width inside the feed-forward network; 4 n_embd, or 8/3 n_embd with swiglu, when not given"""
+    """width of the feed-forward network (default: 4 n_embd, or 8/3 n_embd with swiglu)"""
     norm: Literal["layer", "rms"] = "layer"
-    """normalisation: layer (Ba et al. 2016) or rms (Zhang and Sennrich 2019)"""
+    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019)"""
     norm_position: Literal["pre", "post"] = "pre"
-    """before each sub-layer (GPT-2) or after it (the paper)"""
+    """normalise before each sub-layer (GPT-2) or after it (the paper)"""
     norm_eps: float = 1e-5
-    """added to the variance before its root"""
+    """epsilon added to the variance in normalisation"""
     position: Literal["learned", "sinusoidal", "rope"] = "learned"
-    """position encoding: two kinds added to the embeddings, or queries and keys turned (Su et al. 2021)"""
+    """position encoding; rope rotates queries and keys (Su et al. 2021), the others are added to the embeddings"""
     rope_theta: float = 10_000.0
-    """base of the rotation's wavelengths, with rope"""
+    """base of the wavelengths of rope"""
     activation: Literal["relu", "gelu", "gelu_tanh", "swiglu"] = "gelu"
-    """the feed-forward network's non-linearity; swiglu is gated (Shazeer 2020)"""
+    """activation of the feed-forward network; swiglu is gated (Shazeer 2020)"""
     qk_norm: bool = False
-    """RMS-normalise each head's queries and keys (Henry et al. 2020)"""
+    """apply RMSNorm to queries and keys, head by head (Henry et al. 2020)"""
     qkv_bias: bool = False
     """bias in the query, key and value projections"""
     bias: bool = True
-    """bias in the other linear layers and in layer normalisation"""
+    """bias in the other linear layers and in LayerNorm"""
     head_bias: bool = False
     """bias in the output layer"""
     mask_documents: bool = False
-    """attention stays inside one document: it does not look back beyond the last end-of-document token"""
+    """let attention see only its own document, back to the last end-of-document token"""
     document_token: int | None = None
-    """id of the token that opens a document; set from the tokenizer, with mask_documents"""
+    """id of the end-of-document token; set from the tokenizer, with mask_documents"""
     tie_embeddings: bool = False
-    """the output layer shares the token embedding's weights (Press and Wolf 2017)"""
+    """share the weights of the token embedding with the output layer (Press and Wolf 2017)"""
     dropout: float = 0.0
-    """share of channels dropped after each sub-layer, in training"""
+    """dropout rate after each sub-layer"""
     attention_dropout: float | None = None
-    """share of attention weights dropped; dropout when not given"""
+    """dropout rate of the attention weights (default: --dropout)"""
     embedding_dropout: float | None = None
-    """share of channels dropped after the embeddings; dropout when not given"""
+    """dropout rate after the embeddings (default: --dropout)"""
     init: Literal["normal", "scaled", "zero"] = "scaled"
-    """first weights: normal(0, 0.02); the same, scaled by depth into the residual stream (GPT-2);
-    or uniform by fan-in, with zeros into the residual stream and in the output layer"""
+    """initial weights: normal(0, 0.02); the same with projections into the residual stream scaled by depth (GPT-2);
+    or uniform by fan-in, with these projections and the output layer zero"""
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("block_size", "n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden"):
-            check_positive(name, getattr(self, name))
-        check_not_negative("vocab_size", self.vocab_size)
-        for name in ("dropout", "attention_dropout", "embedding_dropout"):
-            check_share(name, getattr(self, name))
-        for name in ("norm_eps", "rope_theta"):
-            check_positive(name, getattr(self, name))
+        check_positive(self, "block_size", "n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden")
+        check_positive(self, "norm_eps", "rope_theta")
+        check_not_negative(self, "vocab_size")
+        check_fraction(self, "dropout", "attention_dropout", "embedding_dropout")
         if self.head_size is None and self.n_embd % self.n_head:
+            below = self.n_embd // self.n_head * self.n_head
             raise UserError(
-                f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}: choose n_embd "
-                f"{self.n_embd // self.n_head * self.n_head or self.n_head} or "
-                f"{(self.n_embd // self.n_head + 1) * self.n_head}, or give a head_size"
+                f"--n-embd {self.n_embd} is not divisible by --n-head {self.n_head}; choose --n-embd "
+                f"{below or self.n_head} or {below + self.n_head}, or give --head-size"
             )
         if self.n_head % self.kv_heads:
             raise UserError(
-                f"n_head {self.n_head} is not divisible by n_kv_head {self.kv_heads}: each key and value head "
-                f"serves the same number of query heads; choose a divisor of {self.n_head}"
+                f"--n-head {self.n_head} is not divisible by --n-kv-head {self.kv_heads}; choose a divisor of "
+                f"{self.n_head}"
             )
         if self.position == "rope" and self.head_channels % 2:
             raise UserError(
-                f"position 'rope' turns channels in pairs, but head_size is {self.head_channels}: choose an even "
-                f"head_size (n_embd {self.n_embd} / n_head {self.n_head}), or position 'learned'"
+                f"--position rope rotates channels in pairs, but --head-size is {self.head_channels}; choose an even "
+                f"one (it is n_embd / n_head, {self.n_embd} / {self.n_head}, if not given), or --position learned"
             )
 
     @property
     def head_channels(self) -> int:
-        """D, the channels of one head."""
+        """Channels of one head, D."""
         return self.head_size or self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values."""
+        """Number of key and value heads."""
         return self.n_kv_head or self.n_head
 
     @property
     def hidden(self) -> int:
-        """Channels inside the feed-forward network; swiglu's third matrix is paid for by a narrower one."""
+        """Width of the feed-forward network; smaller with swiglu, which has a third matrix."""
         if self.mlp_hidden:
             return self.mlp_hidden
         if self.activation == "swiglu":
@@ -119,29 +164,27 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """How the text becomes tokens."""
+    """How text is read and tokenized."""
 
     tokenizer: Literal["char", "byte", "bpe"] = "char"
-    """one token a character; one a byte of UTF-8 (any text, any language, 256 tokens); or one a frequent sequence of
-    bytes, learned from the text (byte-level BPE)"""
+    """a token per character, per byte of UTF-8, or per frequent sequence of bytes, learned from the text (BPE)"""
     tokenizer_from: str | None = None
-    """with bpe: take GPT-2's or another one of its form instead of learning it, from a folder with vocab.json and
-    merges.txt or with a tokenizer.json"""
+    """with bpe: a folder with GPT-2's vocab.json and merges.txt, or with a tokenizer.json, to use instead"""
     end_of_document: bool = True
-    """a token of its own between documents, and as the end of a generated text"""
+    """put an end-of-document token between documents; samples end with it"""
     encoding: str = "utf-8"
     """encoding of the text files"""
     pattern: str | None = None
-    """which files of a folder to read, by their names, for example *.md; all when not given"""
+    """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
-    """where the text is in .jsonl and .parquet files and in data sets"""
+    """text column of .jsonl and .parquet files and of data sets"""
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.tokenizer_from is not None and self.tokenizer != "bpe":
             raise UserError(
-                f"tokenizer_from {self.tokenizer_from!r} is for byte-level BPE, but tokenizer is {self.tokenizer!r}: "
-                f"add --tokenizer bpe, or leave it out"
+                f"--tokenizer-from {self.tokenizer_from!r} needs byte-level BPE, but --tokenizer is "
+                f"{self.tokenizer!r}; add --tokenizer bpe, or leave it out"
             )
 
 
@@ -150,68 +193,66 @@ class TrainConfig:
     """How the model is trained. A step is one update of the weights."""
 
     lora: int | None = None
-    """where training begins with another run's weights: leave them as they are, and learn adapters of this rank beside
-    them (Hu et al. 2021)"""
+    """with --from: freeze the weights and train adapters of this rank (Hu et al. 2021)"""
     seed: int = 1337
-    """every random stream (weights, data order, dropout, samples) is a function of it"""
+    """seed of all random streams: initial weights, data order, dropout, samples"""
     batch_size: int = 12
-    """sequences in one micro-step: one forward and backward pass"""
+    """sequences per micro-batch: one forward and backward pass"""
     accumulation: int = 1
-    """micro-steps in one step; the effective batch is batch_size x accumulation"""
+    """micro-batches per step; the effective batch is batch_size x accumulation"""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """adamw for everything; or muon for the matrices inside the blocks (Jordan et al. 2024), adamw for the rest"""
+    """AdamW, or Muon for the matrices inside the blocks and AdamW for the rest (Jordan et al. 2024)"""
     learning_rate: float = 1e-3
-    """the highest of the schedule"""
+    """peak learning rate"""
     embedding_rate: float = 1.0
-    """learning rate of the embeddings, as a multiple of learning_rate"""
+    """learning rate of the embeddings, as a multiple of --learning-rate"""
     head_rate: float = 1.0
-    """the same for the output layer, where it has weights of its own"""
+    """the same for the output layer, if its weights are not tied"""
     vector_rate: float = 1.0
-    """the same for biases and the gains of norms"""
+    """the same for biases and the gains of normalisation"""
     warmup: float = 0.05
-    """share of the run in which the learning rate rises from 0"""
+    """fraction of the run over which the learning rate rises from 0"""
     decay: float = 0.95
-    """share of the run, at its end, in which it falls in a line"""
+    """fraction of the run, at its end, over which the learning rate falls linearly"""
     final_lr: float = 0.0
-    """share of the learning rate that is left at the end"""
+    """learning rate at the end, as a fraction of the peak"""
     weight_decay: float = 0.1
-    """decoupled weight decay of the matrices (Loshchilov and Hutter 2019); biases and norms have none"""
+    """decoupled weight decay of the matrices, not of biases and norms (Loshchilov and Hutter 2019)"""
     momentum: float = 0.95
-    """Muon's memory of the gradient"""
+    """momentum of Muon"""
     beta1: float = 0.9
-    """AdamW's memory of the gradient"""
+    """beta1 of AdamW"""
     beta2: float = 0.99
-    """AdamW's memory of its square"""
+    """beta2 of AdamW"""
     grad_clip: float = 1.0
-    """largest norm of the whole gradient; inf for no limit"""
+    """largest norm of the gradient; inf turns clipping off"""
     eval_every: int | None = None
-    """steps between evaluations; a tenth of the run when not given"""
+    """steps between evaluations (default: a tenth of the run)"""
     eval_tokens: int = 32_768
-    """validation tokens read by an evaluation on the way"""
+    """validation tokens per evaluation during training"""
     final_eval_tokens: int | None = None
-    """validation tokens read by the last evaluation; all of them when not given"""
+    """validation tokens of the last evaluation (default: all)"""
     patience: int | None = None
-    """stop after so many evaluations without a better loss"""
+    """stop after N evaluations without a lower loss"""
     sample_tokens: int = 120
-    """length of the sample after each evaluation; 0 for none"""
+    """tokens of the sample after each evaluation; 0 turns it off"""
     log_every: int = 10
     """steps between two lines of metrics"""
     history: Literal["on", "off"] = "on"
-    """keep the weights of steps 0, 1, 2, 4, 8 … for looking back; a file as large as the model for each"""
+    """keep the weights of steps 0, 1, 2, 4, 8 …, one file of the model's size each"""
     on_divergence: Literal["stop", "rollback"] = "stop"
-    """where a loss is not finite: stop, or go back to the last checkpoint with half the learning rate"""
+    """if the loss is not finite: stop, or go back to the last checkpoint and halve the learning rate"""
     threads: int | None = None
-    """CPU threads; as many as torch takes when not given. Another number rounds sums otherwise"""
+    """CPU threads (default: chosen by torch); a different number changes floating-point rounding"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """where to train; auto takes the fastest there is"""
+    """device to train on; auto picks the fastest"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """number format of the products in training; auto is bfloat16 on processors that multiply it, else float32"""
+    """number format of matrix products; auto is bfloat16 where the processor multiplies it, else float32"""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """where torchrun starts several processes: each has the whole model (ddp), or a share of its weights (fsdp)"""
+    """with torchrun: each process has the whole model (ddp) or a share of its weights (fsdp)"""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the training step; auto compiles on CUDA, and on a CPU where so many minutes were asked for that
-    it pays; where it fails the run goes on without it"""
-
+    """compile the training step by torch.compile; auto compiles on CUDA, and on a CPU if --minutes are long enough; a
+    run goes on without it if it fails"""
     track: tuple[str, ...] = ()
     """also log to tensorboard, wandb, or both (extra `track`)"""
 
@@ -219,53 +260,38 @@ class TrainConfig:
         check_types(self)
         for name in self.track:
             if name not in TRACKERS:
-                raise UserError(f"track names {name!r}; {nearest(name, TRACKERS)}")
-        for name in (
-            "batch_size",
-            "accumulation",
-            "learning_rate",
-            "embedding_rate",
-            "head_rate",
-            "vector_rate",
-            "eval_every",
-            "eval_tokens",
-            "final_eval_tokens",
-            "log_every",
-            "patience",
-            "threads",
-            "lora",
-        ):
-            check_positive(name, getattr(self, name))
-        for name in ("warmup", "decay", "final_lr", "momentum", "beta1", "beta2"):
-            check_share(name, getattr(self, name), top=name in ("decay", "final_lr"))
-        for name in ("seed", "sample_tokens", "weight_decay"):
-            check_not_negative(name, getattr(self, name))
+                raise UserError(f"--track names {name!r}; {nearest(name, TRACKERS)}")
+        check_positive(self, "learning_rate", "embedding_rate", "head_rate", "vector_rate", "lora", "threads")
+        check_positive(self, "batch_size", "accumulation", "eval_every", "eval_tokens", "final_eval_tokens")
+        check_positive(self, "log_every", "patience")
+        check_not_negative(self, "seed", "sample_tokens", "weight_decay")
+        check_fraction(self, "warmup", "momentum", "beta1", "beta2")
+        _check(self, ("decay", "final_lr"), lambda value: 0 <= value <= 1, "a number from 0 to 1")
         if self.lora is not None and (self.optimizer != "adamw" or self.parallel == "fsdp"):
-            given = "optimizer muon" if self.optimizer != "adamw" else "parallel fsdp"
-            raise UserError(f"lora {self.lora} does not go with {given}: adapters are small, and adamw trains them")
-        if not self.grad_clip > 0:
-            raise UserError(f"grad_clip is {self.grad_clip}; choose a norm above 0, or inf for no limit")
+            given = "--optimizer muon" if self.optimizer != "adamw" else "--parallel fsdp"
+            raise UserError(f"--lora {self.lora} does not go with {given}; leave one of them out")
+        _check(self, ("grad_clip",), lambda value: value > 0, "a norm above 0, or inf for no limit")
 
     @property
     def batch_sequences(self) -> int:
-        """Sequences in one step, the effective batch."""
+        """Sequences per step: the effective batch."""
         return self.batch_size * self.accumulation
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """How text is drawn from a model."""
+    """How tokens are sampled from a model."""
 
     tokens: int = 500
     """most tokens to generate"""
     temperature: float = 0.8
-    """below 1 safer, above 1 wilder; 0 always takes the likeliest token"""
+    """below 1 safer, above 1 wilder; 0 always picks the likeliest token"""
     top_k: int | None = None
-    """draw among the k likeliest tokens (Fan et al. 2018)"""
+    """sample from the k likeliest tokens (Fan et al. 2018)"""
     top_p: float | None = None
-    """draw among the likeliest tokens that together reach this probability (Holtzman et al. 2020)"""
+    """sample from the likeliest tokens that together reach this probability (Holtzman et al. 2020)"""
     min_p: float | None = None
-    """draw among tokens at least this share as likely as the likeliest (Nguyen et al. 2024)"""
+    """sample from tokens with at least this fraction of the highest probability (Nguyen et al. 2024)"""
     repetition_penalty: float = 1.0
     """above 1 makes tokens of the context less likely (Keskar et al. 2019)"""
     stop: tuple[str, ...] = ()
@@ -273,28 +299,22 @@ class SampleConfig:
     seed: int = 1337
     """same seed, same text"""
     samples: int = 1
-    """how many texts, drawn together"""
+    """number of texts, generated in one batch"""
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    """number format of the weights; on a CPU int8 is faster for a text or a few, bfloat16 for many"""
+    """number format of the weights; on a CPU int8 is faster for a few texts, bfloat16 for many"""
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("tokens", "top_k", "repetition_penalty", "samples"):
-            check_positive(name, getattr(self, name))
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature is {self.temperature}; choose 0 (always the likeliest) or more")
-        for name in ("top_p", "min_p"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise UserError(f"{name} is {value}; choose a probability above 0 and at most 1")
-        check_not_negative("seed", self.seed)
+        check_positive(self, "tokens", "top_k", "repetition_penalty", "samples")
+        check_not_negative(self, "temperature", "seed")
+        _check(self, ("top_p", "min_p"), lambda value: 0 < value <= 1, "a probability above 0 and at most 1")
         if any(not text for text in self.stop):
-            raise UserError("a stop string is empty; leave it out to stop only at the end")
+            raise UserError("a string of --stop is empty; leave it out to stop only at the end")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All of a run's settings; what `config.toml` holds."""
+    """All settings of a run; the content of `config.toml`."""
 
     preset: str = "modern"
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -302,7 +322,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def override(self, **settings: Any) -> "Config":
-        """This config with single settings changed, each named as its field in whichever part has it."""
+        """Return a copy with these settings changed, in whichever part has them."""
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for name, value in settings.items():
             parts[part_of(name)][name] = value
@@ -310,13 +330,14 @@ class Config:
         return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain tables for TOML, which has no null: a setting that is not given is left out."""
-        tables = {part: _without_none(asdict(getattr(self, part))) for part in PARTS}
+        """Return tables for TOML, without the settings that are None: TOML has no null."""
+        parts = {part: asdict(getattr(self, part)) for part in PARTS}
+        tables = {part: {name: one for name, one in table.items() if one is not None} for part, table in parts.items()}
         return {"format": FORMAT, "preset": self.preset, **tables}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Config":
-        """Read what `to_dict` wrote. Raises UserError, naming `where`, for unknown keys and wrong types."""
+        """Read what `to_dict` wrote. Raises UserError, naming `where`, for unknown keys and wrong values."""
         check_format(tables, where)
         for key in tables:
             if key not in ("format", "preset", *PARTS):
@@ -332,12 +353,12 @@ PARTS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": Tra
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the package."""
+    """Return the names of the presets that come with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load_preset(name: str) -> Config:
-    """A preset by name, or a config from a `.toml` file by its path.
+    """Read a preset by its name, or settings from a `.toml` file by its path.
 
     >>> load_preset("gpt2").model.activation
     'gelu_tanh'
@@ -350,18 +371,18 @@ def load_preset(name: str) -> Config:
 
 
 def part_of(name: str) -> str:
-    """Which part of a config has the field `name`: model, data or train."""
+    """Return the part of a config that has the field `name`: model, data or train."""
     for part, kind in PARTS.items():
-        if name in {f.name for f in fields(kind)}:
+        if name in {one.name for one in fields(kind)}:
             return part
-    known = [f.name for kind in PARTS.values() for f in fields(kind)]
+    known = [one.name for kind in PARTS.values() for one in fields(kind)]
     raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
 
 
 def _read_part(kind: type, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise UserError(f"{where} is not a table; write its settings below a line with its name in brackets")
-    known = [f.name for f in fields(kind)]
+    known = [one.name for one in fields(kind)]
     for key in table:
         if key not in known:
             raise UserError(f"{where} unknown key {key!r}; {nearest(key, known)}")
@@ -369,7 +390,3 @@ def _read_part(kind: type, table: Any, where: str) -> Any:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except UserError as error:
         raise UserError(f"{where} {error}") from None
-
-
-def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nanogpt.checks import check_positive
 from nanogpt.cli.arguments import OptionalInt, OptionalText, optional, parse
 from nanogpt.cli.opening import open_run
+from nanogpt.config import check_positive
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def main(argv: Sequence[str]) -> None:
     token = options.token if options.token is not None else os.environ.get("NANOGPT_TOKEN") or None
     access = Access(host=options.host, token=token, hosts=options.allow_host, origins=options.allow_origin)
     limits = Limits(max_tokens=options.max_tokens, prompt_tokens=options.max_prompt, queue=options.queue)
-    check_positive("rows", options.rows)
-    check_positive("threads", options.threads)
+    check_positive(options, "rows", "threads")
     if not 0 <= options.port <= LAST_PORT:
         raise UserError(f"port is {options.port}; choose one from 0 (any that is free) to {LAST_PORT}")
     with listen(options.host, options.port) as listening:  # before the model is read: it fails at once

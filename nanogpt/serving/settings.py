@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 
-from nanogpt.checks import check_not_negative, check_positive, check_types
+from nanogpt.config import check_not_negative, check_positive, check_types
 from nanogpt.errors import UserError
 
 
@@ -26,9 +26,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("max_tokens", "prompt_tokens", "prompts", "body_bytes", "body_seconds"):
-            check_positive(name, getattr(self, name))
-        check_not_negative("queue", self.queue)
+        check_positive(self, "max_tokens", "prompt_tokens", "prompts", "body_bytes", "body_seconds")
+        check_not_negative(self, "queue")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from nanogpt.checks import check_positive
-from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
+from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, check_positive, load_preset
 from nanogpt.data.dataset import Dataset, check_length, divide, prepare
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import Block
@@ -100,7 +99,7 @@ class Prepared:
 
 def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
     """Check what was asked for, and read the text; what cannot be had is said before anything is written."""
-    check_positive("memory", request.memory)
+    check_positive(request, "memory")
     minutes, named = length_asked(request.minutes, request.steps), request.settings.keys()
     start = _open_start(request)
     config = begin_with(start, request.settings) if start else _from_preset(request)

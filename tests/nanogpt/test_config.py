@@ -1,8 +1,10 @@
 """Settings: presets, precedence, TOML and back, and what a user can get wrong."""
 
+import re
 import tomllib
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import tomli_w
@@ -16,16 +18,13 @@ from nanogpt.config import (
     ModelConfig,
     SampleConfig,
     TrainConfig,
+    check_types,
     load_preset,
     part_of,
     preset_names,
 )
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT
-
-
-def test_the_presets():
-    assert preset_names() == ["gpt2", "lecture", "modern"]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -48,12 +47,8 @@ def test_the_gpt2_preset_is_nanogpts_recipe_for_a_cpu():
     config = load_preset("gpt2")
     model, train = config.model, config.train
     assert (model.n_layer, model.n_head, model.n_embd, model.block_size, train.batch_size) == (4, 4, 128, 64, 12)
-    assert (model.norm, model.position, model.activation, model.tie_embeddings) == (
-        "layer",
-        "learned",
-        "gelu_tanh",
-        True,
-    )
+    assert (model.norm, model.position, model.activation) == ("layer", "learned", "gelu_tanh")
+    assert model.tie_embeddings
     assert (model.qkv_bias, model.bias, model.head_bias, model.init) == (True, True, False, "scaled")
 
 
@@ -104,143 +99,50 @@ def test_a_missing_setting_is_left_out_of_toml():
     assert Config().to_dict()["format"] == FORMAT
 
 
-# What goes wrong says what and what to do
-
-
-def fails(*words, **settings):
-    with pytest.raises(UserError) as caught:
-        load_preset("modern").override(**settings)
-    for word in words:
-        assert word in str(caught.value), caught.value
-
-
-def test_n_embd_that_n_head_does_not_divide():
-    fails("n_embd 130", "n_head 4", "128", "132", "head_size", n_embd=130)
-    load_preset("modern").override(n_embd=128)
-    load_preset("modern").override(n_embd=132, head_size=32)
-    fails("choose n_embd 4 or 4", n_embd=3)  # never 0
-
-
-def test_an_odd_head_size_with_rope():
-    fails("rope", "head_size is 33", "even", head_size=33)
-    fails("rope", "head_size is 3", n_embd=12, n_head=4)
-    load_preset("modern").override(head_size=33, position="learned")
-
-
-def test_key_heads_that_do_not_divide_the_heads():
-    fails("n_head 4", "n_kv_head 3", "divisor of 4", n_kv_head=3)
-    load_preset("modern").override(n_kv_head=2)
-
-
-@pytest.mark.parametrize(
-    "name", ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "accumulation", "log_every"]
-)
-@pytest.mark.parametrize("value", [0, -1])
-def test_sizes_are_above_zero(name, value):
-    fails(f"{name} is {value}", "above 0", **{name: value})
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_dropout_is_a_share(value):
-    fails(f"dropout is {value}", dropout=value)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
-def test_the_learning_rate_is_a_number_above_zero(value):
-    fails(f"learning_rate is {value}", learning_rate=value)
-
-
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
-def test_the_weight_decay_is_a_number_from_zero(value):
-    fails(f"weight_decay is {value}", weight_decay=value)
-
-
-def test_the_decay_may_be_the_whole_run_and_dropout_may_not_be_all():
-    load_preset("modern").override(decay=1.0, final_lr=1.0)
-    fails("warmup is 1.0", warmup=1.0)
-
-
-def test_the_clip_may_be_infinite_but_not_zero():
-    load_preset("modern").override(grad_clip=float("inf"))
-    fails("grad_clip is 0", grad_clip=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "kind"),
-    [("n_layer", "4", "str"), ("n_layer", 4.0, "float"), ("n_layer", True, "bool"), ("bias", 1, "int")],
-)
-def test_a_value_of_another_type_names_both(name, value, kind):
-    fails(f"{name} is {value!r}", f"type {kind}", **{name: value})
-
-
-def test_a_whole_number_is_a_number():
-    assert load_preset("modern").override(learning_rate=1).train.learning_rate == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "near"),
-    [
-        ("norm", "layr", "layer"),
-        ("activation", "swigul", "swiglu"),
-        ("position", "rop", "rope"),
-        ("tokenizer", "chars", "char"),
-    ],
-)
-def test_a_choice_names_the_nearest(name, value, near):
-    fails(repr(value), f"did you mean {near!r}?", **{name: value})
-
-
-def test_an_unknown_setting_names_the_nearest():
-    fails("unknown setting 'n_layers'", "did you mean 'n_layer'?", n_layers=3)
-    fails("unknown setting 'learnign_rate'", "'learning_rate'", learnign_rate=3)
-
-
-def test_an_unknown_preset_names_the_nearest():
-    with pytest.raises(UserError, match="unknown preset 'modren'; did you mean 'modern'"):
-        load_preset("modren")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[modle]\n", ["mine.toml", "'modle'", "did you mean 'model'?"]),
-        ("[model]\nn_layers = 3\n", ["mine.toml", "[model]", "'n_layers'", "did you mean 'n_layer'?"]),
-        ("[train]\nlearning_rate = 'big'\n", ["mine.toml", "[train]", "learning_rate", "'big'"]),
-        ("model = 3\n", ["mine.toml", "[model]", "not a table"]),
-        ("[model\n", ["mine.toml", "not valid TOML"]),
-        (f"format = {FORMAT + 1}\n", ["mine.toml", f"format {FORMAT + 1}", f"reads {FORMAT}", "upgrade"]),
-    ],
-)
-def test_a_config_file_that_is_wrong(text, words):
-    Path("mine.toml").write_text(text)
-    with pytest.raises(UserError) as caught:
-        load_preset("mine.toml")
-    for word in words:
-        assert word in str(caught.value), caught.value
+# A wrong value is named as a flag, with what to type instead
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"temperature": -0.1}, "temperature is -0.1"),
-        ({"temperature": float("nan")}, "temperature is nan"),
-        ({"top_k": 0}, "top_k is 0"),
-        ({"top_p": 0.0}, "top_p is 0.0"),
-        ({"top_p": 1.1}, "top_p is 1.1"),
-        ({"min_p": -1.0}, "min_p is -1.0"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0"),
-        ({"tokens": 0}, "tokens is 0"),
-        ({"samples": -2}, "samples is -2"),
-        ({"seed": -1}, "seed is -1"),
-        ({"stop": ("a", "")}, "stop string is empty"),
+        ({"n_embd": 130}, ["--n-embd 130", "--n-head 4", "128", "132", "--head-size"]),
+        ({"n_embd": 3}, ["--n-embd 4 or 4"]),  # never 0
+        ({"head_size": 33}, ["rope", "--head-size is 33", "even"]),
+        ({"n_embd": 12, "n_head": 4}, ["rope", "--head-size is 3"]),
+        ({"n_kv_head": 3}, ["--n-head 4", "--n-kv-head 3", "divisor of 4"]),
+        *[({name: 0}, [f"--{name.replace('_', '-')} is 0", "above 0"]) for name in ("n_layer", "n_embd", "log_every")],
+        *[({"batch_size": value}, [f"--batch-size is {value}"]) for value in (0, -1)],
+        *[({"dropout": value}, [f"--dropout is {value}"]) for value in (-0.1, 1.0, float("nan"))],
+        *[({"learning_rate": value}, [f"is {value}"]) for value in (0.0, -1.0, float("inf"), float("nan"))],
+        *[({"weight_decay": value}, [f"is {value}", "0 or more"]) for value in (-1.0, float("inf"), float("nan"))],
+        ({"warmup": 1.0}, ["--warmup is 1.0"]),
+        ({"decay": 1.01}, ["--decay is 1.01"]),
+        *[({"grad_clip": value}, ["--grad-clip", "inf"]) for value in (0, float("nan"))],
+        ({"n_layer": "4"}, ["--n-layer is '4'", "type str", "int"]),
+        ({"n_layer": 4.0}, ["4.0", "type float"]),
+        ({"n_layer": True}, ["True", "type bool"]),
+        ({"bias": 1}, ["--bias is 1", "type int"]),
+        ({"norm": "layr"}, ["'layr'", "did you mean 'layer'?"]),
+        ({"position": "rop"}, ["did you mean 'rope'?"]),
+        ({"n_layers": 3}, ["'n_layers'", "did you mean 'n_layer'?"]),
+        ({"learnign_rate": 3}, ["did you mean 'learning_rate'?"]),
+        ({"lora": 2, "optimizer": "muon"}, ["--lora 2", "--optimizer muon"]),
+        ({"tokenizer_from": "folder"}, ["--tokenizer-from 'folder'", "--tokenizer bpe"]),
     ],
+    ids=str,
 )
-def test_sampling_settings_out_of_range(settings, words):
-    with pytest.raises(UserError, match=words):
-        SampleConfig(**settings)
+def test_a_wrong_setting_says_what_to_type(settings, words):
+    with pytest.raises(UserError) as caught:
+        load_preset("modern").override(**settings)
+    assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_sampling_settings_at_their_edges():
+def test_settings_at_their_limits():
+    config = load_preset("modern")
+    config.override(n_embd=132, head_size=32)
+    config.override(head_size=33, position="learned")
+    config.override(n_kv_head=2, decay=1.0, final_lr=1.0, grad_clip=float("inf"))
+    assert config.override(learning_rate=1).train.learning_rate == 1
     SampleConfig(temperature=0.0, top_p=1.0, min_p=1.0, top_k=1, tokens=1)
 
 
@@ -249,8 +151,71 @@ def test_the_advice_on_n_embd_can_be_followed(n_head, n_embd):
     try:
         ModelConfig(n_head=n_head, n_embd=n_embd)
     except UserError as error:
-        advice = str(error).split("choose n_embd ")[1].split(", or")[0]
+        advice = str(error).split("choose --n-embd ")[1].split(", or")[0]
         for choice in advice.split(" or "):
             ModelConfig(n_head=n_head, n_embd=int(choice))
     else:
         assert n_embd % n_head == 0
+
+
+@dataclass
+class Example:
+    maybe: int | None = None
+    share: float = 0.5
+    kind: Literal["one", 2] = "one"
+    names: tuple[str, ...] = ()
+    texts: str | tuple[str, ...] | None = None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"maybe": 3}, {"share": 1}, {"kind": 2}, {"names": ("x",)}, {"texts": "x"}, {"texts": ("x", "y")}],
+)
+def test_right_types_pass(settings):
+    check_types(Example(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"maybe": 1.5}, {"share": True}, {"share": None}, {"kind": 3}, {"names": "x"}, {"names": (1,)}, {"texts": (1,)}],
+)
+def test_wrong_types_are_refused(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(UserError, match=re.escape(f"--{name} is {value!r}")):
+        check_types(Example(**settings))
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(UserError, match="'modren'; did you mean 'modern'"):
+        load_preset("modren")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[modle]\n", ["'modle'", "did you mean 'model'?"]),
+        ("[model]\nn_layers = 3\n", ["[model]", "'n_layers'", "did you mean 'n_layer'?"]),
+        ("[train]\nlearning_rate = 'big'\n", ["[train]", "--learning-rate", "'big'"]),
+        ("model = 3\n", ["[model]", "not a table"]),
+        ("[model\n", ["not valid TOML"]),
+        (f"format = {FORMAT + 1}\n", [f"format {FORMAT + 1}", f"reads {FORMAT}", "upgrade"]),
+    ],
+)
+def test_a_config_file_that_is_wrong(text, words):
+    Path("mine.toml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_preset("mine.toml")
+    assert all(word in str(caught.value) for word in ("mine.toml", *words)), caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("temperature", -0.1), ("temperature", float("nan")), ("top_k", 0), ("top_p", 0.0), ("top_p", 1.1)],
+        *[("min_p", -1.0), ("repetition_penalty", 0.0), ("tokens", 0), ("samples", -2), ("seed", -1)],
+        ("stop", ("a", "")),
+    ],
+)
+def test_sampling_settings_out_of_range(name, value):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')}"):
+        SampleConfig(**{name: value})
