@@ -147,9 +147,8 @@ def draw_kv_cache(figure: "Figure") -> None:
 def draw_planner(figure: "Figure") -> None:
     """The forecast over arithmetic for some sizes: a larger one is worth it later."""
     from nanogpt.config import load_preset
-    from nanogpt.planning.features import TextFeatures
-    from nanogpt.planning.forecast import Training, load_forecast
-    from nanogpt.planning.sizes import SIZES
+    from nanogpt.planning.forecast import TextFeatures, Training, load_forecast
+    from nanogpt.planning.planner import SIZES
 
     axes = figure.subplots()
     text = TextFeatures(**json.loads((RECORDS / "forecast.json").read_text(encoding="utf-8"))["texts"]["shakespeare"])

@@ -37,8 +37,17 @@ from benchmarks.record import LineFile, circumstances, write_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
 from nanogpt.evaluation.significance import t_quantile
-from nanogpt.planning.features import TextFeatures, measure_text
-from nanogpt.planning.forecast import FILE, NAMES, Forecast, Training, columns, is_known, law
+from nanogpt.planning.forecast import (
+    FILE,
+    NAMES,
+    Forecast,
+    TextFeatures,
+    Training,
+    columns,
+    is_known,
+    law,
+    measure_text,
+)
 
 CONFIDENCE = 0.9
 PRIOR: dict[str, tuple[float, float]] = {

@@ -21,7 +21,7 @@ from benchmarks.processes import own_environment, run
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import load_preset
 from nanogpt.model.parameters import count_parameters
-from nanogpt.planning.machine import peak_bytes
+from nanogpt.planning.memory import peak_bytes
 
 SHAKESPEARE = 65
 QUICK: dict[str, Any] = {"device": "cpu", "sample_tokens": 20, "eval_tokens": 8192, "final_eval_tokens": 8192}

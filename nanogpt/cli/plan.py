@@ -19,7 +19,7 @@ from nanogpt.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from nanogpt.planning.choice import Proposal
+    from nanogpt.planning.planner import Proposal
 
 
 @dataclass(frozen=True, kw_only=True)

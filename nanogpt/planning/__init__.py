@@ -1,1 +1,8 @@
-"""From minutes, a text and a machine to a plan: which sizes fit the memory, how fast they are, how long to train."""
+"""From minutes, a text and a machine to a plan.
+
+- `planner`: chooses the size, and describes the training
+- `forecast`: the loss to expect, by a scaling law
+- `speed`: which sizes to measure, and how long
+- `budget`: steps, evaluations and compiling within the time
+- `memory`: estimated and available memory
+"""

@@ -1,45 +1,81 @@
-"""What of a training's time goes to updates, and what to looking at it on the way."""
+"""How the time of a training is divided: between updates, evaluations and samples, and compiling the model."""
 
+import os
+import shutil
 from collections.abc import Collection
+from dataclasses import replace
+
+import torch
 
 from nanogpt.config import Config
 from nanogpt.data.dataset import Dataset
 from nanogpt.planning.speed import Speed
 
 EVALUATIONS = 10
-"""Evaluations on the way, where `eval_every` does not say otherwise."""
+"""Evaluations on the way, unless `eval_every` sets another number."""
 ON_THE_WAY_SHARE = 0.06
-"""Of the time, for all evaluations on the way."""
+"""Share of the time for all evaluations on the way."""
 SAMPLES_SHARE = 0.03
 FINAL_SHARE = 0.05
 FEWEST_STEPS = 10
-"""Also on a machine that seems slower: `nanogpt.training.pace` needs some steps to see how fast it really is."""
+"""Planned even for a machine that seems too slow: the first steps show how fast it really is."""
 FEWEST_TOKENS = 2048
-"""That an evaluation on the way reads."""
+"""Tokens that an evaluation on the way reads at least."""
+COMPILE_SECONDS = 60.0
+"""Time that `torch.compile` takes on a CPU with an empty cache. Measured on two busy cores: 40 for three layers, 96 for
+six large ones."""
+COMPILE_SAVES = 0.05
+"""Share of a step that compiling saves on a CPU, where most of the time goes to matrix products, which stay as they
+are. Measured: 0.04 to 0.08 of steps of 0.2 s, and 0.06 of 3 s, where freed memory is kept (`nanogpt.parallel.process`).
+"""
+COMPILE_GAIN = 2.0
+"""Compiling has to save this many times the time it takes: neither is known well."""
+GPU_SECONDS = 600.0
+"""Length of a training from which it is compiled on a GPU."""
+COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def with_evaluations(config: Config, data: Dataset, seconds: float, speed: Speed, named: Collection[str]) -> Config:
-    """Evaluations and samples that leave the time to the training, unless they were named."""
+    """Limit evaluations and samples to their share of the time; settings in `named` stay as they are."""
     on_the_way = int(ON_THE_WAY_SHARE * seconds / (EVALUATIONS + 1) / speed.read)
-    written = max(0, int(SAMPLES_SHARE * seconds / EVALUATIONS / speed.written))  # the text may have taken all the time
+    written = max(0, int(SAMPLES_SHARE * seconds / EVALUATIONS / speed.written))  # reading may have taken all the time
     wanted = {
         "eval_tokens": min(config.train.eval_tokens, max(FEWEST_TOKENS, on_the_way)),
         "sample_tokens": min(config.train.sample_tokens, written),
     }
-    fitted = config.override(**{name: value for name, value in wanted.items() if name not in named})
-    final = max(fitted.train.eval_tokens, int(FINAL_SHARE * seconds / speed.read))
+    limited = config.override(**{name: value for name, value in wanted.items() if name not in named})
+    final = max(limited.train.eval_tokens, int(FINAL_SHARE * seconds / speed.read))
     if "final_eval_tokens" in named or final >= final_tokens(config, data):
-        return fitted
-    return fitted.override(final_eval_tokens=final)
+        return limited
+    return limited.override(final_eval_tokens=final)
 
 
 def steps_within(config: Config, data: Dataset, seconds: float, speed: Speed) -> int:
-    """How many steps fit, beside the evaluations on the way and the last one; at least `FEWEST_STEPS`."""
+    """Return how many steps fit, after all evaluations and samples; at least `FEWEST_STEPS`."""
     read = (EVALUATIONS + 1) * min(len(data.val), config.train.eval_tokens) + final_tokens(config, data)
-    beside = read * speed.read + EVALUATIONS * config.train.sample_tokens * speed.written
-    return max(FEWEST_STEPS, int((seconds - beside) / speed.step))
+    others = read * speed.read + EVALUATIONS * config.train.sample_tokens * speed.written
+    return max(FEWEST_STEPS, int((seconds - others) / speed.step))
 
 
 def final_tokens(config: Config, data: Dataset) -> int:
-    """Validation tokens that the last evaluation reads."""
+    """Return how many validation tokens the last evaluation reads."""
     return min(len(data.val), config.train.final_eval_tokens or len(data.val))
+
+
+def with_compile(config: Config, seconds: float, speed: Speed, device: torch.device) -> tuple[Config, float, Speed]:
+    """Decide `compile` where it is `auto`; return the config, the seconds that compiling takes, and the new speed."""
+    if config.train.compile != "auto":
+        return config, COMPILE_SECONDS if config.train.compile == "on" else 0.0, speed
+    if device.type == "cuda":
+        if seconds >= GPU_SECONDS:
+            return config, COMPILE_SECONDS, speed
+        return config.override(compile="off"), 0.0, speed
+    saved = COMPILE_SAVES * (seconds - COMPILE_SECONDS)
+    if device.type == "cpu" and saved > COMPILE_GAIN * COMPILE_SECONDS and has_compiler():
+        return config.override(compile="on"), COMPILE_SECONDS, replace(speed, step=speed.step * (1 - COMPILE_SAVES))
+    return config.override(compile="off"), 0.0, speed
+
+
+def has_compiler() -> bool:
+    """Return whether this machine has the C++ compiler that `torch.compile` needs on a CPU."""
+    return bool(os.environ.get("CXX")) or any(shutil.which(name) for name in COMPILERS)

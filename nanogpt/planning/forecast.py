@@ -1,20 +1,20 @@
-r"""The loss that a training will reach, before it begins: a law with a floor, fitted to recorded runs.
+r"""The loss that a training will reach, forecast before it begins by a scaling law fitted to recorded runs.
 
     L = h · (floor + size · N^-a + tokens · S^-b + updates · U^-u + context · T^-c
              + excess · (N / D)^d · log(1 + (R / 16D)²))
     h = trigram^w · bigram^(1-w)
 
 N is the numbers in the blocks' matrices in millions, S the tokens learned from in millions, U the updates in hundreds,
-T the block in units of 64, D the tokens of the text in millions, p the dropout. The first three terms are those of
-Hoffmann et al. 2022 ("Training compute-optimal large language models", equation 2), in units of what counting pairs and
-triples of tokens leaves unpredicted, so that one law serves every text; the fourth is what large batches do not help.
-Tokens that were read before are worth less each time (Muennighoff et al. 2023, "Scaling data-constrained language
-models", equation 5). The last term is a model with room to learn the text by heart from R tokens, repetitions counted.
-Dropout slows both: S and U are (1 - p)^s of what was read, and R is (1 - p)^r of it. No loss is above guessing.
+T the context length in units of 64, D the tokens of the text in millions, p the dropout. The first three terms are
+those of Hoffmann et al. 2022 ("Training compute-optimal large language models", equation 2), relative to the loss of
+trigram and bigram counts, so that one law serves every text; the fourth is what large batches do not help. Tokens that
+were read before are worth less each time (Muennighoff et al. 2023, "Scaling data-constrained language models", equation
+5). The last term is overfitting: a model large enough to memorize the text from R tokens, repetitions counted. Dropout
+slows both: S and U are (1 - p)^s of what was read, and R is (1 - p)^r of it. No loss is above that of guessing.
 
-The coefficients are fitted by `python -m benchmarks.forecast`, and kept in `forecast.toml` with the name of its record.
-The interval is one of a new text: from how far the fit without a text was off on that text, and from how far the
-recorded runs leave the coefficients open, so that it is wide where no run was recorded.
+`python -m benchmarks.forecast` fits the coefficients and writes them to `forecast.toml` with the name of its record.
+The interval is for a new text: it includes the error on each text of a fit without that text, and the uncertainty of
+the coefficients, so it is wide far from the recorded runs.
 """
 
 import math
@@ -27,18 +27,67 @@ from typing import Any
 import numpy as np
 
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
+from nanogpt.data.dataset import TokenIds
+from nanogpt.evaluation.ngrams import Ngrams
 from nanogpt.files import read_toml
 from nanogpt.model.parameters import count_parameters
-from nanogpt.planning.features import TextFeatures
 
 FILE = Path(__file__).parent / "forecast.toml"
 MILLION = 1e6
 STEP = 1e-4
+COUNTED = 300_000
+"""Most tokens of the training part that n-grams are counted on."""
+MEASURED = 100_000
+"""Most tokens of the validation part that their loss is measured on."""
+PIECES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFeatures:
+    """What a forecast knows of a text. Losses are in nats per token."""
+
+    train_tokens: int
+    """D, of the training part"""
+    uniform: float
+    """loss of guessing, ln V"""
+    bigram: float
+    """loss of counts of pairs"""
+    trigram: float
+    """loss of counts of triples"""
+
+
+def measure_text(train: TokenIds, val: TokenIds, vocab_size: int) -> TextFeatures:
+    """Return the features of a text from its parts, (T,) each, in half a second at most.
+
+    Witten–Bell bigrams and trigrams are counted on the training part and measured on the validation part, whose loss is
+    forecast. They scale the forecasts of all sizes alike, so no size is chosen by the validation part. Of a part that
+    is too short to count, the features are those of guessing.
+    """
+    uniform = float(np.log(max(vocab_size, 2)))
+    if len(train) < 3 or len(val) < 3:
+        return TextFeatures(train_tokens=len(train), uniform=uniform, bigram=uniform, trigram=uniform)
+    model = Ngrams(spaced(train, COUNTED), vocab_size, 3, "witten-bell")
+    measured = spaced(val, MEASURED)
+    bigram, trigram = (float(model.losses(measured, order=order)[1:].mean()) for order in (2, 3))
+    return TextFeatures(train_tokens=len(train), uniform=uniform, bigram=bigram, trigram=trigram)
+
+
+def spaced(ids: TokenIds, most: int) -> TokenIds:
+    """Return at most `most` tokens, in evenly spaced pieces.
+
+    >>> spaced(np.arange(1000), 100)[:5].tolist()
+    [0, 1, 20, 21, 40]
+    """
+    if len(ids) <= most:
+        return ids
+    size = most // PIECES
+    starts = np.linspace(0, len(ids) - size, PIECES).astype(np.int64)
+    return ids[(starts[:, None] + np.arange(size)).ravel()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A forecast: nats a token of the validation part, and an interval that nine texts in ten should fall into."""
+    """A forecast of the validation loss in nats per token, with an interval meant for nine texts in ten."""
 
     loss: float
     low: float
@@ -52,15 +101,15 @@ class Training:
     matrices: int
     """numbers in the blocks' matrices"""
     tokens: int
-    """learned from, repetitions counted"""
+    """tokens learned from, repetitions counted"""
     batch_tokens: int
-    """in a step"""
+    """tokens of a step"""
     block_size: int
     dropout: float
 
     @classmethod
     def of(cls, config: Config, steps: int) -> "Training":
-        """Of a run by this config."""
+        """Describe a run with this config."""
         batch = config.train.batch_sequences * config.model.block_size
         return cls(
             matrices=count_parameters(config.model).matrices,
@@ -81,32 +130,31 @@ NAMES = (
 
 
 def columns(texts: list[TextFeatures], trainings: list[Training]) -> dict[str, Any]:
-    """Pairs of text and training as arrays (rows,), in the units of the law."""
+    """Return pairs of text and training as arrays (rows,), in the units of the law."""
     per_text = [(t.train_tokens / MILLION, t.uniform, t.bigram, t.trigram) for t in texts]
     per_run = [
         (r.matrices / MILLION, r.tokens / MILLION, r.tokens / r.batch_tokens / 100, r.block_size / 64, r.dropout)
         for r in trainings
     ]
     names = ("D", "uniform", "bigram", "trigram"), ("N", "seen", "U", "T", "p")
-    found = dict(zip(names[0], np.array(per_text).T)) | dict(zip(names[1], np.array(per_run).T))
-    return found
+    return dict(zip(names[0], np.array(per_text).T)) | dict(zip(names[1], np.array(per_run).T))
 
 
 def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
-    """The loss of each row of `columns`, (rows,)."""
+    """Return the loss of each row of `columns`, (rows,)."""
     S = _worth(c, x)
     U = x["U"] * (1 - x["p"]) ** c["slowing"]
     ratio = c["floor"] + c["size"] * x["N"] ** -c["size_power"] + c["tokens"] * S ** -c["tokens_power"]
     ratio = ratio + c["updates"] * U ** -c["updates_power"] + c["context"] * x["T"] ** -c["context_power"]
     R = x["seen"] * (1 - x["p"]) ** c["dropout_power"]
-    by_heart = (x["N"] / x["D"]) ** c["excess_power"] * np.log1p((R / (16 * x["D"])) ** 2)
-    ratio = ratio + c["excess"] * by_heart
+    memorized = (x["N"] / x["D"]) ** c["excess_power"] * np.log1p((R / (16 * x["D"])) ** 2)
+    ratio = ratio + c["excess"] * memorized
     h = x["trigram"] ** c["trigram_share"] * x["bigram"] ** (1 - c["trigram_share"])
     return np.minimum(h * ratio, x["uniform"])
 
 
 def _worth(c: Coefficients, x: Mapping[str, Any]) -> Any:
-    """S: what the tokens are worth in fresh ones, in millions."""
+    """Return S: the tokens learned from, in millions of tokens that were never read before."""
     learned = x["seen"] * (1 - x["p"]) ** c["slowing"]
     again = np.maximum(learned / x["D"] - 1, 0.0)
     return np.minimum(learned, x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
@@ -114,31 +162,31 @@ def _worth(c: Coefficients, x: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A fitted law and how far it may be off."""
+    """A fitted law and its uncertainty."""
 
     coefficients: Coefficients
     covariance: Any
     """of the coefficients' logarithms, in the order of `NAMES`, (P, P)"""
     text_error: float
-    """how far the logarithm of a loss is off on a new text: root mean square"""
+    """root mean square error of the logarithm of the loss on a new text"""
     quantile: float
-    """so many standard deviations are half the interval"""
+    """half the interval, in standard deviations"""
 
     def predict(self, text: TextFeatures, training: Training) -> Expected:
-        """The loss that a training will reach on a text."""
+        """Return the loss that a training will reach on a text."""
         x = columns([text], [training])
         loss = float(law(self.coefficients, x)[0])
-        spread = math.exp(float(self.half_widths(x)[0]))
-        return Expected(loss=loss, low=loss / spread, high=min(loss * spread, text.uniform))
+        factor = math.exp(float(self.half_widths(x)[0]))
+        return Expected(loss=loss, low=loss / factor, high=min(loss * factor, text.uniform))
 
     def half_widths(self, x: Mapping[str, Any]) -> Any:
-        """Half the interval of each row of `columns`, on a logarithmic scale, (rows,)."""
+        """Return half the interval of each row of `columns`, on a logarithmic scale, (rows,)."""
         slopes = self._slopes(x)  # (rows, P)
         of_coefficients = np.einsum("rp,pq,rq->r", slopes, np.asarray(self.covariance), slopes)
         return self.quantile * np.sqrt(self.text_error**2 + of_coefficients)
 
     def _slopes(self, x: Mapping[str, Any]) -> Any:
-        """Of the logarithm of each row's loss in those of the coefficients, by differences: (rows, P)."""
+        """Return the derivatives of each row's log loss by the coefficients' logarithms, by differences: (rows, P)."""
         c = dict(self.coefficients)
 
         def moved(step: float) -> Any:
@@ -149,7 +197,7 @@ class Forecast:
 
 @cache
 def load_forecast() -> Forecast:
-    """The one that comes with the package."""
+    """Read the forecast that comes with the package."""
     tables = read_toml(FILE)
     return Forecast(
         coefficients={name: float(tables["coefficients"][name]) for name in NAMES},
@@ -160,7 +208,7 @@ def load_forecast() -> Forecast:
 
 
 def is_known(config: Config) -> bool:
-    """Whether a training is of the kind that the law was fitted to: the default preset's parts and optimizer."""
+    """Return whether the law was fitted to trainings of this kind: the default preset's parts and optimizer."""
     default = load_preset(DEFAULT_PRESET)
     parts = ("norm", "norm_position", "position", "activation", "qk_norm", "tie_embeddings", "init", "n_kv_head")
     same = all(getattr(config.model, name) == getattr(default.model, name) for name in parts)

@@ -1,66 +1,79 @@
-"""How much memory a training takes, told before anything of it is allocated.
+"""How much memory a training takes, how much this machine has, and which smaller training would fit.
 
-What a forward pass keeps for the backward pass is counted from the model's parts, in bytes a token; a test holds the
-count against what torch really keeps. The rest is measured: what the process takes by itself, and the gaps that an
-allocator leaves between blocks of different sizes. `python -m benchmarks.memory` holds the whole against the peaks of
-processes of their own, and says how far it is off.
+The estimate is arithmetic and runs before anything is allocated. What a forward pass keeps for the backward pass is
+counted from the model's parts, in bytes per token; a test compares the count with what torch keeps. The rest is
+measured: the process itself, and the allocator's fragmentation. `python -m benchmarks.memory` compares whole estimates
+with the peaks of real processes and reports the error.
 
-Here is arithmetic alone, nothing of torch. C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
+This module loads torch only to ask a device. C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
 """
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanogpt.config import Config, ModelConfig
 from nanogpt.data.micro_batch import micro_batch
+from nanogpt.errors import UserError
 from nanogpt.model.parameters import adapter_numbers, count_parameters
+
+if TYPE_CHECKING:
+    import torch
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
 PROCESS = 335_000_000
-"""Python and torch with its kernels, on a CPU; on a GPU these do not lie in the memory that is looked at."""
+"""Bytes of Python and torch with its kernels, on a CPU. A GPU's memory does not hold them."""
 GAPS = {"rms": 1.25, "layer": 1.15}
-"""Bytes that glibc takes for each one kept, where norms leave many short-lived tensors behind and where few."""
+"""Bytes that glibc takes for each byte kept: RMS norms leave many short-lived tensors, layer norms few."""
 CACHED_GAPS = 1.1
-"""The same of torch's own allocators, on GPUs."""
+"""The same for torch's caching allocators, on GPUs."""
 PIECE_QUERIES = 64
 """As in `nanogpt.model.attention`, which imports torch."""
 GPU_PIECE_LOGITS = 1 << 26
-"""As in `nanogpt.model.loss`. A CPU's pieces are too small to count."""
+"""As in `nanogpt.model.loss`. On a CPU the loss is computed in pieces too small to count."""
 EVALUATION_TOKENS = 8192
-"""As many are read at once without learning from them."""
+"""Tokens that an evaluation reads in one forward pass."""
+GIGABYTE = 1e9
+USABLE = 0.95
+"""Share of the free memory that a training may plan with: other programs go on."""
+CGROUPS = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryEstimate:
     """Bytes at the peak, by what they are for."""
 
     process: int
     weights: int
     gradients: int
     optimizer: int
-    """what it keeps from step to step"""
+    """the optimizer's state"""
     activations: int
-    """kept for the backward pass, with the logits, of one micro-step"""
+    """kept for the backward pass of one micro-step, with the logits"""
     evaluation: int
-    """the same of reading the validation part, where nothing is kept"""
+    """of an evaluation's forward pass, which keeps nothing"""
     update: int
-    """of the optimizer's step alone"""
+    """needed only during the optimizer's step"""
 
     @property
     def peak(self) -> int:
         """The most at any time.
 
-        What one kind of work has given back is seldom taken again by the next: sizes and threads differ. So gradients
-        and an evaluation come on top of the activations, though none of them is there at the same time.
+        An allocator seldom gives the memory of one kind of work to the next, because sizes and threads differ. So
+        gradients and an evaluation are added to the activations, although they never exist at the same time.
         """
         work = max(self.activations, self.update) + self.evaluation
         return self.process + self.weights + self.gradients + self.optimizer + work
 
 
-def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> Memory:
-    """Peak bytes of a training in each of so many processes, on a device of this type.
+def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> MemoryEstimate:
+    """Estimate the peak of a training in each of its processes, on a device of this type.
 
-    `half` says whether its matrix products are in bfloat16. Blocks are the library's: of others nothing is known.
+    `half`: matrix products are in bfloat16. The blocks are the library's; a block class of the user's is not known.
     """
     model, train = config.model, config.train
     count = count_parameters(model)
@@ -73,55 +86,221 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     tokens = sequences * model.block_size
     each = model.vocab_size * (HALF if half else FLOAT) * tokens
     piece = 0 if on_cpu else 2 * FLOAT * min(GPU_PIECE_LOGITS, model.vocab_size * tokens)
-    logits = each + max(each, piece)  # and their scaled gradient, or before it a piece, beside what is kept
-    return Memory(
+    logits = each + max(each, piece)  # the logits, and then their scaled gradient, or before it a piece in float32
+    return MemoryEstimate(
         process=PROCESS if on_cpu else 0,
         weights=(count.total + (0 if train.lora is None else learned)) * FLOAT // shared,
         gradients=learned * FLOAT // shared,
         optimizer=(muon + 2 * (learned - muon)) * FLOAT // shared,
-        activations=int(gaps * kept_bytes(model, tokens, half, on_cpu)) + logits,
-        evaluation=int(read_bytes(model)),
-        update=int(3 * muon * FLOAT),  # the directions, and their iterations
+        activations=int(gaps * activation_bytes(model, tokens, half, on_cpu)) + logits,
+        evaluation=int(evaluation_bytes(model)),
+        update=int(3 * muon * FLOAT),  # the updates, and the iterations that orthogonalize them
     )
 
 
-def kept_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool = True) -> int:
-    """What a forward pass of so many tokens keeps for the backward pass.
+def activation_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool = True) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass.
 
-    With `half` the matrix products are in bfloat16: what they read and write, and copies of the weights.
+    With `half`, matrix products read and write bfloat16, and keep copies of their weights.
     """
-    narrow = HALF if half else FLOAT
-    head = (2 * model.n_embd + model.vocab_size) * narrow
-    kept = tokens * (model.n_layer * (_layer_bytes(model, narrow) + _weights_bytes(model, narrow, on_cpu)) + head)
+    size = HALF if half else FLOAT
+    head = (2 * model.n_embd + model.vocab_size) * size
+    kept = tokens * (model.n_layer * (_layer_bytes(model, size) + _attention_bytes(model, size, on_cpu)) + head)
     return kept + (HALF * (count_parameters(model).matrices + model.vocab_size * model.n_embd) if half else 0)
 
 
-def _layer_bytes(model: ModelConfig, narrow: int) -> int:
-    """Kept for each token in a layer; `narrow` is the size of a number that a matrix product reads or writes."""
+def _layer_bytes(model: ModelConfig, size: int) -> int:
+    """Return the bytes kept per token in one layer; a matrix product's numbers take `size` bytes each."""
     C, queries = model.n_embd, model.n_head * model.head_channels
-    turned = (model.n_head + model.kv_heads) * model.head_channels
-    kept = 4 * C * narrow + 2 * FLOAT  # twice the stream and its norm, and what it was divided by
-    kept += _head_channels(model) * narrow + queries * narrow  # q, k, v; what attention gives, as `proj` reads it
-    kept += turned * narrow if model.position == "rope" or model.qk_norm else 0
+    rotated = (model.n_head + model.kv_heads) * model.head_channels
+    kept = 4 * C * size + 2 * FLOAT  # the stream and its norm, for both sub-layers, and the norms' divisors
+    kept += (model.n_head + 2 * model.kv_heads) * model.head_channels * size  # q, k, v
+    kept += queries * size  # the output of attention, as `proj` reads it
+    kept += rotated * size if model.position == "rope" or model.qk_norm else 0
     kept += (model.n_head + model.kv_heads) * FLOAT if model.qk_norm else 0
-    kept += 2 * queries * narrow if model.kv_heads < model.n_head else 0  # keys and values repeated for their group
-    return kept + model.hidden * narrow * {"swiglu": 5, "relu": 1}.get(model.activation, 2)
+    kept += 2 * queries * size if model.kv_heads < model.n_head else 0  # keys and values repeated for their group
+    return kept + model.hidden * size * {"swiglu": 5, "relu": 1}.get(model.activation, 2)
 
 
-def _weights_bytes(model: ModelConfig, narrow: int, on_cpu: bool) -> int:
-    """Attention's weights, kept for each token in a layer where they are computed in pieces (`nanogpt.model.attention`)."""
+def _attention_bytes(model: ModelConfig, size: int, on_cpu: bool) -> int:
+    """Return the bytes of attention weights kept per token in one layer (see `nanogpt.model.attention`)."""
     T, dropped = model.block_size, model.dropout if model.attention_dropout is None else model.attention_dropout
-    if not dropped and not (on_cpu and narrow == HALF):
-        return model.n_head * model.head_channels * narrow  # the fused function keeps its result beside its copy
-    return model.n_head * (T + min(T, PIECE_QUERIES)) // 2 * narrow  # a piece sees the keys up to its last query
+    if not dropped and not (on_cpu and size == HALF):
+        return model.n_head * model.head_channels * size  # the fused function keeps its result as well as the copy
+    return model.n_head * (T + min(T, PIECE_QUERIES)) // 2 * size  # a piece sees the keys up to its last query
 
 
-def read_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int:
-    """What a forward pass takes where nothing is kept: inside a feed-forward network, or for the logits."""
+def evaluation_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int:
+    """Return the peak of a forward pass that keeps nothing: inside a feed-forward network, or at the logits."""
     inside = 2 * model.n_embd + model.hidden * (4 if model.activation == "swiglu" else 2)
     return max(tokens, model.block_size) * FLOAT * max(inside, model.n_embd + 2 * model.vocab_size)
 
 
-def _head_channels(model: ModelConfig) -> int:
-    """Of queries, keys and values together."""
-    return (model.n_head + 2 * model.kv_heads) * model.head_channels
+def peak_bytes(config: Config, device: "torch.device", processes: int = 1) -> int:
+    """Return the estimated peak of a training in each of its processes."""
+    from nanogpt.parallel.devices import pick_precision
+
+    half = pick_precision(device, config.train.precision) == "bfloat16"
+    return estimate_memory(config, device.type, half, processes).peak
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """The memory that each process of a training may take."""
+
+    bytes: float
+    source: str
+    """who sets it, as the error message says it: --memory 2 allows"""
+
+
+def find_memory_limit(gigabytes: float | None, device: "torch.device", processes: int = 1) -> MemoryLimit | None:
+    """Return the limit that the user set, else what is free on the device now; None where that is unknown.
+
+    The `processes` of one machine share its memory; each has its own GPU.
+    """
+    shared = processes if device.type != "cuda" else 1
+    if gigabytes is not None:
+        return MemoryLimit(gigabytes * GIGABYTE / shared, f"--memory {gigabytes:g} allows")
+    free = free_bytes(device)
+    return None if free is None else MemoryLimit(USABLE * free / shared, "this machine now has")
+
+
+def free_bytes(device: "torch.device") -> float | None:
+    """Return the memory that this process could take in all, its present memory included; None where unknown."""
+    if device.type != "cpu":
+        import torch
+
+        gpu = device.type == "cuda"
+        return float(torch.cuda.mem_get_info(device)[0] if gpu else torch.mps.recommended_max_memory())
+    limits = list(_system_limits())
+    return min(limits) if limits else None
+
+
+def _system_limits() -> Iterator[float]:
+    """Yield what the system has available, and what each control group of this process has left."""
+    own = _own_bytes()
+    available = _available_bytes()
+    if available is not None:
+        yield available + own
+    for limit, used in _control_groups():
+        yield max(0.0, limit - used) + own
+
+
+def _available_bytes() -> float | None:
+    """Return what Linux says is available; elsewhere all installed memory; None where the system does not say."""
+    try:
+        lines = (PROC / "meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _own_bytes() -> float:
+    """Return the resident memory of this process; 0 where unknown."""
+    try:
+        return int((PROC / "self/statm").read_text(encoding="ascii").split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _control_groups() -> Iterator[tuple[float, float]]:
+    """Yield limit and use, in bytes, of each control group with a limit; cached files are not counted as used."""
+    try:
+        lines = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, kinds, path = line.split(":", 2)
+        if number == "0":  # cgroup v2: one tree for everything
+            root, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in kinds.split(","):
+            root = CGROUPS / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(root))):
+            found = _limit_and_use(folder, *names)
+            if found is not None:
+                yield found
+
+
+def _limit_and_use(folder: Path, limit: str, current: str, files: str) -> tuple[float, float] | None:
+    try:
+        most = float((folder / limit).read_text(encoding="ascii"))  # ValueError where it is "max"
+        used = float((folder / current).read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return most, used - float(stat.get(files, 0))
+
+
+def fits(config: Config, limit: MemoryLimit | None, device: "torch.device", processes: int = 1) -> bool:
+    """Return whether a training stays within the limit; True where there is none."""
+    return limit is None or peak_bytes(config, device, processes) <= limit.bytes
+
+
+def check_memory(
+    config: Config, limit: MemoryLimit | None, device: "torch.device", processes: int = 1, fresh: bool = True
+) -> None:
+    """Raise UserError, with a training that would fit, where this one exceeds the limit.
+
+    A model that is not `fresh` starts from trained weights and keeps its size.
+    """
+    if limit is None or fits(config, limit, device, processes):
+        return
+    needed = peak_bytes(config, device, processes)
+    smaller = _smaller_models(config) if fresh else _shorter_contexts(config)
+    fitting = next((one for one in smaller if fits(one, limit, device, processes)), None)
+    raise UserError(
+        f"the training would take about {_gigabytes(needed)}, but {limit.source} {_gigabytes(limit.bytes)}: "
+        + ("no size fits, give it more memory" if fitting is None else f"choose {_changed_flags(config, fitting)}")
+    )
+
+
+def _smaller_models(config: Config) -> Iterator[Config]:
+    """Yield smaller and smaller trainings: smaller micro-batches of the same effective batch, then smaller models."""
+    model = config.model
+    channels, layers = model.n_embd, model.n_layer
+    while True:
+        yield from _smaller_batches(config.override(n_embd=channels, n_layer=layers))
+        if layers == 1 and channels < 4 * model.n_head:
+            return
+        # Half the width has a quarter of the weights, half the depth half of them: alternate, to keep the shape.
+        if (layers > 1 and layers * 64 > channels) or channels < 4 * model.n_head:
+            layers = layers // 2
+        else:
+            channels = channels // 2 // (2 * model.n_head) * (2 * model.n_head)  # heads stay even, for RoPE
+
+
+def _shorter_contexts(config: Config) -> Iterator[Config]:
+    """Yield smaller and smaller trainings of the same model: smaller micro-batches, then shorter contexts."""
+    block = config.model.block_size
+    while block:
+        yield from _smaller_batches(config.override(block_size=block))
+        block //= 2
+
+
+def _smaller_batches(config: Config) -> Iterator[Config]:
+    """Yield the config with each micro-batch of the same effective batch, from the present one down."""
+    whole = config.train.batch_sequences
+    for batch in range(config.train.batch_size, 0, -1):
+        if whole % batch == 0:
+            yield config.override(batch_size=batch, accumulation=whole // batch)
+
+
+def _changed_flags(config: Config, other: Config) -> str:
+    """Return the flags that turn `config` into the other one."""
+    before, after = ({**one.to_dict()["model"], **one.to_dict()["train"]} for one in (config, other))
+    names = ("n_layer", "n_embd", "block_size", "batch_size", "accumulation")
+    changed = [f"--{name.replace('_', '-')} {after[name]}" for name in names if after[name] != before[name]]
+    kept = f" (the effective batch stays {config.train.batch_sequences})" if config.train != other.train else ""
+    return " ".join(changed) + kept
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / GIGABYTE:.2f} GB" if size < 10 * GIGABYTE else f"{size / GIGABYTE:.0f} GB"

@@ -1,4 +1,4 @@
-"""How fast a machine trains, reads and writes: measured by doing each for a moment; the weights are thrown away."""
+"""The speeds that a planner compares: which sizes are measured, how long, and which are estimated from another."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from nanogpt.config import Config
 from nanogpt.model.parameters import count_parameters
 
 DROPOUT_COST = 1.1
-"""Of a step, over one without, where none of it is attention's. Measured on a CPU: 1.05 to 1.15."""
+"""Time of a step with dropout over one without, where attention has none. Measured on a CPU: 1.05 to 1.15."""
 MOST_SECONDS = 6.0
-"""For all sizes together, and never more than `MOST_SHARE` of the time."""
+"""Time for measuring all sizes, and never more than `MOST_SHARE` of the training."""
 MOST_SHARE = 0.1
 
 
@@ -25,28 +25,30 @@ class Speed:
     written: float
     """for a token of a sample"""
 
-    def of_another(self, ratio: float) -> "Speed":
-        """With so many times the operations."""
+    def scaled(self, ratio: float) -> "Speed":
+        """Multiply each time by `ratio`."""
         return Speed(self.step * ratio, self.read * ratio, self.written * ratio)
 
 
 class Speeds:
-    """Each size measured once, and only as long as there is time for it.
+    """The speed of each size, measured once and only while there is time.
 
-    Of one that takes too long the speed is forecast from the one before, by floating-point operations: sizes are to be
-    asked for from small to large.
+    The speed of a size that takes too long is estimated from the last one measured, by floating-point operations: ask
+    for sizes from small to large. `measure` measures one (`nanogpt.training.speed`).
     """
 
     def __init__(self, measure: Callable[[Config], Speed]) -> None:
         self.measure = measure
         self.spent = 0.0
-        """seconds, of all measurements"""
+        """seconds that all measurements took"""
         self._known: dict[str, Speed] = {}
-        self._last: tuple[float, Speed] | None = None  # operations of a step, and what they took
+        self._last: tuple[float, Speed] | None = None  # operations of a step, and its speed
 
     def __call__(self, config: Config, seconds: float) -> Speed:
-        """Of a size, in a training that has so many seconds. Dropout is reckoned, whatever its share, but attention's:
-        that leaves the fused path."""
+        """Return the speed of a size, for a training of `seconds`.
+
+        Dropout is not measured but costs `DROPOUT_COST`, except in attention, where it leaves the fused function.
+        """
         if config.model.dropout and config.model.attention_dropout == 0.0:
             without = self(config.override(dropout=0.0), seconds)
             return replace(without, step=DROPOUT_COST * without.step)
@@ -56,7 +58,7 @@ class Speeds:
             return self._known[key]
         left = min(MOST_SECONDS, MOST_SHARE * seconds) - self.spent
         if self._last is not None:
-            expected = self._last[1].of_another(operations / self._last[0])
+            expected = self._last[1].scaled(operations / self._last[0])
             if 2 * expected.step > left:
                 return expected
         began = time.perf_counter()
@@ -67,9 +69,9 @@ class Speeds:
 
 
 def step_operations(config: Config) -> float:
-    """Floating-point operations of an update: six for each weight and token, and those of attention.
+    """Return the floating-point operations of an update: six per weight and token, and those of attention.
 
-    Kaplan et al. 2020, "Scaling laws for neural language models", table 1; the embedding is looked up.
+    Kaplan et al. 2020, "Scaling laws for neural language models", table 1. The embedding is a look-up.
     """
     model, count = config.model, count_parameters(config.model)
     head = model.vocab_size * model.n_embd

@@ -11,7 +11,7 @@ from nanogpt.errors import UserError
 from nanogpt.model.gpt import Block
 from nanogpt.parallel.process import keep_freed_memory
 from nanogpt.parallel.world import ALONE
-from nanogpt.planning.choice import Proposal
+from nanogpt.planning.planner import Proposal
 from nanogpt.text.corpus import Sources
 from nanogpt.training.pace import END_SECONDS
 from nanogpt.training.request import Request, length_asked, prepare_request

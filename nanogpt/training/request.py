@@ -18,9 +18,9 @@ from nanogpt.model.lora import check_lora
 from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.sharding import check_divisible
 from nanogpt.parallel.world import World
-from nanogpt.planning.choice import Planner, smallest_block
 from nanogpt.planning.forecast import Expected
-from nanogpt.planning.machine import Room, check_memory, find_room, peak_bytes
+from nanogpt.planning.memory import MemoryLimit, check_memory, find_memory_limit, peak_bytes
+from nanogpt.planning.planner import Planner, smallest_block
 from nanogpt.planning.speed import Speeds
 from nanogpt.reporting.trackers import check_trackers
 from nanogpt.runs.folder import RunFolder
@@ -78,8 +78,8 @@ class Prepared:
     corpora: list[Corpus]
     tokenizer: Tokenizer
     data: Dataset
-    room: Room | None
-    """memory, where it is known"""
+    limit: MemoryLimit | None
+    """None where free memory is not known"""
     notes: list[str]
     """of the text and its vocabulary"""
     world: World
@@ -88,7 +88,7 @@ class Prepared:
         """Chooses what to train. Raises UserError where nothing fits the memory."""
         speeds = Speeds(lambda config: measure_together(config, self.data, self.request.block, self.world))
         fresh = self.start is None
-        return Planner(self.config, self.data, self.named, speeds, world=self.world, room=self.room, fresh=fresh)
+        return Planner(self.config, self.data, self.named, speeds, world=self.world, limit=self.limit, fresh=fresh)
 
     @property
     def named(self) -> set[str]:
@@ -133,7 +133,7 @@ def prepare_request(request: Request, quiet: bool, world: World) -> Prepared:
         corpora=corpora,
         tokenizer=tokenizer,
         data=data,
-        room=find_room(request.memory, device, world),
+        limit=find_memory_limit(request.memory, device, world.processes_per_machine),
         notes=[*(note for corpus in corpora for note in corpus.notes), *notes],
         world=world,
     )
@@ -152,7 +152,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
     assert steps is not None
     check_divisible(config.train, world.size)
     device = world.device(config.train.device)
-    check_memory(config, ready.room, device, world, fresh=ready.start is None)
+    check_memory(config, ready.limit, device, world.size, fresh=ready.start is None)
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,
@@ -160,7 +160,7 @@ def make_run(request: Request, started: float, quiet: bool, world: World) -> tup
         data_key=data.key,
         steps=steps,
         minutes=minutes,
-        memory_bytes=peak_bytes(config, device, world),
+        memory_bytes=peak_bytes(config, device, world.size),
         expected_loss=None if expected is None else expected.loss,
         expected_low=None if expected is None else expected.low,
         expected_high=None if expected is None else expected.high,

@@ -48,7 +48,7 @@ def measure_speed(config: Config, data: Dataset, block: type[nn.Module] = Block,
         step = seconds_per_step(stepper)
         of_a_sequence = step / config.train.batch_sequences / 3  # forward alone
         rows = max(1, min(READ_TOKENS // config.model.block_size, int(MEASURE_SECONDS / of_a_sequence)))
-        return Speed(step, seconds_per_read_token(stepper, world.share(rows)), seconds_per_written_token(stepper))
+        return Speed(step, seconds_per_read_token(stepper, world.broadcast(rows)), seconds_per_written_token(stepper))
 
 
 def seconds_per_step(stepper: Stepper) -> float:
@@ -78,10 +78,10 @@ def time_steps(stepper: Stepper, sequences: int, count: int) -> float:
         begin = time.perf_counter()
         stepper.step(step, 0.0).tolist()  # reading the loss waits for the device
         times.append(time.perf_counter() - begin)
-        if stepper.world.share(sum(times) > MEASURE_SECONDS):
+        if stepper.world.broadcast(sum(times) > MEASURE_SECONDS):
             break
     stepper.config = whole
-    return stepper.world.share(statistics.median(times))
+    return stepper.world.broadcast(statistics.median(times))
 
 
 @torch.no_grad()

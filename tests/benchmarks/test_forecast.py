@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks import forecast
 from benchmarks.forecast import PRIOR, calibrate, distinct, evaluate, fit
-from nanogpt.planning.features import TextFeatures
-from nanogpt.planning.forecast import NAMES, Training, columns, law
+from nanogpt.planning.forecast import NAMES, TextFeatures, Training, columns, law
 
 TRUTH = {name: value * factor for (name, (value, _)), factor in zip(PRIOR.items(), [1.1, 0.7, 1.2, 1.4, 0.85] * 3)}
 

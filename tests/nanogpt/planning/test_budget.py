@@ -1,16 +1,27 @@
-"""What goes to updates, and what to looking at a training on the way."""
+"""The division of the time between updates, evaluations and compiling."""
 
 import pytest
+import torch
 from tiny import tiny_config, token_ids
 
 from nanogpt.data.dataset import Dataset
-from nanogpt.planning.budget import EVALUATIONS, FEWEST_TOKENS, final_tokens, steps_within, with_evaluations
+from nanogpt.planning import budget
+from nanogpt.planning.budget import (
+    COMPILE_SECONDS,
+    EVALUATIONS,
+    FEWEST_TOKENS,
+    final_tokens,
+    steps_within,
+    with_compile,
+    with_evaluations,
+)
 from nanogpt.planning.speed import Speed
 
 CONFIG = tiny_config(batch_size=16, eval_tokens=30_000, sample_tokens=100)
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def data():
     ids = token_ids(50_000).numpy()
     return Dataset(train=ids, val=ids, key="k")
@@ -18,18 +29,18 @@ def data():
 
 def test_steps_by_hand(data):
     config = CONFIG.override(final_eval_tokens=20_000)
-    beside = (11 * 30_000 + 20_000) * 1e-5 + 10 * 100 * 1e-3
-    assert steps_within(config, data, 60, Speed(0.1, 1e-5, 1e-3)) == int((60 - beside) / 0.1)
+    others = (11 * 30_000 + 20_000) * 1e-5 + 10 * 100 * 1e-3
+    assert steps_within(config, data, 60, Speed(0.1, 1e-5, 1e-3)) == int((60 - others) / 0.1)
     assert steps_within(config, data, -5.0, Speed(1.0, 1.0, 1.0)) == 10
 
 
-def test_a_long_training_looks_as_it_was_asked_to(data):
+def test_a_long_training_keeps_its_evaluations(data):
     assert with_evaluations(CONFIG, data, 3600, Speed(0.1, 1e-5, 1e-3), ()) == CONFIG
 
 
 @pytest.mark.parametrize("seconds", [10, 30, 100])
 @pytest.mark.parametrize("slow", [1, 10])
-def test_a_short_one_looks_less(data, seconds, slow):
+def test_a_short_training_evaluates_less(data, seconds, slow):
     speed = Speed(0.1, 2e-5 * slow, 5e-3 * slow)
     config = with_evaluations(CONFIG, data, seconds, speed, ())
     on_the_way = (EVALUATIONS + 1) * config.train.eval_tokens * speed.read
@@ -39,19 +50,49 @@ def test_a_short_one_looks_less(data, seconds, slow):
     assert final * speed.read <= 0.0501 * seconds or final == config.train.eval_tokens
 
 
-def test_what_a_file_of_settings_reads_at_the_end_is_not_raised(data):
-    for seconds, final in ((1, 2500), (10, 5000), (1000, 5000)):  # at 20 microseconds a token
-        config = CONFIG.override(eval_tokens=2048, final_eval_tokens=5000)
-        found = with_evaluations(config, data, seconds, Speed(0.1, 2e-5, 1e-3), ())
-        assert found.train.final_eval_tokens == final
+@pytest.mark.parametrize(("seconds", "final"), [(1, 2500), (10, 5000), (1000, 5000)])
+def test_the_final_evaluation_of_a_preset_is_not_made_longer(data, seconds, final):
+    config = CONFIG.override(eval_tokens=2048, final_eval_tokens=5000)
+    assert with_evaluations(config, data, seconds, Speed(0.1, 2e-5, 1e-3), ()).train.final_eval_tokens == final
 
 
 def test_no_time_is_left(data):
-    """A long text was read in a short time: it still trains, and writes nothing on the way."""
+    """Reading a long text took all the time: train a little, and write no samples."""
     found = with_evaluations(CONFIG, data, -5.0, Speed(0.1, 2e-5, 1e-3), ()).train
     assert (found.eval_tokens, found.final_eval_tokens, found.sample_tokens) == (FEWEST_TOKENS, FEWEST_TOKENS, 0)
 
 
-def test_what_was_named_stays(data):
+def test_named_settings_stay(data):
     named = {"eval_tokens", "sample_tokens", "final_eval_tokens"}
     assert with_evaluations(CONFIG, data, 1, Speed(1.0, 1.0, 1.0), named) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step", "compiler", "mode", "device", "chosen"),
+    [
+        (60, 0.1, True, "auto", CPU, "off"),
+        (1800, 0.1, True, "auto", CPU, "off"),
+        (3600, 3.0, True, "auto", CPU, "on"),
+        (3600, 0.1, True, "auto", CPU, "on"),
+        (3600, 0.1, False, "auto", CPU, "off"),
+        (60, 0.1, True, "on", CPU, "on"),
+        (36_000, 0.1, True, "off", CPU, "off"),
+        (300, 1.0, False, "auto", CUDA, "off"),
+        (900, 1.0, False, "auto", CUDA, "auto"),
+    ],
+)
+def test_compile_where_it_saves_more_than_it_takes(  # noqa: PLR0917
+    monkeypatch, seconds, step, compiler, mode, device, chosen):
+    monkeypatch.setattr(budget, "has_compiler", lambda: compiler)
+    config, taken, speed = with_compile(tiny_config(compile=mode), seconds, Speed(step, 1e-5, 1e-3), device)
+    assert config == tiny_config(compile=chosen)
+    assert taken == (0.0 if chosen == "off" else COMPILE_SECONDS)
+    assert speed.step == pytest.approx(step * (0.95 if mode == "auto" and chosen == "on" else 1))
+
+
+def test_find_a_compiler(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(budget.shutil, "which", lambda name: None)
+    assert not budget.has_compiler()
+    monkeypatch.setenv("CXX", "mine")
+    assert budget.has_compiler()

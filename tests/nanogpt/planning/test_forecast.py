@@ -10,8 +10,17 @@ from hypothesis import strategies as some
 from tiny import tiny_config
 
 from nanogpt.config import load_preset
-from nanogpt.planning.features import TextFeatures, measure_text
-from nanogpt.planning.forecast import NAMES, Forecast, Training, columns, is_known, law, load_forecast
+from nanogpt.planning.forecast import (
+    NAMES,
+    Forecast,
+    TextFeatures,
+    Training,
+    columns,
+    is_known,
+    law,
+    load_forecast,
+    measure_text,
+)
 
 TEXT = TextFeatures(train_tokens=2_000_000, uniform=4.0, bigram=2.4, trigram=1.5)
 RUN = Training(matrices=3_000_000, tokens=500_000, batch_tokens=5000, block_size=128, dropout=0.25)
@@ -109,8 +118,8 @@ def test_features_of_noise_and_of_next_to_nothing():
 
 
 def test_it_is_the_validation_part_that_is_measured_and_all_of_the_training_part_that_counts(monkeypatch):
-    monkeypatch.setattr("nanogpt.planning.features.COUNTED", 1000)
-    monkeypatch.setattr("nanogpt.planning.features.MEASURED", 500)
+    monkeypatch.setattr("nanogpt.planning.forecast.COUNTED", 1000)
+    monkeypatch.setattr("nanogpt.planning.forecast.MEASURED", 500)
     easy, hard = np.zeros(20_000, dtype=np.uint8), np.random.default_rng(5).integers(1, 7, 20_000).astype(np.uint8)
     both = np.concatenate([easy, hard])
     assert measure_text(both, easy, 7).bigram < 0.1

@@ -1,34 +1,56 @@
-"""The estimate of memory, held against what torch really keeps; against peaks of processes in `benchmarks.memory`."""
+"""The memory estimate against what torch keeps, free memory as the system reports it, and what is refused.
+
+`benchmarks.memory` compares the estimate with the peaks of real processes.
+"""
+
+import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
-from tiny import PRESETS, tiny_config, token_ids
+from tiny import PRESETS, SMALL_RUN, refuses, start, tiny_config, token_ids, write_text
 
 from nanogpt.data.dataset import Dataset
 from nanogpt.model import attention, loss
+from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.planning import memory as planned
-from nanogpt.planning.memory import Memory, estimate_memory, kept_bytes
+from nanogpt.planning.memory import (
+    PROCESS,
+    MemoryEstimate,
+    MemoryLimit,
+    activation_bytes,
+    check_memory,
+    estimate_memory,
+    find_memory_limit,
+    fits,
+    free_bytes,
+    peak_bytes,
+)
+from nanogpt.training.launch import start_run, train
 from nanogpt.training.step import Stepper, build_model
 
+CPU = torch.device("cpu")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZES = {"n_layer": 3, "n_head": 6, "n_embd": 84, "head_size": None, "mlp_hidden": None, "block_size": 44}
 
 
 def really_kept(config):
-    """Bytes that a forward pass keeps, each storage once, but for the model's own."""
+    """Return the bytes that a forward pass keeps, each storage once, without the model's own."""
     ids = token_ids(500, vocab_size=config.model.vocab_size).numpy()
     stepper = Stepper(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
     kept, alive = {}, []
 
     def pack(tensor):
-        alive.append(tensor)  # or its place would be given to another
+        alive.append(tensor)  # or another tensor could get its address
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         stepper._loss(stepper.forward, 0, range(config.train.batch_size))
     own = {t.untyped_storage().data_ptr() for t in (*stepper.model.parameters(), *stepper.model.buffers())}
-    return sum(size for place, size in kept.items() if place not in own)
+    return sum(size for address, size in kept.items() if address not in own)
 
 
 OPTIONS = [
@@ -51,7 +73,7 @@ OPTIONS = [
 def test_what_is_kept_is_counted(preset, options):
     config = tiny_config(preset, batch_size=7, **SIZES | {"precision": "bfloat16"} | options)
     half = config.train.precision == "bfloat16"
-    counted = kept_bytes(config.model, 7 * config.model.block_size, half)
+    counted = activation_bytes(config.model, 7 * config.model.block_size, half)
     assert 0.98 <= counted / really_kept(config) <= 1.08
 
 
@@ -68,10 +90,10 @@ def test_by_hand():
     assert estimate_memory(config.override(optimizer="adamw")).optimizer == 8 * count.total
 
 
-def test_the_peak_is_what_lies_side_by_side():
+def test_the_peak_by_hand():
     parts = {"process": 1, "weights": 2, "gradients": 4, "optimizer": 8}
-    assert Memory(**parts, activations=100, evaluation=50, update=3).peak == 165
-    assert Memory(**parts, activations=100, evaluation=50, update=300).peak == 365
+    assert MemoryEstimate(**parts, activations=100, evaluation=50, update=3).peak == 165
+    assert MemoryEstimate(**parts, activations=100, evaluation=50, update=300).peak == 365
 
 
 def test_a_larger_batch_block_or_model_takes_more_and_accumulation_none():
@@ -95,17 +117,150 @@ def test_a_gpu_does_not_hold_the_process():
     assert estimate_memory(tiny_config(), "cuda").process == 0
 
 
-def test_its_pieces_are_those_of_the_library():
+def test_pieces_are_as_large_as_in_the_model():
     assert planned.PIECE_QUERIES == attention.PIECE_QUERIES
     assert planned.GPU_PIECE_LOGITS == loss.GPU_PIECE_LOGITS
 
 
 @pytest.mark.parametrize(("batch_size", "piece"), [(2, 2 * 4 * 2 * 44 * 50_257), (50, 2 * 4 * 2**26), (300, 0)])
-def test_a_gpus_loss_takes_a_piece_of_the_logits_twice_in_float32(batch_size, piece):
-    """Where that is more than the scaled gradient of all, which takes its place later."""
+def test_a_gpus_loss_takes_two_float32_pieces_or_the_whole_gradient(batch_size, piece):
     config = tiny_config(**SIZES, vocab_size=50_257, batch_size=batch_size)
     tokens = batch_size * 44
-    kept = kept_bytes(config.model, tokens, half=True, on_cpu=False)
+    kept = activation_bytes(config.model, tokens, half=True, on_cpu=False)
     counted = estimate_memory(config, "cuda", half=True).activations - int(1.1 * kept)
     each = 2 * tokens * 50_257
     assert counted == each + max(each, piece)
+
+
+@pytest.fixture
+def linux(monkeypatch):
+    """Make the files of a Linux system: 7,000 kB available, 11 pages of this process in memory."""
+    monkeypatch.setattr(planned, "PROC", Path("proc"))
+    monkeypatch.setattr(planned, "CGROUPS", Path("cgroup"))
+    write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    7000 kB\n")
+    write("proc/self/statm", "500 11 5 1 0 100 0")
+    return 11 * PAGE
+
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(str(text))
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 7000 * 1024),
+        (
+            {
+                "proc/self/cgroup": "0::/job/step",
+                "cgroup/job/step/memory.max": "max",
+                "cgroup/job/step/memory.current": 10,
+                "cgroup/job/memory.max": 5_000_000,
+                "cgroup/job/memory.current": 3_000_000,
+                "cgroup/job/memory.stat": "anon 5\ninactive_file 400000\n",
+            },
+            5_000_000 - (3_000_000 - 400_000),
+        ),
+        (
+            {
+                "proc/self/cgroup": "9:name=systemd:/\n4:memory,cpu:/a\n1:cpu:/",
+                "cgroup/memory/a/memory.limit_in_bytes": 2_000_000,
+                "cgroup/memory/a/memory.usage_in_bytes": 1_500_000,
+                "cgroup/memory/a/memory.stat": "total_inactive_file 300000\n",
+            },
+            800_000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/a\n0::/",
+                "cgroup/memory/a/memory.limit_in_bytes": 9223372036854771712,
+                "cgroup/memory/a/memory.usage_in_bytes": 1,
+                "cgroup/memory/a/memory.stat": "",
+            },
+            7000 * 1024,
+        ),
+    ],
+    ids=["no group", "v2 with a parent's limit", "v1", "v1 without a limit"],
+)
+def test_free_memory_on_linux(linux, files, free):
+    for path, text in files.items():
+        write(path, text)
+    assert free_bytes(CPU) == free + linux
+
+
+def test_free_memory_elsewhere(monkeypatch):
+    monkeypatch.setattr(planned, "PROC", Path("nowhere"))
+    monkeypatch.setattr(planned.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 7}.__getitem__)
+    assert free_bytes(CPU) == 7000
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3_000, 9_000))
+    assert free_bytes(torch.device("cuda", 1)) == 3_000
+
+
+def test_nothing_is_refused_where_free_memory_is_unknown(monkeypatch):
+    monkeypatch.setattr(planned, "PROC", Path("nowhere"))
+    monkeypatch.delattr(planned.os, "sysconf")  # as on Windows
+    assert free_bytes(CPU) is None
+    assert find_memory_limit(None, CPU) is None
+    assert fits(tiny_config(n_layer=10**6), None, CPU)
+    check_memory(tiny_config(n_layer=10**6), None, CPU)
+
+
+def test_processes_of_one_machine_share_its_memory(linux):
+    assert find_memory_limit(2.0, CPU).bytes == 2e9
+    assert find_memory_limit(2.0, CPU, 4).bytes == 5e8
+    assert find_memory_limit(None, CPU, 4).bytes == pytest.approx(0.95 * (7000 * 1024 + linux) / 4)
+
+
+def advised(message):
+    """Return the settings that a message advises."""
+    return {flag.replace("-", "_"): int(value) for flag, value in re.findall(r"--([a-z-]+) (\d+)(?![.\d])", message)}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("batch", [60, 61])
+def test_the_advised_batch_fits_and_keeps_the_effective_batch(share, batch):
+    config = tiny_config(n_layer=6, n_embd=256, head_size=None, mlp_hidden=None, n_head=4, block_size=128)
+    config = config.override(batch_size=batch, accumulation=2)
+    limit = MemoryLimit(PROCESS + share * (peak_bytes(config, CPU) - PROCESS), "--memory x allows")
+    message = refuses(lambda: check_memory(config, limit, CPU), "--memory x allows", "--batch-size")
+    changed = config.override(**advised(message))
+    assert changed.train.batch_sequences == 2 * batch
+    check_memory(changed, limit, CPU)
+    assert batch == 61 or peak_bytes(changed, CPU) > 0.5 * limit.bytes  # few numbers divide 2 x 61
+
+
+def test_a_smaller_model_is_advised_where_no_batch_is_small_enough():
+    config = tiny_config(n_layer=24, n_embd=1024, head_size=None, mlp_hidden=None, n_head=16, batch_size=2)
+    message = refuses(lambda: check_memory(config, MemoryLimit(0.9e9, "this machine now has"), CPU), "now has 0.90 GB")
+    assert "n_embd" in advised(message)
+    check_memory(config.override(**advised(message)), MemoryLimit(0.9e9, ""), CPU)
+
+
+def test_no_size_fits():
+    refuses(lambda: check_memory(tiny_config(), MemoryLimit(1e6, "--memory 0.001 allows"), CPU), "no size fits")
+
+
+@pytest.mark.parametrize("length", [{"steps": 3}, {"minutes": 0.1}], ids=str)
+def test_too_large_is_refused_before_anything_is_allocated(monkeypatch, length):
+    write_text()
+    monkeypatch.setattr(GPT, "__init__", None)
+    sizes = {"n_layer": 400, "n_embd": 8192, "n_head": 64}
+    refuses(lambda: train("tale.txt", **length, **sizes, progress=False), "choose --n-layer")
+    assert not Path("runs").exists()
+    refuses(lambda: train("tale.txt", **length, memory=0.1, progress=False), "--memory 0.1 allows", "no size fits")
+
+
+@pytest.mark.parametrize("memory", [0, -1.0, float("inf")])
+def test_a_wrong_memory_limit(memory):
+    refuses(lambda: train("tale.txt", steps=1, memory=memory), str(memory), "above 0")
+
+
+def test_what_fits_is_trained():
+    write_text()
+    assert start_run("tale.txt", steps=1, memory=1.0, **SMALL_RUN).plan.steps == 1
+    refuses(lambda: start("x", memory=0.33), "--memory 0.33 allows 0.33 GB")
+
+
+def test_resuming_takes_no_memory():
+    refuses(lambda: train(resume="x", memory=2.0), "leave memory out")

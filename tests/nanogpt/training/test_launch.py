@@ -13,8 +13,8 @@ from nanogpt.config import SampleConfig, load_preset
 from nanogpt.data.batches import windows_per_epoch
 from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import evaluate
-from nanogpt.planning.choice import Planner
-from nanogpt.planning.machine import peak_bytes
+from nanogpt.planning.memory import peak_bytes
+from nanogpt.planning.planner import Planner
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.training.launch import resume_run, start_run, train

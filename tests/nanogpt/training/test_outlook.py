@@ -6,7 +6,7 @@ import pytest
 from tiny import SMALL_RUN, refuses, write_text
 
 import nanogpt
-from nanogpt.planning.choice import Planner
+from nanogpt.planning.planner import Planner
 from nanogpt.planning.speed import Speed, step_operations
 from nanogpt.text.corpus import Corpus
 from nanogpt.training import speed

@@ -1,4 +1,4 @@
-"""From minutes to a size. What must hold for any list of sizes and any forecast, not the sizes themselves."""
+"""The choice of a size: what has to hold for any list of sizes and any forecast."""
 
 from types import SimpleNamespace
 
@@ -8,10 +8,10 @@ from tiny import SMALL_RUN, refuses, write_text
 from nanogpt.config import load_preset
 from nanogpt.data.dataset import prepare
 from nanogpt.parallel.devices import OutOfMemory
-from nanogpt.planning import choice
-from nanogpt.planning.choice import FEWEST_STEPS, Planner
-from nanogpt.planning.features import TextFeatures
-from nanogpt.planning.machine import Room
+from nanogpt.planning import planner
+from nanogpt.planning.forecast import Expected, TextFeatures
+from nanogpt.planning.memory import MemoryLimit
+from nanogpt.planning.planner import FEWEST_COMPARED, SIZES, Planner
 from nanogpt.planning.speed import Speed, Speeds, step_operations
 from nanogpt.text.corpus import load_corpus
 from nanogpt.text.tokenizer import train_tokenizer
@@ -20,7 +20,7 @@ EVALUATIONS = {"final_eval_tokens": None, "eval_tokens": 32_768, "sample_tokens"
 
 
 def prepared(characters=20_000):
-    """A config that fits a text, and the text's data."""
+    """Return a config with a text's vocabulary, and the text's data."""
     write_text("tale.txt", characters)
     corpus = load_corpus("tale.txt")
     tokenizer = train_tokenizer("char", corpus.documents)
@@ -33,7 +33,7 @@ def text():
 
 
 def machine(operations):
-    """The speed of each size on a machine that does so many operations a second."""
+    """Return a measurement of the speed of sizes, on a machine that does `operations` per second."""
 
     def measure(config):
         step = step_operations(config) / operations
@@ -44,9 +44,9 @@ def machine(operations):
 
 @pytest.fixture
 def a_book(monkeypatch):
-    """The text is taken for a billion characters of English, which no training here reads twice."""
+    """Take the text for a billion characters of English, which no training here reads twice."""
     book = TextFeatures(train_tokens=10**9, uniform=4.2, bigram=2.5, trigram=2.1)
-    monkeypatch.setattr(choice, "measure_text", lambda train, val, vocab_size: book)
+    monkeypatch.setattr(planner, "measure_text", lambda train, val, vocab_size: book)
 
 
 def propose(text, measure, seconds, named=(), **options):
@@ -74,21 +74,16 @@ def test_the_planned_steps_fit_and_fill_the_time(text, seconds, operations):
 
 
 def test_the_best_forecast_is_taken(text, monkeypatch):
-    wanted = choice.SIZES[1]
+    wanted = SIZES[1]
 
     class Fixed:
         def predict(self, text, training):
             loss = 1.0 if training.block_size == wanted.block_size else 2.0 - training.tokens * 1e-12
-            return choice.Expected(loss=loss, low=0.9 * loss, high=1.1 * loss)
+            return Expected(loss=loss, low=0.9 * loss, high=1.1 * loss)
 
-    monkeypatch.setattr(choice, "load_forecast", Fixed)
+    monkeypatch.setattr(planner, "load_forecast", Fixed)
     assert propose(text, machine(1e13), 60).config.model.n_embd == wanted.n_embd
     assert propose(text, machine(1e13), 60).expected.loss == 1.0
-
-
-def test_a_size_that_hardly_gets_a_step_is_not_taken(text):
-    found = propose(text, machine(1e10), 30)
-    assert found.steps >= choice.FEWEST_STEPS
 
 
 def test_a_setting_that_was_named_stays(text):
@@ -111,9 +106,10 @@ def test_another_preset_keeps_its_size_and_has_no_forecast(text):
 
 def test_a_smaller_size_is_taken_where_memory_is_short(text, a_book):
     free = propose(text, machine(1e13), 3600)
-    limited = propose(text, machine(1e13), 3600, room=Room(0.99 * free.memory_bytes, "--memory x allows"))
+    limited = propose(text, machine(1e13), 3600, limit=MemoryLimit(0.99 * free.memory_bytes, "--memory x allows"))
     assert limited.memory_bytes < free.memory_bytes
-    refuses(lambda: propose(text, machine(1e13), 3600, room=Room(1e8, "--memory 0.1 allows")), "would take about", "0.10 GB")
+    tiny = MemoryLimit(1e8, "--memory 0.1 allows")
+    refuses(lambda: propose(text, machine(1e13), 3600, limit=tiny), "--memory 0.1 allows 0.10 GB")
 
 
 def test_memory_that_runs_out_while_measuring(text):
@@ -146,20 +142,27 @@ def test_figures_of_a_proposal(text):
     assert found.minutes is None
 
 
-def test_dropout_is_chosen_for_a_text_that_is_read_often(text):
-    assert propose(text, machine(1e12), 600).config.model.dropout > 0
-
-
-def test_a_size_that_would_get_few_steps_is_not_weighed(text, monkeypatch):
-    """Not even where the forecast of it is the best; with dropout a step takes longer, and there are fewer."""
+def test_a_size_that_would_get_few_steps_is_not_compared(text, monkeypatch):
+    """Even where its forecast is the best. With dropout a step takes longer, so there are fewer."""
 
     def prefer_large_and_dropped(self, config, steps):
         return SimpleNamespace(loss=-config.model.n_embd - config.model.dropout)
 
     monkeypatch.setattr(Planner, "_forecast", prefer_large_and_dropped)
     for seconds in (3, 10, 30, 100, 300):
-        assert propose(text, machine(1e12), seconds).steps >= FEWEST_STEPS
+        assert propose(text, machine(1e12), seconds).steps >= FEWEST_COMPARED
 
 
-def test_nothing_is_dropped_of_a_text_that_is_read_once(text, a_book):
+def test_dropout_for_a_text_that_is_read_often(text):
+    assert propose(text, machine(1e12), 600).config.model.dropout > 0
+
+
+def test_no_dropout_for_a_text_that_is_read_once(text, a_book):
     assert propose(text, machine(1e12), 60).config.model.dropout == 0
+
+
+def test_sizes_grow_and_can_be_built():
+    found = [load_preset("modern").override(vocab_size=67, **size.settings()).model for size in SIZES]
+    assert (capacities := [model.n_layer * model.n_embd**2 for model in found]) == sorted(capacities)
+    assert all(model.head_channels % 2 == 0 for model in found)
+    assert SIZES[1].settings(processes=5)["batch_size"] == 20
