@@ -1,7 +1,7 @@
-"""Embeddings on a plane: which tokens, and which positions, a model keeps near to each other.
+"""Token and position embeddings on a plane, by principal component analysis (Pearson 1901; Hotelling 1933).
 
-Principal components (Pearson 1901; Hotelling 1933): the two directions in which vectors differ most. A plane shows part
-of C channels only; how much of their variance is told with it.
+The plane spans the two directions in which the vectors vary most. It shows only part of C channels; `shares` says how
+much of the variance.
 
 Shapes: N vectors, C channels, V vocabulary, T positions.
 """
@@ -16,35 +16,23 @@ from nanogpt.model.gpt import GPT
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """Vectors as points of a plane."""
+    """Vectors projected onto a plane."""
 
     points: Tensor
-    """float32, on the CPU, around their mean: (N, 2)"""
+    """coordinates around the mean, float32 on the CPU, (N, 2)"""
     shares: tuple[float, float]
-    """how much of the vectors' variance each direction explains, from 0 to 1"""
-
-
-def token_map(model: GPT) -> Tensor:
-    """A point for each token, (V, 2): nearer ones have more similar embeddings."""
-    return token_plane(model).points
-
-
-def position_map(model: GPT) -> Tensor | None:
-    """A point for each position up to block_size, (T, 2). None with rope (see `position_plane`)."""
-    plane = position_plane(model)
-    return None if plane is None else plane.points
+    """share of the variance that each direction explains, from 0 to 1"""
 
 
 def token_plane(model: GPT) -> Plane:
-    """The plane of the token embeddings; with tied embeddings they are the output layer's too."""
+    """Project the token embeddings; with tied embeddings these are the output layer's weights too."""
     return principal_plane(model.token_embedding.weight)
 
 
 def position_plane(model: GPT) -> Plane | None:
-    """The plane of the learned position vectors, or of the sinusoids.
+    """Project the learned position embeddings or the sinusoids; return None with RoPE.
 
-    None with rope: it adds nothing to the stream but turns queries and keys inside each head, by fixed angles, so that
-    a position has no vector of its own.
+    RoPE adds no vector to the stream: it rotates queries and keys inside each head by fixed angles.
     """
     if model.config.position == "learned":
         return principal_plane(model.position_embedding.weight)
@@ -53,10 +41,10 @@ def position_plane(model: GPT) -> Plane | None:
 
 @torch.no_grad()
 def principal_plane(vectors: Tensor) -> Plane:
-    """The plane in which vectors (N, C) differ most.
+    """Project vectors (N, C) onto the plane in which they vary most.
 
-    A direction may point either way: the one is taken in which its largest channel is positive. In float64, so that
-    the same vectors give the same plane.
+    The sign of a direction is arbitrary: its largest channel is made positive. Computed in float64, so that the same
+    vectors always give the same plane.
 
     >>> plane = principal_plane(torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, -1.0], [0.0, 1.0]]))
     >>> plane.points[0].tolist(), [round(share, 2) for share in plane.shares]

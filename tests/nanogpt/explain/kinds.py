@@ -1,4 +1,4 @@
-"""Models of every kind that can be looked into, at tiny sizes; what is left of a look."""
+"""Tiny models of every kind that can be inspected."""
 
 import copy
 import math
@@ -8,6 +8,7 @@ from tiny import tiny_model
 
 from nanogpt.config import ModelConfig
 from nanogpt.model.gpt import GPT
+from nanogpt.text.tokenizer import CharTokenizer
 
 KINDS = {
     "lecture": ("lecture", {}),
@@ -26,6 +27,8 @@ KINDS = {
 }
 IDS = [3, 5, 31, 2, 5, 7, 36]
 """Token 5 opens a document."""
+LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ")
+"""36 characters and the end-of-document token: 37."""
 
 
 def model_of(kind, **settings):
@@ -33,7 +36,7 @@ def model_of(kind, **settings):
     return tiny_model(preset, **parts | settings)
 
 
-def by_hand():
+def model_by_hand():
     """One head of 2 channels on a stream without positions or a norm before it; three tokens, (1, 0), (0, 1), (1, 1).
 
     Keys and values are the tokens, queries sqrt(2) ln 2 times them, so that a score is ln 2 for each channel that two
@@ -51,7 +54,6 @@ def by_hand():
 
 
 def heads_of(model):
-    """All heads."""
     return [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
 
 
@@ -71,3 +73,12 @@ def logits_of(model, ids):
 
 def hook_count(model):
     return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules())
+
+
+def check_left_alone(model, call):
+    """A call gives the same again, leaves no hook and no mode behind, and ignores dropout."""
+    first = call(model.train())
+    assert first == call(model)
+    assert hook_count(model) == 0
+    assert all(module.training for module in model.modules())
+    assert first == call(model.eval())

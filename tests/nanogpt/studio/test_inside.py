@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import PRESETS, make_run
 
-from nanogpt.explain import effect_of, trace
+from nanogpt.explain.head_ablation import ablation_effects as effect_of
+from nanogpt.explain.trace import trace
 from nanogpt.sampling.cache import window_start
 from nanogpt.studio.inside.looking import first_text, look_at, text_ids
 from nanogpt.studio.inside.png import shades

@@ -5,7 +5,10 @@ import time
 import pytest
 import torch
 
-from nanogpt.explain import alternatives, effect_of, importance, lens_at, look, trace
+from nanogpt.explain.head_ablation import ablation_effects as effect_of, head_importance as importance
+from nanogpt.explain.predictions import alternatives
+from nanogpt.explain.residual_stream import logit_lens_at as lens_at
+from nanogpt.explain.trace import trace_text as look, trace
 from nanogpt.runs.run import load
 from nanogpt.studio.inside.looking import text_ids
 from nanogpt.studio.inside.words import effect_lines, growth_lines, importance_lines, lens_rows

@@ -3,7 +3,7 @@
 import pytest
 
 from nanogpt.config import SampleConfig
-from nanogpt.explain import alternatives, score
+from nanogpt.explain.predictions import alternatives, score
 from nanogpt.runs.run import load
 from nanogpt.studio.words import percent
 from nanogpt.studio.writing import read, write

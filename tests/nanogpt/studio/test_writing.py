@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import BLOCK, PRESETS, V, refuses, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
-from nanogpt.explain import score
+from nanogpt.explain.predictions import score
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.studio.writing import Branch, Tree, pieces, read, write
 from nanogpt.text.bpe import BpeTokenizer

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import refuses, trained
 
-from nanogpt.explain import look
+from nanogpt.explain.trace import trace_text as look
 from nanogpt.runs.run import load
 from nanogpt.studio.learn.heatmap import attention_table, draw_attention, lens_table
 from nanogpt.studio.learn.history import MOST_SHOWN, Question, look_back, steps_kept

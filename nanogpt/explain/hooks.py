@@ -1,8 +1,8 @@
-"""One pass through a model that is looked at from outside: hooks for as long as it takes, and nothing of it stays.
+"""Hooks on a model's modules, set for one forward pass or one `with` block, and head ablation with them.
 
-The hooks are the model's, whoever calls it: while one thread looks into a model, no other may use it.
+Hooks belong to the model, whoever calls it: while one thread reads a model this way, no other thread may use it.
 
-Shapes: B batch, T time, C channels, H heads, D channels of a head.
+Shapes: B batch, T time, C channels, H heads, D channels per head.
 """
 
 import contextlib
@@ -17,29 +17,30 @@ from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, Attention, Block
 
 Head = tuple[int, int]
-"""A head of attention: its layer and its place in it, both from 0."""
+"""An attention head: layer and index in that layer, both from 0."""
 
 
-def blocks_of(model: GPT) -> list[Block]:
-    """The model's blocks, which must be the library's own. Raises UserError for others.
+def library_blocks(model: GPT) -> list[Block]:
+    """Return the model's blocks.
 
-    What a block of one's own computes is not known here; it may well have no heads.
+    Raises:
+        UserError: The model has a custom class; what that computes is unknown here, and it may have no heads.
     """
     if type(model) is not GPT:
-        raise UserError(f"the model is a {type(model).__name__}: only the library's own GPT can be looked into")
+        raise UserError(f"the model is a {type(model).__name__}, but only the library's own GPT can be inspected")
     blocks = [block for block in model.blocks if type(block) is Block]
     parts = [*model.blocks, *(block.attention for block in blocks)]
-    strange = [part for part in parts if type(part) not in (Block, Attention)]
-    if strange:
+    custom = [part for part in parts if type(part) not in (Block, Attention)]
+    if custom:
         raise UserError(
-            f"the model has a part of another class, {type(strange[0]).__name__}: only blocks that are the library's "
-            f"own Block, with its Attention, can be looked into"
+            f"the model has a custom {type(custom[0]).__name__}, but only the library's own Block and Attention can be "
+            f"inspected"
         )
     return blocks
 
 
 def check_heads(model: GPT, off: Collection[Head]) -> None:
-    """Raise UserError for heads that the model has not."""
+    """Raise UserError for heads that the model does not have."""
     layers, heads = model.config.n_layer, model.config.n_head
     for head in off:
         if not (len(head) == 2 and 0 <= head[0] < layers and 0 <= head[1] < heads):
@@ -50,7 +51,7 @@ def check_heads(model: GPT, off: Collection[Head]) -> None:
 
 
 def check_ids(model: GPT, ids: Sequence[int]) -> None:
-    """Raise UserError for token ids that the model has not."""
+    """Raise UserError for token ids that are not in the vocabulary."""
     V = model.config.vocab_size
     wrong = [token for token in ids if not 0 <= token < V]
     if wrong:
@@ -58,25 +59,28 @@ def check_ids(model: GPT, ids: Sequence[int]) -> None:
 
 
 def as_input(model: GPT, ids: Sequence[int]) -> Tensor:
-    """Token ids as the model takes them, (1, T). Raises UserError where they are none, too many or unknown."""
+    """Return token ids as the model's input, shape (1, T).
+
+    Raises:
+        UserError: There are no ids, more than `block_size`, or unknown ones.
+    """
     block_size = model.config.block_size
     if not 0 < len(ids) <= block_size:
         raise UserError(
-            f"{len(ids)} tokens are no window of this model: give from 1 to {block_size} (its block_size), for example "
-            f"the newest ones of a text"
+            f"{len(ids)} tokens do not fit the context: give 1 to {block_size} (block_size), such as a text's newest"
         )
     check_ids(model, ids)
     return torch.tensor([[int(token) for token in ids]], device=model.token_embedding.weight.device)  # (1, T)
 
 
 @contextlib.contextmanager
-def at_rest(model: GPT) -> Iterator[None]:
-    """Evaluation mode, float32, no gradients; afterwards each module is in the mode that it was in."""
+def evaluating(model: GPT) -> Iterator[None]:
+    """Run the block in evaluation mode and float32, without gradients; restore each module's mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    kind = model.token_embedding.weight.device.type
+    device_type = model.token_embedding.weight.device.type
     model.eval()
     try:
-        with torch.no_grad(), torch.autocast(kind, enabled=False):
+        with torch.no_grad(), torch.autocast(device_type, enabled=False):
             yield
     finally:
         for module, training in modes:
@@ -85,7 +89,7 @@ def at_rest(model: GPT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hooked(handles: Iterator[RemovableHandle]) -> Iterator[None]:
-    """Hooks that are set as `handles` is gone through, and removed whatever happens."""
+    """Set hooks by iterating over `handles`; remove them at the end, also after an error."""
     with contextlib.ExitStack() as stack:
         for handle in handles:
             stack.callback(handle.remove)
@@ -93,43 +97,44 @@ def hooked(handles: Iterator[RemovableHandle]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def switched_off(model: GPT, off: Collection[Head]) -> Iterator[None]:
-    """Inside, the output of some heads is zero before the projection that adds heads up.
+def ablate_heads(model: GPT, off: Collection[Head]) -> Iterator[None]:
+    """Set the output of some heads to zero before the projection (zero ablation, Michel et al. 2019).
 
-    Zero ablation (Michel et al. 2019, "Are sixteen heads really better than one?"). Also for generation, which calls
-    the model as a whole where it has hooks. Raises UserError for heads that there are not, and for blocks that are not
-    the library's own.
+    This also works around generation, which runs the model's own forward pass while it has hooks.
+
+    Raises:
+        UserError: A head does not exist, or the model has custom blocks.
 
     >>> run = nanogpt.load(folder)
-    >>> with switched_off(run.model, [(0, 1)]):
+    >>> with ablate_heads(run.model, [(0, 1)]):
     ...     text = run.generate("the cat", tokens=5)
     >>> len(text)
     12
     """
     check_heads(model, off)
-    blocks = blocks_of(model)
+    blocks = library_blocks(model)
     by_layer = {layer: sorted({head for where, head in off if where == layer}) for layer, _ in off}
     with hooked(
-        blocks[layer].attention.proj.register_forward_pre_hook(_silencer(model.config.n_head, heads))
+        blocks[layer].attention.proj.register_forward_pre_hook(_zero_heads(model.config.n_head, heads))
         for layer, heads in by_layer.items()
     ):
         yield
 
 
-def _silencer(n_head: int, heads: list[int]) -> Callable[[nn.Module, Any], Any]:
-    """A hook that sets the channels of some heads to zero: (B, T, H * D) -> the same."""
+def _zero_heads(n_head: int, heads: list[int]) -> Callable[[nn.Module, Any], Any]:
+    """Return a hook that sets the channels of some heads to zero: (B, T, H * D) -> the same shape."""
 
-    def silence(module: nn.Module, args: Any) -> Tensor:
+    def hook(module: nn.Module, args: Any) -> Tensor:
         y = args[0].unflatten(-1, (n_head, -1))  # (B, T, H, D)
         return y.index_fill(2, torch.tensor(heads, device=y.device), 0).flatten(2)
 
-    return silence
+    return hook
 
 
-def before_output(model: GPT, ids: Sequence[int]) -> Tensor:
-    """What the output layer reads at each position, (T, C): its product is as long as the vocabulary, and is spared.
+def output_layer_inputs(model: GPT, ids: Sequence[int]) -> Tensor:
+    """Return what the output layer reads at each position, shape (T, C), without computing all T x V logits.
 
-    To be called `at_rest`.
+    Call it inside `evaluating`.
     """
     found: list[Tensor] = []
 

@@ -1,0 +1,171 @@
+"""How likely the model found a token, and which tokens it found likelier.
+
+Probabilities are the model's own, before temperature and the other sampling filters.
+
+Shapes: T time, C channels, V vocabulary.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nanogpt.errors import UserError
+from nanogpt.explain.hooks import check_ids, evaluating, output_layer_inputs
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.cache import window_start
+from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
+
+MAX_LOGITS = 1 << 22
+"""Most logits computed at once when a text is scored: 32 MB in float64."""
+SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥", "\r": "␍"}
+_PARTIAL = re.compile("[\udc80-\udcff]")
+"""A byte outside any whole character, as Python's `surrogateescape` represents it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A token and how likely it was to come next."""
+
+    token: int
+    text: str
+    """text of the token, as `visible_text` gives it"""
+    probability: float
+    bits: float
+    """surprisal, -log2 of the probability (Shannon 1948): 0 for a certain token, 1 more each time it halves"""
+    rank: int
+    """1 for the likeliest token; of equally likely tokens the lower id comes first"""
+
+
+def alternatives(logits: Tensor, tokenizer: Tokenizer, count: int = 10) -> list[Choice]:
+    """Return the `count` likeliest next tokens by logits (V,), the likeliest first.
+
+    Raises:
+        UserError: `count` is below 1, or the logits are not finite.
+    """
+    if count < 1:
+        raise UserError(f"count is {count}; choose 1 or more")
+    nats = log_probabilities(logits[None])[0]  # (V,)
+    tokens = nats.sort(descending=True, stable=True).indices[:count].tolist()
+    return [_choice(tokenizer, token, float(nats[token]), rank) for rank, token in enumerate(tokens, start=1)]
+
+
+def choice(logits: Tensor, tokenizer: Tokenizer, token: int) -> Choice:
+    """Return how likely a token was to come next by logits (V,); raise UserError for an unknown token."""
+    if not 0 <= token < len(logits):
+        raise UserError(f"there is no token {token}: the vocabulary has ids 0 to {len(logits) - 1}")
+    return _choices(logits[None], tokenizer, [token])[0]
+
+
+def score(model: GPT, tokenizer: Tokenizer, ids: Sequence[int], start: int = 1) -> list[Choice]:
+    """Return how likely each token of a text (T,) was given those before it, from position `start` on.
+
+    The text may be longer than block_size: each token is predicted from the same window as in generation
+    (`window_start`), so a generated text gets the probabilities that it was drawn from.
+
+    Raises:
+        UserError: An id does not exist, or `start` is 0; nothing predicts the first token.
+
+    >>> run = nanogpt.load(folder)
+    >>> found = score(run.model, run.tokenizer, run.tokenizer.encode("the cat").tolist(), start=4)
+    >>> [one.text for one in found], all(0 < one.probability < 1 for one in found)
+    (['c', 'a', 't'], True)
+    """
+    ids = [int(token) for token in ids]
+    if not 1 <= start <= max(1, len(ids)):
+        raise UserError(f"start is {start}; choose 1 to {len(ids)} for {len(ids)} tokens: nothing predicts the first one")
+    check_ids(model, ids)
+    found: list[Choice] = []
+    with evaluating(model):
+        for first, begin, end in _windows(start, len(ids), model.config.block_size):
+            # The window's last token is left out: what it predicts is in the next window, or beyond the text.
+            rows = output_layer_inputs(model, ids[first : end - 1])[begin - first - 1 :]  # (end - begin, C)
+            targets = ids[begin:end]
+            size = max(1, MAX_LOGITS // model.config.vocab_size)
+            for at in range(0, len(rows), size):
+                found += _choices(model.lm_head(rows[at : at + size]), tokenizer, targets[at : at + size])
+    return found
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Return log-probabilities in nats, float64 on the CPU: (T, V) -> the same; raise UserError for NaN."""
+    nats = logits.detach().cpu().double().log_softmax(-1)  # Apple's GPUs have no float64
+    if nats.isnan().any():
+        raise UserError("the model's predictions are not numbers: its training diverged; train it again")
+    return nats
+
+
+def visible_text(tokenizer: Tokenizer, token: int) -> str:
+    """Return a token's text with signs for what cannot be seen, or the name of a token without text.
+
+    A newline is ↵, a space ␣, a tab ⇥; a byte that is only part of a character ‹C3›; any other non-printable character
+    ‹U+200B›.
+
+    Raises:
+        UserError: The token does not exist.
+
+    >>> [visible_text(ByteTokenizer(), token) for token in "n é".encode()], visible_text(ByteTokenizer(), 256)
+    (['n', '␣', '‹C3›', '‹A9›'], '<|endoftext|>')
+    """
+    if not 0 <= token < tokenizer.vocab_size:
+        raise UserError(f"there is no token {token}: the vocabulary has ids 0 to {tokenizer.vocab_size - 1}")
+    if isinstance(tokenizer, CharTokenizer):
+        characters, partial = tokenizer.decode([token]), False
+    else:
+        characters, partial = _token_bytes(tokenizer, token).decode("utf-8", "surrogateescape"), True
+    if not characters:
+        return special_token_names(tokenizer).get(token, f"‹{token}›")
+    return "".join(_sign(one, partial) for one in characters)
+
+
+def _windows(start: int, length: int, block_size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the windows that predict tokens `start` to `length`: (first token read, first predicted, end)."""
+    begin = start
+    while begin < length:
+        first = window_start(begin, block_size)
+        # A window ends once it has predicted the token after its block_size-th.
+        end = min(length, first + block_size + 1)
+        yield first, begin, end
+        begin = end
+
+
+def _choices(logits: Tensor, tokenizer: Tokenizer, tokens: Sequence[int]) -> list[Choice]:
+    """Return a choice for each of the tokens (T,), each by its own row of logits (T, V)."""
+    nats = log_probabilities(logits)  # (T, V)
+    targets = torch.tensor(tokens)[:, None]  # (T, 1)
+    of_target = nats.gather(1, targets)  # (T, 1)
+    ids = torch.arange(nats.size(1))
+    likelier = (nats > of_target) | ((nats == of_target) & (ids < targets))  # (T, V)
+    return [
+        _choice(tokenizer, token, value, rank + 1)
+        for token, value, rank in zip(tokens, of_target[:, 0].tolist(), likelier.sum(1).tolist())
+    ]
+
+
+def _choice(tokenizer: Tokenizer, token: int, nats: float, rank: int) -> Choice:
+    return Choice(
+        token=token,
+        text=visible_text(tokenizer, token),
+        probability=math.exp(nats),
+        bits=abs(nats) / math.log(2),  # abs: never -0.0
+        rank=rank,
+    )
+
+
+def _sign(character: str, may_be_partial: bool) -> str:
+    if may_be_partial and _PARTIAL.match(character):
+        return f"‹{ord(character) - 0xDC00:02X}›"
+    return SIGNS.get(character, character if character.isprintable() else f"‹U+{ord(character):04X}›")
+
+
+def _token_bytes(tokenizer: Tokenizer, token: int) -> bytes:
+    if isinstance(tokenizer, ByteTokenizer):
+        return bytes([token] if token < 256 else [])
+    if isinstance(tokenizer, BpeTokenizer | ForeignTokenizer):
+        return tokenizer.pieces[token]
+    return tokenizer.decode([token]).encode("utf-8", "surrogatepass")
