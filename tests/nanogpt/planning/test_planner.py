@@ -56,7 +56,7 @@ def propose(text, measure, seconds, named=(), **options):
 
 def test_more_time_or_a_faster_machine_never_makes_a_smaller_model(text, a_book):
     sizes = []
-    for seconds in (1, 10, 60, 300, 1800, 10 * 3600):
+    for seconds in (1, 60, 1800, 10 * 3600):
         slow, fast = (propose(text, machine(operations), seconds) for operations in (3e10, 3e12))
         assert fast.parameters >= slow.parameters
         assert fast.expected.loss <= slow.expected.loss
