@@ -91,10 +91,10 @@ def watch(page: "Page") -> None:
 
 
 def climb(page: "Page") -> None:
-    """The first rungs, trained one after another."""
+    """The first sections, trained one after another."""
     for number in range(RUNGS):
-        page.locator(".rung button").nth(number).click()
-        reached = f".rung:nth-child({number + 1}) .reached"
+        page.locator(".section-card button").nth(number).click()
+        reached = f".section-card:nth-child({number + 1}) .reached"
         page.wait_for_function(
             "at => /Validation loss/.test(document.querySelector(at)?.textContent)", arg=reached, timeout=600_000
         )

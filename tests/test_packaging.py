@@ -79,7 +79,7 @@ def test_a_wheel_has_the_package_and_nothing_else(wheel):
 def test_what_is_no_code_is_in_the_wheel(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for part in (
-        "py.typed", "presets/modern.toml", "planning/forecast.toml", "interop/html/page/page.html", "studio/studio.css",
+        "py.typed", "presets/modern.toml", "planning/forecast.toml", "interop/html/page/page.html", "studio/assets/studio.css",
         "models/starter/config.toml", "models/starter/made.json", "models/starter/checkpoints/last",
     ):  # fmt: skip
         assert f"nanogpt/{part}" in names

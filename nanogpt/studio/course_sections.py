@@ -1,0 +1,215 @@
+"""The course's ten sections, each run as a process that prints JSON lines.
+
+`course` is in the repository and not in the installed package. Its files are only read here; the process runs them.
+"""
+
+import ast
+import asyncio
+import importlib.util
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nanogpt.errors import UserError
+from nanogpt.studio.run_metrics import Point, Points
+from nanogpt.studio.training_jobs import child_environment, source_folder
+
+LINE_BYTES = 1_000_000
+MAX_LINES = 50_000
+MAX_POINTS = 300
+MAX_TEXT = 4_000
+MAX_SECONDS = 900
+GRACE_SECONDS = 3
+SOURCE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the course."""
+
+    number: int
+    module: str
+    title: str
+    idea: str
+
+
+@dataclass(eq=False)
+class SectionRun:
+    """The output of a section's process so far."""
+
+    section: Section
+    text: str = ""
+    """name of the text it is trained on"""
+    steps: int = 0
+    curve: Points = field(default_factory=lambda: Points(MAX_POINTS))
+    """losses of batches"""
+    measured: list[Point] = field(default_factory=list)
+    """validation losses"""
+    sample: str = ""
+    result: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+    problem: str = ""
+    running: bool = True
+    label: str = ""
+    """name of the current training: some sections make several, and the last one is the section's own"""
+
+    @property
+    def step(self) -> int:
+        """Last step of the current training."""
+        return 0 if self.curve.newest is None else int(self.curve.newest.step)
+
+    def feed(self, raw: bytes) -> None:
+        """Add a line of output; invalid ones are left out."""
+        try:
+            line = json.loads(raw)
+            event = line["event"]
+            if event == "step":
+                self._begin(str(line["label"]))
+                self.steps = int(line["steps"])
+                self.curve.add(Point(float(line["step"]), 0.0, float(line["loss"])))
+            elif event == "loss":
+                self._begin(str(line["label"]))
+                if len(self.measured) < MAX_POINTS:
+                    self.measured.append(Point(float(line["step"]), 0.0, float(line["val"])))
+            elif event == "sample":
+                self.sample = str(line["text"])[:MAX_TEXT]
+            elif event == "note" and len(self.notes) < 10:
+                self.notes.append(str(line["text"])[:MAX_TEXT])
+            elif event == "done":
+                numbers = {name: float(line[name]) for name in ("parameters", "val_loss", "train_loss", "seconds")}
+                self.result = numbers | {"protocol": str(line.get("protocol", ""))[:MAX_TEXT]}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+
+    def _begin(self, label: str) -> None:
+        if label != self.label:
+            self.label, self.measured, self.curve = label, [], Points(MAX_POINTS)
+
+
+def find_course() -> Path | None:
+    """Return the folder of the course's sections; None if it is missing, or another package has its name."""
+    try:
+        spec = importlib.util.find_spec("course")  # finds a package without running it
+    except (ImportError, ValueError):
+        return None
+    places = [source_folder() / "course"]
+    places += [Path(one) for one in (spec.submodule_search_locations or ())] if spec is not None else []
+    return next((one for one in places if (one / "s01_bigram.py").is_file()), None)
+
+
+def sections(folder: Path) -> list[Section]:
+    """Return the sections in a folder, in order, from their source text alone."""
+    found = []
+    for file in sorted(folder.glob("s[0-9][0-9]_*.py")):
+        if re.fullmatch(r"s\d\d_\w+", file.stem):
+            with file.open("rb") as source:
+                text = source.read(SOURCE_BYTES).decode("utf-8", "replace")
+            found.append(Section(int(file.stem[1:3]), f"course.{file.stem}", _title(text, file.stem), _idea(text)))
+    return found
+
+
+def _title(text: str, stem: str) -> str:
+    heading = re.search(r"^# # \d+\. (.+)$", text, re.MULTILINE)
+    return heading[1].strip() if heading else stem[4:].replace("_", " ")
+
+
+def _idea(text: str) -> str:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == "IDEA" for one in node.targets):
+            return str(node.value.value) if isinstance(node.value, ast.Constant) else ""
+    return ""
+
+
+async def run_section(
+    folder: Path,
+    run: SectionRun,
+    *,
+    steps: int,
+    text: str,
+    changed: Callable[[], None] = lambda: None,
+    seconds: float = MAX_SECONDS,
+) -> None:
+    """Run a section and feed its output to `run`; the process ends if the task is cancelled.
+
+    `changed` is called after each line. `run.problem` says how it ended, empty if all went well.
+    """
+    with tempfile.TemporaryDirectory(prefix="nanogpt-course-") as place:  # for pictures
+        words = (sys.executable, "-P", "-m", run.section.module, "--events", "--steps", str(steps), "--text", text)
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=place,
+            env=child_environment(folder.parent),
+            limit=LINE_BYTES,
+        )
+        said = asyncio.create_task(_last_bytes(process.stderr))
+        try:
+            async with asyncio.timeout(seconds):
+                await _read(process, run, changed)
+                run.problem = _reason(await process.wait(), await said)
+        except TimeoutError:
+            run.problem = f"it took more than {seconds:g} seconds and was stopped: choose fewer steps"
+        except UserError as error:
+            run.problem = str(error)
+        except asyncio.CancelledError:
+            run.problem = "stopped"
+            raise
+        finally:
+            run.running = False
+            await _end(process)
+            changed()
+
+
+async def _read(process: asyncio.subprocess.Process, run: SectionRun, changed: Callable[[], None]) -> None:
+    assert process.stdout is not None
+    for _ in range(MAX_LINES):
+        try:
+            raw = await process.stdout.readline()
+        except ValueError:
+            raise UserError("the section printed a line of more than a million bytes and was stopped") from None
+        if not raw:
+            return
+        run.feed(raw)
+        changed()
+    raise UserError(f"the section printed more than {MAX_LINES:,} lines and was stopped")
+
+
+async def _last_bytes(stream: asyncio.StreamReader | None, most: int = 10_000) -> bytes:
+    """Return the end of a process's output, however long it is."""
+    kept = b""
+    while stream is not None and (part := await stream.read(65536)):
+        kept = (kept + part)[-most:]
+    return kept
+
+
+def _reason(code: int, said: bytes) -> str:
+    if code == 0:
+        return ""
+    lines = [one.strip() for one in said.decode("utf-8", "replace").splitlines() if one.strip()]
+    return lines[-1][:1000] if lines else f"it ended with code {code} and no message"
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process that is still running: ask first, then kill it."""
+    if process.returncode is not None:
+        return
+    for end in (process.terminate, process.kill):
+        try:
+            end()
+            await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+        except ProcessLookupError:
+            return
+        except TimeoutError:
+            continue
+        return

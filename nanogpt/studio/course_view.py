@@ -1,0 +1,214 @@
+"""The view "Follow the course": a card for each of its ten sections, and their loss curves in one chart."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from nanogpt.studio.chart import STYLES, Chart, Curve
+from nanogpt.studio.course_sections import Section, SectionRun, find_course, run_section, sections
+from nanogpt.studio.elements import Tag, Text, VisibilityObserver, button, card, number, select
+from nanogpt.studio.labels import capitalized
+from nanogpt.studio.registry import RunRegistry
+from nanogpt.studio.state import State
+from nanogpt.studio.training_form import CORPORA, MAX_STORED, STORED
+from nanogpt.studio.uploads import find_text, stored_texts
+
+STYLE_SHEETS = tuple(Path(__file__).parent / "assets" / name for name in ("learn.css", "course.css"))
+DRAW_SECONDS = 0.5
+MAX_STEPS = 20_000
+PYTHON = "python"
+NATS = "nats/character"
+NO_COURSE = (
+    "The course is in the repository and not in the installed package. Clone the repository and start the studio from "
+    "there: then its ten sections can be trained here."
+)
+
+
+class SectionCard:
+    """A section: its idea, progress, result and sample. `train` is called by its button."""
+
+    def __init__(self, section: Section, train: Callable[[], Any]) -> None:
+        number = section.number
+        with Tag("li", "card section-card", aria_labelledby=f"section-{number}"):
+            with Tag("div", "section-head"):
+                Text("h2", f"{number}. {section.title}", id=f"section-{number}")
+                self.button = button("Train", train, aria_label=f"Train section {number}, {section.title}")
+            Text("p", f"{capitalized(section.idea)}.", "hint")
+            self._bar = Tag("progress", "bar", max=1, value=0, aria_label=f"Section {number}: steps done")
+            self._result = Text("p", "Not trained yet.", "reached")
+            label = f"What section {number} writes"
+            self._sample = Text("pre", "", "sample", tabindex="0", role="region", aria_label=label)
+            self._sample.set_visibility(False)
+            self._notes = Text("p", "", "hint")
+            self._notes.set_visibility(False)
+
+    def show(self, run: SectionRun) -> None:
+        """Show the progress of a run, and its result."""
+        share = round(run.step / run.steps, 3) if run.steps else 0
+        if self._bar.props["value"] != share:
+            self._bar.set(value=share)
+        notes = " ".join(run.notes)
+        for element, text in ((self._result, describe_result(run)), (self._notes, notes), (self._sample, run.sample)):
+            if element.text != text:
+                element.set_text(text)
+        self._notes.set_visibility(bool(notes))
+        self._sample.set_visibility(bool(run.sample))
+
+
+def describe_result(run: SectionRun) -> str:
+    """Return the progress or the result of a section in words."""
+    if run.problem:
+        return f"{capitalized(run.problem)}."
+    if run.result is not None:
+        found = run.result
+        return (
+            f"Validation loss {found['val_loss']:.3f} (training {found['train_loss']:.3f}) with "
+            f"{found['parameters']:,.0f} parameters, {found['seconds']:.1f} s of training: {run.steps:,} steps on "
+            f"{run.text}."
+        )
+    newest = run.curve.newest
+    if newest is None:
+        return "Starting: its demonstrations come first."
+    return f"Step {run.step:,} of {run.steps:,} ({run.label}): loss {newest.loss:.3f}."
+
+
+class CourseView:
+    """The view. `keep` is called with each new state.
+
+    One section is trained at a time, and its process ends with the page. `trained` keeps the finished ones by number as
+    long as the studio runs.
+    """
+
+    def __init__(
+        self, registry: RunRegistry, state: State, keep: Callable[[State], Any], trained: dict[int, SectionRun]
+    ) -> None:
+        self._registry, self.state, self._keep, self._trained = registry, state, keep, trained
+        self._task: asyncio.Task[None] | None = None
+        self._runs = dict(trained)
+        self._changed = bool(trained)
+        for sheet in STYLE_SHEETS:
+            ui.add_css(sheet)
+        self._folder = find_course()
+        with VisibilityObserver(self._cancel) as self._observer, Tag("div", "course"):
+            if self._folder is None:
+                with card("Follow the course"):
+                    Text("p", NO_COURSE)
+                return
+            self._build(sections(self._folder))
+        keep(state)  # so that a person who leaves the view finds it again as it was
+        ui.timer(DRAW_SECONDS, self._tick)
+
+    def _build(self, found: list[Section]) -> None:
+        self._sections = found
+        with card("Follow the course"):
+            Text("p", "Ten ideas, from a table of characters to a GPT. Each section trains its model here.", "hint")
+            with Tag("div", "fields"):
+                sources, wanted = self._sources(), self.state.corpus
+                self._text = select("Text", sources, wanted if wanted in sources else PYTHON, self._save)
+                self._steps = number("Steps", str(self.state.steps), self._save, min=1, max=MAX_STEPS, step=1)
+            Text("p", "With 300 steps a section takes seconds; the last three are larger and take minutes.", "hint")
+            with Tag("div", "buttons"):
+                self._all = button("Train all, one after another", lambda: self._start(self._sections), "primary")
+                self._stop = button("Stop", self._cancel, disabled=True)
+                self._status = Text("span", "", "status", role="status")
+            if wanted not in sources:
+                name = wanted.removeprefix(STORED)
+                self._status.set_text(f"The address means the text {name!r}, which is not here; this is {PYTHON}.")
+            self._chart = Chart("Losses of the sections while training")
+        with Tag("ol", "sections"):
+            self._cards = {one.number: SectionCard(one, partial(self._start, [one])) for one in found}
+
+    def _sources(self) -> dict[str, str]:
+        """Return the corpora, the newest stored texts, and the one that the address means."""
+        stored = [] if self._registry.is_run else [one.name for one in stored_texts(self._registry.folder)]
+        stored = [one for index, one in enumerate(stored) if index < MAX_STORED or STORED + one == self.state.corpus]
+        return {name: CORPORA[name] for name in (PYTHON, "shakespeare")} | {f"{STORED}{one}": one for one in stored}
+
+    def _read_steps(self) -> int | None:
+        """Return the steps in the field; None if they are invalid."""
+        try:
+            steps = int(self._steps.value)
+        except ValueError:
+            return None
+        return steps if 1 <= steps <= MAX_STEPS else None
+
+    def _save(self, _: str) -> None:
+        """Put text and steps into the address, which keeps the last valid steps."""
+        self.state = replace(self.state, corpus=self._text.value, steps=self._read_steps() or self.state.steps)
+        self._keep(self.state)
+
+    def _start(self, wanted: list[Section]) -> None:
+        if self._task is not None and not self._task.done():
+            return
+        steps = self._read_steps()
+        if steps is None:
+            self._status.set_text(f"Steps are {self._steps.value!r}: give a whole number from 1 to {MAX_STEPS:,}.")
+            return
+        self._task = asyncio.create_task(self._train(wanted, steps, self._text.value))
+
+    async def _train(self, wanted: list[Section], steps: int, source: str) -> None:
+        assert self._folder is not None
+        self._enable(False)
+        name = source.removeprefix(STORED)
+        try:
+            text = source if source in CORPORA else str(find_text(self._registry.folder, name))
+            for section in wanted:
+                run = self._runs[section.number] = SectionRun(section, name)
+                self._set_status(f"Training section {section.number}, {section.title} …")
+                await run_section(self._folder, run, steps=steps, text=text, changed=self._note)
+                if run.problem:
+                    self._set_status(f"Section {section.number} ended: {run.problem}")
+                    return
+                self._trained[section.number] = run
+            self._set_status(f"Done: {len(wanted)} section{'s' if len(wanted) > 1 else ''}.")
+        except asyncio.CancelledError:
+            self._set_status("Stopped.")
+        except (ValueError, OSError) as error:
+            self._set_status(str(error))
+        finally:
+            self._enable(True)
+            self._changed = True
+
+    def _set_status(self, text: str) -> None:
+        if not self._observer.is_deleted:
+            self._status.set_text(text)
+
+    def _enable(self, free: bool) -> None:
+        if not self._observer.is_deleted:
+            for one in (self._all, *(card.button for card in self._cards.values())):
+                one.set(disabled=not free)
+            self._stop.set(disabled=free)
+
+    def _note(self) -> None:
+        self._changed = True
+
+    def _tick(self) -> None:
+        """Draw what changed since the last time, while the view is visible."""
+        if not (self._changed and self._observer.seen):
+            return
+        self._changed = False
+        curves = [curve for number in sorted(self._runs) if (curve := _curve(self._runs[number])).x]
+        self._chart.show(curves, "steps", NATS)
+        for section, run in self._runs.items():
+            self._cards[section].show(run)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _curve(run: SectionRun) -> Curve:
+    """Return the losses of a section's batches."""
+    points, section = run.curve.all, run.section
+    return Curve(
+        name=section.title,
+        x=[one.step for one in points],
+        y=[one.loss for one in points],
+        tag=str(section.number),
+        style=(section.number - 1) % STYLES,
+    )
