@@ -2,8 +2,8 @@
 
     python -m benchmarks.floors
 
-One token a character, the split and the predicted tokens of every whole-split figure (see `nanogpt.evaluation.baselines`).
-Nothing in it is drawn at random. A training of one step is there to have a run's text.
+One token per character, with the split and the predicted tokens of every whole-split figure (see
+`nanogpt.evaluation.baselines`). Nothing is random. A training of one step prepares the text.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nanogpt
 from benchmarks.record import circumstances, write_record
-from nanogpt.evaluation.baselines import floors
+from nanogpt.evaluation.baselines import measure_baselines
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
         run = nanogpt.train("shakespeare", steps=1, n_layer=1, out=Path(folder) / "run", progress=False)
         data = run.data()
         rows = []
-        for floor in floors(data.train, data.val, run.tokenizer):
+        for floor in measure_baselines(data.train, data.val, run.tokenizer):
             rows.append(asdict(floor))
             print(floor, flush=True)
         counts = {"train_tokens": len(data.train), "predicted_tokens": len(data.val) - 1}

@@ -1,22 +1,21 @@
-"""What a loss is to be held against: how well the same text is predicted by guessing, by counting, and by compressors.
+"""Baselines for a loss: how well guessing, counting and compressing predict the same text.
 
-Each is given the training part and measured on the same text as the model, every token but the first once:
+Each is fitted on the training part and measured on the same text as the model, every token but the first once:
 
-- uniform: every token of the vocabulary alike;
-- unigram, bigram, trigram: how often a token follows none, one, two tokens, smoothed after Witten and Bell;
-- Kneser–Ney of order 5, modified and interpolated: the best that counting did before networks
+- uniform: the same probability for every token;
+- unigram, bigram, trigram: counts of tokens after none, one or two others, with Witten–Bell smoothing;
+- Kneser–Ney of order 5, modified and interpolated: the best n-gram model before neural networks
   (`nanogpt.evaluation.ngrams`);
-- xz and zstd: (|c(train + text)| - |c(train)|) · 8 / |text| bits per byte, their strongest setting, and a window that
-  reaches back over all of the training part. They read text, so the first token is predicted too, and what divides
-  documents is not.
+- xz and zstd: (|c(train + text)| - |c(train)|) · 8 / |text| bits per byte, at their strongest setting, with a window
+  over all of the training part. They read text, so they predict the first token too, and nothing between documents.
 
-Counting takes memory: of a longer training part the last ten million tokens are read, which is said in the row.
+Counting takes memory: only the last ten million tokens of a longer training part are read, and the row says so.
 """
 
 import importlib.util
 import lzma
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nanogpt.data.dataset import TokenIds
@@ -24,29 +23,28 @@ from nanogpt.evaluation.ngrams import Ngrams
 from nanogpt.text.tokenizer import Tokenizer
 
 MOST_TOKENS = 10_000_000
-"""Training tokens read: counting them takes up to 1.2 GB, and a quarter of a minute"""
-
+"""Training tokens read: counting them takes up to 1.2 GB, and 15 seconds."""
 KNESER_NEY_ORDER = 5
-FLOORS = ("uniform", "unigram", "bigram", "trigram", f"Kneser–Ney, order {KNESER_NEY_ORDER}", "xz", "zstd")
+BASELINES = ("uniform", "unigram", "bigram", "trigram", f"Kneser–Ney, order {KNESER_NEY_ORDER}", "xz", "zstd")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floor:
+class Baseline:
     """One row of the table."""
 
     name: str
     loss: float | None = None
-    """nats a token; a compressor knows no tokens"""
+    """nats per token; None for a compressor"""
     bits_per_byte: float | None = None
-    """None where the row could not be measured"""
+    """None where it could not be measured"""
     note: str = ""
     """what was left out, or why there is no figure"""
 
 
-def floors(train: TokenIds, text: TokenIds, tokenizer: Tokenizer) -> Iterator[Floor]:
-    """Every floor of the token ids of a text (T,), given those of the training part; the weakest first.
+def measure_baselines(train: TokenIds, text: TokenIds, tokenizer: Tokenizer) -> Iterator[Baseline]:
+    """Yield every baseline of a text, the weakest first, from its token ids (T,) and those of the training part.
 
-    Some take seconds: they come one by one.
+    Some take seconds, so they come one by one.
     """
     note = ""
     if len(train) > MOST_TOKENS:
@@ -54,41 +52,34 @@ def floors(train: TokenIds, text: TokenIds, tokenizer: Tokenizer) -> Iterator[Fl
         train = train[-MOST_TOKENS:]
     count, size = len(text) - 1, int(tokenizer.token_bytes()[text[1:]].sum())
 
-    def counted(name: str, nats: float, note: str = "") -> Floor:
-        return Floor(name=name, loss=nats / count, bits_per_byte=nats / math.log(2) / max(size, 1), note=note)
+    def counted(name: str, nats: float, note: str = "") -> Baseline:
+        return Baseline(name=name, loss=nats / count, bits_per_byte=nats / math.log(2) / max(size, 1), note=note)
 
-    yield counted(FLOORS[0], count * math.log(tokenizer.vocab_size))
+    yield counted(BASELINES[0], count * math.log(tokenizer.vocab_size))
     model = Ngrams(train, tokenizer.vocab_size, 3, "witten-bell")
-    for order, name in enumerate(FLOORS[1:4], 1):
+    for order, name in enumerate(BASELINES[1:4], 1):
         yield counted(name, float(model.losses(text, order).sum()), note)
-    del model  # before the next takes as much
+    del model  # before the next one takes as much memory
     model = Ngrams(train, tokenizer.vocab_size, KNESER_NEY_ORDER, "kneser-ney")
-    yield counted(FLOORS[4], float(model.losses(text).sum()), note)
+    yield counted(BASELINES[4], float(model.losses(text).sum()), note)
     del model
-    before, after = _text_bytes(train, tokenizer), _text_bytes(text, tokenizer)
-    for name, compressed_size in zip(FLOORS[5:], (_xz_size, _zstd_size)):
-        yield _compressed(name, compressed_size, before, after, note)
-
-
-def _compressed(name: str, compressed_size: Callable[[bytes], int], before: bytes, after: bytes, note: str) -> Floor:
-    if name == "zstd" and importlib.util.find_spec("zstandard") is None:
-        return Floor(name=name, note="not installed: pip install 'nanogpt[data]'")
-    more = compressed_size(before + after) - compressed_size(before)
-    return Floor(name=name, bits_per_byte=more * 8 / max(len(after), 1), note=note)
-
-
-def _text_bytes(ids: TokenIds, tokenizer: Tokenizer) -> bytes:
-    return tokenizer.decode(ids.tolist()).encode("utf-8", "surrogatepass")
+    before, after = (tokenizer.decode(ids.tolist()).encode("utf-8", "surrogatepass") for ids in (train, text))
+    for name, compressed_size in zip(BASELINES[5:], (_xz_size, _zstd_size)):
+        if name == "zstd" and importlib.util.find_spec("zstandard") is None:
+            yield Baseline(name=name, note="not installed: pip install 'nanogpt[data]'")
+            continue
+        more = compressed_size(before + after) - compressed_size(before)
+        yield Baseline(name=name, bits_per_byte=more * 8 / max(len(after), 1), note=note)
 
 
 def _xz_size(data: bytes) -> int:
-    """Size of a raw LZMA2 stream whose dictionary holds all of the data."""
+    """Return the size of a raw LZMA2 stream whose dictionary holds all of the data."""
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": max(len(data), 1 << 12)}]
     return len(lzma.compress(data, format=lzma.FORMAT_RAW, filters=filters))
 
 
 def _zstd_size(data: bytes) -> int:
-    """Size of a zstd frame at the highest level whose window holds all of the data."""
+    """Return the size of a zstd frame at the highest level whose window holds all of the data."""
     import zstandard
 
     window = min(max(len(data).bit_length(), zstandard.WINDOWLOG_MIN), zstandard.WINDOWLOG_MAX)

@@ -1,23 +1,22 @@
-r"""How far a loss can be trusted: a confidence interval from the losses of a text's windows.
+r"""The confidence interval of a loss, from the losses of a text's windows, by a block bootstrap.
 
-The question it answers: had another stretch of the same kind of text been measured, of the same length, by the same
-model, what would have come out? What another seed of the training would have given is another question
-(`nanogpt.evaluation.significance`).
+It tells how much the loss of the same model varies between texts of the same kind and length. How much it varies
+between seeds of the training is another question (`nanogpt.evaluation.significance`).
 
-Neighbouring windows lie in the same scene, chapter or file, and are hard or easy together: drawn one by one their
-mean would seem too certain. So blocks of consecutive windows are drawn, with replacement, until there are as many
-windows as in the text (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). The text
-is closed to a circle, so that its ends are drawn as often as its middle (Politis and Romano 1992, "A circular
-block-resampling procedure for stationary data"). How long a block is follows from how long the losses stay correlated
-(Politis and White 2004, "Automatic block-length selection for the dependent bootstrap", with the correction of Patton,
-Politis and White 2009), but it is never shorter than the cube root of their number, the rate at which it has to grow.
+Neighbouring windows lie in the same scene, chapter or file, and are hard or easy together: resampled one by one, they
+would give too narrow an interval. So blocks of consecutive windows are drawn, with replacement (Künsch 1989, "The
+jackknife and the bootstrap for general stationary observations"), from the text closed to a circle, so that its ends
+are drawn as often as its middle (Politis and Romano 1992, "A circular block-resampling procedure for stationary data").
+The length of a block follows from the correlation of the losses (Politis and White 2004, "Automatic block-length
+selection for the dependent bootstrap", with the correction of Patton, Politis and White 2009), and is at least the cube
+root of the number of windows, the rate at which it has to grow.
 
-The interval is the loss ± t times the resamples' standard deviation, with Student's t for the number of blocks: that of
-percentiles is too narrow where there are few. In trials with correlated series (see the tests) it holds the true mean
-in 92 to 97 of 100 cases from 400 windows on; of 25 strongly correlated windows in as few as 70.
+The interval is the loss ± t times the resamples' standard deviation, with Student's t for the number of blocks:
+percentiles are too narrow where there are few blocks. In trials with correlated series (see the tests) it holds the
+true mean in 92 to 97 of 100 cases from 400 windows on; with 25 strongly correlated windows in as few as 70.
 
-The loss is a ratio, all nats by all tokens, and each resample's ratio is taken: a last, shorter window counts by its
-tokens. A window is the smallest piece that is drawn, because within it a token's loss depends on its place.
+The loss is a ratio, nats over tokens, and each resample gives a ratio: a last, shorter window counts by its tokens. No
+part of a window is drawn, because a token's loss depends on its position in the window.
 """
 
 import math
@@ -31,7 +30,7 @@ from nanogpt.random_streams import stream
 
 RESAMPLES = 2000
 LEAST_WINDOWS = 20
-"""Of fewer windows there is no interval: a handful cannot tell how much windows differ."""
+"""Fewer windows give no interval: they do not show how much windows differ."""
 
 DRAWS_AT_ONCE = 1 << 22
 Numbers = NDArray[np.float64] | NDArray[np.int64]
@@ -39,7 +38,7 @@ Numbers = NDArray[np.float64] | NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Where a ratio lies, with 95 % confidence."""
+    """The 95 % confidence interval of a ratio."""
 
     low: float
     high: float
@@ -49,12 +48,12 @@ class Interval:
 
     @property
     def method(self) -> str:
-        """What was done, in words."""
+        """The method, in words."""
         return f"circular block bootstrap, blocks of {self.block:,} windows, {self.resamples:,} resamples"
 
 
 def ratio_interval(sums: Numbers, weights: Numbers, resamples: int = RESAMPLES) -> Interval | None:
-    """The interval of sum(sums) / sum(weights) over windows (W,) in the order of the text; None below 20 windows.
+    """Return the interval of sum(sums) / sum(weights) over windows (W,) in text order; None below 20 windows.
 
     The same windows always give the same interval.
 
@@ -71,7 +70,7 @@ def ratio_interval(sums: Numbers, weights: Numbers, resamples: int = RESAMPLES) 
     totals = [_circular_sums(values) for values in (sums, weights)]  # each (2 W + 1,)
     ratios = np.empty(resamples)
     at_once = max(1, DRAWS_AT_ONCE // drawn)
-    # The last block is cut off, where the windows do not divide into blocks.
+    # The last block is cut where the windows do not divide into blocks.
     lengths = np.full(drawn, block)
     lengths[-1] = count - (drawn - 1) * block
     for first in range(0, resamples, at_once):
@@ -79,15 +78,15 @@ def ratio_interval(sums: Numbers, weights: Numbers, resamples: int = RESAMPLES) 
         top, bottom = ((total[starts + lengths] - total[starts]).sum(1) for total in totals)
         ratios[first : first + len(starts)] = top / bottom
     degrees = count / block - 1  # at least 2: a block is at most a third of the windows
-    # Blocks scatter about their own mean less than about the true one, as any sample does.
+    # Blocks vary less about their own mean than about the true one, as any sample does.
     half_width = t_quantile((1 + CONFIDENCE) / 2, degrees) * ratios.std() * math.sqrt((degrees + 1) / degrees)
     return Interval(low=float(ratio - half_width), high=float(ratio + half_width), block=block, resamples=resamples)
 
 
 def block_length(series: NDArray[np.float64]) -> int:
-    """How many consecutive values (n,) to draw together, for the circular bootstrap of their mean; at most n / 3.
+    """Return how many consecutive values (n,) to draw together for the bootstrap of their mean, at most n / 3.
 
-    Politis and White 2004, section 3.2, with D of Patton et al. 2009: the longer values stay correlated, the longer.
+    Politis and White 2004, section 3.2, with D of Patton et al. 2009: longer correlation, longer blocks.
 
     >>> noise = np.random.default_rng(3).normal(size=1000)
     >>> block_length(noise), block_length(np.convolve(noise, np.ones(20)))
@@ -100,7 +99,7 @@ def block_length(series: NDArray[np.float64]) -> int:
         return 1
     lags = _significant_lags(covariance / covariance[0], count)
     k = np.arange(1, min(2 * max(lags, 1), len(covariance) - 1) + 1)
-    # A flat-topped window: 1 up to half the lags, then down to 0 in a line.
+    # A flat-topped window: 1 up to half the lags, then linearly down to 0.
     taper = np.minimum(1.0, 2 * (1 - k / k[-1]))
     spread = 2 * (taper * k * covariance[k]).sum()
     variance = covariance[0] + 2 * (taper * covariance[k]).sum()
@@ -111,7 +110,7 @@ def block_length(series: NDArray[np.float64]) -> int:
 
 
 def _significant_lags(correlation: NDArray[np.float64], count: int) -> int:
-    """The lag after which five (or a few more) in a row are no larger than chance."""
+    """Return the lag after which five (or a few more) in a row are no larger than chance."""
     chance = 2 * math.sqrt(math.log10(count) / count)
     row = max(5, math.ceil(math.sqrt(math.log10(count))))
     small = np.abs(correlation[1:]) < chance
@@ -122,11 +121,11 @@ def _significant_lags(correlation: NDArray[np.float64], count: int) -> int:
 
 
 def _autocovariance(centred: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """R(0) to R(lags), each a sum over n (not n - lag), so that no variance made of them is far below 0."""
+    """Return R(0) to R(lags), each divided by n (not n - lag), so that variances made of them are not far below 0."""
     count = len(centred)
     return np.array([centred[: count - lag] @ centred[lag:] for lag in range(lags + 1)]) / count
 
 
 def _circular_sums(values: Numbers) -> NDArray[np.float64]:
-    """Running sums from 0 over the values twice: the sum of any block of the circle is a difference of two."""
+    """Return running sums over the values twice: the sum of a block on the circle is a difference of two of them."""
     return np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]), dtype=np.float64)])

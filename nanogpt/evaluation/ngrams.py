@@ -1,23 +1,22 @@
-r"""Models that count: what the n - 1 tokens before a token say about it, with every probability above zero.
+r"""n-gram models with Witten–Bell or Kneser–Ney smoothing.
 
-Both kinds mix each order with the one below it, and the lowest with the uniform distribution:
+Both mix each order with the one below it, and the lowest with the uniform distribution:
 
     p_k(w | h) = share_k(h w) + rest_k(h) · p_{k-1}(w | h without its first token),    p_0(w) = 1 / V
 
-where h are the k - 1 tokens before w, and share is 0 for what was never seen. A context that was never seen, or that
-begins before the text does, says nothing: p_k = p_{k-1}. Each p_k sums to one over w.
+where h are the k - 1 tokens before w, and share is 0 for an n-gram that was never seen. Where the context was never
+seen, or begins before the text, p_k = p_{k-1}. Each p_k sums to one over w.
 
 - Witten–Bell: share = c(h w) / (c(h) + t(h)) and rest = t(h) / (c(h) + t(h)), where t(h) counts the distinct tokens
-  that followed h. It has no constant to choose (Witten and Bell 1991, "The zero-frequency problem", method C).
-- Modified Kneser–Ney, interpolated: a discount D(c), another for c = 1, 2 and 3 or more, is taken off every count,
-  and the orders below the highest do not count how often h w occurred but after how many different tokens (Chen and
-  Goodman 1998, "An empirical study of smoothing techniques for language modeling"). The discounts follow from how many
-  n-grams occurred once to four times; where a small text has none of one of these, or gives no possible discounts,
-  they are 0.5, 1 and 1.5.
+  that followed h (Witten and Bell 1991, "The zero-frequency problem", method C).
+- Modified Kneser–Ney, interpolated: a discount D(c), one each for c = 1, 2 and 3 or more, is subtracted from every
+  count; the orders below the highest count not the occurrences of h w but the different tokens before it (Chen and
+  Goodman 1998, "An empirical study of smoothing techniques for language modeling"). The discounts are estimated from
+  the numbers of n-grams that occur once to four times; where a text is too small for that, they are 0.5, 1 and 1.5.
 
-Counted by sorting arrays. An n-gram is known by its number among all that were seen: the next order's key is the number
-of its first n - 1 tokens times V plus its last token, so that no order outgrows 64 bits. Costs O(n log n) time and
-about 60 bytes for each token and order.
+Counting sorts arrays. An n-gram is identified by its rank among those seen: the key of the next order is the rank of
+its first n - 1 tokens times V plus its last token, so that keys fit in 64 bits. It takes O(n log n) time and about 60
+bytes per token and order.
 """
 
 from dataclasses import dataclass
@@ -39,17 +38,17 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Order:
-    """All that one order adds."""
+    """What one order adds to the probabilities."""
 
     keys: Integers
-    """of the n-grams that were seen, ascending: number of the context times V plus the token, (N,)"""
+    """of the n-grams seen, ascending: rank of the context times V plus the token, (N,)"""
     share: Numbers
     """each n-gram's own part of its probability, (N,)"""
     rest: Numbers
-    """what each context leaves to the order below, (contexts,)"""
+    """weight of the order below, for each context, (contexts,)"""
 
     def find(self, keys: Integers) -> Integers:
-        """Each key's number; -1 where it was never seen."""
+        """Return each key's rank; -1 where it was never seen."""
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[places] == keys, places, -1)
 
@@ -74,9 +73,9 @@ class Ngrams:
             self.orders.append(Order(keys, *weigh(counts, contexts, count)))
 
     def losses(self, ids: TokenIds, order: int | None = None) -> Numbers:
-        """Negative log-likelihood in nats of each token but the first, from those before it, (T,) -> (T - 1,).
+        """Return the loss in nats of each token but the first, (T,) -> (T - 1,).
 
-        With a lower `order` the orders above it are left out, which for Witten–Bell is the model of that order.
+        A lower `order` leaves the higher ones out, which for Witten–Bell is the model of that order.
         """
         orders = self.orders[:order]
         parts = []
@@ -87,26 +86,26 @@ class Ngrams:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _probabilities(self, tokens: Integers, orders: list[Order]) -> Numbers:
-        """Of each token from those before it among `tokens`, (T,) -> (T,)."""
+        """Return the probability of each token after those before it, (T,) -> (T,)."""
         found = np.full(len(tokens), 1 / self.vocab_size)
-        contexts = np.zeros(len(tokens), dtype=np.int64)  # number of the n - 1 tokens before each; -1: never seen
+        contexts = np.zeros(len(tokens), dtype=np.int64)  # rank of the n - 1 tokens before each; -1: never seen
         for order in orders:
             places = np.flatnonzero(contexts >= 0)
             ngrams = np.full(len(tokens), -1)
             ngrams[places] = order.find(contexts[places] * self.vocab_size + tokens[places])
             own = np.where(ngrams[places] >= 0, order.share[ngrams[places]], 0.0)
             found[places] = own + order.rest[contexts[places]] * found[places]
-            # The n tokens that end before a place are the context of the next order there; the first has none.
+            # The n tokens that end before a position are its context in the next order; the first has none.
             contexts = np.concatenate([[-1], ngrams[:-1]])
         return found
 
 
 def _count(tokens: Integers, vocab_size: int, order: int, continuations: bool) -> list[tuple[Integers, Integers]]:
-    """For each order the n-grams' keys, ascending, and counts; of all tokens for the lowest, also those never seen.
+    """Return keys, ascending, and counts of each order's n-grams; the lowest order has every token, seen or not.
 
-    With `continuations` the orders below the highest count after how many different tokens an n-gram was seen.
+    With `continuations` the orders below the highest count the different tokens before an n-gram.
     """
-    numbers = tokens  # of the n-gram that ends at each place
+    numbers = tokens  # rank of the n-gram that ends at each position
     found = [(np.arange(vocab_size), np.bincount(tokens, minlength=vocab_size))]
     for _ in range(1, order):
         keys, longer, counts = np.unique(
@@ -124,7 +123,7 @@ def _count(tokens: Integers, vocab_size: int, order: int, continuations: bool) -
 
 
 def _witten_bell(counts: Integers, contexts: Integers, number: int) -> tuple[Numbers, Numbers]:
-    """Share of each n-gram and rest of each of `number` contexts."""
+    """Return the share of each n-gram and the rest of each of `number` contexts."""
     total = np.bincount(contexts, counts, number)
     kinds = np.bincount(contexts, counts > 0, number)
     seen = np.where(total > 0, total + kinds, 1.0)
@@ -132,7 +131,7 @@ def _witten_bell(counts: Integers, contexts: Integers, number: int) -> tuple[Num
 
 
 def _kneser_ney(counts: Integers, contexts: Integers, number: int) -> tuple[Numbers, Numbers]:
-    """As `_witten_bell`, by discounts."""
+    """Return the same as `_witten_bell`, with discounts."""
     taken = np.array([0.0, *discounts(counts)])[np.minimum(counts, 3)]
     total = np.bincount(contexts, counts, number)
     seen = np.where(total > 0, total, 1.0)
@@ -140,7 +139,7 @@ def _kneser_ney(counts: Integers, contexts: Integers, number: int) -> tuple[Numb
 
 
 def discounts(counts: Integers) -> tuple[float, float, float]:
-    """What is taken off the counts 1, 2, and 3 or more (Chen and Goodman 1998, equation 26).
+    """Return the discounts of the counts 1, 2, and 3 or more (Chen and Goodman 1998, equation 26).
 
     >>> discounts(np.array([1] * 6 + [2] * 3 + [3] * 2 + [4]))  # Y = 6 / (6 + 2 · 3)
     (0.5, 1.0, 2.0)

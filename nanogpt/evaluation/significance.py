@@ -1,13 +1,11 @@
-r"""Whether runs with several seeds differ, or one of them was lucky: Student's t, without scipy.
+r"""Statistics of runs with several seeds, without scipy: mean, 95 % interval, and Welch's t-test of two sets.
 
-Mean and 95 % interval of a few losses, and Welch's t-test of two sets of them (Welch 1947, "The generalization of
-'Student's' problem when several different population variances are involved"). Not a permutation test, which assumes
-less: with three runs against three it cannot give a p below 0.1, however far apart they are, and few people train
-more. What is assumed instead is that a loss scatters over seeds like a normal variable, which losses at the end of
-training do well enough.
+Welch 1947, "The generalization of 'Student's' problem when several different population variances are involved". The
+test assumes that losses of several seeds are normally distributed, which is close enough at the end of training. A
+permutation test assumes less, but three runs against three can never give a p below 0.1, and few people train more.
 
-The t distribution's tail is a regularised incomplete beta function, summed as a continued fraction by Lentz's method
-(Press et al., "Numerical Recipes", 3rd edition, section 6.4).
+The tail of the t distribution is a regularised incomplete beta function, summed as a continued fraction by Lentz's
+method (Press et al., "Numerical Recipes", 3rd edition, section 6.4).
 """
 
 import math
@@ -23,7 +21,7 @@ TINY = 1e-300
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Some values of one quantity: the same run with several seeds."""
+    """Values of one quantity, from the same run with several seeds."""
 
     values: tuple[float, ...]
     mean: float
@@ -34,12 +32,12 @@ class Spread:
 
     @property
     def low(self) -> float:
-        """Lower end of the mean's interval."""
+        """The lower end of the mean's interval."""
         return self.mean - self.half_width
 
     @property
     def high(self) -> float:
-        """Upper end of the mean's interval."""
+        """The upper end of the mean's interval."""
         return self.mean + self.half_width
 
 
@@ -54,16 +52,16 @@ class Comparison:
     degrees: float
     """of freedom, by Welch and Satterthwaite"""
     p: float
-    """how often chance alone would set the means at least this far apart; two-sided"""
+    """probability that chance alone sets the means at least this far apart, two-sided"""
 
     @property
     def significant(self) -> bool:
-        """Whether chance would do it in less than one case in twenty."""
+        """Whether p is below 0.05."""
         return self.p < 1 - CONFIDENCE
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, standard deviation and the mean's interval of two values or more.
+    """Return mean, standard deviation and the mean's interval of two or more values.
 
     >>> found = spread([1.0, 2.0, 3.0])
     >>> found.mean, found.deviation, round(found.half_width, 3)
@@ -76,7 +74,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
-    """Welch's t-test of two sets of two values or more each; the variances may differ.
+    """Compare two sets of two or more values each by Welch's t-test; their variances may differ.
 
     >>> found = compare([1.90, 1.91, 1.92], [1.85, 1.86, 1.87])
     >>> round(found.difference, 3), round(found.t, 3), round(found.p, 4), found.significant
@@ -103,20 +101,20 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
 
 
 def t_tail(t: float, degrees: float) -> float:
-    """Probability that Student's t with so many degrees of freedom is above t.
+    """Return the probability that Student's t with `degrees` of freedom is above t.
 
     >>> round(t_tail(2.776, 4), 4)
     0.025
     """
     if t < 0:
         return 1 - t_tail(-t, degrees)
-    if t * t < degrees:  # from the middle: a t near 0 would be lost in a share near 1
+    if t * t < degrees:  # measured from the middle: near 1, a small t would be rounded away
         return 0.5 - incomplete_beta(0.5, degrees / 2, t * t / (degrees + t * t)) / 2
     return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
 
 
 def t_quantile(probability: float, degrees: float) -> float:
-    """The t below which Student's t lies with this probability, from 0.5 to below 1; by bisection.
+    """Return the t below which Student's t lies with a probability in [0.5, 1), by bisection.
 
     >>> round(t_quantile(0.975, 4), 3), round(t_quantile(0.975, 1e6), 3)
     (2.776, 1.96)
@@ -131,14 +129,14 @@ def t_quantile(probability: float, degrees: float) -> float:
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), for a and b above 0 and x from 0 to 1.
+    """Return the regularised incomplete beta function I_x(a, b), for a and b above 0 and x in [0, 1].
 
     >>> round(incomplete_beta(2, 3, 0.25), 6)  # the same as 1 - 0.75^4 - 4 * 0.25 * 0.75^3
     0.261719
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # there the fraction converges slowly, and its mirror fast
+    if x > (a + 1) / (a + b + 2):  # the fraction converges slowly there, and its mirror image fast
         return 1 - incomplete_beta(b, a, 1 - x)
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     return math.exp(log_front) * _beta_fraction(a, b, x) / a
@@ -147,7 +145,7 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
 def _beta_fraction(a: float, b: float, x: float) -> float:
     c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value = d
-    # It needs about sqrt(max(a, b)) terms; degrees of freedom in the millions are met by none of our callers.
+    # It takes about sqrt(max(a, b)) terms.
     for m in range(1, 10_000):
         step = 1.0
         for numerator in (
@@ -169,6 +167,6 @@ def _away_from_zero(value: float) -> float:
 
 def _check(values: Sequence[float]) -> None:
     if len(values) < 2:
-        raise UserError(f"{len(values)} value(s) have no spread: give two runs or more, with different seeds")
+        raise UserError(f"{len(values)} value(s) have no spread: give two or more runs with different seeds")
     if not all(map(math.isfinite, values)):
-        raise UserError(f"{list(values)} are not all numbers: leave out the runs that diverged")
+        raise UserError(f"{list(values)} are not all finite: leave out the runs that diverged")

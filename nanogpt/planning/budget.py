@@ -10,9 +10,8 @@ import torch
 from nanogpt.config import Config
 from nanogpt.data.dataset import Dataset
 from nanogpt.planning.speed import Speed
+from nanogpt.runs.plan import EVALUATIONS
 
-EVALUATIONS = 10
-"""Evaluations on the way, unless `eval_every` sets another number."""
 ON_THE_WAY_SHARE = 0.06
 """Share of the time for all evaluations on the way."""
 SAMPLES_SHARE = 0.03

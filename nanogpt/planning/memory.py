@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanogpt.config import Config, ModelConfig
-from nanogpt.data.micro_batch import micro_batch
+from nanogpt.data.batches import micro_batch_size
 from nanogpt.errors import UserError
 from nanogpt.model.parameters import adapter_numbers, count_parameters
 
@@ -80,7 +80,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     shared = processes if train.parallel == "fsdp" else 1
     learned = count.total if train.lora is None else adapter_numbers(model, train.lora)
     muon = count.matrices if train.optimizer == "muon" else 0
-    sequences = micro_batch(model, train, device, processes)
+    sequences = micro_batch_size(model, train, device, processes)
     on_cpu = device == "cpu"
     gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
     tokens = sequences * model.block_size

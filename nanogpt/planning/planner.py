@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from nanogpt.config import DEFAULT_PRESET, Config
+from nanogpt.data.batches import fit_block
 from nanogpt.data.dataset import Dataset
 from nanogpt.errors import UserError
 from nanogpt.model.parameters import count_parameters
@@ -13,7 +14,6 @@ from nanogpt.planning.budget import steps_within, with_compile, with_evaluations
 from nanogpt.planning.forecast import Expected, TextFeatures, Training, is_known, load_forecast, measure_text
 from nanogpt.planning.memory import MemoryLimit, check_memory, fits, peak_bytes
 from nanogpt.planning.speed import Speeds
-from nanogpt.text.short_texts import fit_block
 
 FEWEST_COMPARED = 100
 """A size that would get fewer steps is not compared with a smaller one: few recorded runs are so short, and the

@@ -1,22 +1,22 @@
-"""The bootstrap against formulas, and against the truth it has to hold."""
+"""The bootstrap against formulas, and how often its interval holds the truth."""
 
 import math
 
 import numpy as np
 import pytest
 
+from nanogpt.evaluation import intervals
 from nanogpt.evaluation.intervals import LEAST_WINDOWS, block_length, ratio_interval
 from nanogpt.evaluation.significance import t_quantile
-from nanogpt.numbers import intervals
 
 
 def correlated(count, share, generator):
-    """A series with mean 0 and variance 1 of which each value keeps a share of the one before."""
+    """Return a series with mean 0 and variance 1, each value `share` of the one before plus noise."""
     noise = generator.normal(size=count) * math.sqrt(1 - share**2)
     values = np.empty(count)
     last = generator.normal()
-    for place in range(count):
-        last = values[place] = share * last + noise[place]
+    for i in range(count):
+        last = values[i] = share * last + noise[i]
     return values
 
 
@@ -61,7 +61,7 @@ def test_a_block_is_at_most_a_third(count):
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.0, 0.93), (0.3, 0.9), (0.6, 0.88)])
-def test_the_truth_is_inside_as_often_as_promised(share, held):
+def test_the_interval_holds_the_truth_as_often_as_promised(share, held):
     generator = np.random.default_rng(11)
     inside = 0
     for _ in range(300):
@@ -98,8 +98,3 @@ def test_the_same_every_time_and_however_many_at_once(monkeypatch):
 def test_too_few_windows():
     assert ratio_interval(np.arange(LEAST_WINDOWS - 1.0), np.ones(LEAST_WINDOWS - 1)) is None
     assert ratio_interval(np.arange(LEAST_WINDOWS * 1.0), np.ones(LEAST_WINDOWS)) is not None
-
-
-def test_what_it_says():
-    found = ratio_interval(np.random.default_rng(2).normal(size=1000), np.ones(1000))
-    assert found.method == "circular block bootstrap, blocks of 10 windows, 2,000 resamples"

@@ -1,4 +1,4 @@
-"""The whole-split protocol against a loop, token by token."""
+"""The whole split, and nanoGPT's protocol, against a loop over tokens."""
 
 import math
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tiny import BLOCK, tiny_model, token_ids
 
 from nanogpt.errors import UserError
-from nanogpt.evaluation import loss as evaluation
-from nanogpt.evaluation.loss import estimate_like_nanogpt, evaluate, measure_windows
+from nanogpt.evaluation import loss
+from nanogpt.evaluation.loss import evaluate, measure_windows
+from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 
 LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyz0123456789")  # 36, and the end of a document
@@ -22,12 +23,12 @@ def ids_of(length, seed=3):
 
 
 def by_hand(model, ids, starts):
-    """Each token but a window's first, from those before it in its window: all losses, one at a time."""
+    """Return the loss of each token but a window's first, one forward pass each."""
     losses = []
     for start in starts:
-        for place in range(start + 1, min(start + BLOCK, len(ids) - 1) + 1):
-            context = torch.from_numpy(ids[start:place].astype(np.int64))[None]
-            losses.append(-model(context)[0, -1].log_softmax(-1)[int(ids[place])].item())
+        for i in range(start + 1, min(start + BLOCK, len(ids) - 1) + 1):
+            context = torch.from_numpy(ids[start:i].astype(np.int64))[None]
+            losses.append(-model(context)[0, -1].log_softmax(-1)[int(ids[i])].item())
     return losses
 
 
@@ -41,16 +42,16 @@ def test_the_whole_split_is_every_token_but_the_first_once(length):
     assert found.protocol == f"whole split, {length - 1} tokens in consecutive windows of {BLOCK}"
 
 
-def test_how_many_windows_go_at_once_does_not_matter(monkeypatch):
+def test_the_size_of_a_batch_does_not_matter(monkeypatch):
     model, ids = tiny_model(), ids_of(20 * BLOCK + 5)
     together = evaluate(model, ids, LETTERS)
-    monkeypatch.setattr(evaluation, "TOKENS_AT_ONCE", 3 * BLOCK)
+    monkeypatch.setattr(loss, "TOKENS_AT_ONCE", 3 * BLOCK)
     apart = evaluate(model, ids, LETTERS)
     assert apart.loss == pytest.approx(together.loss, rel=1e-6)
     assert (apart.tokens, apart.protocol) == (together.tokens, together.protocol)
 
 
-def test_a_subset_is_windows_evenly_spaced_and_says_so():
+def test_a_subset_is_windows_evenly_spaced():
     model, ids = tiny_model(), ids_of(9 * BLOCK + 1)
     found = evaluate(model, ids, LETTERS, max_tokens=3 * BLOCK)
     losses = by_hand(model, ids, [0, 4 * BLOCK, 8 * BLOCK])
@@ -68,7 +69,7 @@ def test_a_limit_above_the_text_is_the_whole():
 @given(st.integers(2, 150), st.integers(1, 160))
 @example(12, 1)  # one window, which is all there is
 @example(13, 11)
-def test_what_is_called_whole_is_whole(length, max_tokens):
+def test_the_protocol_is_named_whole_where_it_is(length, max_tokens):
     found = evaluate(tiny_model(), ids_of(length), LETTERS, max_tokens=max_tokens)
     assert found.protocol.startswith("whole split") == (found.tokens == length - 1)
     assert found.tokens <= max(max_tokens, BLOCK)
@@ -83,28 +84,26 @@ def test_bits_per_byte_by_hand_for_characters():
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / len("é中😀中a".encode()), rel=1e-5)
 
 
-def test_bits_per_byte_by_hand_for_bytes():
-    model = tiny_model(vocab_size=257)
-    found = evaluate(model, ByteTokenizer().encode("né中"), ByteTokenizer())
-    assert found.tokens == 5  # of six bytes
-    assert found.bits_per_byte == pytest.approx(found.loss / math.log(2), rel=1e-6)
-
-
-def test_the_end_of_a_document_has_no_bytes():
-    tokenizer = CharTokenizer("ab")
-    model = tiny_model(vocab_size=3)
-    found = evaluate(model, np.array([0, 1, 2, 1]), tokenizer)
-    assert found.bits_per_byte == pytest.approx(found.loss * 3 / 2 / math.log(2), rel=1e-6)
+@pytest.mark.parametrize(
+    ("tokenizer", "ids", "tokens_per_byte"),
+    [
+        (ByteTokenizer(), ByteTokenizer().encode("né中"), 1),
+        (CharTokenizer("ab"), np.array([0, 1, 2, 1]), 3 / 2),  # the end of a document has no bytes
+    ],
+)
+def test_bits_per_byte_from_the_loss(tokenizer, ids, tokens_per_byte):
+    found = evaluate(tiny_model(vocab_size=tokenizer.vocab_size), ids, tokenizer)
+    assert found.bits_per_byte == pytest.approx(found.loss * tokens_per_byte / math.log(2), rel=1e-6)
 
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_nothing_to_predict(length):
-    with pytest.raises(UserError, match=f"{length} token.*longer text"):
+    with pytest.raises(UserError, match=f"{length} token"):
         evaluate(tiny_model(), ids_of(length), LETTERS)
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_dropout_is_off_and_the_models_mode_is_put_back(training):
+def test_dropout_is_off_and_the_models_mode_is_restored(training):
     model, ids = tiny_model("gpt2", dropout=0.5).train(training), ids_of(50)
     found = evaluate(model, ids, LETTERS)
     assert found == evaluate(model, ids, LETTERS)
@@ -112,38 +111,38 @@ def test_dropout_is_off_and_the_models_mode_is_put_back(training):
     assert model.lm_head.weight.grad is None
 
 
-def test_the_models_mode_is_put_back_when_it_fails(monkeypatch):
+def test_the_models_mode_is_restored_after_an_error(monkeypatch):
     model = tiny_model().train()
-    monkeypatch.setattr(evaluation.F, "cross_entropy", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(loss.F, "cross_entropy", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(model, ids_of(50), LETTERS)
     assert model.training
 
 
-def test_the_loss_is_in_float32_under_autocast():
+def test_the_loss_is_in_float32():
     model, ids = tiny_model(), ids_of(200)
     expected = evaluate(model, ids, LETTERS)
     assert expected.loss == pytest.approx(evaluate(model.double(), ids, LETTERS).loss, rel=1e-5)
 
 
-def test_window_by_window_and_what_it_tells():
+def test_window_by_window():
     model, ids = tiny_model(), ids_of(4 * BLOCK + 6)
-    told = []
-    found = measure_windows(model, ids, LETTERS, watch=told.append)
+    seen = []
+    found = measure_windows(model, ids, LETTERS, on_progress=seen.append)
     assert found.tokens.tolist() == [BLOCK] * 4 + [5]
     for number, start in enumerate(range(0, 4 * BLOCK + 5, BLOCK)):
         assert found.nats[number] == pytest.approx(sum(by_hand(model, ids, [start])), rel=1e-5)
         assert found.text_bytes[number] == (ids[start + 1 : start + 1 + BLOCK] < 36).sum()
-    assert told == [4 * BLOCK, 5]
+    assert seen == [4 * BLOCK, 5]
     assert found.evaluation() == evaluate(model, ids, LETTERS)
 
 
 def test_nanogpts_protocol_is_windows_from_anywhere():
     model, ids = tiny_model(), ids_of(BLOCK + 4)
     every = [np.mean(by_hand(model, ids[start : start + BLOCK + 1], [0])) for start in range(4)]
-    told = []
-    found = estimate_like_nanogpt(model, ids, 3, seed=5, watch=told.append)
-    assert sum(told) == 200 * 3 * BLOCK
+    seen = []
+    found = estimate_like_nanogpt(model, ids, 3, seed=5, on_progress=seen.append)
+    assert sum(seen) == 200 * 3 * BLOCK
     assert found.loss == pytest.approx(np.mean(every), abs=4 * found.standard_error)
     assert found.standard_error == pytest.approx(np.std(every) / math.sqrt(600), rel=0.2)
     assert found.protocol == f"200 random batches of 3 windows of {BLOCK}, as nanoGPT, seed 5"
@@ -151,6 +150,6 @@ def test_nanogpts_protocol_is_windows_from_anywhere():
     assert found.loss != estimate_like_nanogpt(model, ids, 3, seed=6).loss
 
 
-def test_nanogpts_protocol_needs_a_choice():
-    with pytest.raises(UserError, match=f"{BLOCK + 1} tokens leave no choice.*longer text.*whole-split"):
+def test_nanogpts_protocol_needs_more_than_one_window():
+    with pytest.raises(UserError, match=f"{BLOCK + 1} tokens"):
         estimate_like_nanogpt(tiny_model(), ids_of(BLOCK + 1), 3, seed=5)

@@ -1,4 +1,4 @@
-"""Counting by sorting against counting by dictionaries, straight from the formulas; every distribution sums to one."""
+"""n-gram models against the formulas computed with dictionaries."""
 
 import math
 from collections import Counter
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanogpt.evaluation import ngrams
 from nanogpt.evaluation.ngrams import FALLBACK_DISCOUNTS, Ngrams, discounts
-from nanogpt.numbers import ngrams
 
 KINDS = ("witten-bell", "kneser-ney")
 V = 5
@@ -17,7 +17,7 @@ TEXT = [0, 1, 2, 0, 1, 3, 0, 1, 2, 2, 1, 0, 0, 3, 1, 2, 0, 1]  # 4 is never seen
 
 
 def counts_of(ids, order, smoothing):
-    """n-gram -> count, for each order; continuation counts below the highest for Kneser–Ney."""
+    """Return n-gram -> count for each order; below the highest, continuation counts for Kneser–Ney."""
     seen = [{tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)} for n in range(1, order + 1)]
     found = [Counter(tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)) for n in range(1, order + 1)]
     if smoothing == "kneser-ney":
@@ -27,7 +27,7 @@ def counts_of(ids, order, smoothing):
 
 
 def probability(token, context, counts, smoothing, vocab_size=V):
-    """p(token | context), by the recursion of the module's docstring."""
+    """Return p(token | context), by the recursion of the module's docstring."""
     if len(context) == 0:
         lower = 1 / vocab_size
     else:
@@ -55,8 +55,8 @@ def probability(token, context, counts, smoothing, vocab_size=V):
 def test_the_same_as_counting_with_dictionaries(train, text, order, smoothing):
     counts = counts_of(train, order, smoothing)
     expected = [
-        -math.log(probability(text[place], tuple(text[max(0, place - order + 1) : place]), counts, smoothing))
-        for place in range(1, len(text))
+        -math.log(probability(text[i], tuple(text[max(0, i - order + 1) : i]), counts, smoothing))
+        for i in range(1, len(text))
     ]
     found = Ngrams(np.array(train, dtype=np.uint16), V, order, smoothing).losses(np.array(text, dtype=np.uint16))
     assert found.tolist() == pytest.approx(expected)

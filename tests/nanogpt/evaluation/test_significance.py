@@ -96,12 +96,12 @@ def test_equal_runs():
 
 @pytest.mark.parametrize("values", [[], [1.5]])
 def test_too_few(values):
-    with pytest.raises(UserError, match=f"{len(values)} value.*two runs or more"):
+    with pytest.raises(UserError, match=f"{len(values)} value"):
         spread(values)
-    with pytest.raises(UserError, match="two runs or more"):
+    with pytest.raises(UserError, match=f"{len(values)} value"):
         compare([1.0, 2.0], values)
 
 
-def test_no_numbers():
-    with pytest.raises(UserError, match="not all numbers"):
+def test_not_finite():
+    with pytest.raises(UserError, match="nan"):
         spread([1.0, math.nan])
