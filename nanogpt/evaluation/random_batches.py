@@ -1,0 +1,55 @@
+"""nanoGPT's evaluation protocol, random batches, only to compare with figures that were measured so."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanogpt.data.dataset import TokenIds
+from nanogpt.errors import UserError
+from nanogpt.evaluation.loss import window_losses
+from nanogpt.model.gpt import GPT
+from nanogpt.random_streams import stream
+
+BATCHES = 200
+"""nanoGPT's `eval_iters`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomEstimate:
+    """The mean loss of random batches."""
+
+    loss: float
+    """nats per token"""
+    standard_error: float
+    """of that mean, from the spread of the batches"""
+    protocol: str
+
+
+def estimate_like_nanogpt(
+    model: GPT, ids: TokenIds, batch_size: int, seed: int, on_progress: Callable[[int], object] = lambda tokens: None
+) -> RandomEstimate:
+    """Return the mean loss of 200 batches of windows that start anywhere, drawn with replacement.
+
+    karpathy/nanoGPT, train.py, `estimate_loss`, which draws from torch's global generator; here `seed` decides. Raises
+    UserError where the text is not longer than one window.
+    """
+    block_size = model.config.block_size
+    if len(ids) <= block_size + 1:
+        raise UserError(
+            f"{len(ids)} tokens are too few for random windows of {block_size}: give a longer text, or leave "
+            f"--protocol nanogpt out"
+        )
+    generator = np.random.default_rng(stream(seed, "nanogpt protocol"))
+    starts = generator.integers(len(ids) - block_size, size=(BATCHES, batch_size))
+    means = np.empty(BATCHES)
+    for number, some in enumerate(starts):
+        rows = ids[some[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+        means[number] = window_losses(model, rows).sum() / rows[:, 1:].size
+        on_progress(rows[:, 1:].size)
+    return RandomEstimate(
+        loss=float(means.mean()),
+        standard_error=float(means.std(ddof=1)) / math.sqrt(BATCHES),
+        protocol=f"{BATCHES} random batches of {batch_size} windows of {block_size}, as nanoGPT, seed {seed}",
+    )
