@@ -1,1 +1,1 @@
-"""Token ids on disk, and batches of them."""
+"""Token ids on disk (`dataset`) and batches of them (`batches`)."""

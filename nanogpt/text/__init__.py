@@ -1,1 +1,14 @@
-"""What a text is read by, cut into pieces, looked at and taken apart into tokens. The way in is `nanogpt.text.corpus`."""
+"""Read, chunk and tokenize text.
+
+- `corpus`: find a text by name, file, folder, data set or standard input (the entry point)
+- `named_corpora`: Tiny Shakespeare and the Python standard library
+- `records`: `.jsonl`, `.parquet` and Hugging Face data sets
+- `streams`: `.zst`, and input that can be read only once
+- `decoding`: bytes to text
+- `chunks`: a text as a stream of chunks
+- `scan`: hash, figures, alphabet, and where the validation part begins
+- `tokenizer`: the interface of tokenizers, characters and bytes
+- `bpe`: byte-level BPE
+- `foreign`: tokenizers of others, applied by Hugging Face's library
+- `inspection`, `encodings`, `advice`: figures of a text before training, and what they mean
+"""

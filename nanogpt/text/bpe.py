@@ -1,10 +1,10 @@
-"""Byte-level BPE: what often stands together becomes one token (Sennrich et al. 2016; on bytes, Radford et al. 2019).
+"""Byte-level BPE: frequent pairs become one token (Sennrich et al. 2016; on bytes, Radford et al. 2019).
 
-Learning merges and applying them is the work of Hugging Face's `tokenizers`. Here: which part of a text they are
-learned from, plain text in and whole characters out, and what is kept of it. Text is divided before merging as GPT-2
-does, into words with the space before them, numbers, punctuation and white space: no token reaches across.
+Hugging Face's `tokenizers` learns and applies the merges. This module chooses the part of a text to learn from, turns
+ids into whole characters, saves what was learned, and reads GPT-2's files. Before merging, text is split as GPT-2 does,
+into words with the space before them, numbers, punctuation and white space; no token crosses these.
 
-Tokens are written in GPT-2's byte alphabet, in which each byte is one printable character, a space is `Ġ`.
+Tokens are written in GPT-2's byte alphabet, in which each byte is one printable character; a space is `Ġ`.
 """
 
 import codecs
@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, count, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,26 +25,31 @@ from nanogpt.random_streams import stream
 if TYPE_CHECKING:
     import tokenizers
 
+END_OF_TEXT = "<|endoftext|>"
 DEFAULT_VOCABULARY = 4096
 LARGEST_VOCABULARY = 1 << 18
+LARGEST_FILE_BYTES = 16_000_000
+"""Limit for a tokenizer's files, several times GPT-2's. JSON of this size takes a bearable amount of memory."""
 SAMPLE_BYTES_PER_TOKEN = 1024
-"""Text that merges are learned from, for each token asked for: 4 MB for 4,096. More changes hardly a merge, and a
-script without spaces takes a hundred times longer than English."""
-SAMPLE_PIECE_CHARACTERS = 1 << 12
+"""Text to learn from, per token: 4 MB for 4,096. More changes hardly a merge, and a script without spaces takes a
+hundred times longer than English."""
+SAMPLE_CHARACTERS = 1 << 12
+"""Length of the parts that a sample consists of."""
 FEWEST_OCCURRENCES = 2
-"""A pair that was seen once is no pattern."""
+"""A pair that occurs once is no pattern."""
 ENCODE_AT_ONCE = 1024
-KNOWN_WORDS = 1 << 18
-"""Whose ids are kept, with the space before each: about 60 MB at most."""
-LONGEST_KNOWN_WORD = 64
+CACHED_WORDS = 1 << 18
+"""Words whose ids are kept, with the space before each: about 60 MB at most."""
+LONGEST_CACHED_WORD = 64
+OFF_IN_GPT2 = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
 
-# Unicode's White_Space, not Python's `\s`, which has four control characters more: GPT-2 takes those as punctuation.
+# Unicode's White_Space. Python's `\s` has four more control characters, which GPT-2 treats as punctuation.
 WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _WORD = re.compile(f"[{WHITE_SPACE}]*[^{WHITE_SPACE}]+|[{WHITE_SPACE}]+")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's character for each byte: itself where it can be seen, else the next free one from 256 on."""
+    """Map GPT-2's characters to bytes: a printable byte is itself, any other the next free character from 256 on."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in set(shown)]
     return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
@@ -53,23 +59,42 @@ BYTE_OF = _byte_alphabet()
 
 
 class ByteTokens:
-    """Tokens that are bytes each: how ids become text."""
+    """Base of tokenizers whose tokens are bytes: turns ids into text."""
 
-    pieces: Sequence[bytes]
-    """what each token writes, by its id; nothing where it has no text"""
+    bytes_by_id: Sequence[bytes]
+    """what each token writes; empty if it has no text"""
 
     def decode(self, ids: Iterable[int]) -> str:
-        return b"".join(self.pieces[i] for i in ids).decode("utf-8", "replace")
+        """Return the text of token ids."""
+        return b"".join(self.bytes_by_id[i] for i in ids).decode("utf-8", "replace")
 
     def decoder(self) -> "Utf8Decoder":
-        return Utf8Decoder(self.pieces)
+        """Return a new decoder for streaming."""
+        return Utf8Decoder(self.bytes_by_id)
 
     def token_bytes(self) -> NDArray[np.int64]:
-        return np.array([len(one) for one in self.pieces], dtype=np.int64)
+        """Return the number of bytes of each token, shape (V,)."""
+        return np.array([len(one) for one in self.bytes_by_id], dtype=np.int64)
+
+
+class Utf8Decoder:
+    """Turns ids into text one at a time; holds back the bytes of a character until it is complete."""
+
+    def __init__(self, bytes_by_id: Sequence[bytes]) -> None:
+        self._bytes_by_id = bytes_by_id
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        """Return the text that this token completes."""
+        return self._decoder.decode(self._bytes_by_id[token])
+
+    def flush(self) -> str:
+        """Return what is incomplete at the end, as a replacement character."""
+        return self._decoder.decode(b"", final=True)
 
 
 class BpeTokenizer(ByteTokens):
-    """One token a frequent sequence of bytes: any text, in fewer tokens than characters.
+    """One token per frequent sequence of bytes: any text, in fewer tokens than characters.
 
     >>> tokenizer = BpeTokenizer.train(["low lower lowest"] * 9, vocab_size=260)
     >>> tokenizer.vocab_size, tokenizer.decode(tokenizer.encode(" low née"))
@@ -83,16 +108,16 @@ class BpeTokenizer(ByteTokens):
     def __init__(
         self, tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_of_document: int | None
     ) -> None:
-        """Tokens in the order of their ids, None for one without text; merges in the order of their rank.
+        """Take tokens in the order of their ids, None for one without text, and merges in the order of their rank.
 
-        Raises UserError for a vocabulary that cannot write every text, or merges that do not belong to it.
+        Raises UserError for a vocabulary that cannot write every text, or merges of tokens that it lacks.
         """
         _check(tokens, merges, end_of_document)
         self.tokens, self.merges, self.end_of_document = tuple(tokens), tuple(merges), end_of_document
         self.vocab_size = len(tokens)
-        self.pieces = [bytes(BYTE_OF[character] for character in token or "") for token in tokens]
+        self.bytes_by_id = [bytes(BYTE_OF[character] for character in token or "") for token in tokens]
         self._encoder = _encoder(tokens, merges)
-        self._known: dict[str, Sequence[int]] = {}
+        self._cache: dict[str, Sequence[int]] = {}
 
     @classmethod
     def train(
@@ -104,15 +129,15 @@ class BpeTokenizer(ByteTokens):
     ) -> "BpeTokenizer":
         """Learn merges until there are `vocab_size` tokens, or no pair is left that occurs twice.
 
-        They are learned from a sample (`sample_pieces`) of 1,024 bytes for each token. The same texts, in the same
-        pieces, and seed give the same merges, in any process and with any number of threads.
+        They are learned from a sample of 1,024 bytes per token. The same texts, in the same parts, and the same seed
+        give the same merges, in any process and with any number of threads.
         """
         from tokenizers import trainers
 
         fewest = 256 + end_of_document
         if not fewest <= vocab_size <= LARGEST_VOCABULARY:
             raise UserError(
-                f"vocab_size is {vocab_size}; choose from {fewest} (the bytes"
+                f"--vocab-size is {vocab_size}; choose from {fewest} (the bytes"
                 f"{' and the end-of-document token' if end_of_document else ''}) to {LARGEST_VOCABULARY:,}, "
                 f"for example {DEFAULT_VOCABULARY}"
             )
@@ -122,30 +147,31 @@ class BpeTokenizer(ByteTokens):
             initial_alphabet=sorted(BYTE_OF),
             show_progress=False,
         )
-        learner = _gpt2_words()
-        learner.train_from_iterator(sample_pieces(texts, vocab_size * SAMPLE_BYTES_PER_TOKEN, seed), trainer)
+        learner = _empty_bpe()
+        learner.train_from_iterator(sample_texts(texts, vocab_size * SAMPLE_BYTES_PER_TOKEN, seed), trainer)
         learned = json.loads(learner.to_str())["model"]
         tokens: list[str | None] = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
         merges = [(left, right) for left, right in learned["merges"]]
         return cls([*tokens, *[None] * end_of_document], merges, len(tokens) if end_of_document else None)
 
     def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
-        """Token ids (T,); nothing is unknown, and no text is taken for a special token.
+        """Return token ids, shape (T,); nothing is unknown, and no text becomes a special token.
 
-        Each distinct word is merged once: a text repeats its words, and looking one up is several times faster.
+        Each distinct word is merged once: a text repeats its words, and a look-up is several times faster.
         """
         words = split_words(text.encode("utf-8", "replace").decode("utf-8"))
-        ids: dict[str, Sequence[int]] = {word: self._known.get(word, ()) for word in words}
+        ids: dict[str, Sequence[int]] = {word: self._cache.get(word, ()) for word in words}
         new = [word for word, known in ids.items() if not known]
         for start in range(0, len(new), ENCODE_AT_ONCE):
             some = new[start : start + ENCODE_AT_ONCE]
             encoded = self._encoder.encode_batch_fast(some, add_special_tokens=False)
             ids.update((word, tuple(one.ids)) for word, one in zip(some, encoded))
-        short = (word for word in new if len(word) <= LONGEST_KNOWN_WORD)
-        self._known.update((word, ids[word]) for word in islice(short, max(0, KNOWN_WORDS - len(self._known))))
+        short = (word for word in new if len(word) <= LONGEST_CACHED_WORD)
+        self._cache.update((word, ids[word]) for word in islice(short, max(0, CACHED_WORDS - len(self._cache))))
         return np.fromiter(chain.from_iterable(map(ids.__getitem__, words)), dtype=np.int32)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the content of `tokenizer.json`."""
         return {
             "kind": self.kind,
             "end_of_document": self.end_of_document,
@@ -159,24 +185,10 @@ class BpeTokenizer(ByteTokens):
         return cls(tables["tokens"], [split_merge(merge) for merge in tables["merges"]], tables["end_of_document"])
 
 
-class Utf8Decoder:
-    """Token ids one at a time to text: holds back the bytes of a character until its last one has come."""
-
-    def __init__(self, token_bytes: Sequence[bytes]) -> None:
-        self._token_bytes = token_bytes
-        self._open = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        return self._open.decode(self._token_bytes[token])
-
-    def flush(self) -> str:
-        return self._open.decode(b"", final=True)
-
-
 def split_words(text: str) -> list[str]:
-    """The text cut wherever white space follows something else.
+    """Split the text wherever white space follows something else.
 
-    No token reaches across such a place, so that the words' ids joined are the text's.
+    No token crosses such a position, so the ids of the words joined are those of the text.
 
     >>> split_words("one  two, three ")
     ['one', '  two,', ' three', ' ']
@@ -184,32 +196,26 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def sample_pieces(texts: Iterable[str], limit_bytes: int, seed: int) -> list[str]:
-    """At most about `limit_bytes` of the texts in short pieces, each as likely as any other; all where they fit.
+def sample_texts(texts: Iterable[str], limit_bytes: int, seed: int) -> list[str]:
+    """Return at most about `limit_bytes` of the texts in short parts, each equally likely; everything if it fits.
 
-    One pass, and no more memory than the sample's: every piece draws a number, and the lowest are kept.
+    Takes one pass, and no more memory than the sample: every part draws a number, and those with the lowest are kept.
     """
     numbers, held = count(), 0
-    kept: list[tuple[int, int, bytes]] = []  # (minus the number drawn, place in the texts, UTF-8)
+    kept: list[tuple[int, int, bytes]] = []  # (minus the number drawn, position in the texts, UTF-8)
     for text in texts:
-        for start in range(0, len(text), SAMPLE_PIECE_CHARACTERS):
-            piece = text[start : start + SAMPLE_PIECE_CHARACTERS].encode("utf-8", "replace")
+        for start in range(0, len(text), SAMPLE_CHARACTERS):
+            part = text[start : start + SAMPLE_CHARACTERS].encode("utf-8", "replace")
             number = next(numbers)
-            heapq.heappush(kept, (-stream(seed, "tokenizer", number), number, piece))
-            held += len(piece)
+            heapq.heappush(kept, (-stream(seed, "tokenizer", number), number, part))
+            held += len(part)
             while held > limit_bytes and len(kept) > 1:
                 held -= len(heapq.heappop(kept)[2])
-    return [piece.decode("utf-8") for _, _, piece in sorted(kept, key=lambda one: one[1])]
+    return [part.decode("utf-8") for _, _, part in sorted(kept, key=lambda one: one[1])]
 
 
-def split_merge(merge: Any) -> tuple[str, str]:
-    """The two parts of a merge, written as `a b` or as a pair."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return left, right
-
-
-def _gpt2_words() -> "tokenizers.Tokenizer":
-    """An empty byte-level BPE that divides text as GPT-2 does, and has no special tokens."""
+def _empty_bpe() -> "tokenizers.Tokenizer":
+    """Return a byte-level BPE without tokens that splits text as GPT-2 does and has no special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     empty = Tokenizer(models.BPE())
@@ -220,14 +226,14 @@ def _gpt2_words() -> "tokenizers.Tokenizer":
 def _encoder(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]]) -> "tokenizers.Tokenizer":
     from tokenizers import models
 
-    encoder = _gpt2_words()
+    encoder = _empty_bpe()
     vocabulary = {token: number for number, token in enumerate(tokens) if token is not None}
     encoder.model = models.BPE(vocab=vocabulary, merges=list(merges))
     return encoder
 
 
 def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_of_document: int | None) -> None:
-    """Refuse what the library would take wrongly, or end the program for."""
+    """Refuse what the library would misread, or end the program for."""
     if len(tokens) > LARGEST_VOCABULARY:
         raise UserError(
             f"a vocabulary of {len(tokens):,} tokens is larger than {LARGEST_VOCABULARY:,}: take a smaller one"
@@ -235,7 +241,7 @@ def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_
     texts = [token for token in tokens if token is not None]
     known = set(texts)
     if len(known) < len(texts):
-        raise UserError("a vocabulary must not hold a token twice")
+        raise UserError("a vocabulary must not contain a token twice")
     for token in texts:
         if not token or not BYTE_OF.keys() >= set(token):
             raise UserError(f"the token {token[:40]!r} is not written in GPT-2's byte alphabet: give a byte-level BPE")
@@ -250,3 +256,93 @@ def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_
         or tokens[end_of_document] is not None
     ):
         raise UserError(f"end_of_document is {end_of_document!r}, which is not the id of a token without text")
+
+
+def read_bpe(path: Path, end_of_document: bool = True) -> BpeTokenizer:
+    """Read GPT-2's `vocab.json` with `merges.txt`, Hugging Face's `tokenizer.json` or ours, from a folder or by name.
+
+    Its `<|endoftext|>` becomes the end-of-document token; if it has none, one is added with the last id. Without
+    `end_of_document` there is none. Only what encodes exactly as GPT-2 does is accepted, nothing is approximated.
+    Raises UserError, naming the file, for what is missing, damaged, too large, or another kind of tokenizer.
+    """
+    folder = path if path.is_dir() else path.parent
+    whole = folder / "tokenizer.json" if path.is_dir() else path
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    in_two = path in (vocabulary, merges) or not whole.exists()
+    if in_two and not (vocabulary.exists() and merges.exists()):
+        raise UserError(
+            f"no tokenizer at {str(path)!r}: give a folder with vocab.json and merges.txt, or with a tokenizer.json"
+        )
+    where = f"{vocabulary} with merges.txt" if in_two else str(whole)
+    try:
+        if in_two:
+            return _from_gpt2(json.loads(_read(vocabulary)), _read(merges), end_of_document)
+        tables = json.loads(_read(whole))
+        return _from_run(tables) if "kind" in tables else _from_hugging_face(tables, end_of_document)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{where} cannot be read as a byte-level BPE: download it again, or name another") from None
+
+
+def split_merge(merge: Any) -> tuple[str, str]:
+    """Return the two parts of a merge, written as `a b` or as a pair."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _from_gpt2(vocabulary: dict[str, int], merges: str, end_of_document: bool) -> BpeTokenizer:
+    lines = merges.replace("\r\n", "\n").removeprefix("#version: 0.2\n").split("\n")
+    return _tokenizer(vocabulary, [split_merge(line) for line in lines if line], {END_OF_TEXT}, end_of_document)
+
+
+def _from_hugging_face(tables: dict[str, Any], end_of_document: bool) -> BpeTokenizer:
+    model, splits, added = tables["model"], tables.get("pre_tokenizer") or {}, tables.get("added_tokens") or []
+    kind = model.get("type", "BPE")  # GPT-2's own file has none
+    reasons = {
+        f"its model is {kind}, not BPE": kind != "BPE",
+        f"it splits text by {splits.get('type')}, not by ByteLevel alone": splits.get("type") != "ByteLevel",
+        "it puts a space before every text": splits.get("add_prefix_space") is not False,
+        "it splits text by another rule than GPT-2's": splits.get("use_regex") is False,
+        "it normalizes text, which cannot be undone": tables.get("normalizer") is not None,
+        **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in OFF_IN_GPT2},
+        "it has added tokens that are matched in text": any(one["special"] is not True for one in added),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UserError(f"{reason}: only a byte-level BPE that encodes as GPT-2's does is supported")
+    merges = [split_merge(merge) for merge in model["merges"]]
+    special = {one["content"]: one["id"] for one in added}
+    return _tokenizer(model["vocab"] | special, merges, {END_OF_TEXT, *special}, end_of_document)
+
+
+def _from_run(tables: dict[str, Any]) -> BpeTokenizer:
+    if tables["kind"] != "bpe":
+        raise UserError(f"it is of kind {tables['kind']!r}: use --tokenizer, which takes the vocabulary of the text")
+    return BpeTokenizer.from_dict(tables)
+
+
+def _tokenizer(
+    vocabulary: dict[str, int], merges: list[tuple[str, str]], special: set[str], end_of_document: bool
+) -> BpeTokenizer:
+    """Return a tokenizer in which special tokens keep their ids but have no text, so that no input becomes one."""
+    ids = vocabulary.values()
+    if any(type(number) is not int for number in ids) or sorted(ids) != list(range(len(ids))):
+        raise UserError(f"the ids of its {len(ids):,} tokens are not 0 to {len(ids) - 1:,}, each once")
+    by_id = {number: token for token, number in vocabulary.items()}
+    tokens = [None if by_id[number] in special else by_id[number] for number in range(len(ids))]
+    end = vocabulary.get(END_OF_TEXT)
+    if end_of_document and end is None:
+        tokens, end = [*tokens, None], len(tokens)
+    return BpeTokenizer(tokens, merges, end if end_of_document else None)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST_FILE_BYTES:
+        raise UserError(f"larger than {LARGEST_FILE_BYTES:,} bytes, the limit for a tokenizer")
+    return data.decode("utf-8")

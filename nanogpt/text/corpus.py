@@ -1,104 +1,126 @@
-"""A text by name, file, folder, data set or standard input.
+"""Find a text by name, file, folder, data set or standard input, and read it chunk by chunk.
 
-Here: finding it, and reading it as often as needed, a piece at a time. Not here: what files look like inside
-(`nanogpt.text.readers`), tokens, and the cut into training and validation parts (`nanogpt.data.dataset`). Importing this
-module is cheap: no torch, no numpy, no look at the disk.
+The ending of a file's name decides how it is read. Importing this module is cheap: no torch, no numpy, no disk access.
+What few texts need is imported when used: `named_corpora`, `records` (`.jsonl`, `.parquet`, data sets), `streams`.
 """
 
+import gzip
+import io
 import os
 import stat
 import sys
-import sysconfig
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nanogpt.errors import UserError
-from nanogpt.text.decoding import BinaryFile, Notes, decode_text
-from nanogpt.text.hub import PREFIX, parse_source, read_rows
-from nanogpt.text.pieces import Piece, pieces_of
-from nanogpt.text.readers import CHUNK_BYTES, Spool, bare_name, read_bytes, read_file, read_records, read_text
-from nanogpt.text.shakespeare import CorpusUnavailable, read_shakespeare
+from nanogpt.text.chunks import Chunk, chunks_of, divide_chunks, show_progress
+from nanogpt.text.decoding import READ_BYTES, BinaryFile, Notes, decode_blocks
 
 if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
+COMPRESSED = (".gz", ".zst")
 NAMES = ("shakespeare", "python")
 LONGEST_NAME = 200
-"""Characters of a name that is shown whole; more, or several lines, are rather a text than its name."""
+"""Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
 SHOWN = 60
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Corpus:
-    """A text, as one document or several, that can be read again and again; of any size, as it is read in pieces."""
+    """A text of one or several documents. It is read in chunks, as often as needed, so it may be of any size."""
 
     name: str
-    """Short name, for run folders and tables: `shakespeare`, or the file's name without its ending."""
+    """short name for run folders and tables: `shakespeare`, or the file's name without its ending"""
     source: str | tuple[str, ...]
-    """What finds it again: a corpus name, an absolute path, `hf:` and a data set; or several of these. `-` where
-    nothing does: standard input, and texts in memory."""
-    read: Callable[[Notes], Iterator[Piece]]
-    """Reads it from the beginning, and notes what a person should know."""
+    """what finds it again: a corpus name, an absolute path, `hf:` and a data set, or several of these; `-` for
+    standard input and texts in memory, which cannot be found again"""
+    read: Callable[[Notes], Iterator[Chunk]]
+    """reads it from the beginning, and adds notes for the user"""
     empty: str | None = None
-    """What to say where there is nothing but blank space; None where that is allowed."""
-    found: Notes = field(default_factory=dict, repr=False)
-    _kept: "dict[str, Scan]" = field(default_factory=dict, repr=False)
+    """the error if it is blank; None if that is allowed"""
+    _notes: Notes = field(default_factory=dict, repr=False)
+    _scan: "Scan | None" = field(default=None, repr=False)
 
     @classmethod
     def of_texts(cls, *documents: str, name: str = "text", source: str = "-") -> "Corpus":
-        """Texts in memory, a document each.
+        """Make a corpus of texts in memory, one document each.
 
         >>> Corpus.of_texts("one", "two").documents
         ('one', 'two')
         """
-        return cls(name=name, source=source, read=lambda notes: (p for one in documents for p in pieces_of([one])))
+        return cls(name=name, source=source, read=lambda notes: (c for one in documents for c in chunks_of([one])))
 
-    def pieces(self) -> Iterator[Piece]:
-        """Read it once. Raises UserError for what cannot be read, and at the end where it was empty."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Read it once. Raises UserError for what cannot be read, and at the end if it was blank."""
         blank = True
-        for piece in self.read(self.found):
-            blank = blank and piece.text.isspace()
-            yield piece
+        for chunk in self.read(self._notes):
+            blank = blank and chunk.text.isspace()
+            yield chunk
         if blank and self.empty is not None:
             raise UserError(self.empty)
 
     def scan(self, quiet: bool = False) -> "Scan":
-        """Its fingerprint, figures and alphabet, for which it is read once; shows how far it is unless `quiet`."""
-        from nanogpt.text.meter import watch_pieces
-        from nanogpt.text.scan import scan_pieces
+        """Return its hash, figures and alphabet, reading it the first time; show progress unless `quiet`."""
+        from nanogpt.text.scan import scan_chunks
 
-        if "scan" not in self._kept:
-            self._kept["scan"] = scan_pieces(watch_pieces(self.pieces(), f"reading {self.name}", quiet=quiet))
-        return self._kept["scan"]
+        if self._scan is None:
+            self._scan = scan_chunks(show_progress(self.chunks(), f"reading {self.name}", quiet=quiet))
+        return self._scan
+
+    def split(self, val_corpus: "Corpus | None" = None, quiet: bool = False) -> tuple[Iterator[Chunk], Iterator[Chunk]]:
+        """Return the chunks of its training and its validation part, to be read one after the other.
+
+        With `val_corpus`, that is the validation part, and all of this one the training part.
+
+        >>> corpus = Corpus.of_texts("0123456789", "abcdefghij")
+        >>> [[chunk.text for chunk in part] for part in corpus.split()]
+        [['0123456789', 'abcdefgh'], ['ij']]
+        """
+        first = self._read_again(quiet)
+        if val_corpus is not None:
+            return first, val_corpus._read_again(quiet)
+        return divide_chunks(first, self.scan().train_characters)
+
+    def _read_again(self, quiet: bool) -> Iterator[Chunk]:
+        """Yield its chunks; at the end, raise UserError if they are not those that were scanned."""
+        scan = self.scan()
+        characters = documents = 0
+        for chunk in show_progress(self.chunks(), f"tokenizing {self.name}", scan.characters, quiet):
+            characters += len(chunk.text)
+            documents += chunk.begins
+            yield chunk
+        if (characters, documents) != (scan.characters, scan.documents):
+            raise UserError(f"the text {self.source!r} changed while it was read: train again when it is complete")
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What finds it again, one or several."""
+        """What finds it again, as a tuple of one or several."""
         return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences to show: files left out, line ends changed, the default that was chosen. All, once it was read."""
-        return tuple(self.found)
+        """Messages for the user: files left out, line ends changed, a default chosen. Complete once it was read."""
+        return tuple(self._notes)
 
     @property
     def documents(self) -> tuple[str, ...]:
-        """The texts, line ends as `\\n`, in memory."""
+        r"""The documents in memory, with `\n` as line ends."""
         documents: list[list[str]] = []
-        for piece in self.pieces():
-            if piece.begins:
+        for chunk in self.chunks():
+            if chunk.begins:
                 documents.append([])
-            documents[-1].append(piece.text)
+            documents[-1].append(chunk.text)
         return tuple("".join(parts) for parts in documents)
 
     @property
     def text(self) -> str:
-        """All documents, a newline between them, in memory."""
+        """All documents in memory, joined by newlines."""
         return "\n".join(self.documents)
 
 
@@ -111,15 +133,15 @@ def load_corpus(
 ) -> Corpus:
     """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
 
-    Or several of these, one after the other. A `Corpus` is taken as it is; `Corpus.of_texts` makes one of texts in
-    memory. With no source, `shakespeare` where it can be had, else `python` with a note that says so. A corpus that was
-    named is never replaced by another. A name wins over a file of the same name: write `./python` for the file.
-    `pattern` chooses files of a folder by their names (`*.md`); `column` is where the text is in `.jsonl` and
-    `.parquet` files and in data sets.
+    Several sources are read one after the other. A `Corpus` is returned as it is; `Corpus.of_texts` makes one of texts
+    in memory. Without a source: `shakespeare` if it is available, else `python` with a note. A corpus given by name is
+    never replaced by another. A name wins over a file of the same name: write `./python` for the file.
+    `pattern` selects files of a folder by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files
+    and in data sets.
 
-    Raises UserError for what is not there; CorpusUnavailable where `shakespeare` was named and can be had neither
-    from disk nor network. What is wrong inside a text is raised when it is read: an empty or binary one, bytes that
-    are not in `encoding`, a column that there is not.
+    Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
+    nor can be downloaded. Faults inside a text are raised when it is read: an empty or binary one, bytes that are not
+    in `encoding`, a missing column.
     """
     if source is None:
         return _default_corpus()
@@ -131,22 +153,30 @@ def load_corpus(
 
 
 def _named(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:
-    """One of our own corpora, or what is found elsewhere by this name."""
     if name in NAMES:
-        return _shakespeare() if name == "shakespeare" else _python_sources()
+        return _named_corpus(name)
     if name == "-":
-        return _from_stream(lambda: cast(BufferedReader, sys.stdin.buffer), "standard input", "-", "stdin", encoding)
-    if name.startswith(PREFIX):
-        return _from_hub(name, column)
+        return _from_stream(lambda: sys.stdin.buffer, "standard input", "-", "stdin", encoding)
+    if name.startswith("hf:"):
+        return _from_data_set(name, column)
     path = _find(name)
-    return _from_folder(path, encoding, pattern, column) if path.is_dir() else _from_file(path, encoding, column)
+    if path.is_dir():
+        return _from_folder(path, encoding, pattern, column)
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe can be read only once
+        return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
+    return Corpus(
+        name=_bare_name(path),
+        source=str(path.resolve()),
+        read=lambda notes: _read_file(path, encoding, column, notes),
+        empty=_empty(str(path)),
+    )
 
 
 def _find(name: str) -> Path:
-    """A file or folder; UserError where there is none, or where it may not be looked at."""
-    way = f"'-' for standard input, or one of the named corpora: {', '.join(NAMES)}"
-    if not name:  # pathlib takes it for the working folder, and a shell gives it for a variable that is not set
-        raise UserError(f"no text was named: give a path ('.' for this folder), {way}")
+    """Return the path of a file or folder; raise UserError if it does not exist or cannot be accessed."""
+    others = f"'-' for standard input, or a named corpus: {', '.join(NAMES)}"
+    if not name:  # pathlib would take the working folder; a shell passes this for an unset variable
+        raise UserError(f"no text was named: give a path ('.' for this folder), {others}")
     shown = repr(name)
     if len(name) > LONGEST_NAME or "\n" in name:
         shown = f"{name[:SHOWN]!r} …"
@@ -155,96 +185,72 @@ def _find(name: str) -> Path:
         path.stat()
     except PermissionError as error:
         raise UserError(
-            f"cannot look at {shown}: {error.strerror}; change the permissions of the folders above it, or give "
-            f"another path"
+            f"cannot read {shown}: {error.strerror}; change the permissions of the folders above it, or give another "
+            f"path"
         ) from None
-    except (OSError, RuntimeError, ValueError):  # also a name too long, the home of nobody, a zero byte
-        raise UserError(f"no file or folder {shown}; give a path, not the text itself, {way}") from None
+    except (OSError, RuntimeError, ValueError):  # also a name too long, an unknown user's home, a zero byte
+        raise UserError(f"no file or folder {shown}; give a path, not the text itself, {others}") from None
     return path
 
 
 def _default_corpus() -> Corpus:
+    from nanogpt.text.named_corpora import CorpusUnavailable
+
     try:
-        return _shakespeare()
+        return _named_corpus("shakespeare")
     except CorpusUnavailable as error:
-        note = f"{error.args[0].split(';')[0]}: reading 'python' instead, the source of Python's standard library"
-        python = _python_sources()
-        python.found[note] = None
+        python = _named_corpus("python")
+        reason = str(error).split(";")[0]
+        python._notes[f"{reason}: reading 'python' instead, the source of Python's standard library"] = None
         return python
 
 
-def _shakespeare() -> Corpus:
-    return Corpus.of_texts(decode_text(read_shakespeare(), "shakespeare"), name="shakespeare", source="shakespeare")
+def _named_corpus(name: str) -> Corpus:
+    from nanogpt.text.named_corpora import read_python, read_shakespeare
+
+    if name == "shakespeare":
+        return Corpus.of_texts(read_shakespeare(), name=name, source=name)
+    empty = "the sources of Python's standard library are not installed; name another corpus, or a file of your own"
+    return Corpus(name=name, source=name, read=read_python, empty=empty)
 
 
-def _python_sources() -> Corpus:
-    """The standard library that comes with this interpreter, a file a document, without its tests."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: str, encoding: str) -> Corpus:
+    """Return a text that can be read only once; it is copied to the cache when first read."""
+    from nanogpt.text.streams import Spool
 
-    def read(notes: Notes) -> Iterator[Piece]:
-        for path in sorted(root.rglob("*.py")):
-            if left_out.isdisjoint(path.relative_to(root).parts):
-                try:
-                    text = decode_text(read_bytes(path), str(path))
-                except UserError:
-                    continue  # in another encoding: this corpus is the one that is always there
-                yield from pieces_of([text])
-
-    empty = f"no Python sources below {root}; name another corpus, or a file of your own"
-    return Corpus(name="python", source="python", read=read, empty=empty)
-
-
-def _from_file(path: Path, encoding: str, column: str) -> Corpus:
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe can be read but once
-        return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
-    return Corpus(
-        name=bare_name(path),
-        source=str(path.resolve()),
-        read=lambda notes: read_file(path, encoding, column, notes),
-        empty=_empty(str(path)),
-    )
-
-
-def _from_stream(
-    open_stream: Callable[[], BufferedReader], where: str, source: str, name: str, encoding: str
-) -> Corpus:
-    """What can be read once only: kept in the cache, from the first reading until the corpus is no longer needed."""
-
-    @cache
-    def spool() -> Spool:
+    def blocks() -> Iterator[bytes]:
         stream = open_stream()
-        # Not `read`, which waits for a whole chunk, and while more comes does not hear of a Ctrl-C.
-        return Spool(iter(lambda: stream.read1(CHUNK_BYTES), b""))
+        # Not `read`, which waits for a whole block and does not notice Ctrl-C while more arrives.
+        return iter(lambda: stream.read1(READ_BYTES), b"")
 
+    spool = Spool(blocks)
     return Corpus(
         name=name,
         source=source,
-        read=lambda notes: read_text(spool().open(), where, encoding, notes),
+        read=lambda notes: _read_text(spool.open(), where, encoding, notes),
         empty=_empty(where),
     )
 
 
-def _from_hub(source: str, column: str) -> Corpus:
-    """A data set of the Hugging Face hub; kept in the cache while it is needed, so that it is downloaded once."""
-    name, split = parse_source(source)
+def _from_data_set(source: str, column: str) -> Corpus:
+    """Return a data set of the Hugging Face hub; it is copied to the cache, so that it is downloaded once."""
+    from nanogpt.text import records
+    from nanogpt.text.streams import Spool
 
-    @cache
-    def spool() -> Spool:
-        return Spool(read_rows(name, split, column))
-
+    name, split = records.parse_source(source)
+    spool = Spool(lambda: records.read_data_set(name, split, column))
     return Corpus(
         name=name.rstrip("/").rsplit("/", 1)[-1],
-        source=f"{PREFIX}{name}:{split}",
-        read=lambda notes: read_records(spool().open(), source, "text", notes),
+        source=f"hf:{name}:{split}",
+        read=lambda notes: records.read_json_lines(spool.open(), source, "text", notes),
         empty=_empty(source),
     )
 
 
 def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) -> Corpus:
-    """Every file below a folder, in the order of their paths; hidden and binary ones are left out."""
+    """Return all files in a folder and below it, ordered by path, without hidden and binary ones."""
 
-    def read(notes: Notes) -> Iterator[Piece]:
+    def read(notes: Notes) -> Iterator[Chunk]:
         binary = []
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
@@ -252,7 +258,7 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
                 continue
             if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
                 try:
-                    yield from read_file(path, encoding, column, notes)
+                    yield from _read_file(path, encoding, column, notes)
                 except BinaryFile:
                     binary.append(str(inside))
         if binary:
@@ -264,19 +270,19 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
         name=folder.resolve().name or "folder",
         source=str(folder.resolve()),
         read=read,
-        empty=f"no text below the folder {str(folder)!r}{chosen}; put .txt files there, or name a file",
+        empty=f"no text in the folder {str(folder)!r}{chosen}; put .txt files there, or name a file",
     )
 
 
 def _joined(corpora: list[Corpus]) -> Corpus:
-    """Several corpora, one after the other; each is checked by itself."""
+    """Return several corpora as one; each is checked by itself."""
     if len(corpora) < 2:
         return corpora[0] if corpora else load_corpus("")  # raises
 
-    def read(notes: Notes) -> Iterator[Piece]:
+    def read(notes: Notes) -> Iterator[Chunk]:
         for corpus in corpora:
-            yield from corpus.pieces()
-            notes.update(corpus.found)
+            yield from corpus.chunks()
+            notes.update(corpus._notes)
 
     return Corpus(
         name=f"{corpora[0].name}-and-{len(corpora) - 1}-more",
@@ -287,3 +293,57 @@ def _joined(corpora: list[Corpus]) -> Corpus:
 
 def _empty(where: str) -> str:
     return f"{where} is empty: there is nothing to learn from; give a file with some text in it"
+
+
+def _read_file(path: Path, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one.
+
+    Raises UserError if it cannot be read, is damaged, or lacks the column; BinaryFile if it is not text.
+    """
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
+    kind = endings[-1] if endings else ""
+    if kind == ".parquet" and not compression:
+        from nanogpt.text.records import read_parquet
+
+        yield from read_parquet(path, column, notes)
+        return
+    with _open(path, compression) as stream:
+        if kind in (".jsonl", ".ndjson"):
+            from nanogpt.text.records import read_json_lines
+
+            yield from read_json_lines(stream, str(path), column, notes)
+        else:
+            yield from _read_text(stream, str(path), encoding, notes)
+
+
+def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:
+    return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
+
+
+def _bare_name(path: Path) -> str:
+    """Return a file's name without the endings of its format and compression.
+
+    >>> _bare_name(Path("texts/book.vol1.txt.gz"))
+    'book.vol1'
+    """
+    return Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
+
+
+@contextmanager
+def _open(path: Path, compression: str) -> Iterator[BinaryIO]:
+    """Open a file for reading, decompressed; turn what goes wrong while it is read into UserError."""
+    try:
+        with path.open("rb") as file:
+            if compression == ".gz":
+                yield io.BufferedReader(gzip.GzipFile(fileobj=file))
+            elif compression == ".zst":
+                from nanogpt.text.streams import ZstandardReader
+
+                yield io.BufferedReader(ZstandardReader(file, str(path)), READ_BYTES)
+            else:
+                yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is damaged or incomplete: {error}; restore it") from None
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None

@@ -1,6 +1,6 @@
-r"""Bytes to text, a piece at a time: encodings, byte-order marks, line ends, and what is no text at all.
+r"""Bytes to text, block by block: encodings, byte-order marks, line ends, and a check for binary data.
 
-Memory does not grow with the text. Line ends `\r\n` and `\r` become `\n`, also where a piece ends between the two.
+Memory does not grow with the text. Line ends `\r\n` and `\r` become `\n`, also where a block ends between the two.
 """
 
 import codecs
@@ -10,42 +10,43 @@ from collections.abc import Iterable, Iterator
 
 from nanogpt.errors import UserError
 
+READ_BYTES = 1 << 16
 BINARY_PROBE_BYTES = 8192
 
 Notes = dict[str, None]
-"""Sentences for the reader's user, each once, in the order in which they were found out."""
+"""Messages for the user, each once, in the order in which they came up."""
 
 
 class BinaryFile(UserError):
-    """A file with a NUL byte near its beginning: no text. Raised before any of it is passed on."""
+    """A file with a NUL byte near its beginning, so not text. Raised before any of it is passed on."""
 
 
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
-    r"""Bytes to text: a byte-order mark is dropped, and line ends `\r\n` and `\r` become `\n`.
+    r"""Decode bytes, drop a byte-order mark, and turn line ends `\r\n` and `\r` into `\n`.
 
     Raises UserError, naming `where`, for binary data and for bytes that are not in `encoding`.
 
     >>> decode_text(b"caf\xc3\xa9\r\n", "menu.txt")
     'café\n'
     """
-    return "".join(decode_pieces([data], where, encoding, {}))
+    return "".join(decode_blocks([data], where, encoding, {}))
 
 
-def decode_pieces(chunks: Iterable[bytes], where: str, encoding: str, notes: Notes) -> Iterator[str]:
-    """As `decode_text`, for bytes that come in chunks, the first with `BINARY_PROBE_BYTES` or all of them."""
+def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Notes) -> Iterator[str]:
+    """Decode as `decode_text` does, block by block; the first block has `BINARY_PROBE_BYTES`, or all bytes."""
     decoder = _decoder(encoding)
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
-    chunks = iter(chunks)
-    first = next(chunks, b"")
+    blocks = iter(blocks)
+    first = next(blocks, b"")
     _check_is_text(first, where, encoding)
     offset = line = 0
     at_start = True
-    for chunk in itertools.chain([first], chunks, [b""]):  # the empty one is the end
-        held = decoder.getstate()[0]  # the first bytes of a character that the last chunk left open
+    for block in itertools.chain([first], blocks, [b""]):  # the empty one marks the end
+        held = decoder.getstate()[0]  # the first bytes of a character that the last block did not complete
         try:
-            text = lines.decode(chunk, final=not chunk)
+            text = lines.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            seen = held + chunk
+            seen = held + block
             at = error.start
             line += seen.count(b"\n", 0, at) - held.count(b"\n") + 1
             raise UserError(
@@ -53,39 +54,38 @@ def decode_pieces(chunks: Iterable[bytes], where: str, encoding: str, notes: Not
                 f"(line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
                 f"--encoding cp1252, or save the file as UTF-8"
             ) from None
-        except UnicodeError as error:  # UTF-16 and UTF-32 want a mark at the beginning
+        except UnicodeError as error:  # UTF-16 and UTF-32 need a mark at the beginning
             raise UserError(
-                f"{where} is not {encoding}: {error}; leave --encoding out for UTF-8, or name another, for example "
+                f"{where} is not {encoding}: {error}; leave out --encoding for UTF-8, or name another, for example "
                 f"cp1252 or utf-16-le"
             ) from None
-        offset += len(chunk)
-        line += chunk.count(b"\n")
+        offset += len(block)
+        line += block.count(b"\n")
         if at_start and text:
             text, at_start = text.removeprefix("\ufeff"), False
         if text:
             yield text
-    note_line_ends(lines, notes)
+    _note_line_ends(lines, notes)
 
 
 def unify_line_ends(text: str, notes: Notes) -> str:
-    r"""A text that is decoded already, with `\n` at the end of each line."""
+    r"""Turn the line ends `\r\n` and `\r` of a decoded text into `\n`."""
     if "\r" not in text:
         return text
     lines = io.IncrementalNewlineDecoder(None, translate=True)
     text = lines.decode(text, final=True)
-    note_line_ends(lines, notes)
+    _note_line_ends(lines, notes)
     return text
 
 
-def note_line_ends(lines: io.IncrementalNewlineDecoder, notes: Notes) -> None:
-    r"""Note that `\r\n` was met, where it was."""
+def _note_line_ends(lines: io.IncrementalNewlineDecoder, notes: Notes) -> None:
     if lines.newlines is not None and "\r\n" in lines.newlines:
         notes["line ends \\r\\n are read as \\n"] = None
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:
     try:
-        "a".encode(encoding)  # refuses what Python calls an encoding and is none of text, as base64
+        "a".encode(encoding)  # refuses codecs of Python that are not text encodings, such as base64
         return codecs.getincrementaldecoder(encoding)()
     except (LookupError, ValueError):
         raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None

@@ -1,4 +1,4 @@
-"""Which encoding a file of text is probably in, and how its lines end; read in chunks, so of any size."""
+"""Detect the encoding and the line ends of a text file, in bounded memory."""
 
 import codecs
 from dataclasses import dataclass
@@ -6,29 +6,29 @@ from pathlib import Path
 
 from nanogpt.errors import UserError
 
-CHUNK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's mark, with which it begins
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
 WESTERN_SHARE = 0.3
-"""Accented letters among all: fewer in Western European languages, nearly all in other scripts."""
+"""Share of accented letters: Western European languages have fewer, other scripts nearly all."""
 OTHER_SCRIPTS = ("shift_jis", "gb18030", "euc_kr", "cp1251")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileBytes:
-    """What a file's bytes tell before they are text."""
+class FileEncoding:
+    """What the bytes of a file reveal before they are decoded."""
 
     fits: bool
-    """whether the bytes are in the encoding that was asked for"""
+    """whether they are valid in the requested encoding"""
     probably: tuple[str, ...]
-    """encodings that they may be in, the likeliest first; one that fits is the one asked for"""
+    """encodings they may be in, the most likely first; the requested one if it fits"""
     certain: bool
-    """whether a byte-order mark says so, or they fit"""
+    """whether they fit, or a byte-order mark names the encoding"""
     crlf: int
     r"""lines that end in `\r\n`"""
     lf: int
@@ -37,25 +37,25 @@ class FileBytes:
     r"""lines that end in `\r` alone"""
 
 
-def read_bytes(path: Path, encoding: str = "utf-8") -> FileBytes:
-    """Look through a whole file. Raises UserError where it cannot be read, or for an unknown encoding."""
+def detect_encoding(path: Path, encoding: str = "utf-8") -> FileEncoding:
+    """Read a whole file. Raises UserError if it cannot be read, or for an unknown encoding."""
     fits, crlf, lf, cr = True, 0, 0, 0
     suspect = head = last = b""
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
         with path.open("rb") as file:
             while True:
-                chunk = file.read(CHUNK_BYTES)
-                head = head or chunk
-                crlf += chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
-                lf, cr = lf + chunk.count(b"\n"), cr + chunk.count(b"\r")
-                last = chunk[-1:]
+                block = file.read(BLOCK_BYTES)
+                head = head or block
+                crlf += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
+                lf, cr = lf + block.count(b"\n"), cr + block.count(b"\r")
+                last = block[-1:]
                 try:
-                    decoder.decode(chunk, final=not chunk)
-                except UnicodeError:  # also where UTF-16 or UTF-32 has no mark
-                    fits, suspect = False, suspect or chunk or head
+                    decoder.decode(block, final=not block)
+                except UnicodeError:  # also UTF-16 or UTF-32 without a mark
+                    fits, suspect = False, suspect or block or head
                     decoder.reset()
-                if not chunk:
+                if not block:
                     break
     except OSError as error:
         raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
@@ -65,13 +65,12 @@ def read_bytes(path: Path, encoding: str = "utf-8") -> FileBytes:
     if marked not in (None, "utf-8"):
         fits = fits and encoding.lower().replace("_", "-").startswith(marked)
     guesses = (encoding,) if fits else (marked,) if marked else guess_encodings(suspect)
-    return FileBytes(
-        fits=fits, probably=guesses, certain=fits or marked is not None, crlf=crlf, lf=lf - crlf, cr=cr - crlf
-    )
+    certain = fits or marked is not None
+    return FileEncoding(fits=fits, probably=guesses, certain=certain, crlf=crlf, lf=lf - crlf, cr=cr - crlf)
 
 
 def guess_encodings(data: bytes) -> tuple[str, ...]:
-    r"""Encodings that bytes without a mark may be in, the likeliest first; none for what is no text.
+    """Return encodings that bytes without a mark may be in, the most likely first; none for what is not text.
 
     >>> guess_encodings("déjà vu, façade".encode("cp1252"))
     ('cp1252', 'latin-1')
@@ -97,7 +96,7 @@ def guess_encodings(data: bytes) -> tuple[str, ...]:
 
 def _decodes(data: bytes, encoding: str) -> bool:
     try:
-        codecs.getincrementaldecoder(encoding)().decode(data)  # a character cut off at the end is none of a mistake
+        codecs.getincrementaldecoder(encoding)().decode(data)  # a character cut off at the end is no error
     except UnicodeDecodeError:
         return False
     return True

@@ -1,7 +1,7 @@
-"""Tokenizers of others that divide text by a rule of their own: Hugging Face's library applies them, from their file.
+"""Tokenizers of others that split text by their own rule, applied by Hugging Face's library from their file.
 
-Only byte-level BPE, so that every text can be written and every token is bytes; and only rules that are known here: a
-pattern from a file could take for ever.
+Only byte-level BPE is accepted, so that every text can be written and every token is bytes; and only known rules,
+because a pattern from a file could take forever.
 """
 
 import json
@@ -17,25 +17,25 @@ from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY, ByteTokens
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How Qwen divides a text before merging (Bai et al. 2023, "Qwen technical report"; one digit a token)."""
-PLAIN = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
-"""Settings of the library's BPE that must be off: with them a text would not be its bytes."""
+"""How Qwen splits a text before merging (Bai et al. 2023, "Qwen technical report"; one digit per token)."""
+MUST_BE_OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
+"""Settings of the library's BPE with which tokens would not be the bytes of the text."""
 
 
 class ForeignTokenizer(ByteTokens):
-    """A byte-level BPE as its `tokenizer.json` has it. What is typed never becomes a special token."""
+    """A byte-level BPE as its `tokenizer.json` defines it. No input becomes a special token."""
 
     kind = "foreign"
 
     def __init__(self, tables: dict[str, Any], vocab_size: int, end_of_document: int | None) -> None:
-        """`tables` of a `tokenizer.json`; `vocab_size` that of the model, which may have more rows than tokens.
+        """Take the tables of a `tokenizer.json` and the model's `vocab_size`, which may exceed the number of tokens.
 
-        Raises UserError, with the reason, for a tokenizer that cannot be taken.
+        Raises UserError, with the reason, for an unsupported tokenizer.
         """
         from tokenizers import Tokenizer
 
-        check_known(tables)
-        # These two would cut and fill up what is encoded, and the last would add tokens to it.
+        check_supported(tables)
+        # The first two would truncate and pad what is encoded, the last would add tokens.
         tables = tables | {"truncation": None, "padding": None, "post_processor": None}
         self.tables, self.vocab_size, self.end_of_document = tables, vocab_size, end_of_document
         try:
@@ -43,15 +43,15 @@ class ForeignTokenizer(ByteTokens):
         except Exception as error:  # the library raises no other
             raise UserError(f"the tokenizer cannot be read: {error}") from None
         self._library.encode_special_tokens = True
-        self.pieces = self._read_bytes(vocab_size, end_of_document)
+        self.bytes_by_id = self._read_bytes(vocab_size, end_of_document)
 
     def _read_bytes(self, vocab_size: int, end_of_document: int | None) -> list[bytes]:
-        """What each token writes. Raises UserError for ids that no model of this size has."""
-        ids = self._library.get_vocab(with_added_tokens=True).values()
-        if not max(ids, default=0) < vocab_size <= LARGEST_VOCABULARY:
+        """Return what each token writes. Raises UserError for ids beyond the model's."""
+        largest = max(self._library.get_vocab(with_added_tokens=True).values(), default=0)
+        if not largest < vocab_size <= LARGEST_VOCABULARY:
             raise UserError(
-                f"the tokenizer's ids go up to {max(ids, default=0):,} and the model has {vocab_size:,}; at most "
-                f"{LARGEST_VOCABULARY:,} can be taken, and no more than the model has"
+                f"the tokenizer's ids go up to {largest:,}, and the model has {vocab_size:,}; the limit is "
+                f"{LARGEST_VOCABULARY:,}, and no id may exceed the model's"
             )
         if end_of_document is not None and not 0 <= end_of_document < vocab_size:
             raise UserError(f"the end-of-document token {end_of_document} is none of {vocab_size:,}")
@@ -64,11 +64,12 @@ class ForeignTokenizer(ByteTokens):
         return bytes(BYTE_OF[one] for one in token) if BYTE_OF.keys() >= set(token) else b""
 
     def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
-        """Token ids (T,); nothing is unknown."""
+        """Return token ids, shape (T,); nothing is unknown."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         return np.array(self._library.encode(clean, add_special_tokens=False).ids, dtype=np.int32)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the content of `tokenizer.json`."""
         return {
             "kind": self.kind,
             "vocab_size": self.vocab_size,
@@ -85,34 +86,30 @@ class ForeignTokenizer(ByteTokens):
         return cls(tables["tokenizer"], size, end)
 
 
-def check_known(tables: Mapping[str, Any]) -> None:
-    """Raise UserError, with the reason, for what is not a byte-level BPE by a known rule."""
+def check_supported(tables: Mapping[str, Any]) -> None:
+    """Raise UserError, with the reason, for anything but a byte-level BPE with a known rule."""
     model, normalizer = tables["model"], tables.get("normalizer") or {}
-    parts = _parts(tables.get("pre_tokenizer") or {})
+    splits = tables.get("pre_tokenizer") or {}
+    parts = list(splits["pretokenizers"]) if splits.get("type") == "Sequence" else [splits]
     kinds = [part.get("type") for part in parts]
     reasons = {
         f"its model is {model.get('type')}, not BPE": model.get("type") != "BPE",
-        **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in PLAIN},
-        "it normalises text by more than NFC": normalizer.get("type") not in (None, "NFC"),
+        **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in MUST_BE_OFF},
+        "it normalizes text by more than NFC": normalizer.get("type") not in (None, "NFC"),
         "its tokens are not bytes": (tables.get("decoder") or {}).get("type") != "ByteLevel",
         "its vocabulary lacks some of the 256 bytes": not BYTE_OF.keys() <= model["vocab"].keys(),
-        "it has added tokens that take white space with them": any(map(_takes_more, tables["added_tokens"])),
-        f"it divides text by {', '.join(map(str, kinds)) or 'nothing'}": kinds != ["Split", "ByteLevel"],
-        "it divides text by a pattern that is not known here": not all(map(_is_known, parts)),
+        "it has added tokens that include white space around them": any(map(_takes_more, tables["added_tokens"])),
+        f"it splits text by {', '.join(map(str, kinds)) or 'nothing'}": kinds != ["Split", "ByteLevel"],
+        "it splits text by an unknown pattern": not all(map(_is_known, parts)),
         "it puts a space before every text": any(part.get("add_prefix_space") for part in parts),
     }
     for reason, holds in reasons.items():
         if holds:
-            raise UserError(f"{reason}: only a byte-level BPE that divides text as GPT-2 or Qwen do can be taken")
+            raise UserError(f"{reason}: only a byte-level BPE that splits text as GPT-2 or Qwen do is supported")
 
 
 def _takes_more(token: Mapping[str, Any]) -> bool:
     return any(token.get(name) for name in ("lstrip", "rstrip", "single_word", "normalized"))
-
-
-def _parts(pre_tokenizer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    whole = pre_tokenizer.get("type") == "Sequence"
-    return list(pre_tokenizer["pretokenizers"]) if whole else [pre_tokenizer]
 
 
 def _is_known(part: Mapping[str, Any]) -> bool:

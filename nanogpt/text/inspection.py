@@ -1,9 +1,8 @@
-"""What a text is made of, found in one reading: rare characters, repetition, and what training and validation share.
+"""Figures of a text from one reading: rare characters, repetition, overlap of the training and validation part.
 
-Memory is bounded whatever the text's length: characters are counted by code point; lines, documents and windows by a
-64-bit hash, of which a share is kept that is halved whenever there are too many. A hash is kept or not by its own
-value, so that equal things are kept together and shares are estimated without bias. Where nothing was halved they are
-exact.
+Memory is bounded for any length of text: characters are counted by code point; lines, documents and windows by a 64-bit
+hash, of which a share is kept that is halved whenever there are too many. Whether a hash is kept depends on its value,
+so equal items are kept together and estimates of shares have no bias. If nothing was halved, they are exact.
 """
 
 import hashlib
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogpt.text.pieces import Piece, batch_pieces
+from nanogpt.text.chunks import Chunk, batch_chunks
 
 RARE = 10
-"""Occurrences below which a character is rare: too few to learn anything about it."""
+"""A character that occurs less often is rare: too rarely to learn anything about it."""
 WINDOW = 50
-"""Characters that are not the same by accident."""
+"""Length, in characters, that is not equal by chance."""
 KEPT_HASHES = 1 << 18
 KEPT_WINDOWS = 1 << 20
 LONGEST_LINE = 10_000
@@ -35,30 +34,30 @@ class Repetition:
     """How much of something occurs more than once."""
 
     share: float
-    """of all of it, by length, what stood there before"""
+    """share, by length, of what occurred before"""
     copies: int
-    """things that stood there before"""
+    """number of items that occurred before"""
     example: str | None
-    """the beginning of the one whose copies are longest together"""
+    """beginning of the item whose copies have the largest total length"""
     one_in: int
-    """looked at one of so many, chosen by their hash; 1: all of them"""
+    """one of this many was examined, selected by hash; 1: all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """How much of the validation part stands in the training part, word for word."""
+    """How much of the validation part is also in the training part, word for word."""
 
     share: float
-    """of the validation part's windows of 50 characters"""
+    """share of the validation part's windows of 50 characters"""
     windows: int
-    """of the validation part that were looked for"""
+    """windows of the validation part that were examined"""
     one_in: int
-    """looked for one window of so many, chosen by their hash; 1: all of them"""
+    """one window of this many was examined, selected by hash; 1: all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A text's figures."""
+    """The figures of a text."""
 
     documents: int
     characters: int
@@ -66,28 +65,29 @@ class Inspection:
     """length in UTF-8"""
     train_characters: int
     distinct: int
-    """how many different characters"""
+    """number of distinct characters"""
     rare: int
-    """how many of them occur fewer than `RARE` times"""
+    """number of characters that occur fewer than `RARE` times"""
     rarest: tuple[tuple[str, int], ...]
-    """some of those, and how often they occur"""
+    """the rarest characters, and how often they occur"""
     replaced: int
-    """replacement characters U+FFFD, left by a wrong decoding"""
+    """replacement characters U+FFFD, which a wrong decoding leaves"""
     mojibake: int
-    """letters that are probably UTF-8 read as another encoding"""
+    """letters that are probably UTF-8 read in another encoding"""
     repeated_documents: Repetition
     repeated_lines: Repetition
     overlap: Overlap
 
 
 class Repeats:
-    """Counts equal things by a hash of their content."""
+    """Counts equal items by a hash of their content."""
 
     def __init__(self, limit: int = KEPT_HASHES) -> None:
         self.limit, self.one_in = limit, 1
-        self._kept: dict[int, tuple[int, int, str]] = {}  # hash: how many, length of one, its beginning
+        self._kept: dict[int, tuple[int, int, str]] = {}  # hash: count, length of one, its beginning
 
     def add(self, digest: bytes, length: int, beginning: str) -> None:
+        """Count one item."""
         key = int.from_bytes(digest[:8], "little")
         if key % self.one_in:
             return
@@ -98,6 +98,7 @@ class Repeats:
             self._kept = {key: value for key, value in self._kept.items() if key % self.one_in == 0}
 
     def result(self) -> Repetition:
+        """Return how much was repeated."""
         total = sum(count * length for count, length, _ in self._kept.values())
         again = sum((count - 1) * length for count, length, _ in self._kept.values())
         worst = max(self._kept.values(), key=lambda one: (one[0] - 1) * one[1], default=(0, 0, ""))
@@ -110,15 +111,15 @@ class Repeats:
 
 
 class SharedWindows:
-    """Which of a text's windows of 50 characters occur in its training part and in its validation part."""
+    """Counts the windows of 50 characters that the training and the validation part share."""
 
     def __init__(self, limit: int = KEPT_WINDOWS) -> None:
         self.limit, self.one_in = limit, 1
-        self._tail = ["", ""]  # what the next window of each part begins with
+        self._tail = ["", ""]  # the beginning of the next window of each part
         self._kept: list[list[NDArray[np.uint64]]] = [[], []]
 
     def add(self, text: str, part: int) -> None:
-        """More of part 0, training, or 1, validation."""
+        """Add text to part 0, training, or 1, validation."""
         text = self._tail[part] + text
         self._tail[part] = text[max(0, len(text) - WINDOW + 1) :]
         self._kept[part].append(self._chosen(window_hashes(text)))
@@ -129,6 +130,7 @@ class SharedWindows:
             self._kept = [[self._chosen(hashes) for hashes in kept] for kept in self._kept]
 
     def result(self) -> Overlap:
+        """Return how much of the validation part is also in the training part."""
         train, val = _distinct(self._kept[0]), np.concatenate([*self._kept[1], np.empty(0, dtype=np.uint64)])
         places = np.searchsorted(train, val)
         found = places < len(train)
@@ -143,16 +145,16 @@ class SharedWindows:
 
 
 def _distinct(some: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """Each once, in order; by sorting, since numpy's `unique` is slow for so many different numbers."""
+    """Return distinct numbers in order, by sorting: numpy's `unique` is slow for so many distinct ones."""
     ordered = np.sort(np.concatenate([*some, np.empty(0, dtype=np.uint64)]))
     return ordered[np.diff(ordered, prepend=ordered[:1] + np.uint64(1)) != 0]
 
 
 def window_hashes(text: str) -> NDArray[np.uint64]:
-    """A hash of each window of 50 characters, (characters - 49,): equal for equal windows, wherever they stand.
+    """Return a hash of each window of 50 characters, shape (characters - 49,), equal for equal windows.
 
     A polynomial of the code points modulo 2^64 (Karp and Rabin 1987), for all windows at once from running sums: the
-    sum up to a window's end less that before it, divided by the base to the power of its place. Then scrambled.
+    sum up to a window's end minus that before it, divided by the base to the power of its position. Then scrambled.
     """
     if len(text) < WINDOW:
         return np.empty(0, dtype=np.uint64)
@@ -173,13 +175,13 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
 
 
 class Lines:
-    """Each document's lines, from its text in pieces; an endless one is cut."""
+    """Splits documents that come in chunks into lines; cuts a line that is too long."""
 
     def __init__(self) -> None:
         self._open = ""
 
     def add(self, text: str, begins: bool) -> Iterator[str]:
-        """The lines that end in this piece, but for blank ones."""
+        """Yield the lines that end in this chunk, without blank ones."""
         if begins:
             yield from self.flush()
         *lines, self._open = (self._open + text).split("\n")
@@ -189,20 +191,21 @@ class Lines:
         yield from (line for line in lines if line.strip())
 
     def flush(self) -> Iterator[str]:
-        """The line that no line end has closed."""
+        """Yield the last line, if it has no line end."""
         if self._open.strip():
             yield self._open
         self._open = ""
 
 
 class Documents:
-    """Each document's hash, from its text in pieces."""
+    """Hashes documents that come in chunks."""
 
     def __init__(self) -> None:
         self.repeats, self.count = Repeats(), 0
         self._hash, self._length, self._beginning = _hasher(), 0, ""
 
     def add(self, text: str, begins: bool) -> None:
+        """Add a chunk of the current document, or of a new one if it `begins`."""
         if begins:
             self.flush()
             self.count += 1
@@ -211,13 +214,14 @@ class Documents:
         self._beginning = (self._beginning + text[:60])[:60]
 
     def flush(self) -> None:
+        """End the current document."""
         if self._length:
             self.repeats.add(self._hash.digest(), self._length, self._beginning)
         self._hash, self._length, self._beginning = _hasher(), 0, ""
 
 
-def inspect_pieces(pieces: Iterable[Piece], train_characters: int) -> Inspection:
-    """Read a text once. Its first `train_characters` are the training part, the rest the validation part."""
+def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection:
+    """Read a text once. Its first `train_characters` are the training part, the rest is the validation part."""
     counts = np.zeros(LAST_CODE_POINT + 1, dtype=np.int64)
     lines, repeated, documents, shared = Lines(), Repeats(), Documents(), SharedWindows()
     characters = size = mojibake = 0
@@ -226,8 +230,8 @@ def inspect_pieces(pieces: Iterable[Piece], train_characters: int) -> Inspection
         for line in some:
             repeated.add(_hasher(line.encode("utf-8", "surrogatepass")).digest(), len(line), line)
 
-    for batch in batch_pieces(pieces):  # short documents together: what is counted by numpy wants some length
-        text = "".join(piece.text for piece in batch)
+    for batch in batch_chunks(chunks):  # joins short documents, because numpy is slow on short arrays
+        text = "".join(chunk.text for chunk in batch)
         points = np.bincount(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4"))
         counts[: len(points)] += points
         size += len(text.encode("utf-8", "surrogatepass"))
@@ -236,9 +240,9 @@ def inspect_pieces(pieces: Iterable[Piece], train_characters: int) -> Inspection
         shared.add(text[:left], 0)
         shared.add(text[left:], 1)
         characters += len(text)
-        for piece in batch:
-            documents.add(piece.text, piece.begins)
-            count(lines.add(piece.text, piece.begins))
+        for chunk in batch:
+            documents.add(chunk.text, chunk.begins)
+            count(lines.add(chunk.text, chunk.begins))
     documents.flush()
     count(lines.flush())
     rare = np.flatnonzero((counts > 0) & (counts < RARE))

@@ -1,11 +1,22 @@
-"""Ids to batches: every window once an epoch, any step by itself."""
+"""Batches: every window once per epoch, any step by itself; how many sequences are read at once."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nanogpt.data.batches import batch, permute, window_starts, windows_per_epoch
+from nanogpt.config import ModelConfig, TrainConfig, load_preset
+from nanogpt.data.batches import (
+    CACHED_NUMBERS,
+    fit_block,
+    get_batch,
+    micro_batch_size,
+    permute,
+    window_starts,
+    windows_per_epoch,
+)
+from nanogpt.data.dataset import Dataset
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**62))
@@ -18,19 +29,17 @@ def test_permute_is_a_permutation(size, key):
 
 def test_permute_needs_no_memory():
     size = 10**15 + 37
-    index = np.array([0, 1, size - 1, size // 2])
-    found = permute(index, size, 5)
+    found = permute(np.array([0, 1, size - 1, size // 2]), size, 5)
     assert len(set(found.tolist())) == 4
-    assert found.min() >= 0
-    assert found.max() < size
+    assert 0 <= found.min() <= found.max() < size
 
 
 def test_permute_spreads():
-    # Each of 24 orders of four, from keys: about as often as any other.
-    orders = [tuple(permute(np.arange(4), 4, key)) for key in range(4800)]
+    # Each of the 24 orders of four occurs about equally often.
+    orders = [tuple(permute(np.arange(4), 4, key)) for key in range(2400)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 24
-    assert all(100 < count < 320 for count in counts)
+    assert all(50 < count < 160 for count in counts)
 
 
 def test_permute_leaves_no_pattern():
@@ -53,7 +62,7 @@ def test_an_epoch_reads_every_window_once_inside_the_text(tokens, block_size, se
 
 
 @given(st.integers(30, 300), st.integers(1, 9), st.integers(0, 50), st.integers(1, 40))
-def test_any_stretch_of_windows_can_be_asked_for(tokens, block_size, first, count):
+def test_any_range_of_windows_can_be_requested(tokens, block_size, first, count):
     whole = window_starts(tokens, block_size, 7, 0, first + count)
     assert np.array_equal(window_starts(tokens, block_size, 7, first, count), whole[first:])
 
@@ -63,10 +72,10 @@ def test_every_token_is_read_in_some_epoch():
     per_epoch = windows_per_epoch(tokens, block_size)
     starts = window_starts(tokens, block_size, 7, 0, per_epoch * 200)
     assert set((starts[:, None] + np.arange(block_size + 1)).ravel().tolist()) >= set(range(tokens - block_size))
-    assert len(set(starts.tolist())) > 60  # cut elsewhere in each epoch
+    assert len(set(starts.tolist())) > 60  # other offsets in each epoch
 
 
-def test_epochs_and_seeds_have_orders_of_their_own():
+def test_each_epoch_and_seed_has_its_order():
     one = window_starts(1009, 7, 7, 0, 100)
     assert not np.array_equal(one % 7, np.zeros(100))
     assert not np.array_equal(one, window_starts(1009, 7, 8, 0, 100))
@@ -74,9 +83,8 @@ def test_epochs_and_seeds_have_orders_of_their_own():
     assert not np.array_equal(one // 7, window_starts(1009, 7, 7, per_epoch, 100) // 7)
 
 
-def test_a_batch_is_text_and_the_same_text_one_on():
-    ids = np.arange(1009, dtype=np.uint16)
-    x, y = batch(ids, 7, seed=3, first=10, count=5)
+def test_targets_are_inputs_one_token_later():
+    x, y = get_batch(np.arange(1009, dtype=np.uint16), 7, seed=3, first=10, count=5)
     assert x.shape == y.shape == (5, 7)
     assert x.dtype == y.dtype == torch.int64
     assert torch.equal(y, x + 1)
@@ -84,8 +92,54 @@ def test_a_batch_is_text_and_the_same_text_one_on():
     assert x[:, 0].tolist() == window_starts(1009, 7, 3, 10, 5).tolist()
 
 
-def test_batches_follow_on_each_other():
-    ids = np.arange(1009, dtype=np.uint16)
-    big = batch(ids, 7, seed=3, first=6, count=6)[0]
-    small = [batch(ids, 7, seed=3, first=first, count=2)[0] for first in (6, 8, 10)]
-    assert torch.equal(big, torch.cat(small))
+# Sizes
+
+WIDE = ModelConfig(n_embd=384, n_head=6, block_size=256)
+NARROW = ModelConfig(n_embd=160, n_head=5, block_size=64)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "accumulation", "device", "expected"),
+    [
+        (WIDE, 64, 1, "cpu", 8),
+        (WIDE, 64, 1, "cuda", 64),
+        (WIDE, 3, 2, "cpu", 3),
+        (WIDE, 12, 1, "cpu", 6),  # two parts
+        (WIDE, 15, 1, "cpu", 5),  # three equal parts rather than 8 and 7
+        (WIDE, 13, 1, "cpu", 7),  # 7 and 6: only single sequences would be equal
+        (NARROW, 16, 1, "cpu", 16),
+        (NARROW, 100, 1, "cpu", 50),
+        (ModelConfig(n_embd=4096, block_size=1024), 4, 1, "cpu", 1),
+    ],
+)
+def test_micro_batches_by_hand(model, batch_size, accumulation, device, expected):
+    train = TrainConfig(batch_size=batch_size, accumulation=accumulation)
+    assert micro_batch_size(model, train, device) == expected
+
+
+def test_fsdp_gathers_weights_no_more_often_than_requested():
+    train = TrainConfig(batch_size=64, parallel="fsdp")
+    assert micro_batch_size(WIDE, train, "cpu", processes=2) == 32
+    assert micro_batch_size(WIDE, train, "cpu") == 8
+
+
+@given(st.integers(1, 300), st.integers(1, 5), st.sampled_from([1, 2, 3]))
+def test_micro_batches_fit_and_are_not_too_small(batch_size, accumulation, processes):
+    train = TrainConfig(batch_size=batch_size * processes, accumulation=accumulation)
+    size, share = micro_batch_size(WIDE, train, "cpu", processes), batch_size * accumulation
+    most = min(batch_size * processes, CACHED_NUMBERS // (384 * 256))
+    assert 1 <= size <= most
+    parts = -(-share // size)
+    assert parts <= 2 * -(-share // most)
+    if share % parts == 0:
+        assert size == share // parts
+
+
+@pytest.mark.parametrize("tokens", [2, 5, 6, 11, 320, 321, 5000])
+def test_the_longest_block_for_four_windows(tokens):
+    config = load_preset("modern").override(vocab_size=37)
+    data = Dataset(train=np.zeros(tokens), val=np.zeros(9), key="")
+    block = fit_block(config, data, ()).model.block_size
+    assert block == min(64, max(1, (tokens - 1) // 5))
+    assert windows_per_epoch(tokens, block) >= min(4, max(1, tokens - 2))
+    assert fit_block(config, data, {"block_size"}) == config

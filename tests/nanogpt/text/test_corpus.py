@@ -1,245 +1,190 @@
-"""Texts by name, file, folder, data set and standard input."""
+"""Texts by name, file, folder and standard input."""
 
+import gzip
 import io
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import zstandard
+from tiny import refuses
 
-from nanogpt.errors import UserError
 from nanogpt.text import corpus
 from nanogpt.text.corpus import Corpus, load_corpus
-from nanogpt.text.decoding import decode_text
+
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
 
-def read(**settings):
-    return load_corpus(**settings).text
+def write(files, folder="."):
+    for name, data in files.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-def refuses(*words, call=read, **settings):
-    with pytest.raises(UserError) as caught:
-        call(**settings)
-    for word in words:
-        assert word in str(caught.value), caught.value
-    return caught.value
+def absolute(path):
+    return str(Path(path).absolute())
 
 
 # Files
 
 
-def test_a_file():
-    Path("My book.txt").write_bytes("Über\r\nalles\rklar\n".encode())
-    found = load_corpus("My book.txt")
+@pytest.mark.parametrize("ending", PACK)
+def test_a_file(ending):
+    name = f"My.book.txt{ending}"
+    write({name: PACK[ending]("Größe\r\nund\rSüße\n".encode())})
+    found = load_corpus(name)
     assert found.notes == ()  # it was not read yet
-    assert found.documents == ("Über\nalles\nklar\n",)
-    assert (found.name, found.source) == ("My book", str(Path("My book.txt").absolute()))
+    assert found.documents == ("Größe\nund\nSüße\n",)
+    assert (found.name, found.source) == ("My.book", absolute(name))
     assert found.notes == ("line ends \\r\\n are read as \\n",)
-
-
-def test_a_plain_file_has_no_notes():
-    Path("book.txt").write_bytes(b"one\ntwo\n")
-    found = load_corpus(Path("book.txt"))
-    assert found.text == "one\ntwo\n"
-    assert found.notes == ()
-
-
-def test_a_byte_order_mark_is_dropped():
-    assert decode_text(b"\xef\xbb\xbfcaf\xc3\xa9", "there") == "café"
+    assert load_corpus(Path(name), "latin-1").text == "GrÃ¶Ã\x9fe\nund\nSÃ¼Ã\x9fe\n"
+    write({name: PACK[ending](b"one\n")})
+    plain = load_corpus(name)
+    assert (plain.text, plain.notes) == ("one\n", ())
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8", "UTF_8"])
 def test_encodings(encoding):
-    Path("book.txt").write_bytes("café ole".encode(encoding))
+    write({"book.txt": "café ole".encode(encoding)})
     assert load_corpus("book.txt", encoding).text == "café ole"
-
-
-def test_no_such_file():
-    refuses("no file or folder 'bok.txt'", "shakespeare", "python", source="bok.txt")
 
 
 NIGHT = "It was a dark and stormy night.\n"
 
 
 @pytest.mark.parametrize(
-    "text", [NIGHT * 999, NIGHT, NIGHT[:-1] * 9, "~nobody-here/book.txt", "zero\0byte"], ids=range(5)
+    "name",
+    [NIGHT * 999, NIGHT, NIGHT[:-1] * 9, "~nobody-here/book.txt", "zero\0byte", "folder/" * 20 + "bok.txt"],
+    ids=range(6),
 )
-def test_a_text_in_place_of_its_name(text):
-    error = refuses("no file or folder", "give a path, not the text itself", source=text)
-    assert text[:8].split("\0")[0] in str(error)
-    assert len(str(error)) < 220
+def test_a_missing_file_or_a_text_instead_of_its_name(name):
+    message = refuses(lambda: load_corpus(name), "no file or folder", "not the text itself", "shakespeare", "python")
+    assert repr(name)[1:9] in message
+    assert len(message) < 320
+    assert name.startswith("It was") or repr(name) in message
 
 
-def test_a_long_path_is_shown_to_its_end():
-    path = "folder/" * 20 + "bok.txt"
-    refuses(repr(path), source=path)
-
-
-def test_a_folder_that_is_closed(monkeypatch):
+def test_a_closed_folder(monkeypatch):
     def stat(self, **_):
         raise PermissionError(13, "Permission denied", str(self))
 
     with monkeypatch.context() as patch:
         patch.setattr(corpus.Path, "stat", stat)
-        refuses("cannot look at 'shut/book.txt': Permission denied", "or give another path", source="shut/book.txt")
+        refuses(lambda: load_corpus("shut/book.txt"), "'shut/book.txt': Permission denied")
+
+
+def test_an_unreadable_file(monkeypatch):
+    def denied(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    write({"book.txt": "text"})
+    found = load_corpus("book.txt")
+    monkeypatch.setattr(Path, "open", denied)
+    refuses(lambda: found.text, "'book.txt': Permission denied", "permissions")
 
 
 @pytest.mark.parametrize("source", ["", [], [""], ["book.txt", ""]], ids=repr)
-def test_no_name_is_not_the_working_folder(source):
-    """A shell gives it where a variable is not set."""
-    Path("book.txt").write_text("text")
-    refuses("no text was named", "'.' for this folder", "'-'", source=source)
+def test_an_empty_name_is_not_the_working_folder(source):
+    """A shell passes it for an unset variable."""
+    write({"book.txt": "text"})
+    refuses(lambda: load_corpus(source), "no text was named", "'.' for this folder", "'-'")
     assert load_corpus(".").text == "text"
 
 
-@pytest.mark.parametrize("data", [b"", b" \r\n\t\n", b"\xef\xbb\xbf"])
-def test_an_empty_text(data):
-    Path("book.txt").write_bytes(data)
-    refuses("book.txt is empty", "nothing to learn from", source="book.txt")
-
-
-def test_a_binary_file():
-    Path("cat.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    refuses("cat.png is a binary file", "byte 8 is 0", source="cat.png")
-
-
-def test_utf_16_is_recognised():
-    Path("book.txt").write_bytes("two".encode("utf-16"))
-    refuses("book.txt is in UTF-16", "--encoding utf-16", source="book.txt")
-
-
-def test_invalid_utf_8_names_the_byte_and_the_way_on():
-    Path("book.txt").write_bytes(b"one\ntwo\ncaf\xe9 ole")
-    refuses("book.txt", "0xe9", "offset 11", "line 3", "--encoding latin-1", source="book.txt")
-    assert load_corpus("book.txt", "latin-1").text.endswith("café ole")
-
-
-def test_invalid_bytes_after_a_byte_order_mark():
-    refuses("0xe9", call=decode_text, data=b"\xef\xbb\xbfcaf\xe9 ole", where="there")
-
-
-def test_an_encoding_that_there_is_not():
-    Path("book.txt").write_bytes(b"text")
-    refuses("unknown encoding 'utf-9'", "utf-8", source="book.txt", encoding="utf-9")
-    refuses("unknown encoding 'base64'", source="book.txt", encoding="base64")
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("book.txt", b"", ["book.txt is empty"]),
+        ("book.txt", b" \r\n\t\n", ["book.txt is empty"]),
+        ("book.txt", b"\xef\xbb\xbf", ["book.txt is empty"]),
+        ("cat.png", b"\x89PNG\r\n\x1a\n\0\0", ["cat.png is a binary file", "byte 8"]),
+        ("cat.gz", gzip.compress(b"\x89PNG\0"), ["cat.gz is a binary file"]),
+        ("book.txt", b"one\ntwo\ncaf\xe9 ole", ["book.txt", "0xe9", "offset 11", "line 3", "--encoding latin-1"]),
+        ("bad.txt.zst", zstandard.compress(b"one\ncaf\xe9 ole"), ["bad.txt.zst", "offset 7", "line 2"]),
+    ],
+)
+def test_what_is_not_a_text(name, data, words):
+    write({name: data})
+    refuses(lambda: load_corpus(name).text, *words)
 
 
 def test_home_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    Path("book.txt").write_text("text")
+    write({"book.txt": "text"})
     assert load_corpus("~/book.txt").text == "text"
+
+
+# Compressed files
+
+
+@pytest.mark.parametrize("ending", [".GZ", ".Zst"])
+def test_endings_in_capitals(ending):
+    write({f"book{ending}": PACK[ending.lower()](b"text")})
+    assert load_corpus(f"book{ending}").text == "text"
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_several_members(ending):
+    write({f"book{ending}": PACK[ending](b"one ") + PACK[ending](b"") + PACK[ending](b"two")})
+    assert load_corpus(f"book{ending}").text == "one two"
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+@pytest.mark.parametrize("cut", [3, 10, -1, None])
+def test_a_compressed_file_that_is_incomplete_or_plain(ending, cut):
+    whole = b"plain text" if cut is None else PACK[ending](os.urandom(50_000).hex().encode())
+    write({f"book.txt{ending}": whole[:cut]})
+    refuses(lambda: load_corpus(f"book.txt{ending}").text, f"book.txt{ending} is damaged", "restore it")
 
 
 # Folders
 
 
-def test_a_folder_is_a_document_a_file_in_the_order_of_their_paths():
-    for name, text in {"b.txt": "two", "a/z.md": "one", "c.py": "three\r\n", ".git/x": "no", "empty.txt": ""}.items():
-        path = Path("books", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-    Path("books/d.bin").write_bytes(b"\0\1")
+def test_a_folder_has_one_document_per_file_ordered_by_path():
+    write({"b.txt": "two", "a/z.md": "one", "c.py": "three\r\n", ".git/x": "no", "empty.txt": ""}, "books")
+    write({"d.bin": b"\0\1"}, "books")
     found = load_corpus("books")
     assert found.notes == ()
     assert found.documents == ("one", "two", "three\n")
     assert found.text == "one\ntwo\nthree\n"
-    assert (found.name, found.source) == ("books", str(Path("books").absolute()))
+    assert (found.name, found.source) == ("books", absolute("books"))
     assert found.notes == ("line ends \\r\\n are read as \\n", "left out 1 binary file(s): d.bin")
 
 
-def test_a_folder_in_utf_16():
-    Path("books").mkdir()
-    Path("books/a.txt").write_bytes("two".encode("utf-16"))
+def test_a_folder_in_another_encoding():
+    write({"a.txt": "two".encode("utf-16")}, "books")
     assert load_corpus("books", "utf-16").text == "two"
+    write({"a.txt": b"fine", "bad.txt": b"caf\xe9"}, "books")
+    refuses(lambda: load_corpus("books").text, "bad.txt", "0xe9")
 
 
-@pytest.mark.parametrize("name", [None, "blank.txt", ".hidden"])
-def test_a_folder_without_text(name):
+@pytest.mark.parametrize("files", [{}, {"blank.txt": "\n\n"}, {".hidden": "hidden"}], ids=str)
+def test_a_folder_without_text(files):
     Path("books").mkdir()
-    if name:
-        Path("books", name).write_text("hidden" if name.startswith(".") else "\n\n")
-    refuses("no text below the folder 'books'", ".txt", source="books")
+    write(files, "books")
+    refuses(lambda: load_corpus("books").text, "folder 'books'", ".txt")
 
 
-def test_a_file_in_a_folder_that_is_not_utf_8_is_named():
-    Path("books").mkdir()
-    Path("books/bad.txt").write_bytes(b"caf\xe9")
-    refuses("bad.txt", "0xe9", source="books")
+# Standard input, memory
 
 
-# Standard input
-
-
-def test_standard_input(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"typed\n")))
+@pytest.mark.parametrize("data", [b"typed\n", b""])
+def test_standard_input(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     found = load_corpus("-")
-    assert (found.text, found.name, found.source) == ("typed\n", "stdin", "-")
+    if data:
+        assert (found.text, found.text, found.name, found.source) == ("typed\n", "typed\n", "stdin", "-")
+    else:
+        refuses(lambda: found.text, "standard input is empty")
 
 
-def test_empty_standard_input(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    refuses("standard input is empty", source="-")
-
-
-# In memory
-
-
-def test_a_corpus_is_taken_as_it_is():
+def test_a_corpus_is_returned_as_it_is():
     ours = Corpus.of_texts("one", "two")
     assert load_corpus(ours) is ours
-    Path("a.txt").write_text("three")
+    write({"a.txt": "three"})
     found = load_corpus([load_corpus(["a.txt", ours]), Path("a.txt")])
     assert found.documents == ("three", "one", "two", "three")
-    assert found.sources == (str(Path("a.txt").absolute()), "-", str(Path("a.txt").absolute()))
-
-
-# Named corpora
-
-
-@pytest.fixture
-def small_python(monkeypatch):
-    """A standard library of three files, one of them a test."""
-    for name in ("b.py", "a.py", "test/c.py"):
-        path = Path("stdlib", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"# {name}\n")
-    monkeypatch.setattr(corpus.sysconfig, "get_paths", lambda: {"stdlib": "stdlib"})
-
-
-def test_python_is_the_standard_library_without_its_tests(small_python):
-    found = load_corpus("python")
-    assert found.documents == ("# a.py\n", "# b.py\n")
-    assert (found.name, found.source, found.notes) == ("python", "python", ())
-
-
-@pytest.mark.slow
-def test_python_comes_with_every_interpreter():
-    found = load_corpus("python")
-    assert len(found.documents) > 300
-    assert "def runcall(" in found.text
-
-
-def test_without_a_name_python_stands_in_and_says_so(small_python):
-    found = load_corpus()
-    assert (found.name, found.source) == ("python", "python")
-    (note,) = found.notes
-    assert "'shakespeare' is not on this machine" in note
-    assert "'python'" in note
-    assert "\n" not in note
-
-
-def test_a_named_corpus_is_never_replaced(small_python):
-    with pytest.raises(UserError, match="'shakespeare' is not on this machine"):
-        load_corpus("shakespeare")
-
-
-def test_a_name_wins_over_a_file_of_that_name(small_python):
-    Path("python").write_text("my own")
-    assert load_corpus("python").documents[0] == "# a.py\n"
-    assert load_corpus("./python").text == "my own"
-
-
-def test_importing_it_is_light():
-    code = "import sys, nanogpt.text.corpus, nanogpt.config; print(*{'torch', 'numpy', 'rich', 'tyro'} & sys.modules.keys())"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+    assert found.sources == (absolute("a.txt"), "-", absolute("a.txt"))

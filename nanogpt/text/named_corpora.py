@@ -1,35 +1,54 @@
-"""Tiny Shakespeare: from a data folder, else the cache, else downloaded once; its hash is checked every time."""
+"""The named corpora: Tiny Shakespeare (karpathy/char-rnn), and the standard library of this Python."""
 
 import hashlib
 import os
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder, write_atomically
-from nanogpt.text.readers import read_bytes
+from nanogpt.text.chunks import Chunk, chunks_of
+from nanogpt.text.decoding import Notes, decode_text
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 SHAKESPEARE_BYTES = 1_115_394
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
+NOT_PYTHON = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+"""Folders left out of the corpus `python`."""
 
 
 class CorpusUnavailable(UserError):
-    """A named corpus that cannot be had right now, for want of a network."""
+    """A named corpus is neither on this machine nor can be downloaded right now."""
 
 
-def read_shakespeare() -> bytes:
-    """Tiny Shakespeare (karpathy/char-rnn): from `NANOGPT_DATA`, else the cache, else downloaded once."""
+def read_shakespeare() -> str:
+    """Return Tiny Shakespeare: from `NANOGPT_DATA`, else the cache, else downloaded once; check its hash every time."""
     for folder in _data_folders():
         path = folder / "shakespeare.txt"
         if path.is_file():
-            data = read_bytes(path)
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None
             _check_shakespeare(data, str(path))
-            return data
+            return decode_text(data, "shakespeare")
     data = _download(SHAKESPEARE_URL, SHAKESPEARE_BYTES)
     write_atomically(cache_folder() / "shakespeare.txt", data)
-    return data
+    return decode_text(data, "shakespeare")
+
+
+def read_python(notes: Notes) -> Iterator[Chunk]:
+    """Yield the standard library of this interpreter without its tests, one document per file."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        if NOT_PYTHON.isdisjoint(path.relative_to(root).parts):
+            try:
+                text = decode_text(path.read_bytes(), str(path))
+            except (UserError, OSError):
+                continue  # a file in another encoding must not make this corpus unavailable
+            yield from chunks_of([text])
 
 
 def _data_folders() -> Iterator[Path]:
@@ -50,14 +69,14 @@ def _check_shakespeare(data: bytes, where: str) -> None:
 
 
 def _download(url: str, limit_bytes: int) -> bytes:
-    """Fetch at most `limit_bytes`; raises CorpusUnavailable where the network or the server does not answer."""
+    """Download at most `limit_bytes`; raise CorpusUnavailable if that fails or it is not Tiny Shakespeare."""
     import http.client
     import urllib.error
     import urllib.request
 
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
-            data = answer.read(limit_bytes + 1)
+            data: bytes = answer.read(limit_bytes + 1)
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise CorpusUnavailable(
@@ -66,7 +85,7 @@ def _download(url: str, limit_bytes: int) -> bytes:
         ) from None
     if len(data) > limit_bytes or hashlib.sha256(data).hexdigest() != SHAKESPEARE_SHA256:
         raise CorpusUnavailable(
-            f"{url} answered with something that is not Tiny Shakespeare (a sign-in page of the network?); nothing was "
+            f"{url} answered with something other than Tiny Shakespeare (a sign-in page of the network?); nothing was "
             f"kept. Try again later, or set NANOGPT_DATA to a folder that holds shakespeare.txt"
         )
     return data

@@ -1,0 +1,167 @@
+"""Tiny Shakespeare from disk or a server of our own, and the Python standard library."""
+
+import hashlib
+import http.server
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tiny import refuses
+
+from nanogpt.files import cache_folder
+from nanogpt.text import named_corpora
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.named_corpora import CorpusUnavailable
+
+PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """A smaller Tiny Shakespeare."""
+    monkeypatch.setattr(named_corpora, "SHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
+    monkeypatch.setattr(named_corpora, "SHAKESPEARE_BYTES", len(PLAY))
+    return PLAY
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Answer every request with some bytes, on this machine."""
+    servers = []
+
+    def start(body, status=200, seconds=0.0):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                time.sleep(seconds)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        monkeypatch.setattr(named_corpora, "SHAKESPEARE_URL", f"http://127.0.0.1:{server.server_port}/input.txt")
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def cached():
+    return cache_folder() / "shakespeare.txt"
+
+
+def test_shakespeare_is_downloaded_once(play, serve, monkeypatch):
+    serve(play)
+    found = load_corpus("shakespeare")
+    assert (found.text.encode(), found.name, found.source) == (play, "shakespeare", "shakespeare")
+    assert cached().read_bytes() == play
+    monkeypatch.setattr(named_corpora, "_download", None)  # another one would raise
+    assert load_corpus("shakespeare").text == found.text == load_corpus().text
+
+
+@pytest.mark.parametrize(("data", "cache"), [(PLAY, b"never read"), (None, PLAY)])
+def test_the_data_folder_comes_before_the_cache(play, monkeypatch, tmp_path, data, cache):
+    if data is not None:
+        (tmp_path / "shakespeare.txt").write_bytes(data)
+    cached().write_bytes(cache)
+    monkeypatch.setenv("NANOGPT_DATA", str(tmp_path))
+    assert load_corpus("shakespeare").text.encode() == play
+
+
+def test_a_wrong_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOGPT_DATA", "nowhere")
+    refuses(lambda: load_corpus("shakespeare"), "NANOGPT_DATA is 'nowhere'")
+    (tmp_path / "shakespeare.txt").write_bytes(PLAY)
+    monkeypatch.setenv("NANOGPT_DATA", str(tmp_path))
+    refuses(lambda: load_corpus("shakespeare"), "shakespeare.txt is not Tiny Shakespeare", "SHA-256")
+
+
+@pytest.mark.parametrize("change", [lambda play: play[:-2] + b"!\n", lambda play: play + b"x" * 100_000])
+def test_a_download_of_something_else_is_not_kept(play, serve, change):
+    """A network's sign-in page answers every address with 200; a default corpus is then `python`."""
+    serve(change(play))
+    with pytest.raises(CorpusUnavailable, match="not Tiny Shakespeare|other than Tiny Shakespeare"):
+        load_corpus("shakespeare")
+    assert not cached().exists()
+    assert load_corpus().name == "python"
+
+
+def unavailable(*words):
+    with pytest.raises(CorpusUnavailable) as caught:
+        load_corpus("shakespeare")
+    assert all(word in str(caught.value) for word in ("'shakespeare'", "NANOGPT_DATA", "'python'", *words))
+    assert not cached().exists()
+
+
+def test_a_server_that_fails(serve):
+    serve(b"", status=503)
+    unavailable("Service Unavailable")
+
+
+def test_a_server_that_does_not_answer_in_time(serve, monkeypatch):
+    monkeypatch.setattr(named_corpora, "DOWNLOAD_TIMEOUT_SECONDS", 0.1)
+    serve(PLAY, seconds=0.5)
+    unavailable("timed out")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nFi"]
+)
+def test_a_server_that_speaks_something_else(answer, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply():
+            connection, _ = server.accept()
+            connection.recv(4096)
+            connection.sendall(answer)
+            connection.close()
+
+        threading.Thread(target=reply, daemon=True).start()
+        monkeypatch.setattr(named_corpora, "SHAKESPEARE_URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        unavailable()
+
+
+# Python
+
+
+@pytest.fixture
+def small_python(monkeypatch):
+    """A standard library of three files, one of them a test."""
+    for name in ("b.py", "a.py", "test/c.py"):
+        path = Path("stdlib", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# {name}\n")
+    monkeypatch.setattr(named_corpora.sysconfig, "get_paths", lambda: {"stdlib": "stdlib"})
+
+
+def test_python_is_the_standard_library_without_its_tests(small_python):
+    found = load_corpus("python")
+    assert found.documents == ("# a.py\n", "# b.py\n")
+    assert (found.name, found.source, found.notes) == ("python", "python", ())
+    Path("python").write_text("my own")
+    assert load_corpus("python").documents[0] == "# a.py\n"  # a name wins over a file
+    assert load_corpus("./python").text == "my own"
+
+
+@pytest.mark.slow
+def test_python_comes_with_every_interpreter():
+    found = load_corpus("python")
+    assert len(found.documents) > 300
+    assert "def runcall(" in found.text
+
+
+def test_without_a_network_the_default_is_python_with_a_note(small_python):
+    unavailable()  # a corpus given by name is never replaced
+    found = load_corpus()
+    assert (found.name, found.source) == ("python", "python")
+    (note,) = found.notes
+    assert "'shakespeare' is not on this machine" in note
+    assert "'python'" in note
+    assert "\n" not in note

@@ -1,0 +1,180 @@
+"""Records: `.jsonl`, `.parquet`, and data sets as on the Hugging Face hub, from a folder of this machine."""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+from tiny import refuses
+
+from nanogpt.files import cache_folder
+from nanogpt.text import records
+from nanogpt.text.corpus import load_corpus
+
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+LINES = "".join(json.dumps({"id": n, "text": f"number {n}\r\n", "other": str(n)}) + "\n" for n in range(3))
+
+
+def write_parquet(name, **columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), name)
+
+
+def documents(source, **settings):
+    return load_corpus(source, **settings).documents
+
+
+@pytest.mark.parametrize("ending", PACK)
+@pytest.mark.parametrize("kind", [".jsonl", ".ndjson"])
+def test_json_lines(ending, kind):
+    Path(f"book{kind}{ending}").write_bytes(PACK[ending](LINES.encode()))
+    found = load_corpus(f"book{kind}{ending}")
+    assert (found.documents, found.name) == (("number 0\n", "number 1\n", "number 2\n"), "book")
+    assert documents(f"book{kind}{ending}", column="other") == ("0", "1", "2")
+
+
+def test_what_json_lines_may_be():
+    Path("book.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n\n \r\n{"text": ""}\n{"text": "\\u00e9\\ud800"}')
+    assert load_corpus("book.jsonl", "latin-1").documents == ("one", "é\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"{text: 1}", ["line 2 is not JSON: Expecting property name"]),
+        (b'{"text": "one', ["line 2 is not JSON"]),
+        (b'{"text": "caf\xe9"}', ["line 2 is not JSON: not valid"]),
+        (b"[" * 100_000, ["line 2 is not JSON"]),
+        (b"9" * 10_000, ["line 2 is not JSON"]),
+        (b'["text"]', ["line 2 is not a JSON object"]),
+        (b'{"body": "one", "id": 2}', ["line 2 has no column 'text'", "--column", "there are 'body', 'id'"]),
+        (b"{}", ["line 2 has no column 'text'", "none"]),
+        (b'{"text": 3}', ["line 2: 'text' is int"]),
+        (b'{"text": ["one"]}', ["line 2: 'text' is list"]),
+        (b'{"text": false}', ["line 2: 'text' is bool"]),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_json_lines_that_are_wrong(line, words):
+    Path("book.jsonl").write_bytes(b'{"text": "one"}\n' + line + b"\n")
+    refuses(lambda: documents("book.jsonl"), "book.jsonl, ", *words)
+
+
+def test_a_line_that_is_too_long(monkeypatch):
+    monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 100)
+    record = json.dumps({"text": "x" * (99 - len(json.dumps({"text": ""})))}) + "\n"
+    Path("book.jsonl").write_text(record * 3)
+    assert len(documents("book.jsonl")) == 3
+    Path("book.jsonl").write_text(record * 3 + record.replace("x", "xxx", 1))
+    refuses(lambda: documents("book.jsonl"), "book.jsonl, line 4: longer than 100 bytes")
+
+
+def test_parquet():
+    texts = ["one\r\n", None, "two", "", "three"]
+    write_parquet("book.parquet", text=texts, n=range(5), large=pyarrow.array(texts, pyarrow.large_string()))
+    found = load_corpus("book.parquet")
+    assert (found.documents, found.name) == (("one\n", "two", "three"), "book")
+    assert documents("book.parquet", column="large") == found.documents
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"use_dictionary": False}, {"compression": "zstd", "row_group_size": 700}, None], ids=str
+)
+def test_parquet_of_many_row_groups_and_encodings(settings):
+    texts = [f"{'long ' * (n % 50)}{n}" for n in range(2000)]
+    column = pyarrow.array(texts) if settings is not None else pyarrow.array(texts).dictionary_encode()
+    table = pyarrow.table({"n": range(2000), "text": column})
+    pyarrow.parquet.write_table(table, "book.parquet", **settings or {})
+    assert documents("book.parquet") == tuple(texts)
+
+
+def test_parquet_that_is_wrong(monkeypatch):
+    write_parquet("book.parquet", body=["one"], n=[1])
+    refuses(lambda: documents("book.parquet"), "book.parquet has no column 'text'", "'body', 'n'", "--column")
+    refuses(lambda: documents("book.parquet", column="n"), "column 'n' is int64")
+    data = Path("book.parquet").read_bytes()
+    for content in (data[:-9], b"text", b"", data[:6] + b"\xff" * 20 + data[26:]):
+        Path("bad.parquet").write_bytes(content)
+        refuses(lambda: documents("bad.parquet", column="body"), "bad.parquet", "as a .parquet file")
+    write_parquet("none.parquet", text=[None, ""])
+    refuses(lambda: documents("none.parquet"), "none.parquet is empty")
+    monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 5)
+    write_parquet("long.parquet", text=["12345", "123456"])
+    refuses(lambda: documents("long.parquet"), "long.parquet, row 2: longer than 5 characters")
+
+
+def test_records_without_text_are_left_out_and_counted():
+    texts = ["one", None, "", "two"]
+    Path("book.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    write_parquet("book.parquet", text=texts)
+    for name in ("book.jsonl", "book.parquet"):
+        corpus = load_corpus(name)
+        assert corpus.documents == ("one", "two")
+        assert any("left out 2 record(s)" in note and name in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "extra"),
+    [
+        ("book.txt.zst", "zstandard", "data"),
+        ("book.parquet", "pyarrow.parquet", "data"),
+        ("hf:owner/name", "datasets", "hf"),
+    ],
+)
+def test_a_missing_library(monkeypatch, source, module, extra):
+    Path(source.replace("hf:owner/", "")).write_bytes(b"anything")
+    monkeypatch.setitem(sys.modules, module, None)
+    library = module.partition(".")[0]
+    refuses(lambda: documents(source), source, f"{library} is not installed: pip install 'nanogpt[{extra}]'")
+
+
+# Data sets
+
+
+@pytest.fixture
+def data_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    for name, texts in {"train": ["one\r\n", "zwei é"], "validation": ["three"]}.items():
+        path = Path("stories", f"{name}.jsonl")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(json.dumps({"text": text, "n": 3, "body": "b"}) + "\n" for text in texts))
+
+
+def test_a_data_set(data_set, monkeypatch):
+    assert load_corpus("hf:./stories:validation").text == "three"
+    assert documents("hf:./stories", column="body") == ("b", "b")
+    assert not [path for path in cache_folder().rglob("*") if path.is_file()]
+    found = load_corpus("hf:./stories")
+    assert found.documents == ("one\n", "zwei é")
+    assert (found.name, found.source) == ("stories", f"hf:{Path('stories').absolute()}:train")
+    monkeypatch.setattr(records, "read_data_set", None)  # a second download would raise
+    assert found.documents == ("one\n", "zwei é")
+    assert load_corpus(found.source).source == found.source
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "words"),
+    [
+        ("hf:./nowhere", {}, ["no data set 'hf:./nowhere'", "hf:owner/name:split"]),
+        ("hf:", {}, ["no data set 'hf:'"]),
+        ("hf:./stories:test", {}, ["split 'test'", "network"]),
+        ("hf:./stories", {"column": "txt"}, ["row 1 has no column 'txt'", "there are 'text', 'n', 'body'"]),
+        ("hf:./stories", {"column": "n"}, ["row 1: 'n' is int"]),
+    ],
+    ids=str,
+)
+def test_data_sets_that_are_wrong(data_set, source, settings, words):
+    refuses(lambda: documents(source, **settings), *words)
+
+
+def test_an_error_of_the_hub_is_one_line(monkeypatch):
+    class Library:
+        def load_dataset(self, name, split, streaming):
+            assert (name, split, streaming) == ("owner/name", "test", True)
+            raise ConnectionError("Couldn't reach\nthe Hub")
+
+    monkeypatch.setitem(sys.modules, "datasets", Library())
+    refuses(lambda: documents("hf:owner/name:test"), "'owner/name', split 'test': Couldn't reach the Hub;")
