@@ -1,11 +1,18 @@
-"""What a training tells while it runs: one class for each thing that happens.
+"""What a training reports: one class for each thing that happens.
 
-Terminal, web page and tests all consume these; `nanogpt.training.trainer` emits them.
+`nanogpt.training.trainer` emits the events; terminal, studio and tests consume them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+from nanogpt.config import Config
 from nanogpt.evaluation.loss import Evaluation
+from nanogpt.parallel.world import World
+from nanogpt.runs.checkpoint import State
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +24,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class StartEvent(Event):
-    """The training begins, or goes on, at `step`."""
+    """The training starts or resumes."""
 
     folder: str
     parameters: int
@@ -35,7 +42,7 @@ class StepEvent(Event):
     """Updates were made; emitted every `log_every` steps."""
 
     loss: float
-    """mean training loss of the steps since the last such event, nats a token"""
+    """mean training loss since the last such event, in nats per token"""
     learning_rate: float
     tokens_per_second: float
 
@@ -46,57 +53,72 @@ class EvalEvent(Event):
 
     evaluation: Evaluation
     best: bool
-    """no earlier one was lower"""
+    """no earlier loss was lower"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEvent(Event):
-    """The model wrote something."""
+    """The model generated a sample."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointEvent(Event):
-    """The run can go on from here."""
+    """A checkpoint was saved."""
 
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanEvent(Event):
-    """The run's length was changed to `steps`, to keep its time."""
+    """The run's length was changed to `steps`, to keep to its time."""
 
     steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackEvent(Event):
-    """A number was not finite; the run went back to `step`, and its learning rate is lower from there on."""
+    """A loss or gradient was not finite: the run went back to `step`, and continues with a lower learning rate."""
 
     failed: int
     """the step that diverged"""
     rate_factor: float
-    """what the planned learning rate is now multiplied by"""
+    """factor of the planned learning rate from here on"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoteEvent(Event):
-    """Something a person should know."""
+    """A message for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopEvent(Event):
-    """The run was asked to stop before its end, and saved."""
+    """The run was asked to stop before its end, and was saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoneEvent(Event):
-    """The run is over: its best checkpoint, by the whole-split protocol unless a subset was planned."""
+    """The run is finished."""
 
     evaluation: Evaluation
+    """of the best checkpoint, on the whole split unless a subset was planned"""
     best_step: int
     early: bool
-    """stopped by patience, before its planned end"""
+    """stopped by patience before its planned end"""
+
+
+class Training(Protocol):
+    """A training as its consumers see it."""
+
+    world: World
+    folder: RunFolder
+    config: Config
+    plan: Plan
+    state: State
+
+    def events(self) -> Iterator[Event]:
+        """Train, and yield what happens."""
+        ...

@@ -1,7 +1,6 @@
-"""A training as seen in a terminal: a bar with loss, speed and times, the samples above it.
+"""A training in the terminal: a progress bar with loss, speed and times, and samples above it.
 
-Where standard error is no terminal, a line for each evaluation instead. Passes the events on, so that the caller
-sees them too.
+Where standard error is not a terminal: one line per evaluation.
 """
 
 import time
@@ -21,19 +20,23 @@ from nanogpt.reporting.events import (
     SampleEvent,
     StartEvent,
     StepEvent,
+    Training,
 )
-from nanogpt.reporting.trackers import track
 from nanogpt.runs.plan import Plan
-from nanogpt.training.trainer import Trainer
 
 
-def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
-    """Train to the end, showing it on standard error unless `quiet`; of several processes the first shows it."""
-    if not trainer.world.main:
-        yield from trainer.events()
-        return
-    if quiet:
-        yield from track(trainer)
+def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
+    """Train to the end and yield the events, shown on standard error unless `quiet`, and sent to the run's trackers.
+
+    Only the main process shows and tracks them.
+    """
+    events = trainer.events()
+    if trainer.world.main and trainer.config.train.track:
+        from nanogpt.reporting.trackers import track
+
+        events = track(events, trainer.config, trainer.folder.path)
+    if quiet or not trainer.world.main:
+        yield from events
         return
     console = Console(stderr=True, highlight=False)
     columns = (
@@ -45,16 +48,16 @@ def show_training(trainer: Trainer, quiet: bool = False) -> Iterator[Event]:
         TimeRemainingColumn(elapsed_when_finished=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
-        state = trainer.state
-        task = bar.add_task("", total=trainer.plan.total_steps, completed=state.step, loss="–", val="–", speed="")
+        steps, step = trainer.plan.total_steps, trainer.state.step
+        task = bar.add_task("", total=steps, completed=step, loss="–", val="–", speed="")
         view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
-        for event in track(trainer):
+        for event in events:
             view.show(event)
             yield event
 
 
 def expectations(plan: Plan, config: Config) -> str:
-    """A line on what a training should take and reach, as far as it was planned."""
+    """Return a line on the time, the memory and the loss that were planned."""
     parts = [f"dropout {config.model.dropout:g}"]
     if plan.memory_bytes is not None:
         parts.append(f"about {plan.memory_bytes / 1e9:.1f} GB of memory")
@@ -68,9 +71,9 @@ def expectations(plan: Plan, config: Config) -> str:
 
 
 class TerminalView:
-    """Turns events into lines and into the fields of a bar."""
+    """Lines on the console, and the fields of the progress bar."""
 
-    def __init__(self, console: Console, trainer: Trainer, update: Callable[..., None]) -> None:
+    def __init__(self, console: Console, trainer: Training, update: Callable[..., None]) -> None:
         self._console, self._trainer, self._update = console, trainer, update
         self._began = time.monotonic()
         self._loss = "–"
@@ -88,12 +91,17 @@ class TerminalView:
                 self._update(completed=event.step, loss=self._loss, speed=speed)
             case EvalEvent():
                 self._evaluation(event)
-            case SampleEvent() if event.step:  # before the first step it is noise
+            case SampleEvent() if event.step:  # a sample before the first step is noise
                 self._print(event.text.strip("\n"), "dim")
             case PlanEvent():
                 self._update(total=event.steps)
             case RollbackEvent():
-                self._rolled_back(event)
+                self._update(completed=event.step)
+                self._print(
+                    f"step {event.failed:,} diverged: back to step {event.step:,}, from there with "
+                    f"{event.rate_factor:g} of the planned learning rate",
+                    "yellow",
+                )
             case DoneEvent():
                 self._done(event)
 
@@ -107,7 +115,7 @@ class TerminalView:
             + "\n"
             f"{event.steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
             f"{tokens / event.train_tokens:.1f} times the training text"
-            + (f"; going on from step {event.step:,}" if event.step else ""),
+            + (f"; resuming at step {event.step:,}" if event.step else ""),
             "bold",
         )
         self._print(expectations(self._trainer.plan, self._trainer.config), "bold")
@@ -115,31 +123,23 @@ class TerminalView:
     def _evaluation(self, event: EvalEvent) -> None:
         loss, since = event.evaluation.loss, self._trainer.state.pending
         self._update(completed=event.step, val=f"{loss:.3f}")
-        # The mean since the last logged line, so that both losses are of about the same weights.
+        # The mean since the last logged step, so that both losses belong to about the same weights.
         train = f"{sum(since) / len(since):.3f}" if since else self._loss
         line = f"step {event.step:,}: train {train}  val {loss:.4f}"
         if not self._console.is_terminal:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
         self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
 
-    def _rolled_back(self, event: RollbackEvent) -> None:
-        self._update(completed=event.step)
-        self._print(
-            f"step {event.failed:,} diverged: back to step {event.step:,}, from there on with {event.rate_factor:g} of "
-            f"the planned learning rate",
-            "yellow",
-        )
-
     def _done(self, event: DoneEvent) -> None:
         result = event.evaluation
-        why = "stopped early, its patience was at an end; " if event.early else ""
+        early = "stopped early, out of patience; " if event.early else ""
         self._update(completed=event.step, total=event.step)
         self._print(
-            f"done: {why}validation loss {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte "
+            f"done: {early}validation loss {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte "
             f"(checkpoint of step {event.best_step:,}; {result.protocol})",
             "bold",
         )
 
     def _print(self, text: str, style: str) -> None:
-        # Names and samples are text, not markup: a bracket in them must not be read as a style.
+        # Names and samples are text: a bracket in them is not markup.
         self._console.print(text, style=style, markup=False, emoji=False, soft_wrap=True)

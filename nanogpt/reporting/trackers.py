@@ -1,8 +1,8 @@
-"""A training's events, sent on to TensorBoard and Weights & Biases (extra `track`), where a run asks for them.
+"""Trackers that a run may log to besides `metrics.jsonl`: TensorBoard and Weights & Biases (extra `track`).
 
-A tracker sees what everyone sees and changes nothing. One that fails, be it by its network, ends no training: that is
-told once, and the training goes on without it. Both write inside the run's folder alone, and a run that goes on goes on
-in the same log. Ours, `metrics.jsonl`, is always written and needs none of them.
+A tracker receives the training's events and changes nothing. A tracker that fails, for example by its network, is
+reported once and dropped; the training goes on. Both write only inside the run folder, and a resumed run continues the
+same log.
 """
 
 import importlib.util
@@ -11,8 +11,9 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from nanogpt.config import Config
 from nanogpt.errors import UserError
 from nanogpt.reporting.events import (
     DoneEvent,
@@ -25,31 +26,27 @@ from nanogpt.reporting.events import (
     StepEvent,
     StopEvent,
 )
-from nanogpt.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from nanogpt.config import Config
 
 WANDB_FOLDERS = {"WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data", "WANDB_ARTIFACT_DIR": "artifacts"}
 
 
 class Tracker(Protocol):
-    """What a log has to offer."""
+    """A log of numbers and texts."""
 
     def begin(self, step: int) -> None:
-        """Open the log, or go on in it: whatever it has of later steps is about to come anew."""
+        """Open or continue the log; entries of later steps will be written again."""
         ...
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
-        """Note some numbers."""
+        """Log numbers."""
         ...
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Note a text."""
+        """Log a text."""
         ...
 
     def end(self) -> None:
-        """Write what is not written yet, and close."""
+        """Flush and close."""
         ...
 
 
@@ -58,35 +55,33 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise UserError(
-                f"{name!r} is not installed: pip install 'nanogpt[track]' or pip install {name}; or train without "
-                f"--track {name} (in a run that goes on: take it out of its config.toml)"
+                f"{name!r} is not installed: pip install 'nanogpt[track]', or leave --track {name} out (of a run to "
+                f"resume: remove it from config.toml)"
             )
 
 
-def track(trainer: Trainer) -> Iterator[Event]:
-    """The trainer's events, each sent to the run's trackers on its way."""
-    config, path = trainer.config, trainer.folder.path
-    trackers: dict[str, Tracker] = {name: TRACKERS[name](path, config) for name in config.train.track}
+def track(events: Iterator[Event], config: Config, folder: Path) -> Iterator[Event]:
+    """Yield a training's events after sending each to the trackers of the run in `folder`."""
+    trackers: dict[str, Tracker] = {name: TRACKERS[name](folder, config) for name in config.train.track}
     try:
-        for event in trainer.events():
+        for event in events:
             for name, tracker in tuple(trackers.items()):
                 try:
                     send(event, tracker)
-                except Exception as error:  # whatever it is: a log is not worth a training
-                    _abandon(trackers.pop(name))
-                    yield NoteEvent(step=event.step, text=_told(name, error))
+                except Exception as error:  # whatever it is: a log must not end a training
+                    _close_quietly(trackers.pop(name))
+                    text = f"{name} failed and is not used any more: {type(error).__name__}: {error}"
+                    yield NoteEvent(step=event.step, text=text)
             yield event
-    finally:  # also where the training failed, or whoever looks on went away
+    finally:  # also where the training failed or the consumer stopped
         for tracker in trackers.values():
-            _abandon(tracker)
+            _close_quietly(tracker)
 
 
 def send(event: Event, tracker: Tracker) -> None:
-    """Note an event in a log, in that log's words."""
+    """Log an event."""
     match event:
-        case StartEvent():
-            tracker.begin(event.step)
-        case RollbackEvent():
+        case StartEvent() | RollbackEvent():
             tracker.begin(event.step)
         case StepEvent():
             tracker.numbers(
@@ -111,49 +106,54 @@ def send(event: Event, tracker: Tracker) -> None:
 
 
 class TensorBoard:
-    """Event files in `tensorboard/`; see them with `tensorboard --logdir runs`."""
+    """Event files in `tensorboard/` of the run folder. View them with `tensorboard --logdir runs`."""
 
-    def __init__(self, folder: Path, config: "Config") -> None:
+    def __init__(self, folder: Path, config: Config) -> None:
         self._folder = folder / "tensorboard"
         self._config = config
         self._writer: Any = None
 
     def begin(self, step: int) -> None:
+        """Open or continue the log."""
         from torch.utils.tensorboard import SummaryWriter
 
         again = self._folder.is_dir()
         self.end()
-        # TensorBoard forgets what it has from this step on: a run that was killed writes it a second time.
+        # TensorBoard drops its entries from this step on: a run that was killed writes them again.
         self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if again else None)
         if not again:
             settings = "\n".join(f"    {name} = {value}" for name, value in _settings(self._config).items())
             self._writer.add_text("settings", settings, step)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def text(self, step: int, name: str, text: str) -> None:
-        self._writer.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()), step)  # shown as it is
+        """Log a text, indented, which Markdown shows as it is."""
+        self._writer.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()), step)
 
     def end(self) -> None:
+        """Flush and close."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases in `wandb/`, in the project `nanogpt` unless WANDB_PROJECT says otherwise.
+    """A run of Weights & Biases in `wandb/` of the run folder, in the project WANDB_PROJECT or else `nanogpt`.
 
-    Its id is kept in `wandb/id`. Whether and where it is sent is up to its own settings: WANDB_MODE=offline keeps it
-    here. What a killed run had noted after its last checkpoint is there twice: steps that have been sent stay.
+    Its id is kept in `wandb/id`. wandb's own settings decide where it is sent: WANDB_MODE=offline keeps it here. What a
+    killed run logged after its last checkpoint appears twice, because steps that were sent stay.
     """
 
-    def __init__(self, folder: Path, config: "Config") -> None:
+    def __init__(self, folder: Path, config: Config) -> None:
         self._folder, self._config = folder, config
         self._run: Any = None
 
     def begin(self, step: int) -> None:
+        """Open the log, unless it is open."""
         if self._run is not None:
             return
         import wandb
@@ -171,23 +171,26 @@ class WeightsAndBiases:
                 resume="allow",
                 dir=str(self._folder),
                 config=_settings(self._config),
-                settings=wandb.Settings(console="off"),  # it would take the terminal that the progress is shown on
+                settings=wandb.Settings(console="off"),  # else it takes over the terminal of the progress bar
             )
         self._run.define_metric("*", step_metric="step")
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers."""
         self._run.log({"step": step, **values})
 
     def text(self, step: int, name: str, text: str) -> None:
+        """Log a text."""
         self._run.log({"step": step, name: text})
 
     def end(self) -> None:
+        """Finish the run."""
         if self._run is not None:
             import wandb
 
             run, self._run = self._run, None
             run.finish()
-            wandb.teardown()  # of its own process, which keeps to this run's folders
+            wandb.teardown()  # ends its process, which uses this run's folders
 
 
 TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
@@ -195,7 +198,7 @@ TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiase
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a moment, where the user has not set them."""
+    """Set environment variables inside the block, unless the user has set them."""
     new = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -205,17 +208,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def _settings(config: "Config") -> dict[str, Any]:
-    """All of a run's settings in one table."""
+def _settings(config: Config) -> dict[str, Any]:
+    """Return all of a run's settings in one table."""
     tables = config.to_dict()
     return {"preset": tables["preset"], **tables["model"], **tables["data"], **tables["train"]}
 
 
-def _abandon(tracker: Tracker) -> None:
-    """Close a log of which nothing more is expected."""
+def _close_quietly(tracker: Tracker) -> None:
     with suppress(Exception):
         tracker.end()
-
-
-def _told(name: str, error: Exception) -> str:
-    return f"{name} failed and is left alone from here on: {type(error).__name__}: {error}"
