@@ -91,11 +91,10 @@ def read_pairs(path: Path) -> dict[str, str]:
 
 def trained_on(path: Path) -> dict[str, str]:
     """The pairs that stand whole in the training part, by the library's own cut."""
-    from nanogpt.data.dataset import divide
     from nanogpt.text.corpus import load_corpus
 
-    training, _ = divide(load_corpus(str(path)), quiet=True)
-    seen = "".join(piece.text for piece in training)
+    training, _ = load_corpus(str(path)).split(quiet=True)
+    seen = "".join(chunk.text for chunk in training)
     return {question: answer for question, answer in read_pairs(path).items() if f"Q: {question}\nA: {answer}" in seen}
 
 

@@ -80,7 +80,7 @@ def _sweep(home: Path, work: "Trainings", text: Path, options: argparse.Namespac
 
 def _beginning(text: str, place: Path) -> Path:
     """The first characters of a text, in a file."""
-    found = "".join(piece.text for piece in load_corpus(text).pieces())
+    found = "".join(chunk.text for chunk in load_corpus(text).chunks())
     place.write_text(found[:CHARACTERS], encoding="utf-8")
     return place
 

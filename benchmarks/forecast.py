@@ -103,7 +103,7 @@ def features_of(source: str) -> tuple[str, TextFeatures]:
     """A corpus' name, and its features as of what trials learn from."""
     import tempfile
 
-    from nanogpt.data.dataset import prepare
+    from nanogpt.data.dataset import tokenize
     from nanogpt.text.corpus import load_corpus
     from nanogpt.text.tokenizer import train_tokenizer
 
@@ -111,7 +111,7 @@ def features_of(source: str) -> tuple[str, TextFeatures]:
         held = hold_out(source, Path(folder))
         learn, measure = load_corpus(str(held.learn)), load_corpus(str(held.measure))
         tokenizer = train_tokenizer("char", [one.scan(True).alphabet for one in (learn, measure)], True)
-        data = prepare(learn, tokenizer, measure, quiet=True)
+        data = tokenize(learn, tokenizer, measure, quiet=True)
         return held.name, measure_text(data.train, data.val, tokenizer.vocab_size)
 
 

@@ -27,9 +27,9 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks.record import circumstances, write_record
 from nanogpt.config import DataConfig
-from nanogpt.data.dataset import divide, prepare
+from nanogpt.data.dataset import tokenize
+from nanogpt.text.chunks import cut_chunks
 from nanogpt.text.corpus import Corpus, load_corpus
-from nanogpt.text.pieces import cut_pieces
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 
 KINDS = get_args(get_type_hints(DataConfig)["tokenizer"])
@@ -160,7 +160,7 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
     scanned = time.perf_counter()
     tokenizer = tokenizer_for(kind, corpus)
     learned, before = time.perf_counter(), time.process_time()
-    data = prepare(corpus, tokenizer, quiet=True)
+    data = tokenize(corpus, tokenizer, quiet=True)
     ended = time.perf_counter()
     return {
         "seconds": ended - began,
@@ -179,7 +179,7 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
 def tokenizer_for(kind: str, corpus: Corpus) -> Tokenizer:
     """With a vocabulary from the text: the alphabet, or merges learned from the training part."""
     if kind == "bpe":
-        return train_tokenizer(kind, (piece.text for piece in cut_pieces(divide(corpus, quiet=True)[0])))
+        return train_tokenizer(kind, (chunk.text for chunk in cut_chunks(corpus.split(quiet=True)[0])))
     return train_tokenizer(kind, [corpus.scan(quiet=True).alphabet])
 
 

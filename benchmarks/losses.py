@@ -66,7 +66,7 @@ def measure(
     from nanogpt.training.launch import start_run
 
     trainer = start_run(text, steps=steps, out=folder / "run", quiet=True, **settings)
-    whole = "".join(piece.text for piece in load_corpus(text).pieces())
+    whole = "".join(chunk.text for chunk in load_corpus(text).chunks())
     known = set(words(whole[: len(whole) - len(whole) // 10]))
     left: list[float | None] = [None, *levels]
     for event in trainer.events():

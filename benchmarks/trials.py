@@ -1,6 +1,6 @@
 """Trainings that settings are chosen by, none of which sees the validation part of a text.
 
-The validation part is cut off as `nanogpt.data.dataset.divide` does, and thrown away. Of the training part that is left the
+The validation part is cut off as `nanogpt.text.corpus.Corpus.split` does, and thrown away. Of the training part that is left the
 last tenth, cut by the same rule, is held out: trials learn from the rest and are measured there. Both parts keep their
 documents. Here is one trial and the file that trials are kept in; which are run, and what is made of them, is in
 `benchmarks.sweep` and `benchmarks.ablation`.
@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import LineFile
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
-from nanogpt.data.dataset import divide
 from nanogpt.errors import UserError
+from nanogpt.text.chunks import Chunk, divide_chunks
 from nanogpt.text.corpus import load_corpus
-from nanogpt.text.pieces import Piece, divide_pieces
-from nanogpt.text.scan import scan_pieces
+from nanogpt.text.scan import scan_chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,20 +51,20 @@ def hold_out(source: str, folder: Path) -> HeldOut:
     """
     source, characters = split_source(source)
     corpus = load_corpus(source)
-    train = list(divide(corpus, quiet=True)[0])
-    parts = [list(part) for part in divide_pieces(train, scan_pieces(train).train_characters)]
+    train = list(corpus.split(quiet=True)[0])
+    parts = [list(part) for part in divide_chunks(train, scan_chunks(train).train_characters)]
     if characters is not None:
-        there = sum(len(piece.text) for piece in parts[0])
+        there = sum(len(chunk.text) for chunk in parts[0])
         if characters > there:
             raise SystemExit(f"{source}@{characters}: only {there:,} characters are there to learn from; name fewer")
-        parts[0] = [list(part) for part in divide_pieces(parts[0], there - characters)][1]
+        parts[0] = [list(part) for part in divide_chunks(parts[0], there - characters)][1]
     name = corpus.name if characters is None else f"{corpus.name}@{characters}"
     place = folder / name
     (place / "held-out").mkdir(parents=True)
     files = place / f"{name}.jsonl", place / "held-out" / f"{name}.jsonl"
-    for file, pieces in zip(files, parts):
+    for file, chunks in zip(files, parts):
         with file.open("w", encoding="utf-8") as lines:
-            for document in _documents(pieces):
+            for document in _documents(chunks):
                 lines.write(json.dumps({"text": document}) + "\n")
     return HeldOut(name=name, learn=files[0], measure=files[1])
 
@@ -80,13 +79,13 @@ def split_source(word: str) -> tuple[str, int | None]:
     return (source, int(characters)) if at and characters.isdecimal() else (word, None)
 
 
-def _documents(pieces: Iterable[Piece]) -> Iterator[str]:
+def _documents(chunks: Iterable[Chunk]) -> Iterator[str]:
     parts: list[str] = []
-    for piece in pieces:
-        if piece.begins and parts:
+    for chunk in chunks:
+        if chunk.begins and parts:
             yield "".join(parts)
             parts = []
-        parts.append(piece.text)
+        parts.append(chunk.text)
     if parts:
         yield "".join(parts)
 

@@ -2,7 +2,7 @@
 
 nanoGPT's model is made by its own model.py, with its first weights, and updated by its own `configure_optimizers`,
 clipped as in its train.py, at one learning rate. Its weights are put into ours by name; the batches are those that our
-training reads. Ours is updated by the library's `Stepper`, in a number format that is named: in float32 what differs is
+training reads. Ours is updated by the library's `TrainStep`, in a number format that is named: in float32 what differs is
 rounding alone, in the one that it trains in also what that format costs.
 """
 
@@ -85,12 +85,12 @@ def _their_losses(checkout: Checkout, trainer: "Trainer", settings: dict[str, An
     import torch
     from safetensors.torch import save_file
 
-    from nanogpt.data.batches import batch
+    from nanogpt.data.batches import get_batch
 
     train, model = trainer.config.train, trainer.config.model
     size = train.batch_sequences
     steps = range(trainer.plan.total_steps)
-    pairs = [batch(trainer.data.train, model.block_size, train.seed, step * size, size) for step in steps]
+    pairs = [get_batch(trainer.data.train, model.block_size, train.seed, step * size, size) for step in steps]
     stacked = {
         name: torch.stack(parts) for name, parts in zip(("inputs", "targets"), zip(*pairs))
     }  # each (steps, B, T)

@@ -22,7 +22,7 @@ from benchmarks.ideas.sequence_warmup import cut_windows
 from benchmarks.ideas.value_embeddings import embed_values
 from benchmarks.ideas.windows import slide, window_mask
 from benchmarks.trials import hold_out, open_trial
-from nanogpt.data.batches import batch
+from nanogpt.data.batches import get_batch
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.optim import muon
 
@@ -101,14 +101,14 @@ def test_pieces_of_windows_are_the_same_tokens(trainer):
     steps_of(tried)
     assert [tuple(ids.shape) for ids in read] == [(12, 3), (6, 6), (3, 12), (3, 12), (3, 12)]
     for step, ids in enumerate(read):
-        assert torch.equal(ids.reshape(3, 12), batch(tried.data.train, 12, 3, step * 3, 3)[0])
+        assert torch.equal(ids.reshape(3, 12), get_batch(tried.data.train, 12, 3, step * 3, 3)[0])
 
 
 def test_a_first_token_of_a_piece_does_not_see_the_piece_before(trainer):
     """The loss in quarters is the mean loss of the quarters by themselves."""
     tried = trainer(cut_windows)
     shake(tried.model)
-    inputs, targets = batch(tried.data.train, 12, tried.config.train.seed, 0, 3)
+    inputs, targets = get_batch(tried.data.train, 12, tried.config.train.seed, 0, 3)
     logits = tried.model(inputs.reshape(12, 3))
     expected = F.cross_entropy(logits.flatten(0, 1), targets.reshape(-1)).item()
     assert tried.stepper.step(0, 0.0)[0].item() == pytest.approx(expected, abs=1e-5)
@@ -309,7 +309,7 @@ def test_noise_replaces_its_share_of_what_is_read_and_nothing_of_what_is_predict
         return one.model(ids)
 
     one.stepper._loss(forward, 2, range(97))
-    inputs, _ = batch(one.data.train, 12, 3, 2 * 97, 97)
+    inputs, _ = get_batch(one.data.train, 12, 3, 2 * 97, 97)
     # Of a quarter some are replaced by the same token: the text has a few letters.
     changed = (read[0] != inputs).float().mean().item()
     assert 0.12 < changed < 0.25

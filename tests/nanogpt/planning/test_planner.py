@@ -6,7 +6,7 @@ import pytest
 from tiny import SMALL_RUN, refuses, write_text
 
 from nanogpt.config import load_preset
-from nanogpt.data.dataset import prepare
+from nanogpt.data.dataset import tokenize
 from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.planning import planner
 from nanogpt.planning.forecast import Expected, TextFeatures
@@ -24,7 +24,7 @@ def prepared(characters=20_000):
     write_text("tale.txt", characters)
     corpus = load_corpus("tale.txt")
     tokenizer = train_tokenizer("char", corpus.documents)
-    return load_preset("modern").override(vocab_size=tokenizer.vocab_size), prepare(corpus, tokenizer)
+    return load_preset("modern").override(vocab_size=tokenizer.vocab_size), tokenize(corpus, tokenizer)
 
 
 @pytest.fixture
