@@ -2,6 +2,6 @@
 
 import sys
 
-from nanogpt.cli import main
+from nanogpt.cli.main import main
 
 sys.exit(main())

@@ -72,15 +72,15 @@ class ModelConfig:
     block_size: int = 64
     """context length in tokens"""
     n_layer: int = 4
-    """number of layers (Transformer blocks)"""
+    """layers (Transformer blocks)"""
     n_head: int = 4
     """attention heads per layer"""
     n_embd: int = 128
-    """channels of the residual stream (d_model in the paper)"""
+    """channels of the residual stream, d_model in the paper"""
     n_kv_head: int | None = None
-    """key and value heads, for grouped-query attention (Ainslie et al. 2023; default: --n-head)"""
+    """key and value heads, for grouped-query attention, Ainslie et al. 2023 (default: --n-head)"""
     head_size: int | None = None
-    """channels per head (d_k in the paper; default: n_embd / n_head)"""
+    """channels per head, d_k in the paper (default: n_embd / n_head)"""
     mlp_hidden: int | None = None
     """width of the feed-forward network (default: 4 n_embd, or 8/3 n_embd with swiglu)"""
     norm: Literal["layer", "rms"] = "layer"
@@ -161,13 +161,18 @@ class ModelConfig:
             return max(32, round(8 * self.n_embd / 3 / 32) * 32)
         return 4 * self.n_embd
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether anything is dropped in training."""
+        return any((self.dropout, self.attention_dropout, self.embedding_dropout))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """How text is read and tokenized."""
 
     tokenizer: Literal["char", "byte", "bpe"] = "char"
-    """a token per character, per byte of UTF-8, or per frequent sequence of bytes, learned from the text (BPE)"""
+    """tokens are characters, bytes, or sequences of bytes learned from the text (BPE)"""
     tokenizer_from: str | None = None
     """with bpe: a folder with GPT-2's vocab.json and merges.txt, or with a tokenizer.json, to use instead"""
     end_of_document: bool = True

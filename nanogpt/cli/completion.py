@@ -1,71 +1,50 @@
-"""`nanogpt completion`: a script by which a shell completes commands, options and their values."""
+"""Print a script with which the shell completes commands, options and their values.
 
-import contextlib
-import io
+Write it where the shell looks for such scripts (zsh: a folder of its fpath); the shell reads it when it starts. For
+one session only: eval "$(nanogpt completion bash)", the same for zsh, or nanogpt completion fish | source.
+
+Examples:
+  nanogpt completion bash > ~/.local/share/bash-completion/completions/nanogpt
+  nanogpt completion zsh > ~/.zfunc/_nanogpt
+  nanogpt completion fish > ~/.config/fish/completions/nanogpt.fish
+"""
+
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Annotated, Any, Literal, Union
+from functools import partial
+from typing import Literal
 
-import tyro
+import shtab
 
-from nanogpt.cli import COMMANDS, module_of
-from nanogpt.cli.arguments import FLAT, parse
-
-Shell = Literal["bash", "zsh", "fish"]
-AROUND: dict[Shell, tuple[str, str]] = {
-    "bash": ("", "complete -o default -F _tyro_nanogpt nanogpt\n"),
-    "zsh": (
-        "#compdef nanogpt\n_nanogpt() {\n",
-        "(( compstate[nmatches] )) || _files\n}\n"
-        # Called where zsh read the file to complete something, and made known where a person sourced it.
-        'if (( $+compstate )); then _nanogpt "$@"; else compdef _nanogpt nanogpt; fi\n',
-    ),
-    "fish": ("", "complete --command nanogpt --force-files --condition 'not __fish_use_subcommand'\n"),
-}
-"""What stands before and after tyro's script. It lets a shell complete names of files where no command or option fits:
-tyro leaves positional arguments out."""
+from nanogpt.cli.arguments import parser_of, positional
+from nanogpt.cli.main import COMMANDS, module_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """Print a script by which the shell completes commands, options and their values.
+    """Options of `nanogpt completion`."""
 
-    Write it where the shell looks for such scripts (zsh: in a folder of its fpath): it is read when the shell starts.
-    For one session alone: source <(nanogpt completion bash), the same for zsh, or nanogpt completion fish | source.
+    shell: Literal["bash", "zsh", "fish"] = positional("SHELL")
+    """bash, zsh or fish"""
 
-    examples:
-      nanogpt completion bash > ~/.local/share/bash-completion/completions/nanogpt
-      nanogpt completion zsh > ~/.zfunc/_nanogpt
-      nanogpt completion fish > ~/.config/fish/completions/nanogpt.fish
-    """
 
-    shell: tyro.conf.Positional[Shell]
-    """whose script"""
+parser = partial(parser_of, Completion, "completion", __doc__)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse and print."""
-    print(script(parse(Completion, "completion", argv).shell), end="")
+    """Print the script."""
+    print(script(Completion(**parser().read(argv)).shell))
 
 
-def script(shell: Shell) -> str:
-    """What a shell sources. It knows the flags of today: make it again after an upgrade."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        tyro.cli(whole_command(), prog="nanogpt", args=["--tyro-print-completion", shell], config=FLAT)
-    before, after = AROUND[shell]
-    return before + printed.getvalue().rstrip() + "\n" + after
-
-
-def whole_command() -> Any:
-    """All commands as one type, as tyro takes it: a union of their options."""
-    return Union[tuple(Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS)]  # noqa: UP007
-
-
-def options_of(command: str) -> Any:
-    """The dataclass of a command's options."""
-    module = import_module(module_of(command))
-    if hasattr(module, "all_options"):
-        return module.all_options()
-    return getattr(module, command.capitalize())
+def script(shell: str) -> str:
+    """Return the script. It knows today's options: it must be made again after an upgrade."""
+    whole = argparse.ArgumentParser(prog="nanogpt")
+    subcommands = whole.add_subparsers()
+    for command, about in COMMANDS.items():
+        of_command = module_of(command).parser(["--help-all"])
+        for action in of_command.named.values():
+            if action.metavar not in (None, "INT", "NUMBER") and not action.choices:
+                action.complete = shtab.FILE
+        subcommands.add_parser(command, help=about, parents=[of_command], add_help=False)
+    return shtab.complete(whole, shell=shell)

@@ -1,6 +1,10 @@
-"""`nanogpt doctor`: whether all that is needed is here, what else there could be, and what to do where it is not.
+"""Check the installation and suggest fixes: Python, packages, torch, threads, device, memory, disk, and optional parts.
 
-Each check is a function that looks at one thing and returns findings; it changes nothing and asks no network.
+Below each problem stands what to do about it. Exit code 1 if something required is missing. Nothing is changed, and
+no network is used.
+
+Examples:
+  nanogpt doctor
 """
 
 import json
@@ -10,25 +14,26 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from nanogpt import __version__
-from nanogpt.cli.arguments import Switch, parse
+from nanogpt.cli.arguments import parser_of
 
 GIGABYTE = 10**9
 NEEDED_DISK = 0.1
-"""Gigabytes: a short training, and its text as token ids."""
+"""Gigabytes for a short training run and its text as token ids."""
 NEEDED_MEMORY = 0.5
-"""Gigabytes: torch and a small model."""
+"""Gigabytes for torch and a small model."""
 NO_EXTRAS = ("test", "docs")
-"""Extras for who works on the program itself."""
+"""Extras for developers of this program."""
 FOR = {
     "plot": "curves as pictures, `nanogpt plot --out`",
     "data": "texts in .zst and .parquet",
     "track": "`nanogpt train --track`",
-    "hf": "texts and models of the Hub; `nanogpt verify` in Transformers",
+    "hf": "texts and models of the Hugging Face Hub; `nanogpt verify` in Transformers",
     "lora": "`nanogpt train --lora`",
     "gguf": "`nanogpt export --to gguf`",
     "llama": "`nanogpt verify` of .gguf files",
@@ -37,38 +42,35 @@ FOR = {
 }
 """What each extra is for."""
 SIGNS = {"ok": "ok", "could be": "-", "off": "OFF"}
+PYTORCH = "by the command that https://pytorch.org/get-started/locally/ gives"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Look whether all that is needed is here: Python, torch, threads, device, disk, and what else there could be.
+    """Options of `nanogpt doctor`."""
 
-    Beside each thing that is off stands what to do. Exit code 1 where something that is needed is off. Nothing is
-    changed, and no network is asked.
-
-    example:
-      nanogpt doctor
-    """
-
-    json: Switch = False
+    json: bool = False
     """print JSON, for scripts"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
-    """What was found of one thing."""
+    """The result of a check."""
 
     name: str
     state: Literal["ok", "could be", "off"]
-    """`could be` is what works without, or could be faster; `off` what is needed"""
+    """`could be`: optional, or could be faster; `off`: required and missing"""
     found: str
     remedy: str | None = None
-    """what to do, where it is not ok"""
+    """what to do, if not ok"""
+
+
+parser = partial(parser_of, Doctor, "doctor", __doc__)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, look, print; exit code 1 where something that is needed is off."""
-    options = parse(Doctor, "doctor", argv)
+    """Run all checks and print the findings; exit with 1 if something required is missing."""
+    options = Doctor(**parser().read(argv))
     findings = [one for check in CHECKS for one in check()]
     if options.json:
         print(json.dumps({"version": __version__, "findings": [asdict(one) for one in findings]}, indent=1))
@@ -79,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """The findings for a reader, and what they come to."""
+    """Yield a report for the terminal."""
     width = max(len(one.name) for one in findings)
     for one in findings:
         yield f"{SIGNS[one.state]:<4}{one.name:<{width}}  {one.found}"
@@ -87,45 +89,46 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
             yield f"{'':<{width + 6}}{one.remedy}"
     off = [one.name for one in findings if one.state == "off"]
     yield ""
-    yield f"to mend: {', '.join(off)}" if off else "all that is needed is here"
+    yield f"to fix: {', '.join(off)}" if off else "everything required is installed"
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
-    """3.11 or newer."""
-    told = ".".join(map(str, version))
+    """Check for Python 3.11 or newer."""
+    found = ".".join(map(str, version))
     if version < (3, 11):
-        yield Finding(name="Python", state="off", found=told, remedy="install Python 3.11 or newer")
+        yield Finding("Python", "off", found, "install Python 3.11 or newer")
     else:
-        yield Finding(name="Python", state="ok", found=f"{told}, {sys.executable}")
+        yield Finding("Python", "ok", f"{found}, {sys.executable}")
 
 
 def check_packages() -> Iterator[Finding]:
-    """All that is always needed, in the versions that it is needed in; of torch alone the version is told."""
-    missing = [problem for one in requirements() if (problem := problem_with(*one)) is not None]
-    if missing:
+    """Check that the required packages are there and new enough, and that torch can be imported."""
+    problems = [problem for one in requirements() if (problem := problem_with(*one)) is not None]
+    if problems:
         remedy = "install them: pip install --upgrade nanogpt, or in a copy of its source pip install -e ."
-        yield Finding(name="packages", state="off", found="; ".join(missing), remedy=remedy)
+        yield Finding("packages", "off", "; ".join(problems), remedy)
     try:
         import torch
     except (ImportError, OSError) as error:
-        remedy = "install PyTorch again, by the command that https://pytorch.org/get-started/locally/ gives"
-        yield Finding(name="torch", state="off", found=f"cannot be imported: {error}", remedy=remedy)
+        yield Finding("torch", "off", f"cannot be imported: {error}", f"install PyTorch again, {PYTORCH}")
     else:
-        yield Finding(name="torch", state="ok", found=torch.__version__)
+        yield Finding("torch", "ok", torch.__version__)
 
 
 def requirements(extra: str | None = None) -> list[tuple[str, str]]:
-    """What this package asks for, always or with an extra: names and lowest versions; empty where it is not installed.
+    """Return the packages that are required, always or by an extra, and their lowest versions.
+
+    Empty where Nano-GPT is not installed.
 
     >>> dict(requirements())["torch"]
     '2.8'
     """
     try:
-        asked = metadata.requires("nanogpt") or []
+        required = metadata.requires("nanogpt") or []
     except metadata.PackageNotFoundError:
         return []
     found = []
-    for one in asked:
+    for one in required:
         of_extra = re.search(r"""extra\s*==\s*['"]([\w-]+)""", one)
         read = re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*(?:>=\s*([\d.]+))?", one)
         if read is not None and (of_extra and of_extra[1]) == extra and read[1] != "nanogpt":
@@ -134,7 +137,7 @@ def requirements(extra: str | None = None) -> list[tuple[str, str]]:
 
 
 def problem_with(name: str, lowest: str) -> str | None:
-    """What is wrong with an installed package; None where it is there and new enough.
+    """Return what is wrong with an installed package, or None.
 
     >>> problem_with("torch", "2.0"), problem_with("no-such-package", "1")
     (None, 'no-such-package is missing')
@@ -147,7 +150,7 @@ def problem_with(name: str, lowest: str) -> str | None:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with.
+    """Return the numbers at the start of a version.
 
     >>> numbers("2.13.0+cpu"), numbers("4.51rc1")
     ((2, 13, 0), (4, 51))
@@ -157,141 +160,124 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def check_threads() -> Iterator[Finding]:
-    """As many as this process may use cores: more wait for each other, fewer leave some idle."""
+    """Check that torch uses one thread per core: more wait for each other, fewer leave cores idle."""
     import torch
 
     threads, cores = torch.get_num_threads(), usable_cores()
-    told = f"{threads} of torch, {cores} {'core' if cores == 1 else 'cores'} for this process"
+    variable = os.environ.get("OMP_NUM_THREADS")
+    found = f"{threads} of torch, {cores} {'core' if cores == 1 else 'cores'} for this process"
     if threads > cores:
-        yield Finding(
-            name="threads", state="could be", found=told,
-            remedy=f"they wait for each other: train with --threads {cores}, or set OMP_NUM_THREADS={cores}",
-        )  # fmt: skip
-    elif "OMP_NUM_THREADS" in os.environ and threads < cores:
-        yield Finding(
-            name="threads", state="could be", found=f"{told} (OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']})",
-            remedy="cores are idle: unset OMP_NUM_THREADS",
-        )  # fmt: skip
+        remedy = f"they wait for each other: train with --threads {cores}, or set OMP_NUM_THREADS={cores}"
+        yield Finding("threads", "could be", found, remedy)
+    elif variable is not None and threads < cores:
+        remedy = "cores are idle: unset OMP_NUM_THREADS"
+        yield Finding("threads", "could be", f"{found} (OMP_NUM_THREADS={variable})", remedy)
     else:
-        yield Finding(name="threads", state="ok", found=told)
+        yield Finding("threads", "ok", found)
 
 
 def usable_cores() -> int:
-    """Processors that this process may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(driver: Path = Path("/proc/driver/nvidia")) -> Iterator[Finding]:
-    """Where training runs; a GPU that this torch cannot use is told."""
+    """Report the device that training uses, and a GPU that this torch cannot use."""
     import torch
 
     from nanogpt.parallel.devices import pick_device, pick_precision
 
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
-    told = f"{name}, matrix products in {pick_precision(device)}"
+    found = f"{name}, matrix products in {pick_precision(device)}"
     if device.type == "cpu" and driver.exists():
-        remedy = "install PyTorch's CUDA build, by the command that https://pytorch.org/get-started/locally/ gives"
-        yield Finding(name="device", state="could be", found=f"{told}; there is a GPU that is not used", remedy=remedy)
+        remedy = f"install PyTorch's CUDA build, {PYTORCH}"
+        yield Finding("device", "could be", f"{found}; there is a GPU that is not used", remedy)
     else:
-        yield Finding(name="device", state="ok", found=told)
+        yield Finding("device", "ok", found)
 
 
 def check_compiler() -> Iterator[Finding]:
-    """What `torch.compile` calls on a CPU."""
-    from nanogpt.planning.compiling import has_compiler
+    """Check for the C++ compiler that `torch.compile` calls on a CPU."""
+    from nanogpt.planning.budget import has_compiler
 
     if has_compiler():
-        yield Finding(name="compile", state="ok", found="a C++ compiler is here, for torch.compile")
+        yield Finding("compile", "ok", "a C++ compiler for torch.compile")
     else:
-        remedy = "training works without; on Debian and Ubuntu: apt install g++"
-        yield Finding(name="compile", state="could be", found="no C++ compiler for torch.compile", remedy=remedy)
+        remedy = "training works without it; on Debian and Ubuntu: apt install g++"
+        yield Finding("compile", "could be", "no C++ compiler for torch.compile", remedy)
 
 
 def check_memory() -> Iterator[Finding]:
-    """What is free now, where the system tells."""
+    """Check the free memory, where the system reports it."""
     import torch
 
-    from nanogpt.planning.machine import free_bytes
+    from nanogpt.planning.memory import free_bytes
 
     free = free_bytes(torch.device("cpu"))
     if free is None:
-        yield Finding(name="memory", state="ok", found="this system does not tell how much is free")
+        yield Finding("memory", "ok", "this system does not report its free memory")
     elif free < NEEDED_MEMORY * GIGABYTE:
-        found = f"{free / GIGABYTE:.1f} GB free"
-        yield Finding(name="memory", state="off", found=found, remedy="close other programs, or allow this one more")
+        remedy = "close other programs, or give this one more memory"
+        yield Finding("memory", "off", f"{free / GIGABYTE:.1f} GB free", remedy)
     else:
-        yield Finding(name="memory", state="ok", found=f"{free / GIGABYTE:.1f} GB free")
+        yield Finding("memory", "ok", f"{free / GIGABYTE:.1f} GB free")
 
 
 def check_disk() -> Iterator[Finding]:
-    """Room, and the right to write, where runs and the cache are kept."""
+    """Check for space and write permission where runs and the cache are kept."""
     from nanogpt.files import cache_folder
 
     places = {"disk": (Path("runs"), "--out"), "cache": (cache_folder(), "the environment variable NANOGPT_CACHE")}
     for name, (folder, other) in places.items():
-        there = first_there(folder)
-        free = shutil.disk_usage(there).free / GIGABYTE
+        existing = next(one for one in (folder, *folder.parents) if one.exists())
+        free = shutil.disk_usage(existing).free / GIGABYTE
         found = f"{free:,.1f} GB free for {folder}"
-        if not os.access(there, os.W_OK):
+        if not os.access(existing, os.W_OK):
             remedy = f"choose another place by {other}, or allow writing there"
-            yield Finding(name=name, state="off", found=f"{there.absolute()} cannot be written to", remedy=remedy)
+            yield Finding(name, "off", f"{existing.absolute()} cannot be written to", remedy)
         elif free < NEEDED_DISK:
-            remedy = f"free some space, or choose another place by {other}"
-            yield Finding(name=name, state="off", found=found, remedy=remedy)
+            yield Finding(name, "off", found, f"free some space, or choose another place by {other}")
         else:
-            yield Finding(name=name, state="ok", found=found)
-
-
-def first_there(folder: Path) -> Path:
-    """The folder, or what exists of the way to it.
-
-    >>> first_there(Path("no/such/place")).as_posix()
-    '.'
-    """
-    return next(one for one in (folder, *folder.parents) if one.exists())
+            yield Finding(name, "ok", found)
 
 
 def check_starter() -> Iterator[Finding]:
-    """Whether the model that comes with the package is whole, by its hashes."""
+    """Check the hashes of the model that comes with the package."""
     from nanogpt.errors import UserError
-    from nanogpt.runs.folder import RunFolder
-    from nanogpt.runs.starter import STARTER
+    from nanogpt.runs.folder import STARTER, RunFolder
 
     try:
-        whole = RunFolder.open(STARTER).checkpoints.find()
-        problem = "it has no checkpoint" if whole is None else None
+        problem = "it has no checkpoint" if RunFolder.open(STARTER).checkpoints.find() is None else None
     except UserError as error:
         problem = str(error)
     if problem is None:
-        yield Finding(
-            name="starter", state="ok", found='the model that comes with it: nanogpt sample --prompt "ROMEO:"'
-        )
+        yield Finding("starter", "ok", 'a small model comes with the package: nanogpt sample --prompt "ROMEO:"')
     else:
-        yield Finding(name="starter", state="off", found=problem, remedy="install Nano-GPT again")
+        yield Finding("starter", "off", problem, "install Nano-GPT again")
 
 
 def check_extras() -> Iterator[Finding]:
-    """What is not always needed, each with what it is for."""
+    """Check the optional packages."""
     try:
         extras = metadata.metadata("nanogpt").get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
         remedy = "pip install -e . in the copy of its source"
-        yield Finding(name="extras", state="could be", found="not installed, run from its source", remedy=remedy)
+        yield Finding("extras", "could be", "Nano-GPT is not installed, but run from its source", remedy)
         return
     for extra in extras:
         if extra not in NO_EXTRAS:
             problems = [problem for one in requirements(extra) if (problem := problem_with(*one)) is not None]
-            told = FOR.get(extra, "optional")
+            purpose = FOR.get(extra, "optional")
             if problems:
-                found, remedy = f"{told}: {', '.join(problems)}", f"pip install 'nanogpt[{extra}]'"
-                yield Finding(name=extra, state="could be", found=found, remedy=remedy)
+                found, remedy = f"{purpose}: {', '.join(problems)}", f"pip install 'nanogpt[{extra}]'"
+                yield Finding(extra, "could be", found, remedy)
             else:
-                yield Finding(name=extra, state="ok", found=told)
+                yield Finding(extra, "ok", purpose)
 
 
-def guarded(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
-    """A check that needs torch, left out where torch cannot be imported: that was told already."""
+def with_torch(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
+    """Return the check, skipped where torch cannot be imported: `check_packages` reports that."""
 
     def checked() -> Iterator[Finding]:
         try:
@@ -306,8 +292,8 @@ def guarded(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Fin
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_packages,
-    *map(guarded, (check_threads, check_device, check_compiler, check_memory)),
+    *map(with_torch, (check_threads, check_device, check_compiler, check_memory)),
     check_disk,
-    guarded(check_starter),
+    with_torch(check_starter),
     check_extras,
 )

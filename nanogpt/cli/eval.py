@@ -1,4 +1,13 @@
-"""`nanogpt eval`: a run's loss by a stated protocol, and what it is to be held against."""
+"""Measure a run's loss, on the validation part it was trained with, or on the whole of another text.
+
+The same run and text always give the same figures: every token is predicted once. The 95 % interval says how much the
+loss varies from one stretch of such a text to another.
+
+Examples:
+  nanogpt eval runs/book-modern-1 --text other.txt
+  nanogpt eval --floors --memorised
+  nanogpt eval --protocol nanogpt
+"""
 
 import json
 import sys
@@ -6,12 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from nanogpt.cli.arguments import OptionalText, Switch, optional, parse
-from nanogpt.cli.opening import open_run
+from nanogpt.cli.arguments import RunOptions, parser_of
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
@@ -21,55 +28,46 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval:
-    """Measure a run's loss: on the validation part it was trained with, or on the whole of another text.
+class Eval(RunOptions):
+    """Options of `nanogpt eval`."""
 
-    The same run and text always give the same figure: every token is predicted once, none at random. Its 95 %
-    interval says how much another stretch of such a text could have changed it.
-
-    examples:
-      nanogpt eval runs/book-modern-1 --text other.txt
-      nanogpt eval --floors --memorised
-      nanogpt eval --protocol nanogpt
-    """
-
-    run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out, the starter model where there is none"""
-    text: Annotated[OptionalText, optional("TEXT")] = None
+    text: str | None = None
     """another text, named as for training"""
     unknown: Literal["error", "skip"] = "error"
-    """what to do with characters of the text that the model never saw"""
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
-    """which of the run's checkpoints, or a step of its history"""
+    """what to do with characters that are not in the vocabulary"""
     protocol: Literal["whole", "nanogpt"] = "whole"
-    """the whole split, or nanoGPT's 200 random batches, to compare with figures measured so"""
+    """the whole split, or 200 random batches as in nanoGPT, to compare with figures measured so"""
     seed: int = 1337
-    """draws the random batches, and the generated texts"""
-    floors: Switch = False
-    """beside it what guessing, counting and compressing reach on the same text"""
-    memorised: Switch = False
-    """how much of what the model writes stands word for word in the training text"""
+    """seed of the random batches and of the generated texts"""
+    floors: bool = False
+    """compare with guessing, counting and compressing on the same text"""
+    memorised: bool = False
+    """measure how much of the generated text is copied from the training text"""
     samples: int = 16
-    """how many texts are generated for --memorised"""
+    """number of texts to generate for --memorised"""
     tokens: int = 256
-    """length of each of them"""
+    """length of each generated text"""
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    """number format of the weights, to see what a lower one costs"""
-    json: Switch = False
+    """number format of the weights, to measure what a lower one costs"""
+    json: bool = False
     """print JSON, for scripts"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """where to run"""
+    """device to run on"""
+
+
+parser = partial(parser_of, Eval, "eval", __doc__)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, measure, print."""
-    options = parse(Eval, "eval", argv)
-    if options.protocol == "nanogpt":
-        _refuse_beside_random_batches(options)
-    written = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
+    """Measure and print."""
+    options = Eval(**parser().read(argv))
+    if options.protocol == "nanogpt" and (options.floors or options.memorised):
+        name = "--floors" if options.floors else "--memorised"
+        raise UserError(f"{name} needs the whole split; leave --protocol nanogpt out")
+    generated = SampleConfig(tokens=options.tokens, samples=options.samples, seed=options.seed, temperature=1.0)
     from nanogpt.sampling.precision import lower_precision
 
-    run = open_run(options.run, checkpoint=options.checkpoint, device=options.device)
+    run = options.open(options.device)
     run.model = lower_precision(run.model, options.precision)
     ids = run.text_ids(options.text, options.unknown)
     of = options.text or f"the validation part of {run.plan.text}"
@@ -81,18 +79,18 @@ def main(argv: Sequence[str]) -> None:
     if options.floors:
         report["floors"] = measure_floors(run, ids)
     if options.memorised:
-        report["memorised"] = measure_memorised(run, ids, written)
+        report["memorised"] = measure_memorised(run, ids, generated)
     print(json.dumps(report, indent=1) if options.json else "\n".join(lines(report)))
 
 
 def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
-    """The loss by the whole-split protocol, its interval, and how fast it was measured."""
+    """Return the loss on the whole split, its interval, and the speed."""
     from nanogpt.evaluation.intervals import ratio_interval
     from nanogpt.evaluation.loss import measure_windows
 
     with bar("evaluating", len(ids) - 1) as watch:
         began = time.perf_counter()
-        windows = measure_windows(run.model, ids, run.tokenizer, watch=watch)
+        windows = measure_windows(run.model, ids, run.tokenizer, on_progress=watch)
         seconds = time.perf_counter() - began
     found = asdict(windows.evaluation())
     for name, weights in (("loss", windows.tokens), ("bits_per_byte", windows.text_bytes)):
@@ -104,32 +102,32 @@ def whole_split(run: "Run", ids: "TokenIds") -> dict[str, Any]:
 
 
 def random_batches(run: "Run", ids: "TokenIds", seed: int) -> dict[str, Any]:
-    """nanoGPT's estimate of the loss, with the run's batch size."""
-    from nanogpt.evaluation.loss import NANOGPT_BATCHES, estimate_like_nanogpt
+    """Return the loss as nanoGPT estimates it, with the run's batch size."""
+    from nanogpt.evaluation.random_batches import BATCHES, estimate_like_nanogpt
 
     batch_size = run.config.train.batch_size
-    with bar("evaluating", NANOGPT_BATCHES * batch_size * run.config.model.block_size) as watch:
+    with bar("evaluating", BATCHES * batch_size * run.config.model.block_size) as watch:
         return asdict(estimate_like_nanogpt(run.model, ids, batch_size, seed, watch))
 
 
 def measure_floors(run: "Run", ids: "TokenIds") -> list[dict[str, Any]]:
-    """What the same text costs without a network, from the run's training part."""
-    from nanogpt.evaluation.baselines import FLOORS, floors
+    """Return the loss of simple baselines, fitted on the training part, on the same text."""
+    from nanogpt.evaluation.baselines import BASELINES, measure_baselines
 
-    with bar("measuring floors", len(FLOORS)) as watch:
+    with bar("measuring floors", len(BASELINES)) as watch:
         found = []
-        for floor in floors(run.data().train, ids, run.tokenizer):
+        for floor in measure_baselines(run.data().train, ids, run.tokenizer):
             found.append(asdict(floor))
             watch(1)
     return found
 
 
 def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict[str, Any]:
-    """What generated texts, and as many pieces of the measured text, share with the training part."""
+    """Return how much generated texts, and as many stretches of the measured text, share with the training part."""
     from nanogpt.evaluation.memorisation import evenly_spaced, measure_overlap
     from nanogpt.sampling.generate import stream_text
 
-    with bar("writing", config.tokens) as watch:
+    with bar("generating", config.tokens) as watch:
         written = [""] * config.samples
         for row in stream_text(run.model, run.tokenizer, config=config):
             written = [text + piece for text, piece in zip(written, row)]
@@ -144,22 +142,16 @@ def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict
     return {"how": how, "generated": asdict(generated), "real": asdict(real)}
 
 
-def _refuse_beside_random_batches(options: Eval) -> None:
-    if options.floors or options.memorised:
-        name = "--floors" if options.floors else "--memorised"
-        raise UserError(f"{name} goes with the whole split: leave --protocol nanogpt out")
-
-
 def lines(report: dict[str, Any]) -> Iterator[str]:
-    """A report as text."""
+    """Yield a report for the terminal."""
     yield f"{report['run']}, step {report['step']:,}, on {report['text']}"
     precision = f"precision      {report['precision']}"
     if "standard_error" in report:
         yield f"loss           {report['loss']:.4f} ± {report['standard_error']:.4f} nats/token"
         yield f"protocol       {report['protocol']}"
         yield precision
-        yield "               ± is the standard error of this one estimate. Figures quoted from nanoGPT are mostly the"
-        yield "               lowest of many such estimates, which is lower than their mean"
+        yield "               ± is the standard error of this estimate. Figures reported from nanoGPT are mostly the"
+        yield "               lowest of many such estimates, which is below their mean"
         return
     for name, label, unit in (("loss", "loss", " nats/token"), ("bits_per_byte", "bits per byte", "")):
         low, high = report[f"{name}_interval"] or (None, None)
@@ -167,7 +159,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"{label:<14} {report[name]:.4f}{unit}{between}"
     yield f"protocol       {report['protocol']}"
     yield precision
-    yield f"interval       {report['interval'] or 'none: fewer than 20 windows cannot tell how much windows differ'}"
+    yield f"interval       {report['interval'] or 'none: it needs at least 20 windows'}"
     yield f"speed          {report['tokens_per_second']:,.0f} tokens/s"
     if "floors" in report:
         yield from _floor_lines(report)
@@ -176,7 +168,6 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _floor_lines(report: dict[str, Any]) -> Iterator[str]:
-    """The floors and the model, in one table."""
     yield ""
     yield f"{'on the same text':<24}{'nats/token':>10}{'bits/byte':>11}"
     model = {"name": "this model", "loss": report["loss"], "bits_per_byte": report["bits_per_byte"], "note": ""}
@@ -186,7 +177,6 @@ def _floor_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _memorised_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Generated and real text beside each other."""
     sides = [found["generated"], found["real"]]
     yield ""
     yield f"{'word for word in the training text':<38}{'generated':>10}{'real':>10}"
@@ -196,13 +186,13 @@ def _memorised_lines(found: dict[str, Any]) -> Iterator[str]:
         shares = ("–" if side["novel"][n] is None else f"{side['novel'][n]:.1%}" for side in sides)
         yield f"{f'runs of {n} tokens that are not in it':<38}" + "".join(f"{share:>10}" for share in shares)
     yield f"generated: {found['how']}"
-    yield f"real: {sides[1]['texts']} pieces of the measured text, {sides[1]['tokens']:,} tokens, evenly spaced"
+    yield f"real: {sides[1]['texts']} stretches of the measured text, {sides[1]['tokens']:,} tokens, evenly spaced"
     yield f"the longest run: {sides[0]['longest_text']!r}"
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while something long is measured; only in a terminal, and gone at the end."""
+    """Show a progress bar on standard error, in a terminal only, and remove it at the end."""
     from rich.console import Console
     from rich.progress import Progress
 

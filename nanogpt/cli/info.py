@@ -1,63 +1,61 @@
-"""`nanogpt info`: what a run or a text is."""
+"""Describe a run or a text.
+
+Examples:
+  nanogpt info
+  nanogpt info book.txt
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING
 
-import tyro
+from nanogpt.cli.arguments import TextOptions, chosen, parser_of, positional
 
-from nanogpt.cli.arguments import OptionalText, optional, parse
-from nanogpt.cli.opening import chosen
-from nanogpt.cli.runs import describe
-from nanogpt.runs.starter import run_folder
-from nanogpt.text.corpus import Corpus, load_corpus
+if TYPE_CHECKING:
+    from nanogpt.text.corpus import Corpus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Info:
-    """Describe a run or a text.
+class Info(TextOptions):
+    """Options of `nanogpt info`."""
 
-    examples:
-      nanogpt info
-      nanogpt info book.txt
-    """
+    what: str | None = positional("RUN|TEXT", None)
+    """run folder, or a text named as for training (default: the newest run, or the starter model)"""
 
-    what: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN|TEXT]")] = None
-    """a run folder, or a text named as for training; the newest run if left out, the starter model where there is
-    none"""
-    encoding: str = "utf-8"
-    """encoding of the text"""
-    pattern: Annotated[OptionalText, optional("TEXT")] = None
-    """which files of a folder to read, by their names, for example *.md"""
-    column: str = "text"
-    """where the text is in .jsonl and .parquet files and in data sets"""
+
+parser = partial(parser_of, Info, "info", __doc__)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, look, print."""
-    options = parse(Info, "info", argv)
+    """Print the figures of a run or a text."""
+    options = Info(**parser().read(argv))
     if options.what is None or _is_run(options.what):
+        from nanogpt.cli.runs import describe
         from nanogpt.runs.folder import RunFolder
 
         lines = describe(RunFolder.open(chosen(options.what)))
     else:
-        lines = describe_corpus(
-            load_corpus(options.what, options.encoding, pattern=options.pattern, column=options.column)
-        )
+        from nanogpt.text.corpus import load_corpus
+
+        corpus = load_corpus(options.what, options.encoding, pattern=options.pattern, column=options.column)
+        lines = describe_corpus(corpus)
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
 
 
 def _is_run(what: str) -> bool:
+    from nanogpt.runs.folder import run_path
+
     try:
-        return (run_folder(what) / "config.toml").exists()
-    except OSError:  # a name too long, or a folder that is closed: who looks for the text tells of it
+        return (run_path(what) / "config.toml").exists()
+    except OSError:  # the name is too long or the folder unreadable: reading it as a text reports that
         return False
 
 
-def describe_corpus(corpus: Corpus) -> dict[str, str]:
-    """A text's figures, by name."""
+def describe_corpus(corpus: "Corpus") -> dict[str, str]:
+    """Return a text's figures, by name."""
     scan = corpus.scan()
     lines = {
         "text": corpus.name,

@@ -1,85 +1,26 @@
-"""`nanogpt plan`: what so many minutes would give, as a table, without training."""
+"""Show what `nanogpt train` would train in N minutes, on this text and this machine, without training.
+
+The machine is measured for some seconds. The expected loss is an interval that should hold for nine texts in ten.
+Settings that are named stay as they are; if a size is named, none is chosen.
+
+Examples:
+  nanogpt plan book.txt
+  nanogpt plan book.txt --minutes 1 5 20 60 --memory 4
+  nanogpt plan book.txt --minutes 30 --n-layer 6 --n-embd 384
+"""
 
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from nanogpt.cli.arguments import (
-    OptionalNumber,
-    OptionalText,
-    StartFrom,
-    Switch,
-    optional,
-    parse_with_settings,
-    with_settings,
-)
+from nanogpt.cli.arguments import Parser, add_settings
+from nanogpt.cli.train import EVERYDAY
+from nanogpt.training.options import PLAN_MINUTES, TrainOptions
 
 if TYPE_CHECKING:
     from nanogpt.planning.planner import Proposal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What `nanogpt train` would train in so many minutes, on this text and this machine. Nothing is trained.
-
-    The machine is measured for some seconds. The expected loss is an interval: nine texts in ten should fall into it.
-    Settings that are named stay as they are; where a size is named, none is chosen.
-
-    examples:
-      nanogpt plan book.txt
-      nanogpt plan book.txt --minutes 1 5 20 60 --memory 4
-      nanogpt plan book.txt --minutes 30 --n-layer 6 --n-embd 384
-    """
-
-    text: Annotated[tyro.conf.Positional[tuple[str, ...]], optional("[TEXT ...]")] = ()
-    """as for `nanogpt train`"""
-    minutes: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...")] = (1.0, 5.0, 20.0, 60.0)
-    """a line of the table for each"""
-    memory: Annotated[OptionalNumber, optional("GB")] = None
-    """gigabytes that a training may take; if left out, what is free"""
-    preset: Annotated[OptionalText, optional("NAME")] = None
-    """modern (if left out), gpt2, lecture, or a .toml file of settings"""
-    val: Annotated[OptionalText, optional("TEXT")] = None
-    """a text to validate on, instead of the last tenth"""
-    start_from: StartFrom = None
-    """as for `nanogpt train`: what a training that begins with this run would be; without a forecast"""
-    json: Switch = False
-    """print JSON, for scripts"""
-
-
-def parse_plan(argv: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
-    """The options, and the settings that were named."""
-    return parse_with_settings(Plan, "plan", argv)
-
-
-def all_options() -> type[Plan]:
-    """What can be given, for the shell's completion."""
-    return with_settings(Plan)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Parse, measure, print."""
-    started = time.monotonic()
-    options, settings = parse_plan(argv)
-    from nanogpt.training.outlook import plan
-
-    named = {name: getattr(options, name) for name in ("minutes", "memory", "preset", "val", "start_from")}
-    found = plan(options.text or None, started=started, **named, **settings)
-    print(json.dumps([_row(one) for one in found], indent=1) if options.json else "\n".join(table(found)))
-
-
-def _row(one: "Proposal") -> dict[str, Any]:
-    names = ("minutes", "parameters", "steps", "tokens", "epochs", "train_tokens", "memory_bytes")
-    row = {name: getattr(one, name) for name in names}
-    return row | {
-        "expected": None if one.expected is None else asdict(one.expected),
-        "config": one.config.to_dict(),
-    }
-
 
 HEADINGS = (
     *("minutes", "parameters", "layers", "channels", "block", "batch", "dropout"),
@@ -87,10 +28,46 @@ HEADINGS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Options that `nanogpt plan` has in place of those of a training's length and folder."""
+
+    minutes: tuple[float, ...] = PLAN_MINUTES
+    """minutes of training, a row of the table for each"""
+    json: bool = False
+    """print JSON, for scripts"""
+
+
+def parser(argv: Sequence[str] = ()) -> Parser:
+    """Return the command's parser; its help shows the values of the preset that `argv` names."""
+    found = Parser("plan", __doc__, (*EVERYDAY, "memory", "json"), "--help-all" in argv)
+    found.add_fields(PlanOptions)
+    found.add_fields(TrainOptions, leave_out=("minutes", "steps", "out", "seeds", "resume"))
+    add_settings(found, argv)
+    return found
+
+
+def main(argv: Sequence[str]) -> None:
+    """Plan and print a table."""
+    started = time.monotonic()
+    given = parser(argv).read(argv)
+    from nanogpt.training.options import plan
+
+    as_json = given.pop("json", False)
+    found = plan(given.pop("text", None), started=started, **given)
+    print(json.dumps([_row(one) for one in found], indent=1) if as_json else "\n".join(table(found)))
+
+
+def _row(one: "Proposal") -> dict[str, Any]:
+    names = ("minutes", "parameters", "steps", "tokens", "epochs", "train_tokens", "memory_bytes")
+    expected = None if one.expected is None else asdict(one.expected)
+    return {name: getattr(one, name) for name in names} | {"expected": expected, "config": one.config.to_dict()}
+
+
 def table(found: Sequence["Proposal"]) -> list[str]:
-    """A line for each proposal, below headings."""
+    """Return a line for each proposal, below headings."""
     rows = [HEADINGS, *(_cells(one) for one in found)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEADINGS))]
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
 
 

@@ -1,42 +1,43 @@
-"""`nanogpt plot`: a run's curves."""
+"""Draw the training and validation loss of runs, in the terminal or as a picture.
+
+Examples:
+  nanogpt plot
+  nanogpt plot runs/book-modern-1 runs/book-gpt2-1 --x tokens --out curves.png
+"""
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Literal
 
-import tyro
-
-from nanogpt.cli.arguments import OptionalText, optional, parse
-from nanogpt.cli.opening import chosen
+from nanogpt.cli.arguments import chosen, option, parser_of, positional
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Show the training and validation loss of runs, here or in a picture.
+    """Options of `nanogpt plot`."""
 
-    examples:
-      nanogpt plot
-      nanogpt plot runs/book-modern-1 runs/book-gpt2-1 --x tokens --out curves.png
-    """
-
-    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], optional("[RUN ...]")] = ()
-    """run folders; the newest below runs/ if left out, the starter model where there is none"""
+    runs: tuple[str, ...] = positional("RUN", ())
+    """run folders (default: the newest in runs/, or the starter model)"""
     x: Literal["steps", "seconds", "tokens"] = "steps"
-    """what the curves run over"""
-    out: Annotated[OptionalText, optional("FILE")] = None
-    """a new .png or .svg file, drawn by matplotlib; if left out, the curves are drawn here, with characters"""
+    """x-axis of the curves"""
+    out: str | None = option("FILE")
+    """new .png or .svg file, drawn by matplotlib (default: draw in the terminal)"""
+
+
+parser = partial(parser_of, Plot, "plot", __doc__)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, read, draw."""
-    options = parse(Plot, "plot", argv)
+    """Draw the curves of runs."""
+    options = Plot(**parser().read(argv))
     from nanogpt.reporting.plots import check_picture, draw_text, read_plot, write_picture
-    from nanogpt.training.seeds import folders
+    from nanogpt.training.seeds import expand
 
     if options.out is not None:
         check_picture(options.out)
-    plot = read_plot(folders(options.runs or (chosen(None),)), options.x)
+    plot = read_plot(expand(options.runs or (chosen(None),)), options.x)
     if options.out is None:
         print(draw_text(plot, width=min(shutil.get_terminal_size().columns, 120)))
     else:

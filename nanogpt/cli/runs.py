@@ -1,62 +1,62 @@
-"""`nanogpt runs`: the runs that are here."""
+"""List runs, compare their settings or results, or delete them.
+
+Examples:
+  nanogpt runs
+  nanogpt runs --compare runs/book-modern-1 runs/book-gpt2-1
+  nanogpt runs --significance runs/seeds-1 --against runs/seeds-2
+  nanogpt runs --delete runs/book-modern-1
+"""
 
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from nanogpt.cli.arguments import parse
+from nanogpt.cli.arguments import option, parser_of
 from nanogpt.errors import UserError
-from nanogpt.runs.starter import is_starter
 
 if TYPE_CHECKING:
-    from nanogpt.config import Config
     from nanogpt.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """List the runs below a folder, compare the settings of some, or delete some.
+    """Options of `nanogpt runs`."""
 
-    examples:
-      nanogpt runs
-      nanogpt runs --compare runs/book-modern-1 runs/book-gpt2-1
-      nanogpt runs --significance runs/seeds-1 --against runs/seeds-2
-      nanogpt runs --delete runs/book-modern-1
-    """
-
-    folder: str = "runs"
-    """where to look"""
-    compare: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN RUN ...")] = ()
+    folder: str = option("FOLDER", "runs")
+    """folder of runs"""
+    compare: tuple[str, ...] = option("RUN", ())
     """show the settings in which these runs differ"""
-    significance: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
-    """mean and spread of runs that differ in their seed, or of a folder of them"""
-    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
-    """other such runs: is the difference to them more than chance?"""
-    delete: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = ()
+    significance: tuple[str, ...] = option("RUN", ())
+    """report mean and spread of runs that differ in their seed, or of a folder of such runs"""
+    against: tuple[str, ...] = option("RUN", ())
+    """other such runs: test whether the difference is more than chance"""
+    delete: tuple[str, ...] = option("RUN", ())
     """delete these runs, after asking"""
-    yes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    yes: bool = False
     """delete without asking"""
 
 
+parser = partial(parser_of, Runs, "runs", __doc__)
+
+
 def main(argv: Sequence[str]) -> None:
-    """Parse, then list, compare or delete."""
-    options = parse(Runs, "runs", argv)
+    """List, compare or delete runs."""
+    options = Runs(**parser().read(argv))
     from nanogpt.runs.folder import RunFolder
     from nanogpt.runs.run import list_runs
 
     asked = [name for name in ("compare", "significance", "delete") if getattr(options, name)]
     if len(asked) > 1:
-        raise UserError(f"--{asked[0]} and --{asked[1]} were given together: do one, then the other")
+        raise UserError(f"--{asked[0]} and --{asked[1]} were both given; do one, then the other")
     if options.against and not options.significance:
-        raise UserError("--against needs runs to compare with: name them after --significance")
+        raise UserError("--against needs runs to compare with; name them after --significance")
     if options.delete:
-        named = {Path(path).resolve(): path for path in options.delete}  # one named twice is deleted once
-        _delete([RunFolder.open(path) for path in named.values()], options.yes)
+        different = {Path(path).resolve(): path for path in options.delete}
+        _delete([RunFolder.open(path) for path in different.values()], options.yes)
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
     elif options.significance:
@@ -65,15 +65,19 @@ def main(argv: Sequence[str]) -> None:
         _list(list_runs(Path(options.folder)), options.folder)
 
 
+DURING_TRAINING = "the lowest of a subset of windows, during training"
+
+
 def describe(folder: "RunFolder") -> dict[str, str]:
-    """A run's figures, by name."""
+    """Return a run's figures, by name."""
     config, plan = folder.read_config(), folder.read_plan()
     model, losses, done = config.model, _losses(folder), _done(folder)
     step = folder.checkpoints.pointer("last") or 0
+    adapters = "" if config.train.lora is None else f", adapters of rank {config.train.lora}"
     return {
         "run": folder.name,
         "text": plan.text,
-        **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{_adapters(config)}"}),
+        **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{adapters}"}),
         "preset": config.preset,
         "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
         f"vocabulary {model.vocab_size}",
@@ -81,43 +85,33 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "products in": plan.precision or config.train.precision,
         "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
         "validation": f"{min(losses):.4f} nats/token" if losses else "none yet",
-        **({} if plan.imported else {"protocol": done["protocol"] if done else ON_THE_WAY}),
+        **({} if plan.imported else {"protocol": done["protocol"] if done else DURING_TRAINING}),
         "on disk": _size(folder.path),
     }
 
 
-ON_THE_WAY = "the lowest of a subset of windows, on the way"
-
-
-def _adapters(config: "Config") -> str:
-    return "" if config.train.lora is None else f", adapters of rank {config.train.lora}"
-
-
 def _list(runs: "list[RunFolder]", parent: str) -> None:
     if not runs:
-        print(
-            f"no runs below {parent}/ yet: train one with `nanogpt train`; until then `nanogpt sample` writes with the "
-            f"starter model"
-        )
+        print(f"no runs in {parent}/ yet: train one with `nanogpt train`; `nanogpt sample` uses the starter model")
         return
     from rich.console import Console
     from rich.table import Table
 
     columns = ("run", "text", "preset", "parameters", "steps", "validation", "on disk")
-    table = Table(*columns, caption="the newest last; validation: the lowest, in nats/token", box=None)
+    table = Table(*columns, caption="newest last; validation: lowest loss, in nats/token", box=None)
     for run in runs:
         try:
             row = describe(run)
         except UserError as error:
             row = {"run": str(run.path), "text": f"unreadable: {error}"}
         table.add_row(*(row.get(name, "").removesuffix(" nats/token") for name in columns))
-    # A pipe has no width of its own; a table squeezed into 80 columns would cut the names.
+    # A pipe has no width; 80 columns would cut the names.
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _compare(runs: "list[RunFolder]") -> None:
     if len(runs) < 2:
-        raise UserError("one run cannot be compared: name two or more after --compare")
+        raise UserError("one run cannot be compared; name two or more after --compare")
     flat = [_flat(run) for run in runs]
     names = [
         name for name in {key: None for one in flat for key in one} if len({str(one.get(name)) for one in flat}) > 1
@@ -136,12 +130,12 @@ def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
 
     one = outcomes(first)
     lines = comparison_lines(one, outcomes(second)) if second else spread_lines(one)
-    print("\n".join([*lines]))
+    print("\n".join(lines))
 
 
 def _delete(runs: "list[RunFolder]", yes: bool) -> None:
-    if any(is_starter(run.path) for run in runs):
-        raise UserError("the starter model is part of Nano-GPT and is not deleted: name runs of your own")
+    if any(run.is_starter for run in runs):
+        raise UserError("the starter model is part of Nano-GPT and is not deleted; name your own runs")
     for run in runs:
         if not yes and not _confirmed(f"delete {run.path} ({_size(run.path)})? [y/N] "):
             print(f"kept {run.path}")
@@ -159,7 +153,7 @@ def _confirmed(question: str) -> bool:
 
 
 def _flat(run: "RunFolder") -> dict[str, Any]:
-    """Settings, plan and outcome of a run, side by side."""
+    """Return settings, plan and result of a run in one table."""
     config = run.read_config().to_dict()
     settings = {name: value for part in ("model", "data", "train") for name, value in config[part].items()}
     plan = run.read_plan()
@@ -169,7 +163,7 @@ def _flat(run: "RunFolder") -> dict[str, Any]:
 
 
 def _losses(run: "RunFolder") -> list[float]:
-    """Validation losses: the whole split's where the run is done, else those on the way."""
+    """Return the validation losses: that of the whole split where the run is done, else those during training."""
     done = _done(run)
     return [done["loss"]] if done else [line["loss"] for line in run.metrics() if line["event"] == "eval"]
 
@@ -183,7 +177,7 @@ def _parameters(run: "RunFolder") -> int:
 
     from nanogpt.model.gpt import GPT
 
-    with torch.device("meta"):  # counted without taking memory
+    with torch.device("meta"):  # takes no memory
         return GPT(run.read_config().model).parameter_count
 
 

@@ -1,54 +1,50 @@
-"""`nanogpt verify`: does a run answer the same wherever it is opened?"""
+"""Compare every way to run a model with plain PyTorch: compiled, cached, batched, and each export in its program.
+
+Exports are made in a temporary folder, unless --against names one. With equal weights the logits may differ by what the
+number format explains, and the likeliest tokens must be the same up to a tie. Exit code 1 if anything differs by more,
+or if the export of --against could not be run.
+
+Examples:
+  nanogpt verify runs/book-modern-1
+  nanogpt verify runs/book-modern-1 --against book.gguf
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING
 
-import tyro
-
-from nanogpt.cli.arguments import OptionalText, optional, parse
-from nanogpt.cli.opening import open_run
+from nanogpt.cli.arguments import RunOptions, option, parser_of
 
 if TYPE_CHECKING:
-    from nanogpt.interop.proof.compare import Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verify:
-    """Hold every way to run a model against plain torch: compiled, cached, batched, and each export in its program.
-
-    Exports are made in a temporary folder, unless one is given. On the same weights the logits may differ by what the
-    number format explains; the likeliest tokens must be the same up to a tie. What could not be run is told, and is no
-    pass. Exit code 1 where something differs by more, or where what was given could not be run.
-
-    examples:
-      nanogpt verify runs/book-modern-1
-      nanogpt verify runs/book-modern-1 --against book.gguf
-    """
-
-    run: Annotated[tyro.conf.Positional[OptionalText], optional("[RUN]")] = None
-    """run folder; the newest below runs/ if left out, the starter model where there is none"""
-    against: Annotated[OptionalText, optional("FOLDER|FILE")] = None
-    """an export: a folder of Transformers, a .gguf or an .html file"""
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="best|last|STEP")] = "best"
-    """which of the run's checkpoints, or a step of its history"""
-
+    from nanogpt.interop.verify.compare import Row
 
 HEADINGS = ("", "logits differ by", "allowed", "likeliest tokens", "ids", "weights differ by")
 WIDTHS = (18, 18, 10, 38, 10, 18)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Parse, compare, print; exit code 1 where something failed."""
-    options = parse(Verify, "verify", argv)
-    from nanogpt.interop.proof.rows import all_rows
+@dataclass(frozen=True, kw_only=True)
+class Verify(RunOptions):
+    """Options of `nanogpt verify`."""
 
-    run = open_run(options.run, checkpoint=options.checkpoint, device="cpu")
-    print(f"{run.name}, step {run.step:,}: each way to run it, held against plain torch on the same weights")
+    against: str | None = option("FOLDER|FILE")
+    """an export to compare: a folder for Transformers, a .gguf or an .html file"""
+
+
+parser = partial(parser_of, Verify, "verify", __doc__)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compare, and print a table; exit with 1 if something differs."""
+    options = Verify(**parser().read(argv))
+    from nanogpt.interop.verify.exports import verify_run
+
+    run = options.open("cpu")
+    print(f"{run.name}, step {run.step:,}: each way to run it, compared with plain PyTorch on the same weights")
     print(_line(HEADINGS))
     rows = []
-    for row in all_rows(run, options.against):
-        print("\n".join(described(row)), flush=True)
+    for row in verify_run(run, options.against):
+        print("\n".join(describe(row)), flush=True)
         rows.append(row)
     failed, missing = [row for row in rows if row.problems], [row for row in rows if row.not_run is not None]
     print(f"{sum(row.passed for row in rows)} agree, {len(failed)} differ, {len(missing)} could not be run")
@@ -56,8 +52,8 @@ def main(argv: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def described(row: "Row") -> Iterator[str]:
-    """A row of the table, and below it what failed."""
+def describe(row: "Row") -> Iterator[str]:
+    """Yield a row of the table, and below it what differs."""
     if row.not_run is not None:
         yield f"{row.name:<18}not run: {row.not_run}"
         return
@@ -69,5 +65,4 @@ def described(row: "Row") -> Iterator[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    """The cells in their columns."""
     return "".join(f"{cell:<{width}}" for cell, width in zip(cells, WIDTHS)).rstrip()

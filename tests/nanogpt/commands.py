@@ -1,11 +1,9 @@
 """The command lines that pages print: which they are, and whether the program takes them."""
 
-import importlib
 import re
 import shlex
 
-from nanogpt.cli import module_of
-from nanogpt.cli.arguments import parse
+from nanogpt.cli.main import module_of
 
 
 def typed(markdown: str) -> list[str]:
@@ -18,8 +16,4 @@ def typed(markdown: str) -> list[str]:
 def understand(command: str) -> None:
     """Parse `nanogpt NAME …`, and carry nothing out. Raises what the command raises for words that it does not know."""
     _, name, *argv = shlex.split(command)
-    module = importlib.import_module(module_of(name))
-    if hasattr(module, f"parse_{name}"):
-        getattr(module, f"parse_{name}")(argv)
-    else:
-        parse(getattr(module, name.capitalize()), name, argv)
+    module_of(name).parser(argv).read(argv)

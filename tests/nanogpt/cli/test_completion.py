@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt.cli import COMMANDS
 from nanogpt.cli.completion import script
+from nanogpt.cli.main import COMMANDS
 
 
 def completed(file, *words):
@@ -29,43 +29,31 @@ def completed(file, *words):
 
 @pytest.fixture(scope="module")
 def bash(tmp_path_factory):
-    if shutil.which("bash") is None or shutil.which("python3") is None:
-        pytest.skip("bash and python3 are needed")
+    if shutil.which("bash") is None:
+        pytest.skip("bash is needed")
     file = tmp_path_factory.mktemp("completion") / "nanogpt.bash"
     file.write_text(script("bash"), encoding="utf-8")
     return file
 
 
-def test_bash_completes_commands(bash):
-    assert set(COMMANDS) <= completed(bash, "nanogpt", "")
-    assert completed(bash, "nanogpt", "tr") == {"train"}
-
-
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
+        ([""], list(COMMANDS)),
         (["train", "--n-"], ["--n-layer", "--n-head", "--n-embd", "--n-kv-head"]),
         (["sample", "--temp"], ["--temperature"]),
         (["export", "--to", ""], ["hf", "gguf", "html"]),
         (["train", "--optimizer", ""], ["muon", "adamw"]),
         (["data", ""], ["check"]),
         (["data", "check", "--enc"], ["--encoding"]),
+        (["train", "boo"], ["book.txt"]),
+        (["train", "--steps", "3", "--val", "boo"], ["book.txt"]),
     ],
     ids=" ".join,
 )
-def test_bash_completes_options_and_values(bash, words, offered):
+def test_bash_completes(bash, words, offered):
+    Path("book.txt").write_text("text")
     assert set(offered) <= completed(bash, "nanogpt", *words)
-
-
-def test_bash_completes_files_where_nothing_else_fits(bash):
-    how = subprocess.run(
-        ["bash", "-c", f"source {shlex.quote(str(bash))}; complete -p nanogpt"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "-o default" in how.stdout
-    assert completed(bash, "nanogpt", "train", "boo") == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -73,8 +61,7 @@ def test_the_command_prints_the_script(nanogpt, shell):
     found = nanogpt("completion", shell)
     assert (found.code, found.err) == (0, "")
     assert found.out.strip() == script(shell).strip()
-    for command in COMMANDS:
-        assert f"'{command}': {{" in found.out
+    assert all(command in found.out for command in COMMANDS)
 
 
 ONE_WAY_ON = [
@@ -98,7 +85,7 @@ def test_fish_completes(line, word):
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
-@pytest.mark.parametrize("way", ["fpath=($PWD $fpath); {}", "{}; source _nanogpt"], ids=["fpath", "source"])
+@pytest.mark.parametrize("way", ["fpath=($PWD $fpath); {}", '{}; eval "$(<_nanogpt)"'], ids=["fpath", "eval"])
 @pytest.mark.parametrize(("line", "word"), ONE_WAY_ON)
 def test_zsh_completes(line, word, way):
     Path("book.txt").write_text("text")
@@ -132,7 +119,3 @@ def read_until(terminal, awaited, seconds):
         if select.select([terminal], [], [], left)[0]:
             shown += os.read(terminal, 1 << 16).decode(errors="replace")
     return shown
-
-
-def test_an_unknown_shell(refuses):
-    refuses("completion", "tsch", saying=["tsch", "bash"])
