@@ -10,19 +10,11 @@ from nicegui import ui
 
 from nanogpt.errors import UserError
 from nanogpt.runs.folder import RunFolder
+from nanogpt.studio import snapshots
 from nanogpt.studio.chart import scrolled_html, set_html
 from nanogpt.studio.elements import NamedSlider, Tag, Text, button, card, number, select, slider, text_area
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
-from nanogpt.studio.snapshots import (
-    MAX_TOKENS,
-    Snapshot,
-    SnapshotQuery,
-    attention_table,
-    draw_attention,
-    lens_table,
-    take_snapshot,
-)
 from nanogpt.studio.state import State
 
 CACHE_SIZE = 64
@@ -47,9 +39,9 @@ class CheckpointBrowser:
         """hash of the weights that the address means by a step, until they are shown"""
         self._steps: list[int] = []
         self._index = 0
-        self._cache: OrderedDict[tuple[str, int, SnapshotQuery], Snapshot] = OrderedDict()
-        self._snapshot: Snapshot | None = None
-        self._query = SnapshotQuery()
+        self._cache: OrderedDict[tuple[str, int, snapshots.SnapshotQuery], snapshots.Snapshot] = OrderedDict()
+        self._snapshot: snapshots.Snapshot | None = None
+        self._query = snapshots.SnapshotQuery()
         """what the snapshot answers"""
         self._task: asyncio.Task[None] | None = None
         self._wanted = False
@@ -62,7 +54,7 @@ class CheckpointBrowser:
             with Tag("div", "fields"):
                 self._temperature = slider("Temperature", f"{state.temperature:g}", min=0, max=2, step=0.1)
                 self._seed = number("Seed", str(state.seed), min=0, step=1)
-                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=MAX_TOKENS, step=1)
+                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=snapshots.MAX_TOKENS, step=1)
             self._slider = NamedSlider("Step", ["–"], 0, self._slide)
             with Tag("div", "buttons"):
                 button("Look", self._ask, "primary")
@@ -173,7 +165,7 @@ class CheckpointBrowser:
             query = self._read_query()
             if (found := self._cache.get((name, step, query))) is None:
                 self._status.set_text(f"Asking the model of step {step:,} …")
-                found = await asyncio.to_thread(take_snapshot, self._registry, name, step, query)
+                found = await asyncio.to_thread(snapshots.take_snapshot, self._registry, name, step, query)
                 self._cache[name, step, query] = found
                 if len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
@@ -185,16 +177,16 @@ class CheckpointBrowser:
             self._status.set_text(f"After {step:,} steps.{self._other_weights(found)}")
             self._show()
 
-    def _other_weights(self, found: Snapshot) -> str:
+    def _other_weights(self, found: snapshots.Snapshot) -> str:
         """Return a sentence if the address means other weights than these."""
         meant = self._address_hash.pop(found.step, "")
         if meant in ("", found.model):
             return ""
         return f" The address means other weights ({meant}); these are {found.model}, and may give another text."
 
-    def _read_query(self) -> SnapshotQuery:
+    def _read_query(self) -> snapshots.SnapshotQuery:
         try:
-            return SnapshotQuery(
+            return snapshots.SnapshotQuery(
                 prompt=self._prompt.value,
                 tokens=int(self._tokens.value),
                 temperature=float(self._temperature.value),
@@ -214,14 +206,16 @@ class CheckpointBrowser:
         label = f"Attention of layer {layer + 1}, {'the mean of its heads' if head is None else f'head {head + 1}'}"
         self._text.set_text(found.prompt + found.text)
         cut = f" Only the newest {len(found.tokens)} tokens of the prompt are shown." if found.skipped else ""
-        set_html(self._attention, draw_attention(found.tokens, weights, f"{label} after {found.step:,} steps"))
+        set_html(
+            self._attention, snapshots.draw_attention(found.tokens, weights, f"{label} after {found.step:,} steps")
+        )
         self._caption.set_text(f"{label}. Each row looks at the tokens below: the stronger the colour, the more.{cut}")
-        set_html(self._table, attention_table(found.tokens, weights))
-        set_html(self._lens, lens_table(found.lens))
+        set_html(self._table, snapshots.attention_table(found.tokens, weights))
+        set_html(self._lens, snapshots.lens_table(found.lens))
         self._found.set_visibility(True)
         self._changed()
 
-    def _offer_heads(self, found: Snapshot) -> None:
+    def _offer_heads(self, found: snapshots.Snapshot) -> None:
         layers = {LAST: "the last"} | {str(one): f"layer {one + 1}" for one in range(len(found.attention))}
         heads = {ALL: "the mean of all"} | {str(one): f"head {one + 1}" for one in range(len(found.attention[0]))}
         for field, names, default in ((self._layer, layers, LAST), (self._head, heads, ALL)):

@@ -7,6 +7,7 @@ HTML.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from typing import Any
 
 from nicegui.element import Element
@@ -190,7 +191,7 @@ class Bars(Element, component="assets/bars.js"):
 
     def show(self, bars: Sequence[Bar]) -> None:
         """Replace the lines."""
-        self.props["lines"] = [one.packed() for one in bars]
+        self.props["lines"] = [astuple(one) for one in bars]
         self.update()
 
 
@@ -242,7 +243,7 @@ class TokenText(Element, component="assets/token_text.js"):
     def add(self, tokens: Sequence[TokenLabel]) -> None:
         """Append tokens."""
         self._tokens += tokens
-        self.run_method("add", [one.packed() for one in tokens])
+        self.run_method("add", [astuple(one) for one in tokens])
 
     async def arrived(self) -> None:
         """Wait until the browser shows what it was sent.
@@ -271,7 +272,7 @@ class TokenText(Element, component="assets/token_text.js"):
         self._send_shade()
 
     def _send(self) -> None:
-        self.run_method("show", [one.packed() for one in self._tokens], self._chosen)
+        self.run_method("show", [astuple(one) for one in self._tokens], self._chosen)
         self._send_shade()
 
     def _send_shade(self) -> None:
@@ -287,4 +288,4 @@ class TokenText(Element, component="assets/token_text.js"):
         found = tip(position)
         if found is not None:
             title, bars = found
-            self.run_method("tip", position, title, [one.packed() for one in bars])
+            self.run_method("tip", position, title, [astuple(one) for one in bars])

@@ -15,19 +15,9 @@ from nanogpt.explain.hooks import Head
 from nanogpt.explain.predictions import visible_text
 from nanogpt.explain.trace import Trace
 from nanogpt.runs.run import Run
+from nanogpt.studio import inside_analysis as analysis
 from nanogpt.studio.background import run_in_thread
 from nanogpt.studio.elements import Bars, Tag, Text, button, card
-from nanogpt.studio.inside_analysis import (
-    MAX_DRAWN,
-    Inspection,
-    LensRow,
-    Span,
-    describe_head,
-    effect_bars,
-    heads_name,
-    nearest_points,
-    shown_span,
-)
 from nanogpt.studio.labels import Bar, capitalized, percent
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -66,12 +56,12 @@ class HeadGrid(Element, component="assets/head_grid.js"):
         self.props.update({"layers": [], "chosen": None})
         self.on("choose", lambda event: choose(*event.args))
 
-    def show(self, trace: Trace, span: Span, chosen: Head | None) -> None:
+    def show(self, trace: Trace, span: analysis.Span, chosen: Head | None) -> None:
         """Show the attention among the tokens of a span of the trace."""
         some = trace.attention[:, :, span.start : span.end, span.start : span.end]
         self.props["layers"] = [
             [
-                [png_url(one.sqrt()), describe_head(trace, layer, head), (layer, head) in trace.off]
+                [png_url(one.sqrt()), analysis.describe_head(trace, layer, head), (layer, head) in trace.off]
                 for head, one in enumerate(some[layer])
             ]
             for layer in range(len(some))
@@ -102,7 +92,7 @@ class LensTable(Element, component="assets/lens_table.js"):
         super().__init__()
         self.props.update({"rows": [], "final": ""})
 
-    def show(self, rows: Sequence[LensRow]) -> None:
+    def show(self, rows: Sequence[analysis.LensRow]) -> None:
         """Replace the rows."""
         self.props["rows"] = [
             [
@@ -174,15 +164,15 @@ class AttentionCards:
             self._rises = Bars("The heads that matter most")
         self.show_importance([])
 
-    def show(self, found: Inspection, weights: Tensor, chosen: Chosen, tokenizer: Tokenizer) -> None:
+    def show(self, found: analysis.Inspection, weights: Tensor, chosen: Chosen, tokenizer: Tokenizer) -> None:
         """Show an inspected token with the attention (T, T) of the chosen heads."""
         (layer, head), trace, position = chosen, found.trace, found.position
         names = [visible_text(tokenizer, token) for token in trace.ids]
-        span = shown_span(len(trace.ids), position, MAX_DRAWN)
+        span = analysis.shown_span(len(trace.ids), position, analysis.MAX_DRAWN)
         self._one = None if layer is None or head is None else (layer, head)
         self._off = trace.off
         self._heads.show(trace, span, self._one)
-        title, part = heads_name(layer, head), slice(span.start, span.end)
+        title, part = analysis.heads_name(layer, head), slice(span.start, span.end)
         self._title.set_text(capitalized(title))
         first, label = found.span.start + span.start, f"Attention, {title}"
         self._map.show(weights[part, part], names[part], position - span.start, first, label)
@@ -191,11 +181,11 @@ class AttentionCards:
         self._all.set(disabled=not self._off)
         self._effects.set_visibility(bool(self._off))
         if self._off:
-            heads = "; ".join(heads_name(*one) for one in self._off)
+            heads = "; ".join(analysis.heads_name(*one) for one in self._off)
             self._summary.set_text(
                 f"Switched off: {heads}. What comes next, before and after, the largest changes first:"
             )
-            self._effects.show(effect_bars(found.effects, tokenizer))
+            self._effects.show(analysis.effect_bars(found.effects, tokenizer))
         else:
             self._summary.set_text("All heads are on." if self._one else "All heads are on. Choose one above first.")
 
@@ -267,7 +257,9 @@ class EmbeddingsCard:
             f"{'The' if count <= len(shown) else f'{len(shown)} of the'} {count:,} tokens. Nearer ones have more "
             f"similar embeddings; the plane shows {percent(sum(plane.shares))} of how they differ."
         )
-        nearest = ", ".join(visible_text(run.tokenizer, one) for one in nearest_points(plane.points, self._token))
+        nearest = ", ".join(
+            visible_text(run.tokenizer, one) for one in analysis.nearest_points(plane.points, self._token)
+        )
         self._near.set_text(f"Nearest to {name[self._token]} on this plane: {nearest}.")
 
     def _show_positions(self, plane: Plane | None) -> None:

@@ -10,24 +10,10 @@ from nanogpt.errors import UserError
 from nanogpt.explain.head_ablation import head_importance
 from nanogpt.explain.predictions import visible_text
 from nanogpt.runs.run import Run
+from nanogpt.studio import inside_analysis as analysis
 from nanogpt.studio.background import run_in_thread
 from nanogpt.studio.elements import Bars, Tag, Text, TokenText, button, card, select, text_area
 from nanogpt.studio.generation import bars_of, describe_model, token_texts, unknown_warning
-from nanogpt.studio.inside_analysis import (
-    MAX_DRAWN,
-    MAX_LISTED,
-    Inspection,
-    Span,
-    attention_bars,
-    attention_map,
-    default_text,
-    encode_text,
-    growth_bars,
-    heads_name,
-    importance_bars,
-    inspect_token,
-    shown_span,
-)
 from nanogpt.studio.inside_pictures import AttentionCards, Chosen, EmbeddingsCard, Heads, LensTable
 from nanogpt.studio.labels import TokenLabel, percent
 from nanogpt.studio.model_choice import ModelChoice
@@ -65,7 +51,7 @@ class TokenPanel:
         for field, count in ((self._layer, layers), (self._head, heads)):
             field.set_options({ALL: "all, mean"} | {str(one): str(one + 1) for one in range(count)}, field.value)
 
-    def show(self, found: Inspection, weights: Tensor, chosen: Chosen, tokenizer: Tokenizer) -> None:
+    def show(self, found: analysis.Inspection, weights: Tensor, chosen: Chosen, tokenizer: Tokenizer) -> None:
         """Show a token and its attention (T,) in the chosen heads."""
         (layer, head), actual, vocab_size = chosen, found.actual, found.trace.logits.size(-1)
         names = [visible_text(tokenizer, token) for token in found.trace.ids]
@@ -82,8 +68,8 @@ class TokenPanel:
         self._next.show(bars_of(found.next, None if actual is None else actual.token))
         self._layer.put(ALL if layer is None else str(layer))
         self._head.put(ALL if head is None else str(head))
-        self._attended.props["label"] = f"The tokens that it looks at most, {heads_name(layer, head)}"
-        self._attended.show(attention_bars(weights, names, found.position))
+        self._attended.props["label"] = f"The tokens that it looks at most, {analysis.heads_name(layer, head)}"
+        self._attended.show(analysis.attention_bars(weights, names, found.position))
 
     def _chosen(self) -> Any:
         layer, head = (None if one.value == ALL else int(one.value) for one in (self._layer, self._head))
@@ -97,8 +83,8 @@ class InsideView:
         self.registry, self.state, self._keep = registry, state, keep
         self.run: Run | None = None
         self._ids: list[int] = []
-        self._listed = Span(0, 0)
-        self._found: Inspection | None = None
+        self._listed = analysis.Span(0, 0)
+        self._found: analysis.Inspection | None = None
         with Tag("div", "views inside"):
             self._build_settings()
             self._build_text()
@@ -135,7 +121,7 @@ class InsideView:
         run = self.run
         self._about.set_text(describe_model(run))
         if self.state.text is None:
-            self.text.put(await run_in_thread(lambda: default_text(run), self.registry.lock_of(run)))
+            self.text.put(await run_in_thread(lambda: analysis.default_text(run), self.registry.lock_of(run)))
         self._warn()
         await self._inspect(self.state.token, note=" ".join(self.choice.notes))
 
@@ -144,7 +130,7 @@ class InsideView:
         if self.run is None:
             await self.start()
             return
-        self._ids = encode_text(self.run, self.text.value)
+        self._ids = analysis.encode_text(self.run, self.text.value)
         config = self.run.model.config
         off = tuple(one for one in self.state.off if one[0] < config.n_layer and one[1] < config.n_head)
         self.state = replace(self.state, off=off)
@@ -192,7 +178,7 @@ class InsideView:
         if place in self._listed and self._found is not None and list(self._found.ids) == self._ids:
             self.tokens.select(place - self._listed.start)
             return
-        self._listed = shown_span(len(self._ids), place, MAX_LISTED)
+        self._listed = analysis.shown_span(len(self._ids), place, analysis.MAX_LISTED)
         some = self._ids[self._listed.start : self._listed.end]
         labels = [TokenLabel(text) for text in token_texts(self.run.tokenizer, some)]
         self.tokens.show(labels, place - self._listed.start)
@@ -211,8 +197,8 @@ class InsideView:
         def is_wanted() -> bool:
             return (run, place, ids, off) == (self.run, self.state.token, self._ids, self.state.off)
 
-        def inspect() -> Inspection | None:
-            return inspect_token(run, ids, place, off, before) if is_wanted() else None
+        def inspect() -> analysis.Inspection | None:
+            return analysis.inspect_token(run, ids, place, off, before) if is_wanted() else None
 
         try:
             found = await run_in_thread(inspect, self.registry.lock_of(run))
@@ -227,18 +213,18 @@ class InsideView:
         self._status.set_text(" ".join(one for one in (note, self._limits(run, found)) if one))
         self._save()
 
-    def _draw(self, run: Run, found: Inspection) -> None:
+    def _draw(self, run: Run, found: analysis.Inspection) -> None:
         chosen = self.state.layer, self.state.head
-        weights = attention_map(found.trace, *chosen)
+        weights = analysis.attention_map(found.trace, *chosen)
         start = found.span.start - self._listed.start
         hidden = max(0, -start)  # tokens that are read but not listed
         self.tokens.shade(weights[found.position, hidden:].tolist(), max(0, start), arcs=True)
         self.panel.show(found, weights[found.position], chosen, run.tokenizer)
         self.attention.show(found, weights, chosen, run.tokenizer)
         self._lens.show(found.lens)
-        self._growth.show(growth_bars(found.trace, found.position))
+        self._growth.show(analysis.growth_bars(found.trace, found.position))
 
-    def _limits(self, run: Run, found: Inspection) -> str:
+    def _limits(self, run: Run, found: analysis.Inspection) -> str:
         """Return what of a long text was not read or not drawn."""
         span, block_size = found.span, run.model.config.block_size
         limits = []
@@ -248,8 +234,8 @@ class InsideView:
                 f"Tokens {span.start + 1:,} to {span.end:,} of {len(found.ids):,} are read together"
                 f"{'' if whole else f'; the model could read {block_size:,}'}."
             )
-        if len(span) > MAX_DRAWN:
-            limits.append(f"Pictures show {MAX_DRAWN} tokens, around the chosen one.")
+        if len(span) > analysis.MAX_DRAWN:
+            limits.append(f"Pictures show {analysis.MAX_DRAWN} tokens, around the chosen one.")
         return " ".join(limits)
 
     async def _chosen(self, listed: int | None) -> None:
@@ -284,13 +270,13 @@ class InsideView:
         if run is None or found is None:
             return
         self._status.set_text("Switching off each head in turn …")
-        near: Sequence[int] = found.trace.ids[max(0, found.position + 1 - MAX_DRAWN) : found.position + 1]
+        near: Sequence[int] = found.trace.ids[max(0, found.position + 1 - analysis.MAX_DRAWN) : found.position + 1]
         try:
             rises = await run_in_thread(lambda: head_importance(run.model, near), self.registry.lock_of(run))
         except UserError as error:
             self._status.set_text(str(error))
             return
-        self.attention.show_importance(importance_bars(rises))
+        self.attention.show_importance(analysis.importance_bars(rises))
         self._status.set_text(f"Measured on the {len(near)} tokens up to the chosen one.")
 
     async def _reopen(self) -> None:

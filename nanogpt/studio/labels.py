@@ -1,7 +1,6 @@
 """Percentages and colour levels of probabilities, and what is sent to the browser: tokens and bars."""
 
 from dataclasses import dataclass
-from typing import Any
 
 LEVELS = (0.5, 0.25, 0.1, 0.03, 0.01)
 """Steps of the colour scale, as in exported pages: a token at least as likely as the first has no colour."""
@@ -44,10 +43,6 @@ class TokenLabel:
     kind: str = ""
     """`prompt`, `hand` (chosen by a person), `start` (before an empty prompt) or nothing"""
 
-    def packed(self) -> list[Any]:
-        """Return the fields as a list, to be sent as JSON."""
-        return [self.text, self.level, self.kind]
-
 
 @dataclass(frozen=True)
 class Bar:
@@ -58,7 +53,3 @@ class Bar:
     value: str
     """what is written at its end"""
     marked: bool = False
-
-    def packed(self) -> list[Any]:
-        """Return the fields as a list, to be sent as JSON."""
-        return [self.name, self.share, self.value, self.marked]

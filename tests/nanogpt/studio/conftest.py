@@ -1,4 +1,4 @@
-"""A studio on a few small runs, and browsers on it; both serve all tests of a file."""
+"""A studio on a few small runs, and browsers on it."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 # For the module `studio_process`, which the tests in this folder share.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from studio_process import Studio, Window
+from studio_process import Studio, Window, end_trainings
 from tiny import make_run
 
 from nanogpt.text.tokenizer import CharTokenizer
@@ -17,12 +17,12 @@ TEXT = "The cat sat <b>here</b> & there, in a red tree.\n"
 
 
 @pytest.fixture(scope="module")
-def shelf_folder(tmp_path_factory):
+def runs_folder(tmp_path_factory):
     """Three runs, the newest called `modern`; with names and alphabets that a careless page would take for HTML."""
-    folder = tmp_path_factory.mktemp("shelf")
+    folder = tmp_path_factory.mktemp("runs")
     ending = CharTokenizer.train(["The <script>alert(2)</script>"])
     make_run(folder / "<img src=x onerror=alert(1)>", "lecture", tokenizer=ending, n_head=2)
-    # Without a token that ends a text: a model that was never trained would draw it soon.
+    # Without an end-of-document token, which an untrained model would sample soon.
     for name, more in (("gpt2", "xyz"), ("modern", "")):
         tokenizer = CharTokenizer("".join(sorted({*TEXT, *more})), end_of_document=False)
         make_run(
@@ -34,12 +34,12 @@ def shelf_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     """Chromium."""
+    from nanogpt.interop.formats import MissingProgram
     from nanogpt.interop.html.browser import launch
-    from nanogpt.interop.opened import CannotRun
 
     try:
         playwright, found = launch()
-    except CannotRun as error:
+    except MissingProgram as error:
         pytest.skip(str(error))
     yield found
     found.close()
@@ -47,27 +47,40 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def studio(shelf_folder):
+def studio(runs_folder):
     """A server on those runs."""
-    started = Studio(shelf_folder)
+    started = Studio(runs_folder)
     yield started
     started.end()
 
 
 @pytest.fixture
-def visit(browser, studio):
-    """Opens windows; afterwards none may have complained, or asked anyone but the studio, nor may that have failed."""
+def start_studio():
+    """A function that starts a server on a folder. Nothing outlives the test, no training either."""
+    started = []
+
+    def start(folder, *words, **settings):
+        started.append(Studio(folder, *words, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+        end_trainings(one.folder)
+
+
+@pytest.fixture
+def visit(browser, request):
+    """Opens windows; afterwards none may have logged an error or made a request to another server."""
     opened = []
 
     def open_window(fragment="", at=None, **settings):
-        opened.append(Window(browser, at or studio, fragment, **settings))
+        opened.append(Window(browser, at or request.getfixturevalue("studio"), fragment, **settings))
         return opened[-1]
 
     yield open_window
-    complaints = [one.errors for one in opened if one.errors]
-    strangers = [one.strangers for one in opened if one.strangers]
     for one in opened:
         one.close()
-    assert not complaints
-    assert not strangers
+    assert not [one.errors for one in opened if one.errors]
+    assert not [one.strangers for one in opened if one.strangers]
     assert not [line for one in opened for line in one.studio.lines if "Error" in line]

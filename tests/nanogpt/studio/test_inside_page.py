@@ -1,18 +1,17 @@
-"""The view "Look inside" in Chromium, held against Python."""
+"""The view "Look inside" in Chromium, compared with Python."""
 
 import time
 
 import pytest
 import torch
 
-from nanogpt.explain.head_ablation import ablation_effects as effect_of, head_importance as importance
+from nanogpt.explain.head_ablation import ablation_effects, head_importance
 from nanogpt.explain.predictions import alternatives
-from nanogpt.explain.residual_stream import logit_lens_at as lens_at
-from nanogpt.explain.trace import trace_text as look, trace
+from nanogpt.explain.residual_stream import logit_lens_at
+from nanogpt.explain.trace import trace, trace_text
 from nanogpt.runs.run import load
-from nanogpt.studio.inside.looking import text_ids
-from nanogpt.studio.inside.words import effect_lines, growth_lines, importance_lines, lens_rows
-from nanogpt.studio.words import percent
+from nanogpt.studio.inside_analysis import effect_bars, encode_text, growth_bars, importance_bars, lens_rows
+from nanogpt.studio.labels import percent
 
 pytestmark = pytest.mark.slow
 
@@ -22,13 +21,13 @@ NEXT, ATTENDED = "[aria-label='The ten likeliest tokens after it']", ".panel .at
 
 
 @pytest.fixture(scope="module")
-def run(shelf_folder):
-    return load(shelf_folder / "modern", device="cpu")
+def run(runs_folder):
+    return load(runs_folder / "modern", device="cpu")
 
 
 @pytest.fixture
-def looked(visit):
-    """Opens windows on the text, with all that there is to see drawn."""
+def inspect(visit):
+    """Opens windows on the text, and waits until everything is drawn."""
 
     def open_window(more="", **settings):
         window = visit(f"{AT}{more}", **settings).opened()
@@ -39,7 +38,7 @@ def looked(visit):
 
 
 def weights_of(window) -> torch.Tensor:
-    """What the large picture shows, (T, T): colours grow with the square root."""
+    """The attention in the large picture, (T, T): colours grow with the square root."""
     script = """rects => rects.map(one => ['y', 'x', 'fill-opacity'].map(name => Number(one.getAttribute(name))))"""
     cells = window.page.eval_on_selector_all(".map .weight", script)
     count = window.page.locator(".map .name").count() // 2
@@ -49,36 +48,36 @@ def weights_of(window) -> torch.Tensor:
     return found
 
 
-def test_what_comes_next_is_pythons(looked, run):
-    window = looked("&token=9")
-    logits = look(run, TEXT).logits[9]
+def test_what_comes_next_is_pythons(inspect, run):
+    window = inspect("&token=9")
+    logits = trace_text(run, TEXT).logits[9]
     wanted = alternatives(logits, run.tokenizer)
     assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in wanted]
     assert window.page.locator(".text .chosen").text_content() == TEXT[9]
 
 
-def test_every_picture_of_attention_adds_up(looked, run):
-    window = looked("&token=9&layer=1&head=2")
-    attention = look(run, TEXT).attention[1, 2]
+def test_the_attention_of_a_head_is_pythons(inspect, run):
+    window = inspect("&token=9&layer=1&head=2")
+    attention = trace_text(run, TEXT).attention[1, 2]
     found = weights_of(window)
     torch.testing.assert_close(found, attention, atol=0.005, rtol=0)
-    assert (found.sum(1) - 1).abs().max() < 0.04  # squares too faint to be seen are left out
+    assert (found.sum(1) - 1).abs().max() < 0.04  # squares too faint to see are left out
     assert found.triu(1).sum() == 0
     shares = [float(share.split()[0]) for _, share in window.bars(ATTENDED)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert shares == sorted(shares, reverse=True)
 
 
-def test_the_mean_over_heads_adds_up_too(looked, run):
-    window = looked("&token=16")
-    torch.testing.assert_close(weights_of(window), look(run, TEXT).attention.mean((0, 1)), atol=0.005, rtol=0)
+def test_the_mean_over_heads_is_pythons(inspect, run):
+    window = inspect("&token=16")
+    torch.testing.assert_close(weights_of(window), trace_text(run, TEXT).attention.mean((0, 1)), atol=0.005, rtol=0)
     assert window.page.locator(".heads button").count() == 3 * 4
     assert window.page.locator(".arcs path").count() > 0
 
 
-def test_the_lens_ends_with_the_model(looked, run):
-    window = looked("&token=9")
-    rows = lens_rows(lens_at(run.model, look(run, TEXT), 9), run.tokenizer)
+def test_the_lens_ends_with_the_model(inspect, run):
+    window = inspect("&token=9")
+    rows = lens_rows(logit_lens_at(run.model, trace_text(run, TEXT), 9), run.tokenizer)
     lines = window.page.locator(".lens tbody tr")
     assert lines.count() == 4
     for i, row in enumerate(rows):
@@ -88,22 +87,22 @@ def test_the_lens_ends_with_the_model(looked, run):
     assert lines.last.locator(".name").all_text_contents() == [name for name, _ in window.bars(NEXT)[:5]]
 
 
-def test_the_stream_is_pythons(looked, run):
-    window = looked("&token=9")
-    wanted = growth_lines(look(run, TEXT), 9)
-    assert window.bars("[aria-label='The size of the residual stream']") == [(one.name, one.told) for one in wanted]
+def test_the_stream_is_pythons(inspect, run):
+    window = inspect("&token=9")
+    wanted = growth_bars(trace_text(run, TEXT), 9)
+    assert window.bars("[aria-label='The size of the residual stream']") == [(one.name, one.value) for one in wanted]
 
 
-def test_a_head_can_be_switched_off_and_on(looked, run):
-    window = looked("&token=9")
+def test_a_head_can_be_switched_off_and_on(inspect, run):
+    window = inspect("&token=9")
     before = window.bars(NEXT)
     window.page.get_by_role("button", name="layer 2, head 3").click()
     window.wait("() => document.querySelector('.heads [aria-pressed=true]')")
     window.button("Switch this head off").click()
     window.button("Switch this head on").wait_for()
-    ids = text_ids(run, TEXT)
-    wanted = effect_lines(effect_of(run.model, ids, [(1, 2)], 9), run.tokenizer)
-    assert window.bars("[aria-label='What switching off changes']") == [(one.name, one.told) for one in wanted]
+    ids = encode_text(run, TEXT)
+    wanted = effect_bars(ablation_effects(run.model, ids, [(1, 2)], 9), run.tokenizer)
+    assert window.bars("[aria-label='What switching off changes']") == [(one.name, one.value) for one in wanted]
     logits = trace(run.model, ids, [(1, 2)]).logits[9]
     assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in alternatives(logits, run.tokenizer)]
     assert window.bars(NEXT) != before
@@ -113,18 +112,18 @@ def test_a_head_can_be_switched_off_and_on(looked, run):
     assert window.bars(NEXT) == before
 
 
-def test_which_heads_matter(looked, run):
-    window = looked("&token=16")
+def test_which_heads_matter(inspect, run):
+    window = inspect("&token=16")
     window.button("Which heads matter for this text?").click()
-    wanted = importance_lines(importance(run.model, text_ids(run, TEXT)))
+    wanted = importance_bars(head_importance(run.model, encode_text(run, TEXT)))
     lines = "[aria-label='The heads that matter most']"
     window.page.locator(f"{lines} li").first.wait_for()
-    assert window.bars(lines) == [(one.name, one.told) for one in wanted]
+    assert window.bars(lines) == [(one.name, one.value) for one in wanted]
 
 
 @pytest.mark.parametrize(("name", "drawn"), [("modern", 0), ("gpt2", 1), ("%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", 1)])
 def test_embeddings_of_tokens_and_positions(visit, name, drawn):
-    """RoPE has no position vectors, which is told; learned and sinusoidal ones are drawn."""
+    """RoPE has no position vectors, which the page says; learned and sinusoidal ones are drawn."""
     window = visit(f"view=inside&run={name}&text=The").opened()
     window.page.locator("summary").click()
     window.page.locator(".plane:not(.hidden) text").first.wait_for()
@@ -133,8 +132,8 @@ def test_embeddings_of_tokens_and_positions(visit, name, drawn):
     assert window.page.locator("details p", has_text="Nearest to").count() == 1
 
 
-def test_every_kind_of_model_can_be_looked_into(visit):
-    """And one after another, through the field: nothing of the first may stay."""
+def test_one_preset_after_another(visit):
+    """Nothing of the model before may stay."""
     window = visit(AT).opened()
     for name, layers in (("gpt2", 3), ("<img src=x onerror=alert(1)>", 2), ("modern", 3)):
         window.page.locator("select").first.select_option(name)
@@ -145,8 +144,8 @@ def test_every_kind_of_model_can_be_looked_into(visit):
     assert window.page.locator("img[src='x']").count() == 0
 
 
-def test_the_address_shows_the_same_elsewhere(looked, visit):
-    first = looked("&token=9&layer=2&head=1&off=0.3,2.1")
+def test_the_address_shows_the_same_elsewhere(inspect, visit):
+    first = inspect("&token=9&layer=2&head=1&off=0.3,2.1")
     fragment = first.wait_for_fragment("model=")
     second = visit(fragment).opened()
     second.page.locator(".lens tbody tr").first.wait_for()
@@ -159,8 +158,7 @@ def test_the_address_shows_the_same_elsewhere(looked, visit):
     assert second.fragment() == fragment
 
 
-def test_from_writing_one_looks_at_what_was_written(visit, run):
-    """The token before the chosen one: there the model decided for it."""
+def test_from_write_to_the_token_that_predicted_the_chosen_one(visit, run):
     window = visit("run=modern&tokens=30&prompt=The+cat").opened()
     text = window.write()
     window.choose(12)
@@ -174,14 +172,13 @@ def test_from_writing_one_looks_at_what_was_written(visit, run):
     window.wait("([text]) => document.querySelector('.column .text')?.textContent === text", text)
 
 
-def test_a_long_text_is_a_window_and_no_hang(visit, studio):
-    """Fifty thousand tokens: those around the chosen one are read, and the page answers."""
+def test_of_fifty_thousand_tokens_those_around_the_chosen_one_are_read(visit):
     window = visit("view=inside&run=modern&text=The").opened()
     long = "The cat sat there in a red tree. " * 1500
     window.page.locator("textarea").fill(long)
     began = time.perf_counter()
     window.button("Look").click()
-    window.wait("() => /of 49,500 are read together/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "of 49,500 are read together")
     assert time.perf_counter() - began < 10
     assert window.page.locator(".text .token").count() == 300
     window.button("Earlier").click()
@@ -193,42 +190,41 @@ def test_a_long_text_is_a_window_and_no_hang(visit, studio):
     assert second.page.locator("textarea").input_value() == long
 
 
-def test_a_text_that_is_not_here_is_told(visit):
+def test_a_missing_text_is_reported(visit):
     window = visit("view=inside&run=modern&text=sha256:" + "ab" * 32).opened()
     assert "abababababab" in window.page.locator("p.warning").first.text_content()
     window.page.locator(".lens tbody tr").first.wait_for()
 
 
-def test_pictures_can_be_read_by_keyboard(looked):
-    window = looked("&token=9&layer=1&head=2")
+def test_pictures_can_be_read_by_keyboard(inspect):
+    window = inspect("&token=9&layer=1&head=2")
     picture = window.page.locator(".map [tabindex='0']")
     picture.focus()
-    told = window.page.locator(".map figcaption")
     window.page.keyboard.press("ArrowUp")
-    window.wait("() => document.querySelector('.map figcaption').textContent.includes('(token 9)')")
-    window.page.keyboard.press("Home")  # not taken: the page keeps its own keys
+    window.says(".map figcaption", "(token 9)")
+    window.page.keyboard.press("Home")  # not handled: the browser's own key
     for _ in range(20):
         window.page.keyboard.press("ArrowLeft")
-    window.wait("() => document.querySelector('.map figcaption').textContent.includes('T (token 1), 8 back')")
-    assert told.text_content().endswith("%")
+    window.says(".map figcaption", "T (token 1), 8 back")
+    assert window.page.locator(".map figcaption").text_content().endswith("%")
     window.page.keyboard.press("Enter")
-    window.wait("() => /Token 9 of/.test(document.querySelector('.panel').textContent)")
+    window.says(".panel", "Token 9 of")
 
 
-def test_arrow_keys_held_down_end_where_they_should(looked):
-    window = looked("&token=2")
+def test_an_arrow_key_held_down(inspect):
+    window = inspect("&token=2")
     window.page.locator(".text").focus()
     for _ in range(11):
         window.page.keyboard.press("ArrowRight")
-    window.wait("() => /Token 14 of/.test(document.querySelector('.panel').textContent)")
+    window.says(".panel", "Token 14 of")
     window.wait_for_fragment("token=13")
     assert window.page.locator(".text .chosen").text_content() == TEXT[13]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_everyone_can_use_it(looked, width, dark):
-    window = looked("&token=9&layer=1&head=2&off=0.1", width=width, dark=dark)
+def test_everyone_can_use_it(inspect, width, dark):
+    window = inspect("&token=9&layer=1&head=2&off=0.1", width=width, dark=dark)
     window.page.locator("summary").click()
     window.page.locator(".plane:not(.hidden) text").first.wait_for()
     assert window.violations() == []

@@ -1,4 +1,4 @@
-"""The command: how it starts, whom it lets in, how it ends."""
+"""The command: start, access, end."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from studio_process import RUN, Studio, Window
+from studio_process import Studio, Window
 from tiny import make_run, refuses
 
 from nanogpt.cli.studio import main
@@ -36,16 +36,14 @@ def test_another_address_asks_for_a_token(monkeypatch):
     refuses(lambda: main(["--host", "0.0.0.0", "--no-browser"]), "0.0.0.0", "--token")
 
 
-def test_a_folder_that_is_not_there():
-    refuses(lambda: main(["nowhere", "--no-browser"]), "no folder 'nowhere'")
+@pytest.mark.parametrize(
+    ("words", "said"), [(["nowhere"], "'nowhere'"), (["--port", "-1"], "-1"), (["--port", "65536"], "65536")]
+)
+def test_invalid_options(words, said):
+    refuses(lambda: main([*words, "--no-browser"]), said)
 
 
-@pytest.mark.parametrize("port", ["-1", "65536"])
-def test_a_port_that_there_is_not(port):
-    refuses(lambda: main(["--port", port, "--no-browser"]), port)
-
-
-def test_a_port_that_is_taken_is_told():
+def test_a_port_in_use_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -53,26 +51,33 @@ def test_a_port_that_is_taken_is_told():
         refuses(lambda: main(["--port", str(port), "--no-browser"]), str(port), "--port")
 
 
-def test_a_missing_extra_is_told(monkeypatch):
+def test_a_missing_extra_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "nicegui", None)
     refuses(lambda: main(["--no-browser"]), "pip install 'nanogpt[studio]'")
 
 
 @slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly(shelf_folder, how):
-    studio = Studio(shelf_folder)
+def test_it_ends_cleanly(runs_folder, how):
+    studio = Studio(runs_folder)
     assert get(studio.address)[0] == 200
     assert studio.end(how) == 0
     assert studio.lines == []
 
 
 @slow
-def test_it_ends_while_it_writes_and_is_looked_at(shelf_folder, browser):
-    studio = Studio(shelf_folder)
+@pytest.mark.parametrize("leave", [False, True], ids=["open", "left"])
+def test_it_ends_while_it_writes(runs_folder, browser, leave):
+    """With the page still open, or after a change of the view."""
+    studio = Studio(runs_folder)
     window = Window(browser, studio, "tokens=9999").opened()
     window.button("Write").click()
     window.wait("() => document.querySelectorAll('.text .token').length > 20")
+    if leave:
+        window.page.get_by_role("link", name="Look inside", exact=True).click()
+        window.wait("() => document.querySelector('.inside')")
+        window.page.wait_for_timeout(500)
+        window.close()
     began = time.perf_counter()
     assert studio.end() == 0
     assert time.perf_counter() - began < 15
@@ -81,32 +86,18 @@ def test_it_ends_while_it_writes_and_is_looked_at(shelf_folder, browser):
 
 
 @slow
-def test_who_looks_elsewhere_while_it_writes_leaves_nothing_behind(shelf_folder, browser):
-    studio = Studio(shelf_folder)
-    window = Window(browser, studio, "tokens=9999").opened()
-    window.button("Write").click()
-    window.wait("() => document.querySelectorAll('.text .token').length > 20")
-    window.page.get_by_role("link", name="Look inside", exact=True).click()
-    window.wait("() => document.querySelector('.inside')")
-    window.page.wait_for_timeout(500)
-    window.close()
-    assert studio.end() == 0
-    assert studio.lines == []
+def test_without_runs_the_starter_writes_and_can_be_inspected(tmp_path, start_studio, visit):
+    empty, note = start_studio(tmp_path), "starter model that comes with Nano-GPT"
+    window = visit("tokens=20&prompt=ROMEO:", at=empty).opened()
+    assert window.page.locator("select").first.input_value() == "starter"
+    window.says(".status", note)
+    assert window.write().startswith("ROMEO:")
+    visit("view=inside&text=ROMEO:", at=empty).opened().says(".status", note)
 
 
 @slow
-def test_it_starts_without_any_run(tmp_path, browser):
-    studio = Studio(tmp_path)
-    window = Window(browser, studio)
-    window.wait("() => /train your own/.test(document.querySelector('.status')?.textContent)")
-    assert not window.errors
-    window.close()
-    assert studio.end() == 0
-
-
-@slow
-class TestWhoIsLetIn:
-    def test_other_names_and_other_pages_are_refused(self, studio):
+class TestAccess:
+    def test_other_hosts_and_origins_are_refused(self, studio):
         assert get(studio.address)[0] == 200
         assert get(studio.address, host="evil.example")[0] == 421
         assert get(studio.address, origin="http://evil.example")[0] == 403
@@ -122,14 +113,14 @@ class TestWhoIsLetIn:
             assert "n_layer" not in body
             assert status in (400, 404)
 
-    def test_a_run_that_is_not_below_the_folder_cannot_be_named(self, visit, shelf_folder):
-        make_run(shelf_folder.parent / "secret", text="The secret")
+    def test_a_run_outside_of_the_folder_cannot_be_named(self, visit, runs_folder):
+        make_run(runs_folder.parent / "secret", text="The secret")
         window = visit("run=../secret&prompt=The").opened()
-        window.wait("() => /which is not here/.test(document.querySelector('.status').textContent)")
+        window.says(".status", "which is not here")
         assert window.page.locator("select").first.input_value() == "modern"
 
-    def test_with_a_token_only_who_knows_it(self, shelf_folder, browser):
-        studio = Studio(shelf_folder, "--token", "open sesame")
+    def test_page_and_api_require_the_token(self, runs_folder, browser):
+        studio = Studio(runs_folder, "--token", "open sesame")
         bare = studio.address.partition("?")[0]
         assert studio.address.endswith("?token=open%20sesame")
         assert get(bare)[0] == 401
@@ -143,13 +134,13 @@ class TestWhoIsLetIn:
         window.close()
         assert studio.end() == 0
 
-    def test_a_busy_machine_lets_go_of_no_page(self, studio):
-        """Of one that does not answer within NiceGUI's four seconds the clicks are lost."""
+    def test_a_busy_machine_keeps_its_pages(self, studio):
+        """NiceGUI's four seconds are too short: clicks would be lost."""
         status, body = get(studio.address, "/_nicegui_ws/socket.io/?EIO=4&transport=polling")
         assert status == 200
         assert json.loads(body.partition("{")[1] + body.partition("{")[2])["pingTimeout"] == 30_000
 
-    def test_the_interface_answers_beside_the_page(self, studio):
+    def test_the_api_answers_at_the_same_address(self, studio):
         status, body = get(studio.address, "/v1/models")
         assert status == 200
         assert [one["id"] for one in json.loads(body)["data"]] == ["modern"]
@@ -157,21 +148,10 @@ class TestWhoIsLetIn:
 
 @slow
 def test_it_is_usable_in_two_seconds(tmp_path, browser):
-    """Of a model of two million parameters: from the line that it listens to a prompt that can be written on.
-
-    The best of some starts, as others may use the machine.
-    """
+    """With two million parameters: from the line that it listens to an open model. The best of some starts counts."""
     text = "".join(map(chr, range(32, 96)))
-    run = make_run(
-        tmp_path / "runs" / "large",
-        text=text,
-        n_layer=6,
-        n_head=6,
-        n_embd=168,
-        head_size=28,
-        mlp_hidden=448,
-        block_size=256,
-    )
+    sizes = {"n_layer": 6, "n_head": 6, "n_embd": 168, "head_size": 28, "mlp_hidden": 448, "block_size": 256}
+    run = make_run(tmp_path / "runs" / "large", text=text, **sizes)
     assert 1.8e6 < run.model.parameter_count < 2.4e6
     took = []
     for _ in range(TRIES):
@@ -188,7 +168,6 @@ def test_it_is_usable_in_two_seconds(tmp_path, browser):
 
 @slow
 def test_nothing_of_a_run_is_executed(tmp_path, browser):
-    """Files that a pickle, a configuration in Python or a notebook would run: they are not even opened."""
     run = make_run(tmp_path / "runs" / "modern", text="The cat")
     trap = f"import pathlib; pathlib.Path({str(tmp_path / 'sprung')!r}).touch()"
     for name in ("config.py", "sitecustomize.py", "__init__.py", "conftest.py", "model.py"):
@@ -204,9 +183,8 @@ def test_nothing_of_a_run_is_executed(tmp_path, browser):
 
 
 def test_importing_the_command_is_light():
-    """The help must come at once: neither NiceGUI nor torch is needed for it."""
+    """The help must come at once."""
     code = (
         "import sys, nanogpt.cli.studio; sys.exit(any(name in sys.modules for name in ('torch', 'nicegui', 'fastapi')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert RUN

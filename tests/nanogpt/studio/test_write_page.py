@@ -1,12 +1,12 @@
-"""The view "Write" in Chromium, held against Python."""
+"""The view "Write" in Chromium, compared with Python."""
 
 import pytest
 
 from nanogpt.config import SampleConfig
 from nanogpt.explain.predictions import alternatives, score
 from nanogpt.runs.run import load
-from nanogpt.studio.words import percent
-from nanogpt.studio.writing import read, write
+from nanogpt.studio.generation import generate_logits, text_logits
+from nanogpt.studio.labels import percent
 
 pytestmark = pytest.mark.slow
 
@@ -16,68 +16,69 @@ PANEL = ".panel .bars"
 
 
 @pytest.fixture(scope="module")
-def run(shelf_folder):
-    return load(shelf_folder / "modern", device="cpu")
+def run(runs_folder):
+    return load(runs_folder / "modern", device="cpu")
+
+
+@pytest.fixture
+def window(visit):
+    """A window with the settings and a prompt."""
+    return visit(f"{SETTINGS}&prompt=The+cat").opened()
 
 
 def ids_of(run, prompt, config=CONFIG):
     """The prompt and what follows it."""
     ids = run.tokenizer.encode(prompt).tolist()
-    return ids + [token for token, _ in write(run.model, ids, config, run.tokenizer.end_of_document)]
+    return ids + [token for token, _ in generate_logits(run.model, ids, config, run.tokenizer.end_of_document)]
 
 
 def test_the_newest_model_is_there_with_a_prompt_and_a_button(visit):
-    """Whoever comes without an address has to press one button only."""
     window = visit().opened()
     assert window.page.locator("select").first.input_value() == "modern"
-    assert window.page.get_by_label("How the text begins").input_value() == "The "
+    assert window.page.get_by_label("Prompt").input_value() == "The "
     assert window.write().startswith("The ")
     assert len(window.text()) > 100
 
 
-def test_the_text_is_the_librarys(visit, run):
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_the_text_is_the_librarys(window, run):
     assert window.write() == run.generate("The cat", config=CONFIG)
 
 
 @pytest.mark.parametrize("place", [1, 4, 8, 30, 50])
-def test_probabilities_are_pythons(visit, run, place):
-    """Of the prompt, of what was written, and beyond block_size."""
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_probabilities_are_pythons(window, run, place):
+    """In the prompt, after it, and beyond block_size."""
     window.write()
     window.choose(place)
     ids = ids_of(run, "The cat")
-    wanted = alternatives(dict(read(run.model, ids))[place], run.tokenizer)
+    wanted = alternatives(dict(text_logits(run.model, ids))[place], run.tokenizer)
     assert window.bars(PANEL) == [(one.text, percent(one.probability)) for one in wanted]
     found = score(run.model, run.tokenizer, ids)[place - 1]
-    told = window.page.locator(".panel p").nth(1).text_content()
-    assert f"{percent(found.probability)} likely here, number {found.rank} of {run.tokenizer.vocab_size}" in told
+    about = window.page.locator(".panel p").nth(1).text_content()
+    assert f"{percent(found.probability)} likely here, number {found.rank} of {run.tokenizer.vocab_size}" in about
     assert window.page.locator(".panel .chosen h2").text_content() == found.text
 
 
-def test_a_token_that_a_mouse_points_at_is_told(visit, run):
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_a_token_under_the_mouse_has_a_tooltip(window, run):
     window.write()
     window.page.locator(".text .token").nth(20).hover()
     window.page.locator(".tip:not([hidden])").wait_for()
     ids = ids_of(run, "The cat")
-    wanted = alternatives(dict(read(run.model, ids))[20], run.tokenizer)
+    wanted = alternatives(dict(text_logits(run.model, ids))[20], run.tokenizer)
     assert window.bars(".tip") == [(one.text, percent(one.probability)) for one in wanted]
     window.page.keyboard.press("Escape")
     window.page.locator(".tip").first.wait_for(state="hidden")
 
 
-def test_another_choice_branches_and_one_can_walk_back(visit, run):
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_another_choice_branches_and_back_leads_back(window, run):
     whole = window.write()
     window.choose(20)
     ids = ids_of(run, "The cat")
-    others = alternatives(dict(read(run.model, ids))[20], run.tokenizer)
+    others = alternatives(dict(text_logits(run.model, ids))[20], run.tokenizer)
     line = next(i for i, one in enumerate(others) if one.token != ids[20])
     window.page.locator(f"{PANEL} button").nth(line).click()
     window.page.locator(".branches li").nth(1).wait_for()
     branched = [*ids[:20], others[line].token]
-    wanted = branched + [token for token, _ in write(run.model, branched, CONFIG)]
+    wanted = branched + [token for token, _ in generate_logits(run.model, branched, CONFIG)]
     window.wait("([wanted]) => document.querySelector('.text').textContent === wanted", run.tokenizer.decode(wanted))
     window.written()
     assert window.page.locator(".text .token.hand").count() == 1
@@ -95,21 +96,18 @@ SLOW_CALLS = """() => {
     window.socket.off("run_javascript");
     window.socket.on("run_javascript", ({ _id, ...call }) => setTimeout(() => handle(call), 400));
 }"""
-"""The tokens come as calls, and what is told of them as a change of the page: let the calls be the later ones."""
+"""Tokens are sent as method calls, the status as a change of the page: delay the calls."""
 
 
-def test_a_text_is_whole_when_it_is_told_to_be(visit, run):
-    """Else whoever copies it then, or a test, has all but its end."""
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_a_text_is_complete_when_the_status_says_so(window, run):
     window.page.evaluate(SLOW_CALLS)
     assert window.write() == run.generate("The cat", config=CONFIG)
 
 
-def test_continue_writes_on(visit, run):
-    window = visit(f"{SETTINGS}&prompt=The+cat").opened()
+def test_continue(window, run):
     window.write()
     window.button("Continue").click()
-    window.wait("() => document.querySelectorAll('.text .token').length === 127")
+    window.count(".text .token", 127)
     longer = SampleConfig(tokens=120, temperature=1.1, seed=7)
     assert window.written() == run.generate("The cat", config=longer)
 
@@ -119,20 +117,20 @@ def test_stop_stops(visit):
     window.button("Write").click()
     window.wait("() => document.querySelectorAll('.text .token').length > 20")
     window.button("Stop").click()
-    window.wait("() => /Stopped after/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "Stopped after")
     count = window.page.locator(".text .token").count()
     assert count < 9000
     window.page.wait_for_timeout(300)
     assert window.page.locator(".text .token").count() == count
 
 
-def test_two_models_write_on_one_prompt(visit, shelf_folder):
+def test_two_models_continue_one_prompt(visit, runs_folder):
     window = visit(f"{SETTINGS}&prompt=The+cat&run2=gpt2").opened()
-    window.wait("() => document.querySelectorAll('.column:not(.hidden) .hint').length === 2")
+    window.count(".column:not(.hidden) .hint", 2)
     window.button("Write").click()
     window.wait("() => (document.querySelector('.status').textContent.match(/a second/g) || []).length === 2")
     for number, name in enumerate(("modern", "gpt2")):
-        wanted = load(shelf_folder / name, device="cpu").generate("The cat", config=CONFIG)
+        wanted = load(runs_folder / name, device="cpu").generate("The cat", config=CONFIG)
         assert window.text(number) == wanted
     assert window.text(0) != window.text(1)
     window.choose(15, column=1)
@@ -140,7 +138,6 @@ def test_two_models_write_on_one_prompt(visit, shelf_folder):
 
 
 def test_the_address_shows_the_same_elsewhere(visit):
-    """Text, branch, token and settings; in a browser that knows nothing of the first one."""
     first = visit(f"{SETTINGS}&prompt=The+cat&top_k=9").opened()
     first.write()
     first.choose(12)
@@ -162,39 +159,34 @@ def test_the_address_shows_the_same_elsewhere(visit):
     assert second.page.eval_on_selector_all(tokens, levels) == first.page.eval_on_selector_all(tokens, levels)
 
 
-def test_an_address_of_other_weights_says_so(visit):
+def test_an_address_of_other_weights_is_reported(visit):
     window = visit("run=modern&model=000000000000&prompt=The").opened()
-    window.wait("() => /means other weights/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "means other weights")
     window = visit("run=gone&model=000000000000").opened()
-    window.wait("() => /which is not here/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "which is not here")
 
 
-def test_a_damaged_address_opens_and_says_so(visit):
+def test_a_damaged_address_opens_and_is_reported(visit):
     window = visit("temperature=hot&tree=%21%21&prompt=The").opened()
     assert "temperature=hot" in window.page.locator("p.warning").first.text_content()
-    window.wait("() => /damaged/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "damaged")
     assert window.write()
 
 
-def test_a_slider_has_its_name(visit):
-    """What tells its value could have a label too, and would take it."""
+def test_a_slider_has_its_name_and_invalid_settings_are_reported(visit):
     window = visit("temperature=0.3").opened()
     assert window.page.get_by_role("slider", name="Temperature").input_value() == "0.3"
-
-
-def test_settings_that_make_no_sense_are_told(visit):
-    window = visit().opened()
     window.page.get_by_label("Top-p").fill("7")
     window.button("Write").click()
-    window.wait("() => /top_p is 7/.test(document.querySelector('.status').textContent)")
+    window.wait("() => /top.p is 7/.test(document.querySelector('.status').textContent)")
     window.page.get_by_label("Top-p").fill("")
     assert window.write()
 
 
 def test_unknown_characters_are_named(visit):
     window = visit().opened()
-    window.page.get_by_label("How the text begins").fill("The ☃ Ω")
-    window.wait("() => /never saw “Ω” “☃”: left out/.test(document.querySelector('.field .warning')?.textContent)")
+    window.page.get_by_label("Prompt").fill("The ☃ Ω")
+    window.says(".field .warning", "“Ω” “☃”: left out")
     assert window.write().startswith("The  ")
 
 
@@ -207,12 +199,11 @@ def test_the_text_can_be_copied_and_downloaded(visit, studio):
     assert found.value.suggested_filename == "modern.txt"
     assert found.value.path().read_text(encoding="utf-8") == text
     window.button("Copy").click()
-    window.wait("() => /Copied/.test(document.querySelector('.status').textContent)")
+    window.says(".status", "Copied")
     assert window.page.evaluate("navigator.clipboard.readText()") == text
 
 
 def test_names_and_texts_are_never_html(visit):
-    """Run names, tokens and prompts come from elsewhere."""
     hostile = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
     window = visit(f"run={hostile}&prompt=%3Cscript%3Ealert(2)%3C/script%3E&tokens=9999").opened()
     assert window.write().startswith("<script>alert(2)</script>")
@@ -223,7 +214,6 @@ def test_names_and_texts_are_never_html(visit):
 
 
 def test_the_keyboard_alone_is_enough(visit):
-    """Write a prompt, ask for the text, go to a token, put another one there."""
     window = visit(SETTINGS).opened()
     keys, page = window.page.keyboard, window.page
 

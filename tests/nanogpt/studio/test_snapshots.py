@@ -1,0 +1,91 @@
+"""The time machine, without a page."""
+
+import pytest
+import torch
+from tiny import refuses, trained
+
+pytest.importorskip("nicegui")
+
+from nanogpt.explain.trace import trace_text
+from nanogpt.runs.run import load
+from nanogpt.studio.learn_view import resolve_state
+from nanogpt.studio.registry import RunRegistry
+from nanogpt.studio.snapshots import (
+    MAX_SHOWN,
+    SnapshotQuery,
+    attention_table,
+    draw_attention,
+    lens_table,
+    take_snapshot,
+)
+from nanogpt.studio.state import State
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return RunRegistry(trained("runs/run", steps=8).parent)
+
+
+def snapshot(registry, prompt, step=8, tokens=1):
+    return take_snapshot(registry, "run", step, SnapshotQuery(prompt=prompt, tokens=tokens))
+
+
+def test_each_snapshot_is_of_its_step(registry):
+    [folder] = registry.runs()
+    steps = list(folder.checkpoints.history())
+    assert steps == [0, 1, 2, 4, 8]
+    query = SnapshotQuery(prompt="cats", tokens=7, temperature=1.0, seed=5)
+    found = {step: take_snapshot(registry, "run", step, query) for step in steps}
+    for step, one in found.items():
+        run = load(folder.path, checkpoint=step)
+        assert one.prompt + one.text == run.generate("cats", tokens=7, temperature=1.0, seed=5)
+        trace = trace_text(run, "cats")
+        assert torch.allclose(torch.tensor(one.attention), trace.attention)
+        assert one.lens[-1][0][1] == pytest.approx(trace.logits[-1].softmax(-1).max().item())
+        assert len(one.lens) == 3
+    assert found[0].attention != found[8].attention
+    assert found[0].lens != found[8].lens
+
+
+def test_a_long_prompt_shows_its_newest_tokens(registry):
+    found = snapshot(registry, "cats and dogs ran " * 3)
+    assert len(found.tokens) == len(found.weights(0, 0)) == min(MAX_SHOWN, 12)
+    assert found.skipped == 54 - len(found.tokens)
+
+
+def test_the_mean_of_heads_and_layers_beyond_the_last(registry):
+    found = snapshot(registry, "cat")
+    a, b = found.weights(1, 0), found.weights(1, 1)
+    assert found.weights(1, None)[2][0] == pytest.approx((a[2][0] + b[2][0]) / 2)
+    assert found.weights(9, 9) == b
+    assert lens_table(found.lens).count("<tr>") == 4
+
+
+def test_unknown_characters_and_steps(registry):
+    assert snapshot(registry, "c🦊at").tokens == ("c", "a", "t")
+    refuses(lambda: snapshot(registry, "", step=3), "0, 1, 2, 4, 8")
+    refuses(lambda: take_snapshot(registry, "../run", 8, SnapshotQuery()), "no run")
+
+
+def test_tokens_are_drawn_as_text():
+    tokens, weights = ["<b>", "&"], [[1.0, 0.0], [0.25, 0.75]]
+    html = draw_attention(tokens, weights, "Attention") + attention_table(tokens, weights)
+    assert "<b>" not in html
+    assert "&amp; (2nd, 75 %), &lt;b&gt; (1st, 25 %)" in html
+    assert html.count("<rect") == 3
+
+
+def test_an_address_is_resolved_to_a_run_that_exists(registry):
+    for state in (State(), State(run="run", step=1, model="0" * 12, compared=("run",)), State(step=1)):
+        assert resolve_state(registry, state, ["run", "older"]) == (state, [])
+    model = registry.hash_of(registry.open("run", checkpoint=2))  # the same weights under another name
+    for step, wanted in ((5, 2), (None, None)):
+        state, problems = resolve_state(registry, State(run="renamed", step=step, model=model), ["run"])
+        assert (state.run, state.step, problems) == ("run", wanted, [])
+    state, (run, compared) = resolve_state(
+        registry, State(run="gone", step=1, model="0" * 12, compared=("run", "one", "two")), ["run"]
+    )
+    assert (state.run, state.step, state.model) == ("", None, "")
+    assert "'gone'" in run
+    assert run.endswith("this is run.")
+    assert "'one', 'two'." in compared

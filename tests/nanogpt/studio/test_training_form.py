@@ -1,0 +1,65 @@
+"""The preview of a plan, made by another process."""
+
+import asyncio
+import json
+
+import pytest
+from tiny import refuses, write_text
+
+pytest.importorskip("nicegui")
+
+from nanogpt.studio.training_form import parse_preview, preview_plan
+
+ROW = {
+    **{"minutes": 2.0, "parameters": 1000, "steps": 70, "tokens": 7000, "epochs": 3.5, "memory_bytes": 400_000_000},
+    "train_tokens": 2000,
+    "expected": {"loss": 1.5, "low": 1.25, "high": 1.75},
+    "config": {"model": {"n_layer": 2, "n_head": 3, "n_embd": 30, "block_size": 16}},
+}
+
+
+def rows(**changes):
+    return dict(parse_preview(json.dumps([ROW | changes]).encode()).rows())
+
+
+def test_the_numbers_of_a_plan():
+    assert rows()["Size"] == "1,000 parameters: 2 layers, 3 heads, 30 channels, context 16"
+    assert rows()["Steps"].startswith("70, which read 7,000 tokens: the text 3.5 times")
+    assert all(number in rows()["Expected loss"] for number in ("1.50", "1.25", "1.75"))
+    assert "no forecast" in rows(expected=None)["Expected loss"]
+
+
+@pytest.mark.parametrize("output", [b"", b"{}", b"[]", b"[[]]", json.dumps([ROW, ROW]).encode(), b"[" * 100_000])
+def test_invalid_output(output):
+    refuses(lambda: parse_preview(output), "nanogpt plan")
+
+
+@pytest.mark.slow
+def test_a_real_plan_and_a_real_refusal(tmp_path):
+    text = write_text("tale.txt", 5000)
+    found = asyncio.run(preview_plan(str(text), 0.1, tmp_path))
+    assert found.minutes == 0.1
+    assert found.steps > 0
+    assert found.expected[1] < found.expected[0] <= found.expected[2]
+    refuses(lambda: asyncio.run(preview_plan(str(tmp_path / "none.txt"), 0.1, tmp_path)), "none.txt")
+
+
+@pytest.mark.slow
+def test_a_cancelled_preview_ends_its_process(tmp_path, monkeypatch):
+    started, original = [], asyncio.create_subprocess_exec
+
+    async def spy(*words, **settings):
+        started.append(await original(*words, **settings))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", spy)
+
+    async def cancel():
+        task = asyncio.create_task(preview_plan(str(write_text("tale.txt", 5000)), 5.0, tmp_path))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert started[0].returncode not in (None, 0)

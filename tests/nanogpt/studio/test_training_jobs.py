@@ -1,0 +1,252 @@
+"""Trainings as processes: they outlive the server that started them, are found again, stopped and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from studio_process import end_trainings, wait_for
+from tiny import refuses, start, trained, write_text
+
+from nanogpt.errors import UserError
+from nanogpt.runs.folder import RunFolder
+from nanogpt.studio import training_jobs
+from nanogpt.studio.training_jobs import (
+    Job,
+    Jobs,
+    Stage,
+    child_environment,
+    interrupt,
+    is_locked,
+    job_file,
+    last_lines,
+    log_file,
+    nanogpt_command,
+    process_start,
+    read_tail,
+)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """An empty folder for runs. No training in it outlives the test."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    yield folder
+    end_trainings(folder)
+
+
+@pytest.fixture
+def jobs(runs):
+    return Jobs(runs)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Replaces the start of processes; returns the arguments of those that would have been started."""
+    seen = []
+    monkeypatch.setattr(training_jobs, "start_detached", lambda *words: seen.append(words) or 0)
+    return seen
+
+
+@pytest.fixture
+def sleeper():
+    """A process that is no training."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@posix
+def test_a_process_is_identified_by_its_start(sleeper):
+    known = process_start(sleeper.pid)
+    assert known
+    assert known == process_start(sleeper.pid) != process_start(os.getpid())
+    sleeper.kill()
+    wait_for(lambda: process_start(sleeper.pid) is None, 10)  # also while it is a zombie
+    assert process_start(-1) is process_start(0) is None
+
+
+@posix
+def test_another_process_with_the_id_of_an_old_job_is_left_alone(sleeper, jobs):
+    run = jobs.folder / "tale-1"
+    job_file(run).write_text(json.dumps({"pid": sleeper.pid, "started": "another time"}))
+    assert jobs.stage(run) is Stage.IDLE
+    refuses(lambda: jobs.stop(run), "nothing trains it")
+    assert not interrupt(sleeper.pid, "another time")
+    time.sleep(0.2)
+    assert sleeper.poll() is None
+    assert not Job(pid=os.getpid(), started="").running
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"pid": "x", "started": ""}', "[" * 9000, '{"pid": 1}', '{"pid": Infinity}']
+)
+def test_an_invalid_job_file_is_no_job(jobs, content):
+    job_file(jobs.folder / "a-1").write_text(content)
+    assert jobs.job(jobs.folder / "a-1") is None
+    assert jobs.starting() == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "A", "x" * 81, "-x", "a b"])
+def test_invalid_names(jobs, name):
+    refuses(lambda: jobs.start("tale.txt", 1, name), "no name")
+    assert not list(jobs.folder.iterdir())
+
+
+def test_the_command_and_the_first_free_folder(jobs, started):
+    (jobs.folder / "tale-1").mkdir()
+    run = jobs.start("/x/tale.txt", 0.5, "tale")
+    assert run == jobs.folder / "tale-2"
+    words = ("train", "/x/tale.txt", "--minutes", "0.5", "--out", str(run))
+    assert started == [(nanogpt_command(*words), log_file(run), jobs.folder)]
+    assert jobs.start("/x/tale.txt", 0.5, "tale") == jobs.folder / "tale-3"
+
+
+def test_two_starts_at_the_same_time_get_a_folder_each(jobs, monkeypatch):
+    """From two pages, or two studios on one folder: else one process would be forgotten, and nobody could stop it."""
+    meeting = threading.Barrier(2, timeout=10)
+    monkeypatch.setattr(training_jobs, "start_detached", lambda *words: meeting.wait() * 0)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: jobs.start("tale.txt", 1, "tale"), range(2)))
+    assert {one.name for one in runs} == {"tale-1", "tale-2"}
+
+
+def test_two_resumes_at_the_same_time_start_one_process(jobs, monkeypatch):
+    begun = []
+
+    def start_slowly(*words):
+        time.sleep(0.1)
+        begun.append(words)
+        return os.getpid()
+
+    monkeypatch.setattr(training_jobs, "start_detached", start_slowly)
+    run = jobs.folder / "tale-1"
+    run.mkdir()
+
+    def resume(_):
+        try:
+            jobs.resume(run)
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(resume, range(2)))
+    assert len(begun) == 1
+    assert sorted(one is None for one in results) == [False, True]
+
+
+def test_a_failed_start_leaves_the_name_free(jobs, started, monkeypatch):
+    def fail(*words):
+        raise OSError(11, "no more processes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_jobs, "start_detached", fail)
+        refuses(lambda: jobs.start("tale.txt", 1, "tale"), "no more processes")
+    assert jobs.start("tale.txt", 1, "tale") == jobs.folder / "tale-1"
+
+
+@posix
+def test_a_linked_log_is_not_written_through(jobs, started, tmp_path):
+    precious, run = tmp_path / "precious", jobs.folder / "tale-1"
+    precious.write_text("mine")
+    for begin in (lambda: jobs.start("tale.txt", 1, "tale"), lambda: jobs.resume(run)):
+        log_file(run).unlink(missing_ok=True)
+        log_file(run).symlink_to(precious)
+        begin()
+        assert not log_file(run).is_symlink()
+    assert precious.read_text() == "mine"
+
+
+def test_modules_next_to_the_runs_are_not_imported(tmp_path):
+    for name in ("torch.py", "nanogpt.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported a stranger')")
+    words = nanogpt_command("--version")
+    found = subprocess.run(words, cwd=tmp_path, env=child_environment(), capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("nanogpt ")
+
+
+def test_a_run_trained_elsewhere_is_recognized_by_its_lock():
+    run = trained("runs/run", steps=2)
+    jobs = Jobs(run.parent)
+    assert not is_locked(run)
+    assert jobs.stage(run) is Stage.IDLE
+    with RunFolder(run).locked():
+        assert is_locked(run)
+        assert jobs.stage(run) is Stage.ELSEWHERE
+        refuses(lambda: jobs.stop(run), "Ctrl-C")
+        refuses(lambda: jobs.resume(run), "already")
+    assert jobs.stage(run) is Stage.IDLE
+
+
+def test_the_end_of_a_log_is_read_without_control_characters(tmp_path):
+    log = tmp_path / "run.log"
+    log.write_bytes(b"begin " + b"x" * 100_000 + b"\n\x1b[31mred\x07 \xff end\n")
+    end = read_tail(log)
+    assert "begin" not in end
+    assert end.endswith("[31mred \ufffd end\n")
+    assert "\x1b" not in end
+    assert last_lines("a\n\n b \n") == "a\n b"
+    assert read_tail(tmp_path / "none") == ""
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from nanogpt.studio.training_jobs import Jobs
+Jobs(Path(sys.argv[1])).resume(Path(sys.argv[2]))
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_a_training_outlives_its_server_is_found_stopped_and_resumed(runs, jobs):
+    """A server starts it and is killed; another one finds it, stops it, and resumes it to the end."""
+    text, run = write_text("tale.txt", 3000), runs / "tale-1"
+    # Large enough to be stopped after a step or so.
+    sizes = {"n_layer": 6, "n_embd": 128, "block_size": 64, "batch_size": 16, "eval_every": 1000}
+    start(str(run), steps=400, text=str(text), **sizes)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(runs), str(run)], start_new_session=True)
+    assert server.wait(60) == 0
+
+    assert jobs.job(run).running
+    assert jobs.stage(run) is Stage.TRAINING
+    wait_for(lambda: (run / "metrics.jsonl").exists() and '"step", "step": ' in (run / "metrics.jsonl").read_text())
+    jobs.stop(run)
+    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
+    folder = RunFolder(run)
+    saved = folder.checkpoints.pointer("last")
+    assert 0 < saved < 400
+    assert not folder.is_done()
+    assert f"{saved:,}" in log_file(run).read_text()
+    refuses(lambda: jobs.stop(run), "nothing trains it")
+
+    # With a shorter plan, so that the end comes soon.
+    folder.write_plan(folder.read_plan().change(saved, saved + 3))
+    jobs.resume(run)
+    refuses(lambda: jobs.resume(run), "already")
+    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
+    assert folder.is_done()
+    assert folder.checkpoints.pointer("last") == saved + 3
+
+
+@posix
+@pytest.mark.slow
+def test_a_start_that_fails_says_why_and_one_that_begins_is_seen(jobs):
+    run = jobs.start(str(jobs.folder / "none.txt"), 0.1, "none")
+    assert jobs.starting() == [run]
+    assert jobs.stage(run) is Stage.STARTING
+    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
+    assert jobs.starting() == []
+    assert "none.txt" in log_file(run).read_text()
+    again = jobs.start(str(write_text("tale.txt", 3000)), 5, "tale")
+    os.kill(jobs.job(again).pid, signal.SIGKILL)
+    wait_for(lambda: jobs.stage(again) is Stage.IDLE, 20)
