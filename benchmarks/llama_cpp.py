@@ -27,10 +27,9 @@ from benchmarks.record import Parts, add_part_options
 from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
-from nanogpt.interop.gguf.names import family_for_llama
-from nanogpt.interop.gguf.precision import TOLERANCE, Precision
 from nanogpt.interop.gguf.reading import read_gguf
-from nanogpt.interop.opened import allowed_difference
+from nanogpt.interop.gguf.tensors import TOLERANCE, Precision, llama_architecture
+from nanogpt.interop.verify.compare import allowed_difference
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import generate_ids
 
@@ -108,7 +107,7 @@ def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: 
         far = max((llama.logits(one.tolist()) - mine).abs().max().item() for one, mine in zip(windows, logits))
         theirs = llama.greedy(prompt.tolist(), TOKENS)
         same_ids = llama.encode(text) == run.tokenizer.encode(text).tolist()
-    share = TOLERANCE[family_for_llama(model).MODEL_TYPE][precision]
+    share = TOLERANCE[llama_architecture(model).model_type][precision]
     row = {
         "precision": precision,
         "bytes": path.stat().st_size,

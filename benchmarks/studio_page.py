@@ -50,7 +50,7 @@ def studio(folder: Path, environment: Mapping[str, str]) -> Iterator[Studio]:
 
 @contextmanager
 def chromium() -> "Iterator[Browser]":
-    """A browser without a window. Raises CannotRun where there is none."""
+    """A browser without a window. Raises MissingProgram where there is none."""
     from nanogpt.interop.html.browser import launch
 
     playwright, browser = launch()

@@ -16,7 +16,7 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.explain.hooks import check_ids, evaluating, output_layer_inputs
 from nanogpt.model.gpt import GPT
-from nanogpt.sampling.cache import window_start
+from nanogpt.sampling.kv_cache import window_start
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
@@ -78,7 +78,7 @@ def score(model: GPT, tokenizer: Tokenizer, ids: Sequence[int], start: int = 1) 
     """
     ids = [int(token) for token in ids]
     if not 1 <= start <= max(1, len(ids)):
-        raise UserError(f"start is {start}; choose 1 to {len(ids)} for {len(ids)} tokens: nothing predicts the first one")
+        raise UserError(f"start is {start}; choose 1 to {len(ids)} for {len(ids)} tokens: nothing predicts the first")
     check_ids(model, ids)
     found: list[Choice] = []
     with evaluating(model):
@@ -167,5 +167,5 @@ def _token_bytes(tokenizer: Tokenizer, token: int) -> bytes:
     if isinstance(tokenizer, ByteTokenizer):
         return bytes([token] if token < 256 else [])
     if isinstance(tokenizer, BpeTokenizer | ForeignTokenizer):
-        return tokenizer.pieces[token]
+        return tokenizer.bytes_by_id[token]
     return tokenizer.decode([token]).encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
 """The residual stream layer by layer: its size, each block's update, and the logit lens.
 
-Logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"): the final norm and the output layer read the stream
-of every layer. They were trained for the last layer only, so what they read at an early layer is no more than a hint.
+Logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"): the final norm and the output layer read every
+layer's stream. They were trained for the last layer only, so what they read at an early layer is no more than a hint.
 
 Shapes: L layers, T time, C channels, V vocabulary.
 """
@@ -44,8 +44,8 @@ def logit_lens(model: GPT, trace: Trace) -> Tensor:
     layers, T, V = len(trace.stream), len(trace.ids), model.config.vocab_size
     if layers * T * V > MAX_NUMBERS:
         raise UserError(
-            f"the logit lens of {layers} layers, {T:,} tokens and a vocabulary of {V:,} has {layers * T * V:,} numbers, "
-            f"more than {MAX_NUMBERS:,}: call logit_lens_at for single positions, or give a shorter text"
+            f"the logit lens of {layers} layers, {T:,} tokens and a vocabulary of {V:,} has {layers * T * V:,} "
+            f"numbers, more than {MAX_NUMBERS:,}: call logit_lens_at for single positions, or give a shorter text"
         )
     # Layer by layer, as the model does it: another batch shape changes floating-point rounding.
     return torch.stack([_read(model, one[None])[0] for one in trace.stream])  # (L + 1, T, V)

@@ -15,12 +15,10 @@ from torch.utils.hooks import RemovableHandle
 
 from nanogpt.errors import UserError
 from nanogpt.explain.hooks import Head, ablate_heads, as_input, check_heads, evaluating, hooked, library_blocks
-from nanogpt.model.gpt import GPT, Attention, Block, causal_mask
+from nanogpt.model.gpt import GPT, Attention, Block, Rotation, causal_mask
 from nanogpt.model.positions import rotate
 from nanogpt.runs.run import Run, Unknown
-from nanogpt.sampling.text import encode_prompt
-
-Rotation = tuple[Tensor, Tensor] | None
+from nanogpt.sampling.generate import encode_prompt
 
 MAX_NUMBERS = 6 * 6 * 1024**2
 """Size limit of one tensor of a trace: attention of 6 layers of 6 heads at 1,024 tokens, 150 MB."""
@@ -33,7 +31,7 @@ class Trace:
     ids: tuple[int, ...]
     """token ids, (T,)"""
     attention: Tensor
-    """attention weights, (L, H, T query, T key); each row sums to 1 and is zero in the future, also for ablated heads"""
+    """attention weights, (L, H, T query, T key); rows sum to 1 and are zero in the future, also for ablated heads"""
     stream: Tensor
     """residual stream after the embeddings and after each block, (L + 1, T, C)"""
     logits: Tensor
@@ -96,7 +94,7 @@ def trace_text(run: Run, text: str, off: Collection[Head] = (), unknown: Unknown
 
 
 def longest_trace(model: GPT) -> int:
-    """Return the most tokens that a trace of this model holds: block_size, or fewer where a tensor would be too large."""
+    """Return the most tokens that a trace of this model holds: block_size, or fewer to limit its memory."""
     config = model.config
     by_attention = math.isqrt(MAX_NUMBERS // (config.n_layer * config.n_head))
     widest = max(config.vocab_size, (config.n_layer + 1) * config.n_embd)
@@ -126,31 +124,31 @@ def head_outputs(model: GPT, found: Trace, layer: int) -> Tensor:
             if where == layer:
                 y[head] = 0
         # Project one head at a time: the projection may be quantised, without a plain matrix to slice.
-        alone = y.new_zeros(attention.n_head, T, attention.n_head, attention.size)  # (H, T, H, D)
+        alone = y.new_zeros(attention.n_head, T, attention.n_head, attention.head_size)  # (H, T, H, D)
         alone.diagonal(dim1=0, dim2=2).copy_(y.permute(1, 2, 0))  # (T, D, H)
         bias = attention.proj(torch.zeros_like(alone[:1, :1].flatten(2)))  # (1, 1, C)
         return (attention.proj(alone.flatten(2)) - bias).float().cpu()  # (H, T, C)
 
 
-def attention_weights(attention: Attention, x: Tensor, rotation: Rotation, seen: Tensor | None) -> Tensor:
+def attention_weights(attention: Attention, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
     """Compute softmax(q k' / sqrt(D)), which torch's fused attention does not return: (B, T, C) -> (B, H, T, T).
 
-    Vaswani et al. 2017, equation 1. `seen` (B, 1, T, T) is the mask; None means causal.
+    Vaswani et al. 2017, equation 1. `mask` (B, 1, T, T) says which keys each query sees; None means causal.
     """
     q, k, _ = queries_keys_values(attention, x, rotation)
     T = q.size(2)
-    seen = causal_mask(T, T, q.device) if seen is None else seen
+    mask = causal_mask(T, T, q.device) if mask is None else mask
     scores = (q @ k.mT).float() * q.size(-1) ** -0.5  # (B, H, T, T)
-    return scores.masked_fill_(~seen, -torch.inf).softmax(-1)
+    return scores.masked_fill_(~mask, -torch.inf).softmax(-1)
 
 
-def queries_keys_values(attention: Attention, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+def queries_keys_values(attention: Attention, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return each head's queries, keys and values of normalised x (B, T, C), each of shape (B, H, T, D).
 
     Keys and values that several heads share are repeated.
     """
-    H, K = attention.n_head, attention.kv_heads
-    heads = attention.qkv(x).unflatten(-1, (-1, attention.size)).transpose(1, 2)  # (B, H + 2K, T, D)
+    H, K = attention.n_head, attention.n_kv_head
+    heads = attention.qkv(x).unflatten(-1, (-1, attention.head_size)).transpose(1, 2)  # (B, H + 2K, T, D)
     q, k, v = heads.split([H, K, K], dim=1)  # (B, H, T, D), 2 x (B, K, T, D)
     q, k = attention.q_norm(q), attention.k_norm(k)
     if rotation is not None:
@@ -166,8 +164,8 @@ def _record(blocks: Sequence[Block], attention: Tensor, stream: Tensor) -> Itera
 
 
 def _keep_attention(into: Tensor, module: Attention, args: Any, output: Tensor) -> None:
-    x, rotation, _, seen = args
-    into.copy_(attention_weights(module, x, rotation, seen)[0])  # (H, T, T)
+    x, rotation, _, mask = args
+    into.copy_(attention_weights(module, x, rotation, mask)[0])  # (H, T, T)
 
 
 def _keep_stream(into: Tensor, module: nn.Module, args: Any, output: Tensor) -> None:

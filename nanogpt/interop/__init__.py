@@ -1,9 +1,9 @@
-"""Models in others' formats, and others' models in ours.
+"""Export runs to other programs' formats, import their models, and check that an export gives the same answers.
 
-families        what Qwen3 and GPT-2 can express (qwen3, gpt2), and where they keep each of our weights (places)
-special         names of the tokens that have no text
-hugging_face    a folder that Transformers opens, and back
-gguf            a file that llama.cpp opens
-html            a page that runs its model in any browser
-proof           each of them held against the run
+architectures  what Qwen3 and GPT-2 can express, and where their files keep each of our weights
+formats        what the export formats share
+hugging_face   a folder for Transformers, and its import
+gguf           a file for llama.cpp and Ollama
+html           a page that runs the model in a browser
+verify         every way to run a model, and every export, compared with plain torch
 """

@@ -7,7 +7,7 @@ from tiny import trained
 
 from benchmarks import html_page
 from nanogpt.interop.html.browser import BrowserPage, find_chromium
-from nanogpt.interop.opened import CannotRun
+from nanogpt.interop.formats import MissingProgram
 
 
 @pytest.mark.browser
@@ -15,7 +15,7 @@ from nanogpt.interop.opened import CannotRun
 def test_the_page_of_a_run_is_measured(tmp_path):
     try:
         find_chromium()
-    except CannotRun as error:
+    except MissingProgram as error:
         pytest.skip(str(error))
     exported = html_page.export(trained("run"), tmp_path / "a.html")
     assert exported["bytes"] == (tmp_path / "a.html").stat().st_size

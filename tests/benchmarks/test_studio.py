@@ -10,7 +10,7 @@ from benchmarks.ours import Ours
 from benchmarks.processes import own_environment
 from benchmarks.studio import one_of_pairs, place_of, speed_of, start
 from benchmarks.studio_page import chromium, opened, studio
-from nanogpt.interop.opened import CannotRun
+from nanogpt.interop.formats import MissingProgram
 from nanogpt.runs.folder import RunFolder
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -21,7 +21,7 @@ def browser():
     try:
         with chromium() as found:
             yield found
-    except CannotRun as error:
+    except MissingProgram as error:
         pytest.skip(str(error))
 
 

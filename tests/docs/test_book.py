@@ -15,7 +15,7 @@ from benchmarks.beyond_tables import BEYOND_PAGES, IDEAS, verdict
 from benchmarks.record import RECORDS
 from benchmarks.tables import PAGES
 from nanogpt.config import ModelConfig
-from nanogpt.interop import gpt2, qwen3
+from nanogpt.interop.architectures import GPT2, Qwen3
 from nanogpt.model.gpt import GPT
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -151,14 +151,14 @@ def numbered(names: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("family", "column", "parts"),
     [
-        (gpt2, 1, {"qkv_bias": True}),
-        (qwen3, 2, {"norm": "rms", "position": "rope", "activation": "swiglu", "qk_norm": True, "bias": False}),
+        (GPT2(), 1, {"qkv_bias": True}),
+        (Qwen3(), 2, {"norm": "rms", "position": "rope", "activation": "swiglu", "qk_norm": True, "bias": False}),
     ],
     ids=["gpt2", "qwen3"],
 )
 def test_the_glossary_has_every_tensor(family, column, parts):
     config = ModelConfig(vocab_size=11, **parts)
-    table = family.places(config)
+    table = family.tensor_map(config)
     assert numbered(set(table)) == numbered(set(GPT(config).state_dict())) <= glossary_column("Tensors", 0)
     theirs = numbered({place.name for found in table.values() for place in found})
     assert theirs == glossary_column("Tensors", column)
@@ -167,5 +167,5 @@ def test_the_glossary_has_every_tensor(family, column, parts):
 def test_the_glossary_has_every_size():
     config = ModelConfig(vocab_size=11)
     assert glossary_column("Sizes and settings", 0) <= {field.name for field in fields(ModelConfig)}
-    for family, column in ((gpt2, 2), (qwen3, 3)):
-        assert glossary_column("Sizes and settings", column) <= set(family.settings(config))
+    for family, column in ((GPT2(), 2), (Qwen3(), 3)):
+        assert glossary_column("Sizes and settings", column) <= set(family.to_settings(config))

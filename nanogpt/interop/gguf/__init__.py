@@ -1,9 +1,8 @@
-"""A GGUF file, which llama.cpp and Ollama open: written from a run (`export`), read back, and run by llama.cpp.
+"""GGUF files for llama.cpp and Ollama: written from a run, read back, and run by llama.cpp.
 
-names        where the file keeps each weight, and which models llama.cpp computes as ours
-vocabulary   our three kinds of tokenizer as a byte-level BPE
-precision    number formats of the weights, and how near the logits come
-export       the file, and a Modelfile beside it
-reading      the weights as the file has them
-llama        the file, opened by llama.cpp
+export      the file, and a Modelfile for Ollama
+tensors     tensor names, number formats of the weights, and how close llama.cpp's logits are
+vocabulary  our tokenizers as a byte-level BPE
+reading     the weights of a file
+llama       a file opened by llama.cpp
 """

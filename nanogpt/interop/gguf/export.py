@@ -1,4 +1,4 @@
-"""A run as a GGUF file, which llama.cpp opens without any code of ours, and a Modelfile for Ollama beside it."""
+"""A run as a GGUF file for llama.cpp, with a Modelfile for Ollama."""
 
 import contextlib
 import os
@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 from nanogpt.config import ModelConfig, SampleConfig
 from nanogpt.errors import UserError
-from nanogpt.files import replacing, write_atomically
-from nanogpt.interop.family import Family
-from nanogpt.interop.gguf.names import family_for_llama, library, places
-from nanogpt.interop.gguf.precision import FILE_TYPES, Precision, encode
+from nanogpt.files import atomic_path, write_atomically
+from nanogpt.interop.architectures import Architecture, export_tensors
+from nanogpt.interop.formats import check_library_blocks, check_target
+from nanogpt.interop.gguf.tensors import (
+    FILE_TYPES,
+    Precision,
+    encode,
+    gguf_tensor_map,
+    library,
+    llama_architecture,
+)
 from nanogpt.interop.gguf.vocabulary import MODEL, Vocabulary, to_vocabulary
-from nanogpt.interop.places import to_theirs
-from nanogpt.interop.writing import check_library_blocks, check_new
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
 
@@ -22,11 +27,14 @@ if TYPE_CHECKING:
 
 
 def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "f32") -> Path:
-    """Write a run's model as a GGUF file, with `NAME.Modelfile` beside `NAME.gguf`; returns the file's path.
+    """Write a run's model as `NAME.gguf` with `NAME.Modelfile`; return the GGUF file's path.
 
-    The Modelfile has the file's name, so that several precisions of a model can stand in one folder. Raises UserError
-    where one of the two exists, where llama.cpp would compute the model otherwise, or where the precision does not fit
-    its sizes. A file is written whole or not at all.
+    Both have the same name, so that one folder can hold several precisions. Each file is written completely or not at
+    all.
+
+    Raises:
+        UserError: One of the files exists, llama.cpp would compute the model differently, or the precision does not fit
+            its sizes.
 
     >>> from nanogpt.interop.gguf.export import export_gguf
     >>> path = export_gguf(nanogpt.load(folder), "cats.gguf", "q8_0")
@@ -34,47 +42,47 @@ def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "
     (b'GGUF', ['FROM', './cats.gguf'])
     """
     path = Path(file)
-    check_new(path, ".gguf")
-    beside_it = path.with_suffix(".Modelfile")
-    check_new(beside_it)
+    check_target(path, ".gguf")
+    ollama = path.with_suffix(".Modelfile")
+    check_target(ollama)
     check_library_blocks(run)
     model = run.config.model
-    family = family_for_llama(model)
+    architecture = llama_architecture(model)
     vocabulary = to_vocabulary(run.tokenizer)
-    weights = to_theirs(model_tensors(run.model), places(model, family))
+    weights = export_tensors(model_tensors(run.model), gguf_tensor_map(model, architecture))
     encoded = {name: encode(name, tensor.numpy(), precision) for name, tensor in weights.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            with contextlib.closing(library().GGUFWriter(unfinished, family.MODEL_TYPE)) as writer:
-                _describe(writer, run, family, precision)
-                _describe_tokens(writer, vocabulary)
+        with atomic_path(path) as unfinished:
+            with contextlib.closing(library().GGUFWriter(unfinished, architecture.model_type)) as writer:
+                _add_model(writer, run, architecture, precision)
+                _add_vocabulary(writer, vocabulary)
                 for name, (data, kind) in encoded.items():
                     writer.add_tensor(name, data, raw_dtype=kind)
                 writer.write_header_to_file()
                 writer.write_kv_data_to_file()
                 writer.write_tensors_to_file()
-            write_atomically(beside_it, modelfile(path.name, model, vocabulary).encode())
+            write_atomically(ollama, modelfile(path.name, model, vocabulary).encode())
     except OSError as error:
-        raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another place") from None
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another path") from None
     return path
 
 
 def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
-    """What `ollama create` reads: the prompt goes in as it is, and text is drawn as `nanogpt sample` draws it.
+    """Return the Modelfile for `ollama create`: an unchanged prompt, and the sampling defaults of `nanogpt sample`.
 
-    An answer is half a context long at most. Beyond the context Ollama drops what is oldest, where Nano-GPT reads its
-    newest half anew.
+    An answer is at most half a context long: when the context is full, Ollama drops the oldest tokens, while Nano-GPT
+    reads the newest half again.
     """
-    drawn = SampleConfig()
+    defaults = SampleConfig()
     settings: dict[str, object] = {
         "num_ctx": model.block_size,
         "num_predict": max(1, model.block_size // 2),
-        "temperature": drawn.temperature,
+        "temperature": defaults.temperature,
         "top_k": 0,
         "top_p": 1.0,
         "min_p": 0.0,
-        "repeat_penalty": drawn.repetition_penalty,
+        "repeat_penalty": defaults.repetition_penalty,
     }
     if vocabulary.end in vocabulary.silent:
         settings["stop"] = f'"{vocabulary.tokens[vocabulary.end]}"'
@@ -82,8 +90,8 @@ def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe(writer: "GGUFWriter", run: Run, family: Family, precision: Precision) -> None:
-    """The architecture. What llama.cpp would take by default is written too."""
+def _add_model(writer: "GGUFWriter", run: Run, architecture: Architecture, precision: Precision) -> None:
+    """Write the model's settings, also those that llama.cpp has defaults for."""
     model = run.config.model
     writer.add_type("model")
     writer.add_name(f"A GPT of {run.plan.text}")
@@ -98,7 +106,7 @@ def _describe(writer: "GGUFWriter", run: Run, family: Family, precision: Precisi
     writer.add_head_count_kv(model.kv_heads)
     writer.add_key_length(model.head_channels)
     writer.add_value_length(model.head_channels)
-    if family.MODEL_TYPE == "gpt2":
+    if architecture.model_type == "gpt2":
         writer.add_layer_norm_eps(model.norm_eps)
         return
     writer.add_layer_norm_rms_eps(model.norm_eps)
@@ -106,12 +114,12 @@ def _describe(writer: "GGUFWriter", run: Run, family: Family, precision: Precisi
     writer.add_rope_dimension_count(model.head_channels)
 
 
-def _describe_tokens(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
-    """The vocabulary. Nothing is put before or after a text, as `nanogpt sample` puts nothing there."""
+def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
+    """Write the tokens; as in `nanogpt sample`, nothing is added before or after a text."""
     kinds = library().TokenType
     types = [kinds.NORMAL] * len(vocabulary.tokens)
     for number in vocabulary.silent:
-        # The end can be asked for by its name; the others are never matched in a text, and never shown.
+        # The end can be requested by its name; the others never match a text and are never shown.
         types[number] = kinds.CONTROL if number == vocabulary.end else kinds.UNUSED
     for number in vocabulary.whole:
         types[number] = kinds.USER_DEFINED

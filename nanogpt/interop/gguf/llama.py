@@ -1,4 +1,4 @@
-"""A GGUF file opened by llama.cpp, through `llama-cpp-python`: on the CPU, with keys and values kept in float32."""
+"""A GGUF file opened by llama.cpp, through `llama-cpp-python`: on the CPU, with keys and values in float32."""
 
 import contextlib
 import io
@@ -12,30 +12,30 @@ from torch import Tensor
 
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain
-from nanogpt.interop.opened import CannotRun
+from nanogpt.interop.formats import MissingProgram
 
 GGML_TYPE_F32 = 0
 
 
 class LlamaCpp:
-    """An exported model in llama.cpp (`nanogpt.interop.opened.Opened`).
+    """An exported model in llama.cpp (`nanogpt.interop.formats.ExportedModel`).
 
-    llama.cpp rounds a context up to a multiple of its own, and ends the process where positions run out: the limits are
-    kept here.
+    It enforces block_size and the vocabulary itself: llama.cpp rounds the context up, and ends the process where
+    positions run out.
     """
 
     def __init__(self, file: str | os.PathLike[str], block_size: int, threads: int = 1) -> None:
-        """Open a file. Raises CannotRun without `llama-cpp-python`, UserError for a file that llama.cpp refuses."""
+        """Open a file; raise MissingProgram without `llama-cpp-python`, UserError if llama.cpp refuses it."""
         try:
             from llama_cpp import Llama
-        except (ImportError, OSError, RuntimeError):  # the last two for a compiled part that does not load
-            raise CannotRun(
-                "llama.cpp is not here: pip install 'nanogpt[llama]' (it is compiled, which takes some minutes)"
+        except (ImportError, OSError, RuntimeError):  # the last two: its compiled part does not load
+            raise MissingProgram(
+                "llama.cpp is not installed: pip install 'nanogpt[llama]' (compiling it takes some minutes)"
             ) from None
         self.block_size = block_size
         check_plain(Path(file))
         try:
-            # Of its warnings one is of every small model: its context is rounded up beyond what was trained.
+            # For every small model it warns that the context, rounded up, is longer than it was trained for.
             with contextlib.redirect_stderr(io.StringIO()):
                 self._llama = Llama(
                     str(file),
@@ -51,17 +51,17 @@ class LlamaCpp:
                     verbose=False,
                 )
         except ValueError as error:
-            raise UserError(f"llama.cpp cannot open {str(file)!r} ({error}): export it anew") from None
+            raise UserError(f"llama.cpp cannot open {str(file)!r} ({error}): export it again") from None
 
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Logits (T, V), float32, of the tokens after each of ids; T from 1 to block_size."""
+        """Return the logits of the token after each of ids, float32, shape (T, V); T is from 1 to block_size."""
         self._check(ids, len(ids))
         self._llama.reset()
         self._llama.eval(list(ids))
         return torch.from_numpy(self._llama.scores[: len(ids)].copy())
 
     def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
-        """So many of the likeliest tokens after ids, one after another; all that is read is inside block_size."""
+        """Return the next `tokens` tokens after ids, always the likeliest; what is read must fit in block_size."""
         self._check(ids, len(ids) + tokens - 1)
         self._llama.reset()
         found, new = list[int](), list(ids)
@@ -72,17 +72,17 @@ class LlamaCpp:
         return found
 
     def encode(self, text: str) -> list[int]:
-        """Token ids (T,) of a text, in which nothing is taken for a special token."""
+        """Return the token ids of a text, in which nothing counts as a special token."""
         return list(self._llama.tokenize(text.encode("utf-8", "replace"), add_bos=True, special=False))
 
     def close(self) -> None:
-        """Let go of the model's memory."""
+        """Free the model's memory."""
         self._llama.close()
 
     def _check(self, ids: Sequence[int], length: int) -> None:
-        """Raise UserError for what llama.cpp would end the process for."""
+        """Raise UserError for input that would make llama.cpp end the process."""
         size = self._llama.n_vocab()
         if not ids or not 0 <= min(ids) <= max(ids) < size:
-            raise UserError(f"token ids must be from 0 to {size - 1}, one at least")
+            raise UserError(f"give at least one of the token ids 0 to {size - 1}")
         if length > self.block_size:
-            raise UserError(f"{length} tokens are longer than block_size {self.block_size}: take fewer")
+            raise UserError(f"{length} tokens exceed block_size {self.block_size}: give fewer")

@@ -1,82 +1,80 @@
-"""Our tokenizers as the one kind that llama.cpp calls `gpt2`: a byte-level BPE, with the same ids for every text.
+"""Our tokenizers as the kind that llama.cpp calls `gpt2`: a byte-level BPE with the same ids for every text.
 
-llama.cpp divides a text by GPT-2's rule, writes each byte as one character of GPT-2's alphabet, and applies merges by
-their rank to what stands side by side. What comes of it need not be a token on the way, only at the end. So
+llama.cpp splits a text by GPT-2's rule, writes each byte as a character of GPT-2's alphabet, and merges neighbours by
+rank. Intermediate results need not be tokens, only the final ones. Therefore:
 
-- a character vocabulary has merges that join the bytes of each of its characters, from the left. The beginning of a
-  character and a byte that continues it stand side by side within one character alone (UTF-8 synchronises itself):
-  no merge reaches across two. What is not in the vocabulary stays in pieces that no token has, and llama.cpp drops
-  them, as `--unknown skip` does.
-- a byte vocabulary needs no merge. A file without any is refused, so there is one that never applies.
+- A character vocabulary gets merges that join the bytes of each character from the left. The first byte of a character
+  and a continuation byte are neighbours only within one character (UTF-8 is self-synchronising), so no merge crosses
+  two characters. llama.cpp drops the bytes of unknown characters, which form no token, as `--unknown skip` does.
+- A byte vocabulary needs no merges, but a file without any is refused, so it gets one that never applies.
 
-The rule by which text is divided is that of an older Unicode than ours: of some thousand characters that came after
-Unicode 15, llama.cpp does not know that they are letters or numbers. A BPE may join their bytes otherwise than ours.
-
-Qwen's vocabulary is taken as it is. llama.cpp leaves out its normalisation (NFC): a text that is not in that form has
-other ids there.
-
-A file cannot say that there is no end of a text: where it names no token, llama.cpp takes the one with id 11.
+Limits: llama.cpp's splitting rule knows an older Unicode than ours; it does not count some thousand characters added
+after Unicode 15 as letters or numbers, so a BPE may join their bytes differently. Qwen's vocabulary is used unchanged,
+but llama.cpp skips its NFC normalisation, so a text that is not in NFC gets other ids. And a file cannot state that no
+token ends a text: if it names none, llama.cpp takes the token with id 11.
 """
 
 from dataclasses import dataclass
 
 from nanogpt.errors import UserError
-from nanogpt.interop.special import special_names
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
+from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
 
 MODEL, PRE, QWEN_PRE = "gpt2", "gpt-2", "qwen2"
-"""The kind of vocabulary, and the rules by which text is divided before merging."""
+"""llama.cpp's names of the vocabulary kind and of the rules that split a text before merging."""
 LETTER_OF = {byte: letter for letter, byte in BYTE_OF.items()}
 NEVER = LETTER_OF[0xFF]
-"""A byte that no UTF-8 has."""
+"""A byte that never occurs in UTF-8."""
 DEFAULT_END = 11
-"""The end of a text where a file names none, if the vocabulary is that long."""
+"""llama.cpp's end-of-text token for a file that names none, if the vocabulary is long enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a file says of its tokens."""
+    """The tokens of a GGUF file."""
 
     tokens: tuple[str, ...]
-    """in the byte alphabet, in the order of their ids; those without text have a name"""
+    """token texts in GPT-2's byte alphabet, by id; a token without text has a name"""
     silent: frozenset[int]
-    """ids of those without text"""
+    """ids of the tokens without text"""
     whole: frozenset[int]
-    """ids of those that are matched in a text before anything is merged, written as they are"""
+    """ids of the tokens that are matched in a text before merging, stored unencoded"""
     pre: str
-    """llama.cpp's name for the rule by which text is divided before merging"""
+    """llama.cpp's name of the rule that splits a text before merging"""
     merges: tuple[str, ...]
-    """two parts with a space between, in the order of their rank; one at least"""
+    """pairs separated by a space, by rank; at least one"""
     end: int | None
-    """id of the token that ends a text; None where the vocabulary is too short to have one by default"""
+    """id of the end-of-text token; None where the vocabulary is too short for llama.cpp's default"""
 
 
 def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
-    """A tokenizer in llama.cpp's terms.
+    """Return a tokenizer as llama.cpp's vocabulary.
 
-    Raises UserError for half a character (a lone surrogate), and for a character vocabulary without an end-of-document
-    token, one of whose characters would end every text.
+    Raises:
+        UserError: The vocabulary has a lone surrogate, or llama.cpp would end every text at one of its characters.
 
     >>> to_vocabulary(CharTokenizer("aé")).tokens, to_vocabulary(CharTokenizer("aé")).merges
     (('a', 'Ã©', '<|endoftext|>'), ('Ã ©',))
     """
-    names = special_names(tokenizer)
-    texts, merges = _texts(tokenizer)
+    names = special_token_names(tokenizer)
+    texts, merges = _texts_and_merges(tokenizer)
     tokens = [names.get(number, "") or texts[number] for number in range(tokenizer.vocab_size)]
+    whole: list[int] = []
+    if isinstance(tokenizer, ForeignTokenizer):
+        whole = [one["id"] for one in tokenizer.tables["added_tokens"] if not one["special"]]
     return Vocabulary(
         tokens=tuple(tokens),
         silent=frozenset(names),
-        whole=_whole(tokenizer),
+        whole=frozenset(whole),
         pre=QWEN_PRE if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
-        end=_end(tokenizer, tokens, sorted(names)),
+        end=_end_of_text(tokenizer, tokens, sorted(names)),
     )
 
 
-def _texts(tokenizer: Tokenizer) -> tuple[dict[int, str], list[str]]:
-    """The text of each token that has some, in the byte alphabet, and the merges."""
+def _texts_and_merges(tokenizer: Tokenizer) -> tuple[dict[int, str], list[str]]:
+    """Return the text of each token that has one, in GPT-2's byte alphabet, and the merges."""
     if isinstance(tokenizer, CharTokenizer):
         characters = [_letters(character) for character in tokenizer.characters]
         joins = (f"{one[:size]} {one[size]}" for one in characters for size in range(1, len(one)))
@@ -85,33 +83,27 @@ def _texts(tokenizer: Tokenizer) -> tuple[dict[int, str], list[str]]:
         return LETTER_OF, []
     if isinstance(tokenizer, ForeignTokenizer):
         model, added = tokenizer.tables["model"], tokenizer.tables["added_tokens"]
-        foreign = {number: token for token, number in model["vocab"].items()}
-        pairs = (" ".join(split_merge(merge)) for merge in model["merges"])
-        return foreign | {one["id"]: one["content"] for one in added}, list(pairs)
+        texts = {number: token for token, number in model["vocab"].items()}
+        merges = [" ".join(split_merge(merge)) for merge in model["merges"]]
+        return texts | {one["id"]: one["content"] for one in added}, merges
     assert isinstance(tokenizer, BpeTokenizer)
-    # Of a pair that stands there twice, the library of ours goes by the last one, and llama.cpp by the first.
+    # If a pair occurs twice, our library uses the last one's rank, and llama.cpp the first one's.
     ranked = reversed(dict.fromkeys(reversed(tokenizer.merges)))
     texts = {number: token for number, token in enumerate(tokenizer.tokens) if token is not None}
     return texts, [f"{left} {right}" for left, right in ranked]
 
 
-def _whole(tokenizer: Tokenizer) -> frozenset[int]:
-    if not isinstance(tokenizer, ForeignTokenizer):
-        return frozenset()
-    return frozenset(one["id"] for one in tokenizer.tables["added_tokens"] if not one["special"])
-
-
 def _letters(character: str) -> str:
     if "\ud800" <= character <= "\udfff":
-        raise UserError("the vocabulary has half a character (a lone surrogate), which no GGUF file can hold")
+        raise UserError("the vocabulary has half a character (a lone surrogate), which a GGUF file cannot hold")
     return "".join(LETTER_OF[byte] for byte in character.encode())
 
 
-def _end(tokenizer: Tokenizer, tokens: list[str], silent: list[int]) -> int | None:
-    """The token that ends a text: one that has no text, else the byte that no text has.
+def _end_of_text(tokenizer: Tokenizer, tokens: list[str], silent: list[int]) -> int | None:
+    """Return the end-of-text token: one without text, else the byte that never occurs.
 
-    A learned token could end texts by its name alone (`<|im_end|>` and others), but each of those names has letters
-    and punctuation, and GPT-2's rule divides a text between them.
+    llama.cpp also ends a text at learned tokens with certain names (such as `<|im_end|>`), but those mix letters with
+    punctuation, which GPT-2's rule never puts into one token.
     """
     if tokenizer.end_of_document is not None:
         return tokenizer.end_of_document
@@ -123,6 +115,6 @@ def _end(tokenizer: Tokenizer, tokens: list[str], silent: list[int]) -> int | No
         return None
     assert isinstance(tokenizer, CharTokenizer)
     raise UserError(
-        f"the vocabulary has no end-of-document token, and llama.cpp would end every text at "
-        f"{tokenizer.characters[DEFAULT_END]!r}, its token {DEFAULT_END}: train with end_of_document to export to gguf"
+        f"the vocabulary has no end-of-document token, so llama.cpp would end every text at "
+        f"{tokenizer.characters[DEFAULT_END]!r}, its token {DEFAULT_END}: train with --end-of-document"
     )

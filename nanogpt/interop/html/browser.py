@@ -1,6 +1,6 @@
-"""An exported page opened in Chromium, as a person would open it: from the disk, without a network.
+"""An exported page opened in Chromium as a person would open it: from the disk, without a network.
 
-What is asked of it goes to `window.nanogpt`, which `page/page.js` sets for this.
+It is questioned through `window.nanogpt`, which `page/page.js` defines for this.
 """
 
 import os
@@ -12,33 +12,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nanogpt.interop.opened import CannotRun
+from nanogpt.interop.formats import MissingProgram
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = (
+FLAGS = (
     *("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--no-first-run",
 )
-"""Without these a browser talks to its maker, and warms up graphics that nobody sees."""
-OPENED_WITHIN_SECONDS = 60
+"""Stop the browser from contacting its maker and from initialising graphics that nobody sees."""
+TIMEOUT_SECONDS = 60
 
 
 class BrowserPage:
-    """A page, open in a browser of its own that shows no window. Has what `nanogpt.interop.opened.Opened` asks for.
-
-    Raises CannotRun where playwright or Chromium is missing.
-    """
+    """A page in its own headless browser (`nanogpt.interop.formats.ExportedModel`)."""
 
     def __init__(self, file: str | os.PathLike[str], width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a file at a size in pixels. What the page asks of the network, and its errors, are kept in lists."""
+        """Open a file at a size in pixels; raise MissingProgram if playwright or Chromium is missing."""
         self._playwright, self._browser = launch()
         self.requests: list[str] = []
-        """addresses that the page asked for, its own first"""
+        """addresses that the page requested, its own first"""
         self.errors: list[str] = []
-        """what it wrote to the console as a warning or an error, and what it threw"""
+        """warnings and errors from its console, and uncaught exceptions"""
         try:
             self.page = self._browser.new_page(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True
@@ -47,34 +44,34 @@ class BrowserPage:
             self.page.on("pageerror", lambda error: self.errors.append(str(error)))
             self.page.on(
                 "console",
-                lambda said: self.errors.append(said.text) if said.type in ("warning", "error") else None,
+                lambda message: self.errors.append(message.text) if message.type in ("warning", "error") else None,
             )
-            self.page.goto(Path(file).resolve().as_uri(), timeout=1000 * OPENED_WITHIN_SECONDS)
+            self.page.goto(Path(file).resolve().as_uri(), timeout=1000 * TIMEOUT_SECONDS)
         except BaseException:
             self.close()
             raise
 
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Logits (T, V), float32, of the tokens after each of ids."""
+        """Return the logits of the token after each of ids, float32, shape (T, V)."""
         return torch.tensor(self.call("logits", list(ids)), dtype=torch.float32)
 
     def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
-        """So many of the likeliest tokens after ids, one after another, also beyond block_size."""
+        """Return the next `tokens` tokens after ids, always the likeliest, also beyond block_size."""
         found: list[int] = self.call("greedy", list(ids), tokens)
         return found
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, by the page's own tokenizer; what is not in its vocabulary is left out."""
+        """Return the ids of a text by the page's own tokenizer, which drops unknown characters."""
         found: list[int] = self.call("encode", text)
         return found
 
     def call(self, name: str, *values: Any) -> Any:
-        """What a function of `window.nanogpt` returns; arrays of numbers come as lists."""
+        """Call a function of `window.nanogpt` and return its result, arrays of numbers as lists."""
         return self.page.evaluate(_CALL, [name, list(values)])
 
     @property
     def version(self) -> str:
-        """Of the browser."""
+        """The browser's version."""
         found: str = self._browser.version
         return found
 
@@ -100,25 +97,27 @@ _CALL = """([name, values]) => {
 
 
 def find_chromium() -> str:
-    """Chromium's program. Raises CannotRun where there is none."""
+    """Return the path of Chromium; raise MissingProgram if there is none."""
     for name in PROGRAMS:
         if found := shutil.which(name):
             return found
-    raise CannotRun("there is no Chromium on the PATH to open a page with: install chromium or Google Chrome")
+    raise MissingProgram("Chromium is not installed (no chromium or google-chrome on the PATH): install one of them")
 
 
 def launch() -> "tuple[Any, Browser]":
-    """playwright, to be stopped, and a browser that it started. Raises CannotRun where one of them is missing."""
+    """Start playwright and a browser, and return both; raise MissingProgram if one of them is missing."""
     program = find_chromium()
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
-        raise CannotRun("opening a page needs playwright: pip install 'nanogpt[browser]'") from None
-    root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
+        raise MissingProgram("opening a page needs playwright: pip install 'nanogpt[browser]'") from None
+    root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox does not work for root
     running = sync_playwright().start()
     try:
-        browser = running.chromium.launch(executable_path=program, args=[*QUIET, *(["--no-sandbox"] if root else [])])
+        browser = running.chromium.launch(executable_path=program, args=[*FLAGS, *(["--no-sandbox"] if root else [])])
     except Error as error:
         running.stop()
-        raise CannotRun(f"{program} does not start ({str(error).splitlines()[0]}): install chromium anew") from None
+        raise MissingProgram(
+            f"{program} does not start ({str(error).splitlines()[0]}): install Chromium again"
+        ) from None
     return running, browser

@@ -1,47 +1,63 @@
-"""A run as one page of HTML, which runs its model in any browser, from a disk and without a network."""
+"""A run as one HTML page, which runs its model in any browser, from a disk and without a network.
 
+A browser ends a script at the letters `</script` wherever they occur, and treats `<!--` in one specially. So the data
+is JSON with `<`, `>` and `&` escaped; scripts and style are ours, and are checked for both. The page's policy allows
+exactly these scripts and this style, by their hashes, and nothing is loaded.
+"""
+
+import base64
+import hashlib
+import json
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, write_atomically
-from nanogpt.interop.html.quantise import pack
-from nanogpt.interop.html.template import fill_template
-from nanogpt.interop.writing import check_library_blocks, check_new
+from nanogpt.interop.formats import check_library_blocks, check_target
+from nanogpt.interop.html.packing import pack
 from nanogpt.model.parameters import count_parameters
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.foreign import ForeignTokenizer
 
-LARGEST = 30_000_000
-"""Parameters of the largest model: 40 MB of page, which a phone still opens."""
+MAX_PARAMETERS = 30_000_000
+"""Size limit of a model: a page of 40 MB, which a phone still opens."""
 BYTES_PER_PARAMETER = 4 / 3
-"""Of a page: base64 writes 3 bytes as 4."""
+"""Size of a page per parameter: base64 writes 3 bytes as 4."""
+SCRIPTS = ("weights", "math", "model", "tokenizer", "random", "generate", "inspect", "format", "text", "panel", "page")
+"""Files in `page/`, in this order: each uses only those before it, except for functions that are called later."""
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
-    """Write a run's model as a page that a browser opens by itself; returns its path.
+    """Write a run's model as a page and return its path; weights are rounded to 8 bits with one scale per row.
 
-    Weights are rounded to 8 bits, one scale a row (`quantise`). Raises UserError where the file exists, where the model
-    is larger than 30 million parameters, and where it has a part that the page does not.
+    Raises:
+        UserError: The file exists, the model has more than 30 million parameters, or it has a part that the page lacks.
 
     >>> from nanogpt.interop.html.export import export_html
     >>> export_html(nanogpt.load(folder), "cats.html").read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
-    place = Path(file)
-    check_new(place, ".html")
+    path = Path(file)
+    check_target(path, ".html")
     check_library_blocks(run)
     config = run.config.model
     if config.mask_documents:
-        raise UserError("the page has no mask_documents: train without it to export the model as HTML")
+        raise UserError(
+            "the page cannot run mask_documents: train without --mask-documents to export the model as HTML"
+        )
     if isinstance(run.tokenizer, ForeignTokenizer):
         raise UserError(
-            "the page has the tokenizers char, byte and bpe, and this model one that divides text by another rule than "
-            "GPT-2's: it cannot be exported as HTML"
+            "the page has only the tokenizers char, byte and bpe, and this model's tokenizer splits text by another "
+            "rule than GPT-2's: it cannot be exported as HTML"
         )
     check_size(config)
     slots, packed = pack(model_tensors(run.model))
@@ -50,30 +66,69 @@ def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
         "config": {key: value for key, value in asdict(config).items() if value is not None},
         "tensors": [one.to_dict() for one in slots],
         "tokenizer": run.tokenizer.to_dict() | {"vocab_size": run.tokenizer.vocab_size},
-        "about": _about(run),
+        "about": {
+            "text": run.plan.text,
+            "preset": Path(run.config.preset).name,
+            "step": run.step,
+            "parameters": run.model.parameter_count,
+        },
     }
     try:
-        write_atomically(place, fill_template(model, packed))
+        write_atomically(path, fill_template(model, packed))
     except OSError as error:
-        raise UserError(f"cannot write {str(place)!r}: {error.strerror}; choose another file") from None
-    return place
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another path") from None
+    return path
 
 
 def check_size(config: ModelConfig) -> None:
-    """Raise UserError, telling its size, for a model that is too large for a page."""
+    """Raise UserError for a model that is too large for a page."""
     parameters = count_parameters(config).total
-    if parameters > LARGEST:
+    if parameters > MAX_PARAMETERS:
         raise UserError(
-            f"the model has {parameters:,} parameters, and a page holds at most {LARGEST:,}: it would be "
-            f"{parameters * BYTES_PER_PARAMETER / 1e6:,.0f} MB to open, and slow; train a smaller one for a page"
+            f"the model has {parameters:,} parameters, but a page holds at most {MAX_PARAMETERS:,}: its "
+            f"{parameters * BYTES_PER_PARAMETER / 1e6:,.0f} MB would be slow to open; train a smaller model"
         )
 
 
-def _about(run: Run) -> dict[str, Any]:
-    """What the page tells of its model."""
-    return {
-        "text": run.plan.text,
-        "preset": Path(run.config.preset).name,
-        "step": run.step,
-        "parameters": run.model.parameter_count,
+def fill_template(model: Mapping[str, Any], weights: bytes) -> bytes:
+    """Return the page with `model` as JSON data and `weights` as base64."""
+    script = "\n".join(part(f"{name}.js") for name in SCRIPTS)
+    style = part("page.css")
+    slots = {
+        "policy": policy(script, style),
+        "style": style,
+        "script": script,
+        "model": embed(model),
+        "weights": base64.b64encode(weights).decode("ascii"),
     }
+    # In one pass, so that slots inside the data stay as they are.
+    return _SLOT.sub(lambda found: slots[found[1]], part("page.html")).encode()
+
+
+def part(name: str) -> str:
+    """Return the text of a file in `page/`."""
+    return (files("nanogpt.interop.html") / "page" / name).read_text(encoding="utf-8")
+
+
+def embed(data: Any) -> str:
+    r"""Return JSON that is safe inside a script element, whatever its strings contain.
+
+    >>> embed({"text": "</script><!--"})
+    '{"text":"\\u003c/script\\u003e\\u003c!--"}'
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def policy(script: str, style: str) -> str:
+    """Return a Content-Security-Policy that allows this script and this style, and loads nothing.
+
+    >>> policy("", "").split("; ")[0]
+    "default-src 'none'"
+    """
+    sources = []
+    for name, code in (("script", script), ("style", style)):
+        assert not re.search(f"</{name}|<!--", code, re.IGNORECASE), f"the {name} would end early"
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+        sources.append(f"{name}-src 'sha256-{digest}'")
+    return "; ".join(["default-src 'none'", *sources, "base-uri 'none'", "form-action 'none'"])

@@ -1,9 +1,9 @@
-"""A run as a folder that Transformers opens without any code of ours.
+"""A run as a folder that Transformers opens with its own classes.
 
-config.json, generation_config.json   the architecture, and how text is drawn
-model.safetensors                     weights, float32
+config.json, generation_config.json    architecture and sampling settings
+model.safetensors                      weights, float32
 tokenizer.json, tokenizer_config.json
-README.md                             the model card
+README.md                              model card: training text, size, validation loss with its protocol
 """
 
 import json
@@ -16,66 +16,144 @@ from safetensors.torch import save_file
 
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
-from nanogpt.interop.families import family_of
-from nanogpt.interop.family import Family
-from nanogpt.interop.hugging_face.model_card import LICENCE, model_card
+from nanogpt.interop.architectures import architecture_of, export_tensors
+from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
-from nanogpt.interop.places import to_theirs
-from nanogpt.interop.writing import check_library_blocks, check_new
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
 
+LICENCE = "unknown"
+"""Default licence in a model card: only the model's owner can say what others may do with it."""
+TRAINED = (
+    "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it",
+    "writes in its manner, and what it says need not be true.",
+)
+IMPORTED = (
+    "A language model that was trained elsewhere, read and written again by Nano-GPT, its weights as they were.",
+)
+
 
 def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str = LICENCE) -> Path:
-    """Write a run's model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it; returns the folder.
+    """Write a run's model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it; return the folder.
 
-    Raises UserError where the folder exists, or where no family of Transformers can express the model. Either all of
-    the folder is written or none.
+    The folder is written completely or not at all.
+
+    Raises:
+        UserError: The folder exists, or no architecture of Transformers can express the model.
 
     >>> from nanogpt.interop.hugging_face.export import export_hugging_face
     >>> sorted(path.name for path in export_hugging_face(nanogpt.load(folder), "out").iterdir())[:4]
     ['README.md', 'config.json', 'generation_config.json', 'model.safetensors']
     """
-    place = Path(folder)
-    check_new(place)
+    path = Path(folder)
+    check_target(path)
     check_library_blocks(run)
-    family = family_of(run.config.model)
+    architecture = architecture_of(run.config.model)
+    end = run.tokenizer.end_of_document
+    tokens = {"bos_token_id": end, "eos_token_id": end}
+    kind = {"architectures": [architecture.model_class], "model_type": architecture.model_type, "dtype": "float32"}
+    sampling = {"do_sample": True, "temperature": SampleConfig().temperature, "top_k": 0, "top_p": 1.0}
     files = {
-        "config.json": _json(_config(run, family)),
-        "generation_config.json": _json(_generation(run)),
+        "config.json": _json(kind | architecture.to_settings(run.config.model) | tokens),
+        "generation_config.json": _json(sampling | tokens),
         "tokenizer.json": _json(to_hugging_face(run.tokenizer)),
         "tokenizer_config.json": _json(tokenizer_settings(run.tokenizer, run.config.model.block_size)),
         "README.md": model_card(run, licence),
     }
-    weights = to_theirs(model_tensors(run.model), family.places(run.config.model))
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    weights = export_tensors(model_tensors(run.model), architecture.tensor_map(run.config.model))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         for name, text in files.items():
-            (beside / name).write_text(text, encoding="utf-8")
-        save_file(weights, beside / "model.safetensors", metadata={"format": "pt"})
-        beside.replace(place)
+            (temporary / name).write_text(text, encoding="utf-8")
+        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {str(place)!r}: {error.strerror}; choose another folder") from None
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return place
-
-
-def _config(run: Run, family: Family) -> dict[str, Any]:
-    kind = {"architectures": [family.ARCHITECTURE], "model_type": family.MODEL_TYPE, "dtype": "float32"}
-    return kind | family.settings(run.config.model) | _tokens(run)
-
-
-def _generation(run: Run) -> dict[str, Any]:
-    drawn = SampleConfig()
-    return {"do_sample": True, "temperature": drawn.temperature, "top_k": 0, "top_p": 1.0} | _tokens(run)
-
-
-def _tokens(run: Run) -> dict[str, Any]:
-    end = run.tokenizer.end_of_document
-    return {"bos_token_id": end, "eos_token_id": end}
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
 
 
 def _json(tables: dict[str, Any]) -> str:
     return json.dumps(tables, ensure_ascii=False, indent=2) + "\n"
+
+
+def model_card(run: Run, licence: str = LICENCE) -> str:
+    """Return the README.md of an exported model, with the front matter that the Hub reads."""
+    model, measured = run.config.model, measured_loss(run)
+    rows = {
+        "architecture": f"{model.n_layer} layers, {model.n_head} heads ({model.kv_heads} of keys and values), "
+        f"{model.n_embd} channels, context of {model.block_size:,} tokens",
+        "parameters": f"{run.model.parameter_count:,}",
+        "tokenizer": f"{run.tokenizer.kind}, {run.tokenizer.vocab_size:,} tokens",
+        **_training(run),
+    }
+    if measured is not None:
+        rows["validation loss"] = measured
+    lines = [
+        "---",
+        f"license: {licence}",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [nanogpt]",
+        "---",
+        "",
+        f"# A GPT of {_plain(run.plan.text)}",
+        "",
+        *(IMPORTED if run.plan.imported else TRAINED),
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {_plain(value)} |" for name, value in rows.items()),
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'model, tokenizer = (kind.from_pretrained(".") for kind in (AutoModelForCausalLM, AutoTokenizer))',
+        "```",
+        "",
+        f"Where a text is longer than {model.block_size:,} tokens, Nano-GPT reads its newest half again and goes on.",
+        "Transformers does not: keep prompt and answer within the context.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _training(run: Run) -> dict[str, str]:
+    train, plan = run.config.train, run.plan
+    if plan.imported:
+        return {"imported from": plan.text}
+    seen = run.step * train.batch_sequences * run.config.model.block_size
+    begun = {} if plan.start_from is None else {"began with the weights of": Path(plan.start_from).name}
+    adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
+    return {
+        **begun,
+        "text": plan.text,
+        "learned from": f"{seen:,} tokens in {run.step:,} steps, repetitions counted",
+        "optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout "
+        f"{run.config.model.dropout:g}",
+    }
+
+
+def measured_loss(run: Run) -> str | None:
+    """Return the validation loss of the loaded checkpoint with its protocol, or None if it was not measured.
+
+    >>> measured_loss(nanogpt.load(folder))  # doctest: +ELLIPSIS
+    '... nats a token (whole split, 199 tokens in consecutive windows of 16), ... bits a byte'
+    """
+    found = None
+    for line in run.folder.metrics():
+        at = line.get("best_step") if line["event"] == "done" else line["step"]
+        if line["event"] in ("eval", "done") and at == run.step:
+            found = f"{line['loss']:.4f} nats a token ({line['protocol']}), {line['bits_per_byte']:.3f} bits a byte"
+    return found
+
+
+def _plain(text: str) -> str:
+    r"""Escape what Markdown would read as structure.
+
+    >>> _plain("a|b\n# c")
+    'a\\|b # c'
+    """
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: models from it, and models to it when asked. Its own login is used, and never kept."""
+"""Downloads from the Hugging Face Hub and uploads to it, with the login of its own program."""
 
 import os
 from pathlib import Path
@@ -9,26 +9,27 @@ from nanogpt.errors import UserError
 if TYPE_CHECKING:
     import huggingface_hub
 
-READ = ["config.json", "generation_config.json", "*.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
-"""Nothing else of a repository is fetched: no pickled weights and no code."""
+ALLOWED = ["config.json", "generation_config.json", "*.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
+"""All that is downloaded of a repository: no pickled weights and no code."""
 
 
-def fetch(name: str) -> Path:
-    """A model of the Hub by its name, in the Hub's own cache. UserError where it cannot be had."""
+def download(name: str) -> Path:
+    """Return the folder of a model on the Hub, in the Hub's own cache; raise UserError if it cannot be downloaded."""
     hub = _hub()
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=READ))
-    except Exception as error:  # a network has many ways to fail, and the library a class for each
+        return Path(hub.snapshot_download(name, allow_patterns=ALLOWED))
+    except Exception as error:  # a network fails in many ways, and the library has a class for each
         raise UserError(
-            f"cannot get the model {name!r} from the Hub: {_first_line(error)}; name a folder that is here, or look "
-            f"whether the name is right and the network there"
+            f"cannot download the model {name!r} from the Hub: {_first_line(error)}; check its name and the "
+            f"network, or give a local folder"
         ) from None
 
 
-def push(folder: Path, name: str) -> str:
-    """Upload a folder; returns its address. A repository that is new is private, until its owner makes it public.
+def upload(folder: Path, name: str) -> str:
+    """Upload a folder and return its address; a new repository is private.
 
-    Raises UserError where the Hub refuses; the folder stays as it is.
+    Raises:
+        UserError: The Hub refuses; the folder stays as it is.
     """
     hub = _hub()
     try:
@@ -37,8 +38,8 @@ def push(folder: Path, name: str) -> str:
         return str(address)
     except Exception as error:
         raise UserError(
-            f"cannot upload to {name!r}: {_first_line(error)}; log in by `hf auth login` and try again. {folder} is "
-            f"whole, and is uploaded as it is by `hf upload {name} {folder}`"
+            f"cannot upload to {name!r}: {_first_line(error)}; log in with `hf auth login` and try again. {folder} is "
+            f"complete; `hf upload {name} {folder}` uploads it"
         ) from None
 
 

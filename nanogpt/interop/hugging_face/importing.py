@@ -1,41 +1,65 @@
-"""A model of others as a run of ours: to write with, to measure, and to train on from (`nanogpt train --from`)."""
+"""A model from Transformers as a run: to generate from, to evaluate, and to fine-tune (`nanogpt train --from`).
 
+The folder is not trusted. Only safetensors are read; their headers are compared with config.json before memory is
+allocated; files are found by listing the folder, never by a name inside a file; and no code from it is run.
+"""
+
+import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from nanogpt.config import Config, load_preset
+from safetensors import safe_open
+from torch import Tensor
+
+from nanogpt.config import Config, ModelConfig, load_preset
 from nanogpt.errors import UserError
-from nanogpt.interop.hugging_face.hub import fetch
-from nanogpt.interop.hugging_face.reading import Pretrained, read_pretrained
+from nanogpt.files import check_plain, read_text
+from nanogpt.interop.architectures import Architecture, FileTensor, TensorMap, architecture_named, import_tensors
+from nanogpt.interop.hugging_face.hub import download
 from nanogpt.interop.hugging_face.tokenizer import read_tokenizer
+from nanogpt.model.parameters import table_bytes
 from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import RUNS
+from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
 from nanogpt.text.tokenizer import Tokenizer
-from nanogpt.training.fine_tuning import ADAMW, ADAMW_RATE
+from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+FORMATS = ("F32", "F16", "BF16")
+"""Number formats that are read; all become float32."""
+BUFFERS = re.compile(r"(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)|.*\.rotary_emb\.inv_freq")
+"""Tables that some files store with the weights; ours are computed."""
+MAX_SIZE = 1 << 20
+"""Limit for any size in config.json, so that a table of weights stays affordable whatever the file says."""
+MAX_LAYERS = 1000
 
 
 def import_model(
     source: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, block_size: int | None = None
 ) -> RunFolder:
-    """A run folder of a model in a folder of Transformers, or on the Hub by its name; `out` is `runs/<name>` when not
-    given, its context cut to `block_size` where that is.
+    """Make a run folder of a model, which is a folder of Transformers or a name on the Hub.
 
-    Raises UserError, naming file and reason, for what cannot be taken as it is; then no folder is made.
+    `out` defaults to `runs/<name>`; `block_size` shortens the context.
+
+    Raises:
+        UserError: Something cannot be imported, named with its file; then no folder is made.
     """
-    folder = _find(source)
+    folder = _find_folder(source)
     name = Path(source).resolve().name if Path(source).is_dir() else os.fspath(source).split("/")[-1]
-    place = RUNS / name if out is None else Path(out)
-    if place.exists():
-        RunFolder.create(place)  # raises, for the reason it has
+    target = RUNS / name if out is None else Path(out)
+    if target.exists():
+        RunFolder.create(target)  # raises UserError
     model = read_pretrained(folder, block_size)
-    tokenizer = read_tokenizer(folder, model.model.vocab_size, model.end_of_document)
-    run = RunFolder.create(place)
+    tokenizer = read_tokenizer(folder, model.config.vocab_size, model.end_of_document)
+    run = RunFolder.create(target)
     try:
         _write(run, name, model, tokenizer)
     except BaseException:
@@ -44,28 +68,137 @@ def import_model(
     return run
 
 
-def _find(source: str | os.PathLike[str]) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """An imported model: our config and our tensors."""
+
+    architecture: Architecture
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    end_of_document: int | None
+
+
+def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
+    """Read the model in a folder; `block_size` shortens its context.
+
+    Raises:
+        UserError: Something cannot be imported, named with its file.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {str(folder)!r}: give one with config.json and model.safetensors")
+    path = folder / "config.json"
+    tables = _read_config(path)
+    architecture = architecture_named(tables.get("model_type"))
+    try:
+        config = architecture.from_settings(tables)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise UserError(f"{path} has no {error}: download the file again") from None
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise UserError(f"{path} has a setting of the wrong type: download the file again") from None
+    _check_sizes(config, path)
+    tensor_map = architecture.tensor_map(config)
+    tensors = import_tensors(_read_tensors(folder, tensor_map), tensor_map)
+    if block_size is not None:
+        if not 0 < block_size <= config.block_size:
+            raise UserError(f"--block-size is {block_size:,}; choose 1 to {config.block_size:,}, the model's own")
+        config, tensors = crop_context(config, tensors, block_size)
+    if table_bytes(config) > BUFFER_LIMIT:
+        raise UserError(
+            f"{path}: a context of {config.block_size:,} tokens needs tables of {table_bytes(config):,} bytes: shorten "
+            f"it with --block-size"
+        )
+    end = tables.get("eos_token_id")
+    end = end[0] if isinstance(end, list) and end else end
+    known_end = end if type(end) is int and 0 <= end < config.vocab_size else None
+    return Pretrained(architecture=architecture, config=config, tensors=tensors, end_of_document=known_end)
+
+
+def _find_folder(source: str | os.PathLike[str]) -> Path:
     if os.fspath(source) and Path(source).is_dir():
         return Path(source)
     if not HUB_NAME.fullmatch(os.fspath(source)) or Path(source).exists():
         raise UserError(
-            f"{os.fspath(source)!r} is neither a folder with config.json and model.safetensors, nor the name of a "
-            f"model on the Hub, such as openai-community/gpt2"
+            f"{os.fspath(source)!r} is neither a folder with config.json and model.safetensors nor a model's name on "
+            f"the Hub, such as openai-community/gpt2"
         )
-    return fetch(os.fspath(source))
+    return download(os.fspath(source))
 
 
 def _write(run: RunFolder, name: str, found: Pretrained, tokenizer: Tokenizer) -> None:
-    kind = tokenizer.kind if tokenizer.kind in ("char", "byte") else "bpe"
-    preset = load_preset(found.family.PRESET)
-    config = Config(preset=preset.preset, model=found.model, data=preset.data, train=preset.train)
+    preset = load_preset(found.architecture.preset)
+    config = Config(preset=preset.preset, model=found.config, data=preset.data, train=preset.train)
     config = config.override(
-        tokenizer=kind,
+        tokenizer=tokenizer.kind if tokenizer.kind in ("char", "byte") else "bpe",
         end_of_document=tokenizer.end_of_document is not None,
-        learning_rate=ADAMW_RATE / found.model.n_embd,
+        learning_rate=ADAMW_LR / found.config.n_embd,
         **ADAMW,
     )
     run.write_config(config)
     run.write_tokenizer(tokenizer)
     run.write_plan(Plan(text=name, steps=0))
     run.checkpoints.save(State(step=0, best_step=0), found.tensors, {})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        tables = json.loads(read_text(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError):
+        tables = None
+    if not isinstance(tables, dict):
+        raise UserError(f"{path} is not a JSON object: download the file again")
+    return tables
+
+
+def _check_sizes(config: ModelConfig, path: Path) -> None:
+    for name in ("vocab_size", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden"):
+        size = getattr(config, name) or 0
+        if size > MAX_SIZE:
+            raise UserError(f"{path}: {name} is {size:,}, but at most {MAX_SIZE:,} can be imported")
+    if config.n_layer > MAX_LAYERS:
+        raise UserError(f"{path}: the model has {config.n_layer:,} layers, but at most {MAX_LAYERS:,} can be imported")
+
+
+def _read_tensors(folder: Path, tensor_map: TensorMap) -> dict[str, Tensor]:
+    """Read the tensors by the names in `tensor_map`."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = next((found.name for pattern in PICKLED for found in sorted(folder.glob(pattern))), None)
+        reason = f", and {pickled} is pickled, which could run code and is never read" if pickled else ""
+        raise UserError(
+            f"{str(folder)!r} has no .safetensors{reason}: get the model as safetensors, or convert it where it is safe"
+        )
+    where = _locate(files, {one.name: one for theirs in tensor_map.values() for one in theirs})
+    found: dict[str, Tensor] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            found |= {wanted: opened.get_tensor(name) for wanted, (home, name) in where.items() if home == file}
+    return found
+
+
+def _locate(files: list[Path], wanted: Mapping[str, FileTensor]) -> dict[str, tuple[Path, str]]:
+    """Return the file that has each tensor, and its name there; raise UserError if a header contradicts the config."""
+    where: dict[str, tuple[Path, str]] = {}
+    for file in files:
+        check_plain(file)
+        for name, (shape, number_format) in read_layout(file).items():
+            full_name = name if name in wanted else f"transformer.{name}"  # a bare GPT-2 lacks the prefix
+            if full_name in wanted:
+                if number_format not in FORMATS:
+                    raise UserError(
+                        f"{file}: {name} is in {number_format}, but only {', '.join(FORMATS)} can be imported"
+                    )
+                if shape != wanted[full_name].shape:
+                    raise UserError(
+                        f"{file}: {name} has shape {list(shape)}, but config.json says {list(wanted[full_name].shape)}"
+                    )
+                where[full_name] = (file, name)
+            elif not BUFFERS.fullmatch(name) and name != "lm_head.weight":  # tied: the embedding again
+                raise UserError(f"{file} has {name}, which config.json does not ask for: download the files again")
+    missing = sorted(wanted.keys() - where.keys())
+    if missing:
+        raise UserError(f"{files[0].parent} has no {missing[0]}, which config.json asks for: download the files again")
+    return where

@@ -62,7 +62,7 @@ def without(model, off):
     model = copy.deepcopy(model)
     for layer, head in off:
         attention = model.blocks[layer].attention
-        attention.proj.weight.data[:, head * attention.size : (head + 1) * attention.size] = 0
+        attention.proj.weight.data[:, head * attention.head_size : (head + 1) * attention.head_size] = 0
     return model
 
 

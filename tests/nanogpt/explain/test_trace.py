@@ -61,12 +61,12 @@ def test_weights_times_values_are_the_attention_output(model):
 
 def test_the_stream_leads_from_the_embeddings_to_the_logits(model):
     stream, ids = trace(model, IDS).stream, torch.tensor([IDS])
-    rotation = (model.cos[:T], model.sin[:T]) if model.config.position == "rope" else None
-    masks = (model._see_own_document(ids, None),) if model.config.mask_documents else ()
+    rotation = model.rotation(slice(T))
+    mask = model.document_mask(ids) if model.config.mask_documents else None
     with torch.no_grad():
-        assert torch.equal(stream[0], model._embed(ids, slice(T))[0])
+        assert torch.equal(stream[0], model.embed(ids, slice(T))[0])
         for layer, block in enumerate(model.blocks):
-            assert torch.equal(stream[layer + 1], block(stream[layer][None], rotation, None, *masks)[0])
+            assert torch.equal(stream[layer + 1], block(stream[layer][None], rotation, None, mask)[0])
         assert torch.equal(model.lm_head(model.final_norm(stream[-1][None]))[0], logits_of(model, IDS))
 
 
@@ -115,7 +115,7 @@ def test_without_any_head_attention_adds_the_bias(model):
     for block in model.blocks:
         bias = block.attention.proj.bias
         alone = torch.zeros(C) if bias is None else bias
-        block.attention.forward = lambda x, rotation, cache, seen, alone=alone: alone.expand_as(x)
+        block.attention.forward = lambda x, rotation, cache, mask, alone=alone: alone.expand_as(x)
     assert_close(found.logits, logits_of(model, IDS), atol=1e-6, rtol=1e-6)
 
 

@@ -67,10 +67,10 @@ def test_the_modelfile_passes_the_prompt_as_it_is():
     assert (settings["num_ctx"], settings["temperature"], settings["stop"]) == ("11", "0.8", '"<|endoftext|>"')
 
 
-def test_tied_and_untied_output_layers():
-    for tied in (True, False):
-        path = export_gguf(make_run(f"run-{tied}", tie_embeddings=tied), f"{tied}.gguf")
-        assert ("output.weight" in {one.name for one in gguf.GGUFReader(path).tensors}) != tied
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_output_layer(tied):
+    path = export_gguf(make_run("run", tie_embeddings=tied), "x.gguf")
+    assert ("output.weight" in {one.name for one in gguf.GGUFReader(path).tensors}) != tied
 
 
 def test_the_same_run_gives_the_same_bytes():
@@ -94,7 +94,7 @@ def test_nothing_is_left_of_what_cannot_be_written(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export, "write_atomically", full)
-    refuses(lambda: export_gguf(run, "x.gguf"), "No space left", "choose another place")
+    refuses(lambda: export_gguf(run, "x.gguf"), "No space left")
     assert [path.name for path in Path().iterdir()] == ["run"]
 
 

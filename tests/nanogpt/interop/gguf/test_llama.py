@@ -15,11 +15,12 @@ from tiny import make_run, refuses
 from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
+from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
-from nanogpt.interop.gguf.precision import TOLERANCE
 from nanogpt.interop.gguf.reading import read_gguf
-from nanogpt.interop.opened import CannotRun, allowed_difference
+from nanogpt.interop.gguf.tensors import TOLERANCE
+from nanogpt.interop.verify.compare import allowed_difference
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
@@ -246,11 +247,11 @@ def test_an_earlier_prompt_leaves_nothing_behind():
 
 def test_a_file_that_llama_cpp_refuses():
     Path("x.gguf").write_bytes(b"GGUF" + bytes(99))
-    refuses(lambda: LlamaCpp("x.gguf", 11), "x.gguf", "export it anew")
+    refuses(lambda: LlamaCpp("x.gguf", 11), "x.gguf", "export it again")
     refuses(lambda: LlamaCpp("nothing.gguf", 11), "no such file")
 
 
 def test_without_llama_cpp_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    with pytest.raises(CannotRun, match=r"pip install 'nanogpt\[llama\]'"):
+    with pytest.raises(MissingProgram, match=r"pip install 'nanogpt\[llama\]'"):
         LlamaCpp("x.gguf", 11)

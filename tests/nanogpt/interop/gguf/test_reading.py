@@ -8,7 +8,7 @@ from tiny import make_run, refuses
 
 from nanogpt.interop.gguf import export
 from nanogpt.interop.gguf.export import export_gguf
-from nanogpt.interop.gguf.reading import read_facts, read_gguf
+from nanogpt.interop.gguf.reading import read_gguf, read_settings
 from nanogpt.runs.weights import model_tensors
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
@@ -32,44 +32,40 @@ def test_f32_gives_every_weight_back_bit_for_bit(preset, settings):
     assert all(torch.equal(found[name], ours[name]) for name in ours)
 
 
-def test_the_weights_are_those_of_the_file_and_not_of_the_run():
+@pytest.mark.parametrize(("precision", "bound"), [("f16", 1e-3), ("q8_0", 1e-2)])
+def test_the_weights_are_the_files_not_the_runs(precision, bound):
     run = make_run("run", n_embd=32, mlp_hidden=96, head_size=16, n_head=2)
+    path = export_gguf(run, "x.gguf", precision)
+    stated = read_settings(path)
+    assert (stated.precision, stated.block_size, stated.end) == (precision, 11, run.tokenizer.end_of_document)
     ours = model_tensors(run.model)
-    for precision, bound in (("f16", 1e-3), ("q8_0", 1e-2)):
-        path = export_gguf(run, f"{precision}.gguf", precision)
-        facts = read_facts(path)
-        assert (facts.precision, facts.block_size, facts.end) == (precision, 11, run.tokenizer.end_of_document)
-        found = read_gguf(path, run.config.model)
-        for name, weights in found.items():
-            difference = (weights - ours[name]).abs().max()
-            assert (difference == 0) == (weights.ndim == 1)
-            assert difference < bound
+    for name, weights in read_gguf(path, run.config.model).items():
+        difference = (weights - ours[name]).abs().max()
+        assert (difference == 0) == (weights.ndim == 1)
+        assert difference < bound
 
 
-def test_a_file_of_another_model_is_refused():
+@pytest.mark.parametrize(
+    ("preset", "settings", "words"),
+    [
+        ("modern", {"mlp_hidden": 19}, ["ffn_down.weight is [13, 17] in the file and [13, 19]"]),
+        ("modern", {"n_layer": 3}, ["blk.2", "missing in the file"]),
+        ("gpt2", GPT2, ["qwen3", "gpt2"]),
+    ],
+)
+def test_a_file_of_another_model_is_refused(preset, settings, words):
     path = export_gguf(make_run("run"), "x.gguf")
-    wider = make_run("wider", mlp_hidden=19).config.model
-    refuses(lambda: read_gguf(path, wider), "ffn_down.weight is [13, 17] in the file and [13, 19]")
-    deeper = make_run("deeper", n_layer=3).config.model
-    refuses(lambda: read_gguf(path, deeper), "blk.2", "missing in the file")
-    other = make_run("other", "gpt2", **GPT2).config.model
-    refuses(lambda: read_gguf(path, other), "qwen3", "gpt2")
+    refuses(lambda: read_gguf(path, make_run("other", preset, **settings).config.model), *words)
 
 
-def test_a_number_format_of_others_is_refused(monkeypatch):
-    run = make_run("run")
-    monkeypatch.setattr(export, "FILE_TYPES", {"f32": 2})  # llama.cpp's q4_0
-    path = export_gguf(run, "x.gguf")
-    refuses(lambda: read_facts(path), "file type 2", "f32, f16, q8_0")
+@pytest.mark.parametrize("number", [2, 7])  # llama.cpp's q4_0; q8_0's, whose rounding would explain much
+def test_another_number_format_than_the_matrices_have_is_refused(monkeypatch, number):
+    monkeypatch.setattr(export, "FILE_TYPES", {"f32": number})
+    path = export_gguf(make_run("run"), "x.gguf")
+    refuses(lambda: read_settings(path), f"file type {number}", "matrices in f32")
 
 
-def test_a_number_format_that_the_matrices_are_not_in_is_refused(monkeypatch):
-    run = make_run("run")
-    monkeypatch.setattr(export, "FILE_TYPES", {"f32": 7})  # q8_0's, whose rounding would explain much
-    refuses(lambda: read_facts(export_gguf(run, "x.gguf")), "file type 7 with matrices in f32")
-
-
-def test_a_bias_that_the_model_has_not_is_refused():
+def test_a_bias_that_the_model_lacks_is_refused():
     path = export_gguf(make_run("run", "gpt2", **GPT2), "x.gguf")
     without = make_run("without", "gpt2", qkv_bias=False, **GPT2).config.model
     refuses(lambda: read_gguf(path, without), "qkv.bias", "no such bias")

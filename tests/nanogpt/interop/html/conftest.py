@@ -8,9 +8,9 @@ import pytest
 import tiny
 import torch
 
+from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.html.export import export_html
-from nanogpt.interop.opened import CannotRun
 from nanogpt.runs.run import Run
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -44,7 +44,7 @@ def open_page():
     """Opens files in Chromium, and closes them after the test."""
     try:
         find_chromium()
-    except CannotRun as error:
+    except MissingProgram as error:
         pytest.skip(str(error))
     pytest.importorskip("playwright")
     opened = []

@@ -8,9 +8,9 @@ from html_pages import ALPHABET, agree, bpe
 from tiny import PRESETS, refuses
 
 from nanogpt.config import SampleConfig
+from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html import browser
 from nanogpt.interop.html.reading import load_html
-from nanogpt.interop.opened import CannotRun
 from nanogpt.model.positions import rotations
 from nanogpt.random_streams import uniform
 from nanogpt.sampling.generate import generate_ids, generate_text
@@ -193,7 +193,7 @@ def test_without_chromium_or_playwright_the_remedy_is_told(make_page, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(browser, "find_chromium", lambda: "/bin/false")
         patch.setitem(__import__("sys").modules, "playwright.sync_api", None)
-        with pytest.raises(CannotRun, match=r"pip install .nanogpt\[browser\]."):
+        with pytest.raises(MissingProgram, match=r"pip install .nanogpt\[browser\]."):
             browser.BrowserPage(file)
 
 
@@ -201,5 +201,5 @@ def test_without_chromium_or_playwright_the_remedy_is_told(make_page, monkeypatc
 def test_a_chromium_that_does_not_start_is_told(make_page, open_page, monkeypatch):
     file = make_page()
     monkeypatch.setattr(browser, "find_chromium", lambda: "/bin/false")
-    with pytest.raises(CannotRun, match="does not start"):
+    with pytest.raises(MissingProgram, match="does not start"):
         browser.BrowserPage(file)

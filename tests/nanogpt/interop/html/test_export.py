@@ -12,12 +12,13 @@ from tiny import refuses
 from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import load_preset
-from nanogpt.interop.html import template
+from nanogpt.interop.html import export as template
 from nanogpt.interop.html.export import check_size, export_html
 from nanogpt.interop.html.reading import MODEL
 from nanogpt.model.gpt import Block
+from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import BpeTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 HOSTILE = "</script><script>document.title='taken'</script><!-- <script> \u2028\u2029 & {{weights}} \\u003c"
 

@@ -13,8 +13,8 @@ from nanogpt.config import SampleConfig
 from nanogpt.interop.html.export import export_html
 from nanogpt.interop.html.reading import load_html
 from nanogpt.model.gpt import Attention
-from nanogpt.sampling.cache import window_start
 from nanogpt.sampling.generate import generate_text
+from nanogpt.sampling.kv_cache import window_start
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
 

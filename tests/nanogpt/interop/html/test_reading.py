@@ -8,16 +8,16 @@ from tiny import PRESETS, refuses
 
 from nanogpt.interop.html import reading
 from nanogpt.interop.html.export import export_html
-from nanogpt.interop.html.reading import load_html, read_html
+from nanogpt.interop.html.reading import load_html
 from nanogpt.runs.weights import model_tensors
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_config_and_weights_come_back(make_run, tmp_path, preset):
     run = make_run(preset)
-    config, weights = read_html(export_html(run, tmp_path / "a.html"))
-    assert config == run.config.model
-    own = model_tensors(run.model)
+    model = load_html(export_html(run, tmp_path / "a.html"))
+    assert model.config == run.config.model
+    own, weights = model_tensors(run.model), model_tensors(model)
     assert weights.keys() == own.keys()
     for name, weight in weights.items():
         limit = own[name].abs().amax(-1, keepdim=True) / 127 * 0.51 if weight.dim() == 2 else 0.0

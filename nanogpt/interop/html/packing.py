@@ -1,13 +1,13 @@
-"""Weights as bytes: matrices in 8 bits with a scale a row, vectors as they are.
+"""Weights as bytes: matrices in 8 bits with one scale per row, vectors in float32.
 
-A matrix' bytes are its scales (float16, one a row), then its values (int8, row by row); a vector's are float32. All
-little-endian. Every tensor begins at a multiple of 4. The product of an int8 and a float16 has at most 18 bits, so
-whoever multiplies them in float32 gets the same number: the page and Python compute with the same weights.
+A matrix is its scales (float16, one per row), then its values (int8, row by row). All is little-endian, and each tensor
+starts at a multiple of 4. An int8 times a float16 has at most 18 bits, so float32 holds the product exactly: the page
+and Python compute with the same weights.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import MATRIX, quantise
 
-ALIGNED = 4
+ALIGNMENT = 4
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor is among the bytes."""
+    """The location of a tensor in the bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,17 +30,17 @@ class Slot:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Number of bytes."""
         numbers = math.prod(self.shape)
         return 2 * self.shape[0] + numbers if len(self.shape) == MATRIX else 4 * numbers
 
     def to_dict(self) -> dict[str, Any]:
-        """As the page's header has it."""
-        return {"name": self.name, "shape": list(self.shape), "offset": self.offset}
+        """Return the entry in the page's data."""
+        return asdict(self) | {"shape": list(self.shape)}
 
 
 def lay_out(shapes: Mapping[str, Sequence[int]]) -> tuple[list[Slot], int]:
-    """Where tensors of these shapes go, one after another, and how many bytes they are together.
+    """Return where tensors of these shapes go, one after another, and their total size in bytes.
 
     >>> [slot.offset for slot in lay_out({"a": (3, 5), "b": (7,)})[0]]
     [0, 24]
@@ -49,24 +49,29 @@ def lay_out(shapes: Mapping[str, Sequence[int]]) -> tuple[list[Slot], int]:
     end = 0
     for name, shape in shapes.items():
         slots.append(Slot(name, tuple(shape), end))
-        end += -(-slots[-1].size // ALIGNED) * ALIGNED
+        end += -(-slots[-1].size // ALIGNMENT) * ALIGNMENT
     return slots, end
 
 
 def pack(tensors: Mapping[str, Tensor]) -> tuple[list[Slot], bytes]:
-    """Vectors and matrices as bytes, and where each is. Raises UserError, naming it, for what is not finite."""
+    """Return where each tensor is, and the bytes; raise UserError for a tensor that is not finite."""
     slots, length = lay_out({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     packed = bytearray(length)
     for slot in slots:
         tensor = tensors[slot.name].detach().cpu().float()
         if not tensor.isfinite().all():
-            raise UserError(f"{slot.name} holds what is not a number: the training diverged; train it again")
-        packed[slot.offset : slot.offset + slot.size] = _bytes(slot.name, tensor)
+            raise UserError(f"{slot.name} has weights that are not finite: the training diverged; train it again")
+        if tensor.dim() == MATRIX:
+            scales, values = quantise(tensor.numpy(), slot.name)
+            data = scales.astype("<f2").tobytes() + values.tobytes()
+        else:
+            data = tensor.numpy().astype("<f4").tobytes()
+        packed[slot.offset : slot.offset + slot.size] = data
     return slots, bytes(packed)
 
 
 def unpack(slots: Sequence[Slot], packed: bytes) -> dict[str, Tensor]:
-    """What `pack` wrote, in float32. Raises UserError for scales or vectors that are not finite."""
+    """Return the tensors that `pack` wrote, in float32; raise UserError for numbers that are not finite."""
     found = {}
     for slot in slots:
         if len(slot.shape) == MATRIX:
@@ -76,13 +81,6 @@ def unpack(slots: Sequence[Slot], packed: bytes) -> dict[str, Tensor]:
         else:
             weight = np.frombuffer(packed, "<f4", math.prod(slot.shape), slot.offset).astype(np.float32)
         if not np.isfinite(weight).all():
-            raise UserError(f"{slot.name} holds what is not a number: the page is damaged, export it again")
+            raise UserError(f"{slot.name} has weights that are not finite: the page is damaged, export it again")
         found[slot.name] = torch.from_numpy(weight)
     return found
-
-
-def _bytes(name: str, tensor: Tensor) -> bytes:
-    if tensor.dim() != MATRIX:
-        return tensor.numpy().astype("<f4").tobytes()
-    scales, values = quantise(tensor.numpy(), name)
-    return scales.astype("<f2").tobytes() + values.tobytes()

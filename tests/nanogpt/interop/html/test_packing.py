@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
 
-from nanogpt.interop.html.quantise import lay_out, pack, quantise, unpack
+from nanogpt.interop.html.packing import lay_out, pack, unpack
+from nanogpt.runs.eight_bits import quantise
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e5))

@@ -1,0 +1,6 @@
+"""Checks that a run gives the same answers however it is run and wherever it is opened.
+
+compare  one program's logits, text and ids compared with plain torch
+native   the library's own ways: with a cache, in a batch, compiled
+exports  every check of a run: the native ways, and each export in its program
+"""

@@ -1,0 +1,159 @@
+"""One way to run a model compared with plain torch: logits, greedy text and token ids.
+
+- Logits: the largest difference over all positions of two full contexts, one that the model wrote and one of random
+  tokens. The allowed difference depends on the number format and is a share of the logits' spread.
+- Text: the likeliest tokens, one after another. Two programs that round differently may diverge where two tokens are
+  equally likely; nowhere else.
+- Ids: the tokens of the text that the model wrote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nanogpt.config import SampleConfig
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.generate import encode_prompt, generate_ids
+from nanogpt.text.tokenizer import Tokenizer
+
+FLOAT32 = 5e-5
+"""Allowed difference between two float32 programs, which add in different orders, as a share of the logits' standard
+deviation. The largest measured was 8e-6."""
+TIE = 1e-4
+"""Logits closer than this count as equal."""
+GREEDY_TOKENS = 200
+LONGEST = 1024
+MAX_LOGITS = 1 << 26
+"""Most logits of one context; with a large vocabulary the context is shortened."""
+SEED = 1337
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contexts:
+    """The inputs for a comparison."""
+
+    drawn: list[int]
+    """tokens that the model wrote: a full context, or the start of a very long one"""
+    random: list[int]
+    """as many uniformly random tokens"""
+    prompt: list[int]
+    """prompt of the greedy text"""
+    tokens: int
+    """length of the greedy text; with the prompt it fits in the context"""
+    text: str
+    """text of the drawn tokens"""
+
+    @property
+    def longest(self) -> int:
+        """The longest context in tokens."""
+        return max(len(self.drawn), len(self.prompt) + self.tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The result for one way to run the model."""
+
+    name: str
+    difference: float | None = None
+    """largest difference of a logit"""
+    allowed: float | None = None
+    text: str = ""
+    """how far the greedy texts agree"""
+    ids: str = ""
+    """whether the text's ids agree"""
+    weights: float | None = None
+    """largest difference of a weight, as a share of the largest in its row"""
+    problems: tuple[str, ...] = ()
+    """what differs"""
+    not_run: str | None = None
+    """why it could not be run, which does not count as passed"""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran and agreed in everything."""
+        return self.not_run is None and not self.problems
+
+
+class ModelRunner(Protocol):
+    """Anything that runs a model."""
+
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Return the logits of the token after each of ids, shape (T, V)."""
+        ...
+
+    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
+        """Return the next `tokens` tokens after ids, always the likeliest."""
+        ...
+
+
+class PlainTorch:
+    """A model in plain torch that reads every context from scratch: the reference for all comparisons."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model.eval()
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Return the logits of the token after each of ids, shape (T, V)."""
+        return self.model(torch.tensor([list(ids)]))[0].float()
+
+    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
+        """Return the next `tokens` tokens after ids, always the likeliest."""
+        config = SampleConfig(temperature=0, tokens=tokens)
+        return [row[0] for row in generate_ids(self.model, torch.tensor(list(ids)), config, cached=False)]
+
+
+def make_contexts(model: GPT, tokenizer: Tokenizer) -> Contexts:
+    """Return the inputs for comparing a model, always the same for the same model."""
+    prompt = encode_prompt(tokenizer, "")
+    size = min(model.config.block_size, LONGEST, max(16, MAX_LOGITS // model.config.vocab_size))
+    drawn = prompt[:1].tolist()
+    if size > 1:
+        config = SampleConfig(temperature=1.0, tokens=size - 1, seed=SEED)
+        drawn += [row[0] for row in generate_ids(model, prompt[:1], config)]
+    generator = torch.Generator().manual_seed(SEED)
+    random: list[int] = torch.randint(model.config.vocab_size, (size,), generator=generator).tolist()
+    start = drawn[: max(1, min(8, size // 2))]
+    tokens = max(1, min(GREEDY_TOKENS, size - len(start)))
+    return Contexts(drawn=drawn, random=random, prompt=start, tokens=tokens, text=tokenizer.decode(drawn))
+
+
+def allowed_difference(share: float, logits: Tensor) -> float:
+    """Return the largest difference of a logit that rounding explains: a share of the logits' standard deviation.
+
+    A standard deviation below 1 counts as 1: a difference that is small on that scale changes no probability.
+    """
+    return share * max(1.0, logits.std().item())
+
+
+def compare(name: str, reference: GPT, other: ModelRunner, contexts: Contexts, share: float = FLOAT32) -> Row:
+    """Compare another way to run the reference, by logits and greedy text; `share` is as in `allowed_difference`."""
+    ours = PlainTorch(reference)
+    pairs = [(ours.logits(ids), other.logits(ids)) for ids in (contexts.drawn, contexts.random)]
+    difference = torch.stack([(one - two).abs().max() for one, two in pairs]).max().item()  # keeps NaN
+    allowed = allowed_difference(share, torch.cat([one for one, _ in pairs]))
+    problems = []
+    if not difference <= allowed:
+        problems.append(f"logits differ by {difference:.2g}, allowed are {allowed:.2g}")
+    text, diverged = _compare_text(ours, other, contexts, max(TIE, 2 * allowed))
+    if diverged:
+        problems.append(text)
+    return Row(name=name, difference=difference, allowed=allowed, text=text, problems=tuple(problems))
+
+
+def _compare_text(ours: PlainTorch, other: ModelRunner, contexts: Contexts, tie: float) -> tuple[str, bool]:
+    """Return how far the greedy texts agree, and whether they diverge other than at a tie."""
+    one, two = (each.greedy(contexts.prompt, contexts.tokens) for each in (ours, other))
+    if one == two:
+        return f"{len(one)} of {len(one)} tokens", False
+    if len(one) != len(two):
+        return f"{len(two)} tokens, not {len(one)}", True
+    first = next(n for n, (a, b) in enumerate(zip(one, two)) if a != b)
+    logits = ours.logits([*contexts.prompt, *one[:first]])[-1]
+    gap = (logits[one[first]] - logits[two[first]]).item()
+    if gap <= tie:
+        return f"{first} of {len(one)} tokens, then a tie ({gap:.1g})", False
+    return f"{first} of {len(one)} tokens, then one with a logit lower by {gap:.2g}", True
