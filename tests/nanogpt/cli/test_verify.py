@@ -40,15 +40,14 @@ def test_what_was_given_and_could_not_be_run_is_no_pass(nanogpt, finished_run, m
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     found = nanogpt("verify", finished_run, "--against", "out")
     assert found.code == 1
-    assert "not run: Transformers is not here" in found.out
+    assert "not run: Transformers is not installed" in found.out
 
 
-def test_what_is_no_export(refuses, nanogpt, finished_run):
+def test_what_is_no_export(nanogpt, finished_run):
     Path("book.txt").write_text("x")
     found = nanogpt("verify", finished_run, "--against", "book.txt")
     assert found.code == 2
-    assert "neither a folder of Transformers nor a .gguf or .html file" in found.err
-    refuses("verify", "nowhere", saying=["no run folder 'nowhere'"])
+    assert "book.txt" in found.err
 
 
 def test_a_damaged_run(nanogpt, finished_run):
