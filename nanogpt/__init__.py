@@ -4,7 +4,7 @@
     run = nanogpt.train("book.txt", minutes=1)
     print(run.generate("Once"))
 
-`train`, `plan` and `load` are imported when they are first used, so that `import nanogpt` stays light.
+`train`, `plan` and `load` are imported when they are first used, so that `import nanogpt` is quick.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nanogpt.errors import UserError
     from nanogpt.runs.run import Run, load
-    from nanogpt.training.launch import train
-    from nanogpt.training.outlook import plan
+    from nanogpt.training.options import plan, train
 
 __version__ = "0.1.0"
 __all__ = ["Run", "UserError", "__version__", "load", "plan", "train"]
 
-_HOMES = {
-    "train": "nanogpt.training.launch",
-    "plan": "nanogpt.training.outlook",
+_MODULES = {
+    "train": "nanogpt.training.options",
+    "plan": "nanogpt.training.options",
     "load": "nanogpt.runs.run",
     "Run": "nanogpt.runs.run",
     "UserError": "nanogpt.errors",
@@ -28,13 +27,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'nanogpt' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    # What was not used yet is no attribute yet, and the prompt would not complete it.
+    # Names that were not used yet are no attributes yet, and a prompt would not complete them.
     return sorted(globals().keys() | set(__all__))

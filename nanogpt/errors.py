@@ -1,21 +1,21 @@
-"""Errors that a user can cause and mend, and the search for the name they probably meant."""
+"""Errors that a user can cause and fix, and suggestions for misspelt names."""
 
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user can put right: the message names the value and the next action.
+    """A mistake that the user can fix: the message names the value and the next action.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
-class ToldElsewhere(UserError):
-    """Another process of the same training raised a UserError and tells it; this one only ends."""
+class ReportedElsewhere(UserError):
+    """A UserError that another process of the same training reports; this process only ends."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid one, or all of them.
+    """Return the end of a sentence about an unknown name: the nearest valid one, or all of them.
 
     >>> nearest("modren", ["lecture", "gpt2", "modern"])
     "did you mean 'modern'?"

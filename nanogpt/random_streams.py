@@ -1,20 +1,20 @@
-"""Random streams: each is a function of the seed, its purpose and its place, and of nothing else.
+"""Random streams: each is a function of the seed, its purpose and its position, and of nothing else.
 
-So neither an evaluation nor a sample in between changes a run, and a resumed run draws what it would have drawn.
+So neither an evaluation nor a sample changes a run, and a resumed run draws what it would have drawn.
 """
 
 import hashlib
 
 
-def stream(seed: int, purpose: str, *place: int) -> int:
-    """A 63-bit seed for one purpose at one place: `stream(1337, "dropout", step, micro_step)`.
+def stream(seed: int, purpose: str, *position: int) -> int:
+    """Return a 63-bit seed for one purpose at one position: `stream(1337, "dropout", step, sample)`.
 
-    The digest of the words themselves, so that streams for neighbouring places have nothing in common.
+    A digest, so that neighbouring positions have unrelated seeds.
     """
-    words = ":".join([str(seed), purpose, *map(str, place)])
+    words = ":".join([str(seed), purpose, *map(str, position)])
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def uniform(seed: int, purpose: str, *place: int) -> float:
-    """One number in [0, 1) with 53 random bits, as a function of its place."""
-    return (stream(seed, purpose, *place) >> 10) / 2**53
+def uniform(seed: int, purpose: str, *position: int) -> float:
+    """Return a number in [0, 1) with 53 random bits, a function of its position."""
+    return (stream(seed, purpose, *position) >> 10) / 2**53

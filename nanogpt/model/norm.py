@@ -1,4 +1,4 @@
-"""RMS normalisation, with a faster backward pass on CPUs."""
+"""RMS normalisation with a backward pass written by hand: torch's takes two to three times as long on a CPU."""
 
 from typing import Any
 
@@ -8,31 +8,33 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
-class RMSNorm(nn.RMSNorm):
-    """x / sqrt(mean(x^2) + eps) times a gain (Zhang and Sennrich 2019), over the last dimension: any shape.
+def rms_norm_reference(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Return x / sqrt(mean(x^2) + eps) times a gain: the plain version of `RMSNorm`, (..., C)."""
+    return x * (x.pow(2).mean(-1, keepdim=True) + eps).rsqrt() * weight
 
-    In the input's number format, computed in the gain's. In training on a CPU the backward pass is written by hand:
-    torch's takes there two to three times as long.
+
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + eps) times a gain, over the last dimension (Zhang and Sennrich 2019).
+
+    Returns the input's number format; computes in the gain's.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         kind = x.device.type
         if kind == "cpu" and torch.is_grad_enabled():
-            y: Tensor = _Normalise.apply(x, self.weight, self.eps)
+            y: Tensor = _RMSNorm.apply(x, self.weight, self.eps)
             return y
         if torch.is_autocast_enabled(kind):
-            # Left to itself, CUDA's gives float32 (since torch 2.12): keys would then not go with their values.
+            # CUDA's autocast returns float32 (since torch 2.12): keys would not have their values' format.
             with torch.autocast(kind, enabled=False):
                 return self.forward(x)
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
-class _Normalise(torch.autograd.Function):
-    """With r = 1 / sqrt(mean(x^2) + eps) and n = x r: y = n w, and by the chain rule, sums over rows, means over C,
+class _RMSNorm(torch.autograd.Function):
+    """With r = 1 / sqrt(mean(x^2) + eps) and n = x r: y = n w, dw = sum(dy n), dx = r (dy w - n mean(dy w n)).
 
-    dw = sum(dy n),  dx = r (dy w - n mean(dy w n)).
-
-    Nothing is kept for it but the input and a number for each row.
+    Sums run over rows, means over C. It keeps the input and one number for each row.
     """
 
     @staticmethod

@@ -1,27 +1,27 @@
-"""Muon (Jordan et al. 2024): momentum whose direction is made orthogonal, for the matrices inside the blocks.
+"""Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): orthogonalised momentum.
 
-A gradient's matrix is mostly a few large directions; its nearest orthogonal matrix moves all directions alike. It is
-found by Newton-Schulz iterations, which are matrix products alone; all matrices of one shape go through them together,
-because a matrix at a time would cost more than the model's own step at small sizes.
+A gradient matrix has a few large singular values, so an update moves the weights along a few directions. Muon replaces
+it by the nearest semi-orthogonal matrix, which moves all directions alike. Newton-Schulz iterations find that matrix by
+matrix products alone. All matrices of one shape are iterated as one batch: at small sizes, one matrix at a time would
+cost more than the forward and backward pass.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nanogpt.optim.groups import Group
-from nanogpt.parallel.sharding import share_of, whole
+from nanogpt.optim.adamw import QuickOptimizer
+from nanogpt.parallel.world import full_tensor, shard_like
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic a s + b s^3 + c s^5 (Jordan et al. 2024): steep at 0, and it takes singular values to about 1."""
-ITERATIONS = 5
-FIRST_MOMENTUM = 0.85
-RISE = 300
+"""Of the quintic a s + b s^3 + c s^5 (Jordan et al. 2024): steep at 0, it brings singular values close to 1."""
 
 
-def orthogonalise(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
-    """About the nearest semi-orthogonal matrices: (N, rows, columns) -> the same, singular values within 0.7 to 1.2.
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Return approximately the nearest semi-orthogonal matrices, (N, rows, columns), singular values from 0.7 to 1.2.
 
     Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X'. Wide matrices are cheaper: give rows <= columns.
     """
@@ -34,62 +34,61 @@ def orthogonalise(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
     return x
 
 
-class Muon:
-    """Nesterov's momentum, made orthogonal, and decoupled weight decay.
+class Muon(QuickOptimizer):
+    """Nesterov momentum, orthogonalised, with decoupled weight decay.
 
-    A parameter that holds several matrices, one below the other, is in a group with their `rows`: each is a matrix of
-    its own. An update's spectral norm is the learning rate times sqrt(max(1, rows / columns)), so that one learning
-    rate serves every width (Yang et al. 2023, "A spectral condition for feature learning").
+    An update's spectral norm is the learning rate times sqrt(max(1, rows / columns)), so that one learning rate serves
+    every width (Yang et al. 2023, "A spectral condition for feature learning").
+
+    Args:
+        params: Parameter groups of matrices. A group's `rows` say how many matrices lie below each other in each of its
+            parameters (queries, keys and values, for example): each is orthogonalised by itself.
+        lr: Learning rate.
+        momentum: Decay of the running mean of the gradient.
+        weight_decay: Share of a weight that an update takes off, times the learning rate.
+        precision: Number format of the iterations.
     """
 
     state_names = ("momentum",)
 
-    def __init__(self, groups: list[Group], momentum: float, precision: torch.dtype = torch.float32) -> None:
-        """`precision` is the number format of the iterations."""
-        self.groups, self.momentum, self.precision = groups, momentum, precision
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
+    def __init__(
+        self,
+        params: list[dict[str, Any]],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.precision = precision
 
     @torch.no_grad()
-    def step(self, step: int, rate: float) -> None:
-        """Update number `step` (from 0) of every parameter that has a gradient, by this learning rate."""
-        momentum = momentum_at(step, self.momentum)
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
         updates: dict[Tensor, Tensor] = {}
-        alike: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
-        for group in self.groups:
-            for p in group.parameters:
+        same_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        for group in self.param_groups:
+            for p in group["params"]:
                 if p.grad is not None:
-                    updates[p] = whole(self._advance(p, p.grad, momentum))
-                    for part in updates[p].split(group.rows):
-                        wide = part if part.size(0) <= part.size(1) else part.mT
-                        alike[tuple(wide.shape)].append(wide)
-        for parts in alike.values():
-            for part, direction in zip(parts, orthogonalise(torch.stack(parts).to(self.precision))):
-                part.copy_(direction)  # the parts are views of the updates
-        for group in self.groups:
-            for p in group.parameters:
+                    updates[p] = full_tensor(self._nesterov(p, group["momentum"]))
+                    for matrix in updates[p].split(group["rows"]):
+                        wide = matrix if matrix.size(0) <= matrix.size(1) else matrix.mT
+                        same_shape[tuple(wide.shape)].append(wide)
+        for matrices in same_shape.values():
+            for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices).to(self.precision))):
+                matrix.copy_(orthogonal)  # a view of its update
+        for group in self.param_groups:
+            for p in group["params"]:
                 if p in updates:
-                    _apply(p, updates[p], group, rate * group.rate)
+                    for matrix in updates[p].split(group["rows"]):
+                        matrix.mul_(max(1, matrix.size(0) / matrix.size(1)) ** 0.5)
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.add_(shard_like(updates[p], p), alpha=-group["lr"])
 
-    def _advance(self, p: Tensor, gradient: Tensor, momentum: float) -> Tensor:
-        """The running mean of the gradient, and a look ahead of it."""
-        if p not in self.state:
+    def _nesterov(self, p: Tensor, momentum: float) -> Tensor:
+        """Update the running mean of the gradient; return the gradient moved towards it."""
+        assert p.grad is not None
+        if not self.state[p]:
             self.state[p] = {"momentum": torch.zeros_like(p)}
-        mean = self.state[p]["momentum"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(mean, momentum)
-
-
-def momentum_at(step: int, momentum: float) -> float:
-    """Momentum rises in a line to its value, over the first `RISE` steps: early gradients are soon out of date.
-
-    >>> [round(momentum_at(step, 0.95), 2) for step in (0, 150, 300, 1000)]
-    [0.85, 0.9, 0.95, 0.95]
-    """
-    first = min(FIRST_MOMENTUM, momentum)
-    return first + (momentum - first) * min(1.0, step / RISE)
-
-
-def _apply(p: Tensor, update: Tensor, group: Group, rate: float) -> None:
-    for part in update.split(group.rows):
-        part.mul_(max(1, part.size(0) / part.size(1)) ** 0.5)
-    p.mul_(1 - rate * group.weight_decay)
-    p.add_(share_of(update, p), alpha=-rate)
+        mean = self.state[p]["momentum"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(mean, momentum)

@@ -1,7 +1,8 @@
-"""How this process uses processor and memory: settings of OpenMP and of the C library, made once before the work.
+"""Settings of this process that make training faster: OpenMP's idle threads, the C library's freed memory.
 
-They change how long a training takes, and nothing that it computes. Whoever sets one of the variables of the
-environment that are named here decides.
+They change how long a training takes, never what it computes. The command line makes them when it starts. A library
+call doesn't change its host process: from Python, call `keep_freed_memory` yourself before you train. An environment
+variable named here that you set yourself wins.
 """
 
 import ctypes
@@ -9,9 +10,9 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-"""Parameters of mallopt, as in glibc's malloc.h."""
+"""Parameters of mallopt, as in glibc's malloc.h"""
 MALLOC_SETTINGS = (
-    (M_MMAP_THRESHOLD, 32 << 20),  # the largest that glibc takes; of its own it begins at 128 KiB
+    (M_MMAP_THRESHOLD, 32 << 20),  # the largest that glibc takes; its default starts at 128 KiB
     (M_TRIM_THRESHOLD, (1 << 31) - 1),
     (M_TOP_PAD, 64 << 20),
 )
@@ -19,28 +20,27 @@ MALLOC_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THR
 
 
 def prepare_process() -> None:
-    """Both settings, for a program that is about to import torch."""
-    share_processors()
+    """Make both settings; call it before torch is imported."""
+    limit_spinning()
     keep_freed_memory()
 
 
-def share_processors() -> None:
-    """Let OpenMP's idle threads spin for a moment only, then sleep; read when torch loads libgomp, so before that.
+def limit_spinning() -> None:
+    """Let OpenMP's idle threads spin for a moment only, then sleep; libgomp reads this when torch loads it.
 
-    A thread that spins while it waits takes the processor from the one it waits for, as soon as anything else runs on
-    the machine: beside one busy program a step of a small model took from 4 to 50 times as long. Sleeping at once
-    (OMP_WAIT_POLICY=PASSIVE) costs a quiet machine nearly half its speed.
+    A spinning thread takes the processor from the thread it waits for as soon as anything else runs: next to one busy
+    program, a step of a small model took 4 to 50 times as long. Sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs a quiet
+    machine nearly half its speed.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "3000"
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what tensors below 32 MB give back for the tensors of the next step, up to 2 GB.
+    """Let glibc keep the memory of freed tensors below 32 MB, up to 2 GB, for the tensors of the next step.
 
-    Else glibc hands it to the system and takes it again, page by page, in every operation: with 5 layers of 192
-    channels and 4,096 tokens a step, 40,000 page faults and a fifth of its time. Larger ones are still handed back.
-    Does nothing where the C library is another.
+    Otherwise it returns the memory to the system and requests it again page by page: with 5 layers of 192 channels and
+    4,096 tokens a step, 40,000 page faults and a fifth of the time. Other C libraries are left alone.
     """
     if sys.platform != "linux" or any(name in os.environ for name in MALLOC_VARIABLES):
         return

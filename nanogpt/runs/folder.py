@@ -1,12 +1,12 @@
-"""A run's folder: what is in it, and its small files, written whole and read without trust.
+"""A run folder: its small files, written whole and read without trust.
 
 config.toml          every setting (`nanogpt.config`)
-plan.toml            text, length and its changes (`nanogpt.runs.plan`)
-tokenizer.json       (`nanogpt.text.tokenizer`)
-start.safetensors    the weights that it began with, where they are another run's (`nanogpt.training.fine_tuning`)
+plan.toml            text, length and its changes (`runs.plan`)
+tokenizer.json       (`text.tokenizer`)
+start.safetensors    the weights it began with, if they are another run's
 metrics.jsonl        a line for each logged step, evaluation and sample
-checkpoints/         (`nanogpt.runs.checkpoint`)
-history/             weights alone, of a few early steps and fewer later ones
+checkpoints/         (`runs.checkpoint`)
+history/             weights only, of steps 0, 1, 2, 4, 8 …
 """
 
 import contextlib
@@ -17,41 +17,50 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from safetensors.torch import save_file
-from torch import Tensor
 
-from nanogpt.runs.checkpoint import Checkpoints, cannot_save, sha256
 from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.files import check_plain, read_text, read_toml, replacing, typed, write_atomically
+from nanogpt.files import check_plain, read_text, read_toml, shell_quote, write_atomically
+from nanogpt.runs.checkpoint import Checkpoints, sha256, write_error
 from nanogpt.runs.plan import Plan
-from nanogpt.runs.starter import STARTER, is_starter, run_folder
 from nanogpt.runs.weights import read_layout
 from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
+STARTER = "starter"
+"""Name of the run that comes with the package: a small model trained on Tiny Shakespeare, its matrices in 8 bits."""
+STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
 """Bytes of the longest line of metrics that is read."""
-SAMPLE_LIMIT = 10_000
-"""Characters of a sample that are kept. JSON takes 12 bytes for one at most: a line stays far below its limit."""
+
+
+def run_path(path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run that a user named: the starter's for its name, unless a folder here is called so.
+
+    >>> run_path("runs/book").as_posix(), run_path("starter") == STARTER_FOLDER
+    ('runs/book', True)
+    """
+    return STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else Path(path)
 
 
 class RunFolder:
-    """The paths of a run, and its small files."""
+    """The files of a run."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.start = self.path / "start.safetensors"
+        self.checkpoints = Checkpoints(self.path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Make a new, empty folder; UserError where it exists already: a run is never overwritten."""
+        """Make a new folder; raise UserError where it exists: a run is never overwritten."""
         try:
             Path(path).mkdir(parents=True)
         except FileExistsError:
             raise UserError(
-                f"{os.fspath(path)!r} exists already, and a run is never overwritten: choose another --out, go on "
-                f"with it by --resume {typed(path)}, or delete it"
+                f"{os.fspath(path)!r} already exists and is not overwritten: choose another --out, continue it with "
+                f"--resume {shell_quote(path)}, or delete it"
             ) from None
         except OSError as error:
             raise UserError(
@@ -61,66 +70,55 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """An existing run, or by its name the starter; UserError where the folder is none."""
-        folder = cls(run_folder(path))
+        """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
+        folder = cls(run_path(path))
         if not folder.path.is_dir():
-            raise UserError(f"no run folder {str(folder.path)!r}; `nanogpt runs` lists those that are here")
-        missing = [
-            name for name in ("config.toml", "plan.toml", "tokenizer.json") if not (folder.path / name).is_file()
-        ]
+            raise UserError(f"no run folder {str(folder.path)!r}; list your runs with: nanogpt runs")
+        files = ("config.toml", "plan.toml", "tokenizer.json")
+        missing = [name for name in files if not (folder.path / name).is_file()]
         if missing:
             raise UserError(
-                f"{str(folder.path)!r} is not a run folder: it has no {' and no '.join(missing)}; "
-                f"`nanogpt runs` lists those that are here"
+                f"{str(folder.path)!r} is not a run folder: {' and '.join(missing)} missing; list your runs with: "
+                f"nanogpt runs"
             )
         return folder
 
     @property
-    def name(self) -> str:
-        """What to call it: its path, or the starter's name."""
-        return STARTER if is_starter(self.path) else str(self.path)
+    def is_starter(self) -> bool:
+        """Whether this is the run that comes with the package."""
+        return self.path.absolute() == STARTER_FOLDER.absolute()
 
     @property
-    def start(self) -> Path:
-        """The file of the weights that the training begins with, where they are another run's."""
-        return self.path / "start.safetensors"
-
-    def write_start(self, tensors: dict[str, Tensor]) -> str:
-        """Keep the weights that the training begins with; returns the file's hash."""
-        with self._telling(self.start.name), replacing(self.start) as beside:
-            save_file(tensors, beside)
-            return sha256(beside)
+    def name(self) -> str:
+        """The path, or the starter's name."""
+        return STARTER if self.is_starter else str(self.path)
 
     def checked_start(self, plan: Plan) -> Path | None:
-        """The file of the weights that the training began with; None where it began from nothing.
+        """Return the file of the weights that the training began with; None for a new model.
 
-        Raises UserError where it is missing or damaged.
+        Raises:
+            UserError: The file is missing or damaged.
         """
         if plan.start_from is None:
             return None
         check_plain(self.start, within=self.path)
-        read_layout(self.start)  # before the hash, which reads a file to its end however far that is
+        read_layout(self.start)  # before hashing, which reads a file to its end however long it is
         if sha256(self.start) != plan.start_sha256:
-            raise UserError(f"{self.start} is damaged: its SHA-256 is not that of plan.toml; restore it from a copy")
+            raise UserError(f"{self.start} is damaged: its SHA-256 is not that in plan.toml; restore it from a copy")
         return self.start
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """The run's checkpoints."""
-        return Checkpoints(self.path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only process that trains this run; the lock goes with the process, however it ends.
+        """Hold the lock of the one process that trains this run; it is released however the process ends.
 
-        Also removes what a killed process left half-written.
+        Deletes what a killed process left half-written.
         """
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(self.path / ".lock", timeout=0):
-                for half_written in self.path.glob(".*.*[0-9]"):
-                    half_written.unlink()
+                for leftover in self.path.glob(".*.*[0-9]"):
+                    leftover.unlink()
                 self.checkpoints.clear_leftovers()
                 yield
         except Timeout:
@@ -129,34 +127,34 @@ class RunFolder:
             ) from None
 
     def read_config(self) -> Config:
-        """The run's settings."""
-        where = self.path / "config.toml"
-        return Config.from_dict(read_toml(where, within=self.path), str(where))
+        """Read `config.toml`."""
+        path = self.path / "config.toml"
+        return Config.from_dict(read_toml(path, within=self.path), str(path))
 
     def write_config(self, config: Config) -> None:
-        """Keep the run's settings."""
+        """Write `config.toml`."""
         self._write("config.toml", tomli_w.dumps(config.to_dict()))
 
     def read_plan(self) -> Plan:
-        """The run's plan, with its changes."""
-        where = self.path / "plan.toml"
-        return Plan.from_dict(read_toml(where, within=self.path), str(where))
+        """Read `plan.toml`."""
+        path = self.path / "plan.toml"
+        return Plan.from_dict(read_toml(path, within=self.path), str(path))
 
     def write_plan(self, plan: Plan) -> None:
-        """Keep the plan; called before a change of it is acted on."""
+        """Write `plan.toml`: always before a change of it takes effect, so that a killed run follows it too."""
         self._write("plan.toml", tomli_w.dumps(plan.to_dict()))
 
     def read_tokenizer(self) -> Tokenizer:
-        """The run's tokenizer."""
-        where = self.path / "tokenizer.json"
-        return parse_tokenizer(read_text(where, TOKENIZER_LIMIT, within=self.path), str(where))
+        """Read `tokenizer.json`."""
+        path = self.path / "tokenizer.json"
+        return parse_tokenizer(read_text(path, TOKENIZER_LIMIT, within=self.path), str(path))
 
     def write_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Keep the run's tokenizer."""
+        """Write `tokenizer.json`."""
         self._write("tokenizer.json", dump_tokenizer(tokenizer))
 
     def check_vocabulary(self) -> None:
-        """Raise UserError where the tokenizer is not the one that the model was made for."""
+        """Raise UserError where tokenizer and config don't belong together."""
         size, expected = self.read_tokenizer().vocab_size, self.read_config().model.vocab_size
         if size != expected:
             raise UserError(
@@ -165,55 +163,56 @@ class RunFolder:
             )
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that was cut off by a crash is left out.
+        """Yield the lines of `metrics.jsonl`, without a last line that a crash cut off.
 
-        Raises UserError for a damaged line that others follow.
+        Raises:
+            UserError: A line before the last is damaged.
         """
-        where = self.path / "metrics.jsonl"
-        if not where.exists():
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
             return
-        check_plain(where, within=self.path)
-        with where.open("rb") as file:
-            number, problem = 0, 0
+        check_plain(path, within=self.path)
+        with path.open("rb") as file:
+            number, damaged = 0, 0
             while raw := file.readline(LINE_LIMIT):
                 number += 1
-                if problem:
+                if damaged:
                     raise UserError(
-                        f"{where}: line {problem} is damaged: restore the file, or delete it; it holds the curves, and "
+                        f"{path}: line {damaged} is damaged: restore the file, or delete it; it holds the curves, and "
                         f"nothing that training needs"
                     )
                 line = _parse_line(raw)
                 if line is None:
-                    problem = number
+                    damaged = number
                 else:
                     yield line
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add one line."""
-        with self._telling("metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Add one line to `metrics.jsonl`."""
+        try:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise write_error("metrics.jsonl", self.path, error) from None
 
     def cut_metrics(self, step: int) -> None:
-        """Forget what was logged after a step, from which the run now goes on."""
+        """Delete what was logged after a step from which the run now continues."""
         lines = (line for line in self.metrics() if line["step"] <= step and line["event"] != "done")
-        kept = [json.dumps(line) + "\n" for line in lines]
-        self._write("metrics.jsonl", "".join(kept))
+        self._write("metrics.jsonl", "".join([json.dumps(line) + "\n" for line in lines]))
+
+    def is_done(self) -> bool:
+        """Return whether the training is over."""
+        return any(line.get("event") == "done" for line in self.metrics())
 
     def _write(self, name: str, text: str) -> None:
-        with self._telling(name):
-            write_atomically(self.path / name, text.encode())
-
-    @contextlib.contextmanager
-    def _telling(self, name: str) -> Iterator[None]:
-        """Turn the system's refusal to write a file into what a person can do about it."""
         try:
-            yield
+            write_atomically(self.path / name, text.encode())
         except OSError as error:
-            raise cannot_save(name, self.path, error) from None
+            raise write_error(name, self.path, error) from None
 
 
 def _parse_line(raw: bytes) -> dict[str, Any] | None:
-    """A line of metrics; None where it is not whole."""
+    """Return a line of metrics; None where it is damaged."""
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError):

@@ -1,7 +1,6 @@
-"""What was decided for a run before it began, and the changes on the way; kept as `plan.toml`.
+"""What was decided for a run before it began, and what changed on the way: `plan.toml`.
 
-The plan is what a resumed run goes by: it asks no clock again, and the same plan with the same seed gives the same
-weights. How a plan is made from minutes is in `nanogpt.planning`.
+A resumed run follows its plan and asks no clock again: the same plan with the same seed gives the same weights.
 """
 
 import math
@@ -9,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from nanogpt.checks import check_types
+from nanogpt.config import check_types
 from nanogpt.errors import UserError, nearest
 from nanogpt.files import FORMAT, check_format
 
 
 def block_name(block: type) -> str | None:
-    """What a plan calls a class of blocks; None for the library's own."""
+    """Return the name of a class of blocks in a plan; None for the library's own."""
     return None if block.__module__ == "nanogpt.model.gpt" else block.__qualname__
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """From this step on the run is `steps` long in all."""
+    """A new length: from `step` on the run has `steps` steps in all."""
 
     step: int
     steps: int
@@ -29,22 +28,23 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """The training diverged and went back to a checkpoint; from there on its learning rate is lower."""
+    """A return to a checkpoint after the training diverged, with a lower learning rate from there on."""
 
     step: int
-    """where it went back to"""
+    """step of the checkpoint"""
     failed: int
-    """the step at which a number was not finite"""
+    """step at which a number was not finite"""
     factor: float
-    """what the learning rate is multiplied by, from `step` on"""
+    """multiplies the learning rate from `step` on"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Memory ran out: from this step on at most `size` sequences are read at once, and the same ones in all."""
+    """A smaller micro-batch from `step` on, after memory ran out; the batch stays the same."""
 
     step: int
     size: int
+    """most sequences in one forward pass"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,126 +52,53 @@ class Plan:
     """A run's text and length."""
 
     text: str
-    """the corpus' short name; of a model that came from elsewhere, where it came from"""
+    """short name of the text; for an imported model its origin"""
     source: str | tuple[str, ...] = ()
-    """what finds the corpus again; several where it was put together from them, none where it is not here"""
+    """what finds the text again"""
     val_source: str | tuple[str, ...] | None = None
-    """what finds the validation text, where one was given"""
+    """what finds the validation text, if one was given"""
     data_key: str | None = None
-    """finds the token ids in the cache; None for a model that was not trained here"""
+    """key of the token ids in the cache; None for an imported model"""
     steps: int
-    """length of the run as first planned; 0 for a model that was not trained here"""
+    """length of the run as first planned; 0 for an imported model"""
     start_from: str | None = None
-    """the run whose weights it began with; a copy of them is kept in its folder"""
+    """run whose weights it began with (a copy is kept)"""
     start_sha256: str | None = None
     """hash of that copy"""
     minutes: float | None = None
-    """what was asked for, where it was time"""
+    """training time that was asked for"""
     memory_bytes: int | None = None
     """estimated peak of each process"""
     expected_loss: float | None = None
-    """the validation loss that was forecast, nats a token"""
+    """forecast of the validation loss, nats per token"""
     expected_low: float | None = None
     """lower end of its interval"""
     expected_high: float | None = None
-    """upper end"""
+    """upper end of its interval"""
     block: str | None = None
-    """the class of the blocks, where it is one of one's own"""
+    """name of the class of the blocks, if not the library's"""
     threads: int | None = None
-    """CPU threads of the run: another number adds up in another order"""
+    """CPU threads; a different number changes floating-point rounding"""
     precision: str | None = None
-    """number format of the matrix products: another machine might choose another"""
-    job: str | None = None
-    """which job of torchrun began it: where that restarts its processes, they go on with this run"""
+    """number format of matrix products; another machine might choose another"""
     changes: tuple[Change, ...] = ()
-    """changes of the length on the way, in the order of their steps"""
     left_out: tuple[int, ...] = ()
-    """steps after which an evaluation was due and not made, to keep the time"""
+    """steps whose evaluation was left out to keep the time"""
     rollbacks: tuple[Rollback, ...] = ()
-    """how often it diverged and went back, in the order of time"""
     micro_batches: tuple[MicroBatch, ...] = ()
-    """how often memory ran out, in the order of time"""
 
     @property
     def imported(self) -> bool:
-        """Whether the model was not trained here: it has no text and no steps of its own."""
+        """Whether the model was trained elsewhere: it has no text and no steps."""
         return self.data_key is None
 
     @property
     def total_steps(self) -> int:
-        """Length of the run, as it stands now."""
+        """Length of the run, after all changes."""
         return self.changes[-1].steps if self.changes else self.steps
 
-    def check(self) -> None:
-        """Raise TypeError or ValueError for a plan that no run could have."""
-        check_types(self)
-        entries: list[Change | Rollback | MicroBatch] = [*self.changes, *self.rollbacks, *self.micro_batches]
-        for entry in entries:
-            check_types(entry)
-        steps = [self.steps, *(change.steps for change in self.changes)]
-        places = [*(entry.step for entry in entries), *self.left_out]
-        # The key becomes the name of a folder in the cache, so it must not lead out of it.
-        sizes = [entry.size for entry in self.micro_batches]
-        if self.data_key is None:
-            if steps != [0] or sizes or places:
-                raise ValueError
-            return
-        if min(*steps, *sizes, self.threads or 1) < 1 or min(places, default=0) < 0 or not self.data_key.isalnum():
-            raise ValueError
-        if not self.source:
-            raise ValueError
-        if self.precision not in (None, "float32", "bfloat16"):
-            raise ValueError
-        self.progress(self.total_steps)
-
-    def check_block(self, block: type) -> None:
-        """Raise UserError where a run would be opened with other blocks than it was trained with."""
-        name = block_name(block)
-        if name != self.block:
-            trained, given = (one or "of the library" for one in (self.block, name))
-            raise UserError(
-                f"this run was trained with the blocks {trained}, not {given}: "
-                f"open it from Python with the block it was trained with, nanogpt.load(path, block=...)"
-            )
-
-    def change(self, step: int, steps: int) -> "Plan":
-        """This plan with a new length from `step` on."""
-        return replace(self, changes=(*self.changes, Change(step=step, steps=steps)))
-
-    def roll_back(self, rollback: Rollback) -> "Plan":
-        """This plan, gone back to an earlier step; changes of the length after it are made anew."""
-        changes = tuple(change for change in self.changes if change.step <= rollback.step)
-        return replace(self, changes=changes, rollbacks=(*self.rollbacks, rollback))
-
-    def rate_factor(self, step: int) -> float:
-        """What the learning rate of an update is multiplied by, for the rollbacks before it.
-
-        >>> plan = Plan(text="t", source="t", data_key="k", steps=10)
-        >>> plan = plan.roll_back(Rollback(step=4, failed=7, factor=0.5))
-        >>> [plan.rate_factor(step) for step in (3, 4, 9)]
-        [1.0, 0.5, 0.5]
-        """
-        return math.prod((rollback.factor for rollback in self.rollbacks if rollback.step <= step), start=1.0)
-
-    def leave_out(self, step: int) -> "Plan":
-        """This plan without the evaluation after `step` updates."""
-        return replace(self, left_out=(*self.left_out, step))
-
-    def shrink(self, step: int, size: int) -> "Plan":
-        """This plan with smaller micro-batches from `step` on."""
-        return replace(self, micro_batches=(*self.micro_batches, MicroBatch(step=step, size=size)))
-
-    def micro_batch(self, step: int, size: int) -> int:
-        """How many sequences are read at once in a step, where `size` of them were planned.
-
-        >>> plan = Plan(text="t", source="t", data_key="k", steps=10).shrink(4, 3)
-        >>> [plan.micro_batch(step, 6) for step in (3, 4, 9)]
-        [6, 3, 3]
-        """
-        return min(size, *(entry.size for entry in self.micro_batches if entry.step <= step), size)
-
     def progress(self, step: int) -> float:
-        """Share of the run that is done after `step` steps: 0 to 1, in a line between changes.
+        """Return the share of the run that is done after `step` steps, linear between changes.
 
         >>> plan = Plan(text="t", source="t", data_key="k", steps=10).change(5, 15)
         >>> [plan.progress(step) for step in (0, 5, 10, 15)]
@@ -185,32 +112,69 @@ class Plan:
             at, total = change.step, change.steps
         return done + (step - at) / (total - at) * (1 - done)
 
+    def lr_factor(self, step: int) -> float:
+        """Return what multiplies the learning rate of a step, after the rollbacks before it."""
+        return math.prod((rollback.factor for rollback in self.rollbacks if rollback.step <= step), start=1.0)
+
+    def micro_batch(self, step: int, size: int) -> int:
+        """Return the most sequences in one forward pass of a step, where `size` were planned."""
+        return min(size, *(entry.size for entry in self.micro_batches if entry.step <= step), size)
+
+    def change(self, step: int, steps: int) -> "Plan":
+        """Return this plan with a new length from `step` on."""
+        return replace(self, changes=(*self.changes, Change(step=step, steps=steps)))
+
+    def check_block(self, block: type) -> None:
+        """Raise UserError unless the run was trained with this class of blocks."""
+        name = block_name(block)
+        if name != self.block:
+            trained, given = (one or "of the library" for one in (self.block, name))
+            raise UserError(
+                f"this run was trained with the blocks {trained}, not {given}: open it from Python with the block it was "
+                f"trained with, nanogpt.load(path, block=...)"
+            )
+
     def to_dict(self) -> dict[str, Any]:
-        """Tables for TOML."""
+        """Return the tables of `plan.toml`."""
         tables = {key: value for key, value in asdict(self).items() if value is not None}
-        lists = {name: [asdict(one) for one in getattr(self, name)] for name in LISTS}
-        return {"format": FORMAT, **tables, **lists}
+        return {"format": FORMAT, **tables, **{name: [asdict(one) for one in getattr(self, name)] for name in LISTS}}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Plan":
-        """Read what `to_dict` wrote; UserError, naming `where`, for anything else."""
+        """Read what `to_dict` wrote; raise UserError, naming `where`, for anything else."""
         check_format(tables, where)
         known = {field.name for field in fields(cls)}
-        for key in tables.keys() - known - {"format"}:
+        for key in tables.keys() - known - {"format", "job"}:  # earlier versions wrote torchrun's job
             raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         try:
-            settings = {key: _frozen(value) for key, value in tables.items() if key in known}
-            settings |= {name: tuple(kind(**one) for one in tables.get(name, [])) for name, kind in LISTS.items()}
-            plan = cls(**settings)
-            plan.check()
+            values = {key: tuple(value) if isinstance(value, list) else value for key, value in tables.items()}
+            values |= {name: tuple(kind(**one) for one in tables.get(name, [])) for name, kind in LISTS.items()}
+            plan = cls(**{name: values[name] for name in known & values.keys()})
+            _check(plan)
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan
 
 
+EVALUATIONS = 10
+"""Evaluations of a run, unless `eval_every` says otherwise"""
 LISTS: dict[str, type] = {"changes": Change, "rollbacks": Rollback, "micro_batches": MicroBatch}
-"""What a plan records on the way."""
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _check(plan: Plan) -> None:
+    """Raise TypeError or ValueError for a plan that no run could have."""
+    entries = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
+    for checked in (plan, *entries):
+        check_types(checked)
+    at = [*(entry.step for entry in entries), *plan.left_out]
+    sizes = [entry.size for entry in plan.micro_batches]
+    if plan.data_key is None:
+        valid = plan.steps == 0 and not at
+    else:
+        lengths = [plan.steps, *(change.steps for change in plan.changes), *sizes, plan.threads or 1]
+        # The key becomes the name of a folder in the cache and must not lead out of it.
+        valid = min(lengths) >= 1 and min(at, default=0) >= 0 and plan.data_key.isalnum() and bool(plan.source)
+        valid = valid and plan.precision in (None, "float32", "bfloat16")
+        plan.progress(plan.total_steps)
+    if not valid:
+        raise ValueError

@@ -1,12 +1,11 @@
-"""Weights and optimizer state to and from safetensors, which holds numbers and no code.
+"""Weights and optimizer state to and from safetensors files, which hold numbers and no code.
 
-A file is not trusted: its header is read first, and names, shapes and number formats are compared with what the config
-asks for before memory is taken for either.
+A file is not trusted: names, shapes and number formats in its header are compared with what the config asks for before
+memory is taken for either.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,150 +13,147 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nanogpt.optim.adamw import AdamW
 from nanogpt.config import ModelConfig
-from nanogpt.runs.eight_bits import wide_layout, widen
 from nanogpt.errors import UserError
-from nanogpt.model.lora import check_adapters, has_lora, is_adapter, merge
 from nanogpt.model.gpt import GPT, Block
-from nanogpt.optim.optimizer import Optimizer
-from nanogpt.parallel.sharding import is_divided, share_of, whole
 from nanogpt.model.parameters import count_parameters, table_bytes
+from nanogpt.parallel.world import full_tensor, is_sharded, shard_like
 
 HEADER_LIMIT = 10_000_000
-"""Bytes of the largest header that is read; that of GPT-2 XL has 50 kB."""
+"""Bytes of the largest header that is read; GPT-2 XL's has 50 kB."""
 BUFFER_LIMIT = 1 << 30
-"""Bytes of the largest tables, such as the angles of positions, that a model from a file may ask for."""
+"""Bytes of the largest tables (such as the angles of positions) that a model from a file may ask for."""
+ADAPTER = ".lora_"
+"""Part of the name of every adapter weight (`model.lora`)"""
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
-"""Name to shape and number format, as a safetensors header gives it."""
+"""Name to shape and number format, as in a safetensors header"""
 
 
 def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
-    """Name to weight, a shared one once: what model.safetensors holds. Of a model with adapters these alone.
+    """Return the weights that `model.safetensors` holds, by name; of a model with adapters, the adapters alone.
 
-    Weights divided among processes are gathered one by one, by all of them together; those that will not write them
-    do without `keep`, and get nothing.
+    All processes gather sharded weights together; a process that won't write them passes `keep=False`.
     """
-    return _gathered({name: p.detach() for name, p in _kept(model).items()}, keep)
+    return _gather({name: p.detach() for name, p in _saved_parameters(model).items()}, keep)
 
 
-def _kept(model: GPT) -> dict[str, nn.Parameter]:
-    """The weights that a file holds. What adapters leave as it is stands in the file that the training began with."""
+def _saved_parameters(model: GPT) -> dict[str, nn.Parameter]:
     own = dict(model.named_parameters())
-    return {name: p for name, p in own.items() if is_adapter(name)} if has_lora(own) else own
+    return {name: p for name, p in own.items() if ADAPTER in name} or own
 
 
 def check_savable(model: nn.Module) -> None:
-    """Raise UserError where a block of one's own has a state that no checkpoint would hold: a persistent buffer.
-
-    It would change in training, and start anew at each resuming and loading, without a word.
-    """
-    kept = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    """Raise UserError where a block of your own has a persistent buffer, which no checkpoint would hold."""
+    saved = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for name in model.state_dict():
-        if name not in kept:
+        if name not in saved:
             raise UserError(
-                f"the buffer {name} would not be saved, as checkpoints hold parameters alone: make it an nn.Parameter "
-                f"with requires_grad=False, or register it with persistent=False where it need not be kept"
+                f"the buffer {name} would not be saved, as checkpoints hold parameters only: make it an nn.Parameter "
+                f"with requires_grad=False, or register it with persistent=False"
             )
 
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
-    """A model with the weights of a file; where that has adapters alone, with those of `start` and them added.
+    """Return a model with the weights of a file; adapters in it are added to the weights in `start`.
 
-    Raises UserError where files and config do not belong together.
+    Raises:
+        UserError: Files and config do not belong together.
     """
-    adapted = has_lora(read_layout(path))
-    if adapted and start is None:
-        raise UserError(f"{path} has adapters alone, and the run no weights that they are of: restore it from a copy")
-    whole = start if adapted and start is not None else path
-    layout = wide_layout(read_layout(whole))
-    numbers = sum(math.prod(shape) for shape, _ in layout.values())
-    as_expected = block is Block and count_parameters(config).total == numbers
-    tables = table_bytes(config) if as_expected else _compare_shapes(config, whole, block)
-    if tables > BUFFER_LIMIT:
-        raise UserError(
-            f"the model beside {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
-            f"restore the config that the run was trained with"
-        )
-    if adapted:
-        check_adapters(*({name: shape for name, (shape, _) in one.items()} for one in (read_layout(path), layout)))
+    adapters = path if any(ADAPTER in name for name in read_layout(path)) else None
+    if adapters is not None:
+        if start is None:
+            raise UserError(f"{path} holds adapters only, and the run has no start.safetensors: restore it from a copy")
+        path = start
+    _check_size(config, path, block)
     model = GPT(config, block=block)
-    load_model_tensors(model, whole)
-    if adapted:
-        merge(dict(model.named_parameters()), load_file(path))
+    load_model_tensors(model, path)
+    if adapters is not None:
+        from nanogpt.model.lora import check_adapters, merge
+
+        check_adapters(*({name: shape for name, (shape, _) in read_layout(one).items()} for one in (adapters, path)))
+        merge(dict(model.named_parameters()), load_file(adapters))
     return model
 
 
-def _compare_shapes(config: ModelConfig, path: Path, block: type[nn.Module]) -> int:
-    """Raise UserError where a file does not fit a config; of what fits return the bytes of its tables.
-
-    By a model without memory. For that torch imports its compiler, which takes longer than to load most models.
-    """
-    try:
-        with torch.device("meta"):
-            shapes = GPT(config, block=block)
-    except (RuntimeError, OverflowError) as error:
-        raise UserError(f"the config beside {path} asks for sizes that no machine has ({error}): restore it") from None
-    _compare(path, wide_layout(read_layout(path)), _layout(dict(shapes.named_parameters())))
-    return sum(buffer.numel() * buffer.element_size() for buffer in shapes.buffers())
+def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None:
+    """Raise UserError where a model of this config would not match the file, before it is allocated."""
+    layout = float32_layout(path)
+    tables = table_bytes(config)
+    if block is not Block or count_parameters(config).total != sum(math.prod(shape) for shape, _ in layout.values()):
+        try:
+            # A model without memory; torch imports its compiler for it, which takes longer than to load most models.
+            with torch.device("meta"):
+                empty = GPT(config, block=block)
+        except (RuntimeError, OverflowError) as error:
+            raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None
+        _compare(path, layout, _layout(dict(empty.named_parameters())))
+        tables = sum(buffer.numel() * buffer.element_size() for buffer in empty.buffers())
+    if tables > BUFFER_LIMIT:
+        raise UserError(
+            f"the model next to {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
+            f"restore the config that the run was trained with"
+        )
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:
-    """Put a file's weights into a model; into one with adapters, theirs alone. Those in 8 bits become float32."""
-    own = _kept(model)
-    _compare(path, wide_layout(read_layout(path)), _layout(own))
+    """Copy a file's weights into a model; into a model with adapters, the adapters alone."""
+    own = _saved_parameters(model)
+    _compare(path, float32_layout(path), _layout(own))
+    tensors = load_file(path)
+    if any(tensor.dtype == torch.int8 for tensor in tensors.values()):
+        from nanogpt.runs.eight_bits import widen
+
+        tensors = widen(tensors)
     with torch.no_grad():
-        for name, tensor in widen(load_file(path)).items():
-            own[name].copy_(share_of(tensor, own[name]))
+        for name, tensor in tensors.items():
+            own[name].copy_(shard_like(tensor, own[name]))
 
 
-def crop_context(
-    model: ModelConfig, tensors: dict[str, Tensor], block_size: int
-) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """A model with a shorter context, and its weights: learned positions lose their last rows."""
-    name = "position_embedding.weight"
-    if name in tensors:
-        tensors = tensors | {name: tensors[name][:block_size].clone()}
-    return replace(model, block_size=block_size), tensors
+def optimizer_tensors(
+    model: GPT, optimizers: Sequence[torch.optim.Optimizer], keep: bool = True
+) -> dict[str, Tensor]:
+    """Return the optimizers' state by parameter name and key, such as `blocks.0.mlp.up.weight:momentum`."""
+    states = {p: state for optimizer in optimizers for p, state in optimizer.state.items()}
+    return _gather(
+        {
+            f"{name}:{key}": value.detach()
+            for name, p in model.named_parameters()
+            for key, value in states.get(p, {}).items()
+        },
+        keep,
+    )
 
 
-def optimizer_tensors(model: GPT, optimizer: Optimizer, keep: bool = True) -> dict[str, Tensor]:
-    """The optimizer's state by the names of parameters, `blocks.0.mlp.up.weight:momentum`; `keep` as above."""
-    states = {p: values for part in optimizer.parts for p, values in part.state.items()}
-    state = {
-        f"{name}:{key}": value.detach()
-        for name, p in model.named_parameters()
-        for key, value in states.get(p, {}).items()
-    }
-    return _gathered(state, keep)
-
-
-def load_optimizer_tensors(model: GPT, optimizer: Optimizer, path: Path) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    own = dict(model.named_parameters())
-    # A parameter that no loss has reached yet (in a block of one's own) has no state.
-    owners = {
-        name: optimizer.owner(own[name]) for name in own.keys() & {key.split(":")[0] for key in read_layout(path)}
-    }
-    expected = {
-        f"{name}:{key}": torch.zeros(()) if key == "step" else own[name]
-        for name, owner in owners.items()
-        for key in owner.state_names
-    }
-    _compare(path, read_layout(path), _layout(expected))
+def load_optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimizer], path: Path) -> None:
+    """Restore what `optimizer_tensors` returned."""
+    layout, own = read_layout(path), dict(model.named_parameters())
+    owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    expected: Layout = {}
+    # A parameter that no gradient has reached (in a block of your own) has no state.
+    for name in {full_name.split(":")[0] for full_name in layout} & own.keys():
+        keys = [full_name.split(":")[1] for full_name in layout if full_name.startswith(f"{name}:")]
+        known = getattr(owners[own[name]], "state_names", None)
+        for key in known or keys:  # an optimizer of your own may also keep a number for each parameter
+            scalar = key == "step" or (known is None and layout[f"{name}:{key}"][0] == ())
+            expected[f"{name}:{key}"] = (() if scalar else tuple(own[name].shape), "F32")
+    _compare(path, layout, expected)
     for full_name, tensor in load_file(path).items():
         name, key = full_name.split(":")
-        owner = owners[name]
-        if isinstance(owner, AdamW) and key == "step":  # its fused kernel reads the count on the device
-            value = tensor.to(own[name].device if owner.fused else "cpu", copy=True)
+        p, owner = own[name], owners[own[name]]
+        if key == "step":  # fused kernels read it on the device
+            value = tensor.to(p.device if getattr(owner, "fused", False) else "cpu", copy=True)
         else:
-            value = share_of(tensor, own[name]).clone()
-        owner.state.setdefault(own[name], {})[key] = value
+            value = shard_like(tensor, p).clone()
+        owner.state[p][key] = value
 
 
 def read_layout(path: Path) -> Layout:
-    """What a safetensors file holds, from its header. Raises UserError where it is missing or damaged."""
+    """Return what a safetensors file holds, from its header.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -172,13 +168,24 @@ def read_layout(path: Path) -> Layout:
         raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
 
 
-def _gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+def float32_layout(path: Path) -> Layout:
+    """Return the layout of a file as it is loaded: matrices stored in 8 bits become float32."""
+    layout = read_layout(path)
+    if any(kind == "I8" for _, kind in layout.values()):
+        from nanogpt.runs.eight_bits import wide_layout
+
+        return wide_layout(layout)
+    return layout
+
+
+def _gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Return full tensors on the CPU; nothing without `keep`, but the process still takes part in the gathering."""
     result = {}
     for name, tensor in tensors.items():
-        if keep or is_divided(tensor):
-            gathered = whole(tensor)
+        if keep or is_sharded(tensor):
+            full = full_tensor(tensor)
             if keep:
-                result[name] = gathered.cpu().contiguous()
+                result[name] = full.cpu().contiguous()
     return result
 
 
@@ -189,14 +196,9 @@ def _layout(tensors: Mapping[str, Tensor]) -> Layout:
 def _compare(path: Path, found: Layout, expected: Layout) -> None:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
+            entries = (found.get(name), expected.get(name))
+            in_file, by_config = (f"{list(entry[0])} {entry[1]}" if entry else "missing" for entry in entries)
             raise UserError(
-                f"{path} does not match config.toml: {name} is {_described(found.get(name))} in the file and "
-                f"{_described(expected.get(name))} by the config; restore the config that the run was trained with"
+                f"{path} does not match config.toml: {name} is {in_file} in the file and {by_config} by the config; "
+                f"restore the config that the run was trained with"
             )
-
-
-def _described(entry: tuple[tuple[int, ...], str] | None) -> str:
-    if entry is None:
-        return "missing"
-    shape, kind = entry
-    return f"{list(shape)}" if kind == "F32" else f"{list(shape)} of {kind}"

@@ -1,1 +1,9 @@
-"""Sampling."""
+"""Text from a model.
+
+- `generate`: prompts in, text out as it is generated
+- `batch`: rows that are generated together, one token each per step
+- `kv_cache`: keys and values of what was read
+- `decoder`: one position through the model, quickly
+- `filters`: from logits to a token
+- `precision`: weights in bfloat16 or int8
+"""

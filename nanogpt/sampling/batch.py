@@ -1,7 +1,7 @@
-"""Rows that are generated together, a token each at every step; each has its own length and settings.
+"""Rows that are generated together, one token each per step; each has its own length and settings.
 
-A row may join or leave between two steps, and its tokens do not depend on who else is there: what several prompts of
-different lengths need, and a server that answers several people at once.
+A row may join or leave between two steps, and its tokens don't depend on the other rows. So several prompts of different
+lengths share a forward pass, as do the requests to a server.
 
 Shapes: B rows, W tokens of the window that a row's next token is predicted from, V vocabulary.
 """
@@ -16,22 +16,22 @@ from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
 from nanogpt.random_streams import uniform
-from nanogpt.sampling.cache import EqualRows, KeyValueCache, index_of, window_start
 from nanogpt.sampling.decoder import Decoder, can_decode
 from nanogpt.sampling.filters import COLDEST, draw, filter_logits, likeliest
+from nanogpt.sampling.kv_cache import KVCache, index_of, window_start
 
 
 @dataclass(eq=False)
 class Row:
-    """One text on its way."""
+    """A text that is being generated."""
 
     config: SampleConfig
     number: int
-    """which of the samples of its config; with the seed and the position it decides what is drawn"""
+    """which of the samples of its config; with seed and position it decides what is drawn"""
     position: int
-    """of the token that comes next, in the whole text"""
+    """of the next token, in the whole text"""
     start: int
-    """of the window that it is predicted from"""
+    """first position of its window"""
 
     @property
     def width(self) -> int:
@@ -40,127 +40,114 @@ class Row:
 
     @property
     def filters(self) -> tuple[float | None, ...]:
-        """What its logits go through."""
+        """Settings of its filters: rows with the same ones are filtered together."""
         c = self.config
         return (c.repetition_penalty, c.temperature, c.top_k, c.top_p, c.min_p)
 
 
 class Batch:
-    """Up to `room` rows. Without `cached` every window is read anew for each token: slower, the same tokens."""
+    """Up to `size` rows. Without `cached` every token's window is read anew: slower, the same tokens."""
 
-    def __init__(self, model: GPT, room: int, cached: bool = True) -> None:
-        self.model, self.rows, self.room = model, list[Row](), room
-        self._block_size = model.config.block_size
+    def __init__(self, model: GPT, size: int, cached: bool = True) -> None:
+        self.model, self.rows, self.size = model, list[Row](), size
+        self.block_size = model.config.block_size
         weight = model.token_embedding.weight
-        self._cache = KeyValueCache(model.config, room, weight) if cached else None
-        self._decoder = Decoder(model) if can_decode(model) else None
-        # Each row's window, and a place for the token that comes next.
-        self._ids = torch.zeros(room, self._block_size + 1, dtype=torch.long, device=weight.device)
+        self.cache = KVCache(model.config, size, weight) if cached else None
+        self.decoder = Decoder(model) if can_decode(model) else None
+        self.ids = torch.zeros(size, self.block_size + 1, dtype=torch.long, device=weight.device)  # windows, next tokens
 
     def join(self, prompt: Tensor, config: SampleConfig, number: int = 0) -> Row:
-        """A new row, last in `rows`, that continues prompt ids (T,), T at least 1. UserError where no room is left."""
-        if len(self.rows) == self.room:
-            raise UserError(f"all {self.room} rows are taken: let one leave first")
-        place = len(self.rows)
-        row = Row(config, number, len(prompt), window_start(len(prompt), self._block_size))
-        self._ids[place, : row.width] = prompt[row.start :]
-        if self._cache:
-            self._cache.forget(place)
+        """Add a row, last in `rows`, that continues prompt ids, (T,), T at least 1.
+
+        Raises:
+            UserError: The batch is full.
+        """
+        if len(self.rows) == self.size:
+            raise UserError(f"all {self.size} rows are taken: let one leave first")
+        row = Row(config, number, len(prompt), window_start(len(prompt), self.block_size))
+        self.ids[len(self.rows), : row.width] = prompt[row.start :]
+        if self.cache:
+            self.cache.forget(len(self.rows))
         self.rows.append(row)
         return row
 
     def leave(self, row: Row) -> None:
-        """Take a row out; the last one gets its place in `rows`."""
-        place, last = self.rows.index(row), self.rows.pop()
+        """Remove a row; the last one takes its index in `rows`."""
+        index, last = self.rows.index(row), self.rows.pop()
         if last is not row:
-            self.rows[place] = last
-            self._ids[place] = self._ids[len(self.rows)]
-            if self._cache:
-                self._cache.move(len(self.rows), place)
+            self.rows[index] = last
+            self.ids[index] = self.ids[len(self.rows)]
+            if self.cache:
+                self.cache.move(len(self.rows), index)
 
     @torch.no_grad()
     def step(self) -> list[int]:
-        """The next token of each row, in the order of `rows`. Raises UserError where the logits are not numbers."""
+        """Generate the next token of each row, in the order of `rows`; raise UserError where logits are not numbers."""
         self._move_windows()
-        logits = self._predict() if self._cache is None else self._predict_on(self._cache)  # (B, V)
-        new = self._by_kind(lambda row: row.filters, lambda places: self._draw(logits, places))  # (B,)
-        self._ids[: len(new)].scatter_(1, self._widths()[:, None], new[:, None])
+        widths = torch.tensor([row.width for row in self.rows], device=self.ids.device)  # (B,)
+        logits = self._read_windows() if self.cache is None else self._read_new_tokens(self.cache, widths)  # (B, V)
+        tokens = self._in_groups(lambda row: row.filters, lambda rows: self._draw(logits, rows, widths))  # (B,)
+        self.ids[: len(tokens)].scatter_(1, widths[:, None], tokens[:, None])
         for row in self.rows:
             row.position += 1
-        return new.tolist()
+        return tokens.tolist()
 
     def _move_windows(self) -> None:
-        """A row whose window is full goes on with its newest half."""
-        for place, row in enumerate(self.rows):
-            start = window_start(row.position, self._block_size)
+        """Let rows with a full window go on with its newest half."""
+        for index, row in enumerate(self.rows):
+            start = window_start(row.position, self.block_size)
             if start != row.start:
-                kept = self._ids[place, start - row.start : row.width].clone()
-                self._ids[place, : len(kept)] = kept
+                newest = self.ids[index, start - row.start : row.width].clone()
+                self.ids[index, : len(newest)] = newest
                 row.start = start
-                if self._cache:
-                    self._cache.forget(place)
+                if self.cache:
+                    self.cache.forget(index)
 
-    def _predict(self) -> Tensor:
-        """Logits of each row's next token, (B, V), from windows read anew."""
-        return self._by_kind(lambda row: row.width, lambda places: self._read(places, self._width(places)))
-
-    def _predict_on(self, cache: KeyValueCache) -> Tensor:
-        """Logits of each row's next token, (B, V), from what the cache has and each row's last token."""
-        unread = [place for place, row in enumerate(self.rows) if row.width > 1 and not cache.lengths[place]]
-        for places in _groups(unread, self._width_of):
-            self._read(places, self._width(places) - 1, cache.rows(places))
-        last = self._ids[: len(self.rows)].gather(1, self._widths()[:, None] - 1)  # (B, 1)
-        if self._decoder:
-            return self._decoder(last, cache.first(len(self.rows)))
-        if not self.model.config.mask_documents:
-            return self.model(last, cache.first(len(self.rows)))[:, -1]
-        # Which document a place belongs to is told for rows of one length alone.
-        return self._by_kind(
-            lambda row: row.width, lambda places: self.model(last[index_of(places)], cache.rows(places))[:, -1]
+    def _read_windows(self) -> Tensor:
+        """Return the logits of each row's next token, (B, V), from its whole window."""
+        return self._in_groups(
+            lambda row: row.width,
+            lambda rows: self.model(self.ids[index_of(rows), : self.rows[rows[0]].width])[:, -1],
         )
 
-    def _read(self, places: list[int], width: int, cache: EqualRows | None = None) -> Tensor:
-        """The first tokens of some rows' windows; the logits of what follows them, (B, V)."""
-        return self.model(self._ids[index_of(places), :width], cache)[:, -1]
+    def _read_new_tokens(self, cache: KVCache, widths: Tensor) -> Tensor:
+        """Return the logits of each row's next token, (B, V), from the cache and the row's newest tokens."""
+        unread = [index for index, row in enumerate(self.rows) if row.width > 1 and not cache.lengths[index]]
+        for rows in _groups(unread, lambda index: self.rows[index].width):
+            self.model(self.ids[index_of(rows), : self.rows[rows[0]].width - 1], cache.select(rows))
+        newest = self.ids[: len(self.rows)].gather(1, widths[:, None] - 1)  # (B, 1)
+        if not self.model.config.mask_documents:
+            cache.select(list(range(len(self.rows))))
+            return self.decoder(newest, cache) if self.decoder else self.model(newest, cache)[:, -1]
+        # The cache knows documents only for rows of one length.
+        return self._in_groups(
+            lambda row: row.width, lambda rows: self.model(newest[index_of(rows)], cache.select(rows))[:, -1]
+        )
 
-    def _draw(self, logits: Tensor, places: list[int]) -> Tensor:
-        """Tokens for some rows of logits (B, V) that go through the same filters."""
-        rows = [self.rows[place] for place in places]
-        config = rows[0].config
-        context = self._context(places) if config.repetition_penalty != 1.0 else self._ids[:0]
-        logits = filter_logits(logits[index_of(places)].float(), context, config)
+    def _draw(self, logits: Tensor, indices: list[int], widths: Tensor) -> Tensor:
+        """Draw tokens for rows with the same filters from all rows' logits, (B, V)."""
+        rows = [self.rows[index] for index in indices]
+        config, context = rows[0].config, self.ids[:0]
+        if config.repetition_penalty != 1.0:  # a shorter window is padded with its own first token
+            context, width = self.ids[index_of(indices)], widths[index_of(indices), None]
+            context = torch.where(torch.arange(context.size(1), device=width.device) < width, context, context[:, :1])
+        logits = filter_logits(logits[index_of(indices)].float(), context, config)
         if config.temperature < COLDEST:
             return likeliest(logits)
         return draw(logits, [uniform(row.config.seed, "sample", row.number, row.position) for row in rows])
 
-    def _context(self, places: list[int]) -> Tensor:
-        """Some rows' windows, (B, W); a shorter one is filled up with its own first token."""
-        widths = self._widths()[index_of(places)]
-        ids = self._ids[index_of(places), : int(widths.max())]
-        return torch.where(torch.arange(ids.size(1), device=ids.device) < widths[:, None], ids, ids[:, :1])
-
-    def _width_of(self, place: int) -> int:
-        return self.rows[place].width
-
-    def _width(self, places: list[int]) -> int:
-        return self.rows[places[0]].width
-
-    def _widths(self) -> Tensor:
-        return torch.tensor([row.width for row in self.rows], device=self._ids.device)  # (B,)
-
-    def _by_kind(self, kind_of: Callable[[Row], Hashable], call: Callable[[list[int]], Tensor]) -> Tensor:
-        """What a call gives for the rows of each kind, in the order of `rows`."""
-        groups = _groups(range(len(self.rows)), lambda place: kind_of(self.rows[place]))
-        found = [call(places) for places in groups]
-        if len(found) == 1:
-            return found[0]
-        order = torch.tensor([place for places in groups for place in places], device=self._ids.device)
-        return torch.cat(found)[order.argsort()]
+    def _in_groups(self, key: Callable[[Row], Hashable], call: Callable[[list[int]], Tensor]) -> Tensor:
+        """Call a function for the rows of each key; return its results in the order of `rows`."""
+        groups = _groups(range(len(self.rows)), lambda index: key(self.rows[index]))
+        results = [call(rows) for rows in groups]
+        if len(results) == 1:
+            return results[0]
+        order = torch.tensor([index for rows in groups for index in rows], device=self.ids.device)
+        return torch.cat(results)[order.argsort()]
 
 
-def _groups(places: Iterable[int], kind_of: Callable[[int], Hashable]) -> list[list[int]]:
-    """Places of one kind together."""
+def _groups(indices: Iterable[int], key: Callable[[int], Hashable]) -> list[list[int]]:
     groups: dict[Hashable, list[int]] = {}
-    for place in places:
-        groups.setdefault(kind_of(place), []).append(place)
+    for index in indices:
+        groups.setdefault(key(index), []).append(index)
     return list(groups.values())

@@ -1,93 +1,133 @@
-"""The run that a new one begins with: its weights, sizes and tokenizer are taken, on another text.
+"""A run that starts from another run's weights: it takes its sizes and tokenizer, and trains on another text.
 
 The weights are copied into the new run's folder (`start.safetensors`), so that it resumes when the other is gone.
 """
 
-from collections.abc import Sequence
-from dataclasses import fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig
+from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig, flag
 from nanogpt.errors import UserError
-from nanogpt.runs.run import Run
-from nanogpt.runs.weights import crop_context, model_tensors
+from nanogpt.files import atomic_path
+from nanogpt.runs.checkpoint import sha256, write_error
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.run import Run, load
+from nanogpt.runs.weights import model_tensors
 from nanogpt.text.corpus import Corpus
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
+from nanogpt.training.options import TrainOptions
 
-RATE = 1 / 3
-"""Of the learning rate that a run was trained with, where a new one begins with its weights. On a text of another kind
-the whole rate was a little better (`benchmarks.fine_tuning`), but less is left of what the model had learned."""
-ADAMW_RATE = 0.384
-"""The rate of a whole model where the run's own says nothing (an imported one; adapters), over the model's channels:
-5e-4 for GPT-2's 768. A third of it is 10^-3 with 128 channels, half of the best of a sweep."""
-LORA_RATE = 1.28
-"""Of adapters, trained by AdamW, over the model's channels: 10^-2 with 128 of them, the best of a sweep
-(`benchmarks.fine_tuning`), and as width grows less (Yang et al. 2022, "Tensor programs V")."""
+LR_SHARE = 1 / 3
+"""Share of the first training's learning rate. On a text of another kind the whole rate was a little better
+(`benchmarks.fine_tuning`), but the model forgot more of what it had learned."""
+ADAMW_LR = 0.384
+"""Learning rate of a whole model by AdamW, over its channels, where the run has none of its own (an imported model;
+adapters): 5e-4 for GPT-2's 768 channels. A third of it is 1e-3 with 128 channels, half of the best of a sweep."""
+LORA_LR = 1.28
+"""Learning rate of adapters by AdamW, over the channels: 1e-2 with 128, the best of a sweep (`benchmarks.fine_tuning`),
+and smaller with width (Yang et al. 2022, "Tensor programs V")."""
 FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
-"""What may differ from the model's own settings: no weight depends on it."""
-OF_A_TRAINING = (
+"""Model settings that may differ from the first run's: no weight depends on them."""
+RESET = (
     *("seed", "device", "parallel", "threads", "track"),
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
+    *("encoding", "pattern", "column"),
 )
-"""What another training, of another length on another machine, has no reason to share. The second line is what the
-planner fits to the minutes."""
-OF_A_TEXT = ("encoding", "pattern", "column")
-"""Where another text has nothing to do with the first."""
+"""Settings that return to their defaults: another text, length and machine have no reason to share them. The second line
+is what the planner fits to the minutes."""
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}
-"""Its other settings then: most models were trained by AdamW."""
 TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
 
 
-def begin_with(run: Run, settings: dict[str, Any]) -> Config:
-    """The settings of a training that goes on from a run's weights; `settings` are those that were named, and win.
+def open_start(
+    options: TrainOptions, settings: Mapping[str, Any], block: type[nn.Module]
+) -> tuple[Run, Config]:
+    """Open the run to start from; return it and the new run's settings.
 
-    Raises UserError for what the weights decide.
+    Raises:
+        UserError: Something was asked for that the weights decide.
     """
+    assert options.start_from is not None
+    if options.preset is not None:
+        raise UserError(
+            f"--preset {options.preset} is for a new model, and --from {os.fspath(options.start_from)} has its own "
+            f"settings: leave one of the two out"
+        )
+    start = load(options.start_from, device="cpu", block=block)
+    config = start_settings(start, settings)
+    if config.train.lora is not None:
+        from nanogpt.model.lora import check_lora
+
+        check_lora(name for name, _ in start.model.named_parameters())
+    return start, config
+
+
+def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
+    """Return the settings of a training that starts from a run; `settings` are those that the user named."""
     fixed = [*(one.name for one in fields(ModelConfig) if one.name not in FREE), *TOKENS]
     for name in settings:
         if name in fixed:
             raise UserError(
-                f"{name} is what {str(run.path)!r} was made with, and its weights with it: leave it out, or train anew "
-                f"without --from"
+                f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it out, or train a new model without "
+                f"--from"
             )
-    config = run.config.override(**{name: getattr(TrainConfig(), name) for name in OF_A_TRAINING})
-    config = config.override(**{name: getattr(DataConfig(), name) for name in OF_A_TEXT})
-    config = config.override(**_rates(run, settings.get("lora") is not None) | settings)
+    defaults = {one.name: getattr(part, one.name) for part in (DataConfig(), TrainConfig()) for one in fields(part)}
+    config = run.config.override(**{name: defaults[name] for name in RESET})
+    config = config.override(**_learning_rates(run, settings.get("lora") is not None) | dict(settings))
     if config.model.block_size > run.config.model.block_size:
         raise UserError(
-            f"block_size {config.model.block_size} is longer than that of {str(run.path)!r}, whose model never saw "
+            f"--block-size {config.model.block_size} is longer than that of {str(run.path)!r}, whose model never saw "
             f"such positions: choose at most {run.config.model.block_size}"
         )
     return config
 
 
-def _rates(run: Run, adapters: bool) -> dict[str, Any]:
-    """The optimizer, and how fast it learns, where nothing of that is named."""
+def _learning_rates(run: Run, adapters: bool) -> dict[str, Any]:
+    """Return optimizer and learning rate, unless the user names them."""
     channels, train = run.config.model.n_embd, run.config.train
     if adapters:
-        return ADAMW | {"weight_decay": 0.0, "learning_rate": LORA_RATE / channels}
+        return ADAMW | {"weight_decay": 0.0, "learning_rate": LORA_LR / channels}
     if train.lora is not None:
-        return ADAMW | {"learning_rate": RATE * ADAMW_RATE / channels, "lora": None}
-    # Of the run that began from nothing: a third of a third of a third would soon be none.
-    return {"learning_rate": train.learning_rate * (RATE if run.plan.start_from is None else 1.0)}
+        return ADAMW | {"learning_rate": LR_SHARE * ADAMW_LR / channels, "lora": None}
+    # Of the run that started from nothing: a third of a third would soon be none.
+    return {"learning_rate": train.learning_rate * (LR_SHARE if run.plan.start_from is None else 1.0)}
 
 
 def check_alphabet(tokenizer: Tokenizer, corpora: Sequence[Corpus], run: Path, quiet: bool) -> None:
-    """Raise UserError where a text has characters that the run's vocabulary has not."""
+    """Raise UserError where a text has characters that the run's vocabulary lacks."""
     if not isinstance(tokenizer, CharTokenizer):
         return
     missing = sorted({one for corpus in corpora for one in corpus.scan(quiet).alphabet} - set(tokenizer.characters))
     if missing:
         names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
         raise UserError(
-            f"the model of {str(run)!r} never saw {names}: take these out of the text, begin with a model of bytes or "
-            f"bpe, which can write any text, or train anew without --from"
+            f"the model of {str(run)!r} never saw {names}: remove these from the text, start from a model with "
+            f"--tokenizer byte or bpe, which can write any text, or train a new model without --from"
         )
 
 
-def first_weights(run: Run, block_size: int) -> dict[str, Tensor]:
-    """What a training with this context begins with."""
-    return crop_context(run.config.model, model_tensors(run.model), block_size)[1]
+def write_start(folder: RunFolder, run: Run, block_size: int) -> str:
+    """Write the weights that a training with this context starts from; return the file's hash."""
+    _, tensors = crop_context(run.config.model, model_tensors(run.model), block_size)
+    try:
+        with atomic_path(folder.start) as temporary:
+            save_file(tensors, temporary)
+            return sha256(temporary)
+    except OSError as error:
+        raise write_error(folder.start.name, folder.path, error) from None
+
+
+def crop_context(
+    model: ModelConfig, tensors: dict[str, Tensor], block_size: int
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Return a model with a shorter context, and its weights: learned positions lose their last rows."""
+    name = "position_embedding.weight"
+    if name in tensors:
+        tensors = tensors | {name: tensors[name][:block_size].clone()}
+    return replace(model, block_size=block_size), tensors

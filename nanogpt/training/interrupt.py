@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal while a training runs: the first saves and stops, a second ends at once."""
+"""Ctrl-C, SIGTERM and a lost terminal during training: the first saves and stops, a second stops at once."""
 
 import contextlib
 import signal
@@ -11,60 +11,53 @@ from typing import Any
 from nanogpt.parallel.world import ALONE, World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""A second one of these ends at once."""
+"""A second one of these stops at once."""
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
-"""Sent where a terminal is closed or a connection lost, often twice, so that a second one asks for nothing more. None
-on Windows."""
+"""Sent when a terminal is closed or a connection lost, often twice: a second one asks for nothing more."""
 
 
 class Interrupt:
-    """Inside its `with` block the first signal is remembered for the training to ask for; calling it asks.
+    """Remembers the first signal inside its `with` block; call it to ask whether there was one.
 
-    The second has the effect that it had before, unless there are several processes: torchrun, which passes signals on,
-    then ends those that do not end, and the first of them speaks for all. Handlers belong to a program's main thread:
-    in another nothing is changed, and Ctrl-C raises KeyboardInterrupt in the main one.
+    A second signal has its usual effect, unless there are several processes: torchrun passes signals on and ends
+    processes that don't end. Handlers belong to the main thread; in another one nothing changes.
     """
 
     def __init__(self, world: World = ALONE) -> None:
-        self._world, self._asked = world, False
-        self._before: dict[signal.Signals, Any] = {}
+        self._world, self._received = world, False
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
-        """Whether the training is asked to save and stop."""
-        return self._asked
+        """Return whether the training should save and stop."""
+        return self._received
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._remember) for number in _heeded()}
+            # nohup ignores SIGHUP for what should outlive the terminal: then it stays ignored.
+            hangup = [HANGUP] if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN else []
+            self._handlers = {number: signal.signal(number, self._receive) for number in (*SIGNALS, *hangup)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore(tuple(self._before))
+        self._restore(tuple(self._handlers))
 
-    def _remember(self, number: int, frame: Any) -> None:
-        again, self._asked = self._asked, True  # before anything is told, which may fail
+    def _receive(self, number: int, frame: Any) -> None:
+        again, self._received = self._received, True  # before the message, which may fail
         if self._world.size == 1 and number != HANGUP:
             self._restore(SIGNALS)
-            _tell("saving at the end of this step or evaluation; once more to stop at once")
+            _report("saving after this step or evaluation; press again to stop at once")
         elif self._world.main and not again:
-            _tell("saving at the end of this step or evaluation")
+            _report("saving after this step or evaluation")
 
     def _restore(self, numbers: Iterable[signal.Signals]) -> None:
         for number in numbers:
-            if number in self._before:
-                signal.signal(number, self._before.pop(number))
+            if number in self._handlers:
+                signal.signal(number, self._handlers.pop(number))
 
 
-def _heeded() -> list[signal.Signals]:
-    """The signals to wait for. `nohup` ignores SIGHUP for what is to outlive the terminal, and so it stays ignored."""
-    if HANGUP is None or signal.getsignal(HANGUP) == signal.SIG_IGN:
-        return [*SIGNALS]
-    return [*SIGNALS, HANGUP]
-
-
-def _tell(text: str) -> None:
-    # Ctrl-C ends the `tee` behind a pipe too, and a handler may come in the middle of another print.
+def _report(text: str) -> None:
+    # Ctrl-C also ends the `tee` behind a pipe, and a handler may run in the middle of another print.
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         print(f"\nnanogpt: {text}", file=sys.stderr)

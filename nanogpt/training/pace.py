@@ -1,87 +1,90 @@
-"""Keeping a training to its time."""
+"""Keeping a training to its minutes."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from nanogpt.planning.budget import EVALUATIONS, final_tokens
-from nanogpt.training.trainer import Trainer
+from nanogpt.planning.budget import final_tokens
+from nanogpt.runs.plan import EVALUATIONS
 
-LOOK_SECONDS, LOOK_SHARE = 2.0, 1 / 10
-"""What is looked at: so much training, or such a share of the time that is left where that is longer. A machine is slow
-for a second or two again and again, and over an hour that comes to nothing."""
-LOOK_PROGRESS = 0.05
+if TYPE_CHECKING:
+    from nanogpt.training.trainer import Trainer
+
+CHECK_SECONDS, CHECK_SHARE = 2.0, 1 / 10
+"""Training time between two checks: a share of the time left, at least so many seconds. A machine is slow for a second or
+two again and again, which evens out over an hour."""
+CHECK_PROGRESS = 0.05
 TOLERANCE = 0.01
 TOLERANCE_LEFT = 0.1
-PAUSES_SHARE = 0.25
-"""Of what is left of the time: evaluations that would take more are left out."""
+EVALUATION_SHARE = 0.25
+"""Of the time left: evaluations that would take more are left out."""
 END_SECONDS = 1.0
-"""Kept for what comes after the last evaluation: the last lines, and the interpreter's end."""
+"""Kept for what follows the last evaluation: the last lines, and the interpreter's exit."""
 
 
 class Pace:
-    """Asked after each step whether the run's length has to change, and before each evaluation whether to leave it out.
+    """Changes a run's length so that it ends in time, and leaves out evaluations that would take too long.
 
-    Looks after a tenth of the time that is left, two seconds at least, or every twentieth of the run where that is
-    sooner: what is left of the time, less what evaluations still to come will take, over the seconds of a step since
-    the last look. A
-    difference under a tenth of what is left, or under 1 % of the whole time, is left alone. One look takes at most half
-    of the steps that are left: a machine that stood still for a moment should not end the run.
+    It checks after a tenth of the time left (at least two seconds), or every twentieth of the run if that is sooner, and
+    divides the time left, without the evaluations to come, by the seconds per step since the last check. It ignores a
+    difference below a tenth of the time left or 1 % of the whole time. One check removes at most half of the remaining
+    steps: a machine that stalls for a moment should not end the run.
     """
 
     def __init__(self, started: float, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._seconds = clock, minutes * 60
         self._deadline = started + minutes * 60 - END_SECONDS
-        self._step, self._spent = 0, 0.0  # where training stood at the last look
+        self._step, self._spent = 0, 0.0  # at the last check
 
-    def __call__(self, trainer: Trainer) -> int | None:
-        """The new length of the run, or None to leave it."""
+    def new_length(self, trainer: "Trainer") -> int | None:
+        """Return the run's new length after a step; None to keep it."""
         state, plan = trainer.state, trainer.plan
-        left = self._deadline - self._clock() - self.seconds_beside(trainer)
+        left = self._deadline - self._clock() - self.evaluation_seconds(trainer)
         if left > 0 and (state.step <= self._step or not self._step):
-            # The first step also loads what it computes with; or the run went back to a checkpoint.
+            # The first step includes loading; or the run went back to a checkpoint.
             self._step, self._spent = state.step, state.seconds
             return None
         spent = state.seconds - self._spent
         if state.step >= plan.total_steps and left > 0:
-            return None  # the learning rate has come to its end: more steps would teach nothing
+            return None  # the learning rate has reached its end: more steps would teach nothing
         advanced = plan.progress(state.step) - plan.progress(self._step)
-        if spent < max(LOOK_SECONDS, LOOK_SHARE * left) and advanced < LOOK_PROGRESS and left > 0:
+        if spent < max(CHECK_SECONDS, CHECK_SHARE * left) and advanced < CHECK_PROGRESS and left > 0:
             return None
         per_step = spent / max(1, state.step - self._step)
         self._step, self._spent = state.step, state.seconds
         possible = state.step + max(0, round(left / per_step))
-        if left > LOOK_SECONDS:
+        if left > CHECK_SECONDS:
             possible = max(possible, state.step + (plan.total_steps - state.step + 1) // 2)
         if abs(possible - plan.total_steps) * per_step < max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left):
             return None
         return possible
 
-    def leaves_out(self, trainer: Trainer) -> bool:
-        """Whether there is no time for the evaluation that is due now; there always is for the first and the last."""
+    def skips_evaluation(self, trainer: "Trainer") -> bool:
+        """Return whether there is no time for the evaluation that is due; the first and the last are always made."""
         if not trainer.pause_seconds:
             return False
         left = self._deadline - self._clock() - self._seconds_at_end(trainer)
-        return self._seconds_on_the_way(trainer) > PAUSES_SHARE * left
+        return self._seconds_on_the_way(trainer) > EVALUATION_SHARE * left
 
-    def seconds_beside(self, trainer: Trainer) -> float:
-        """Time for the evaluations still to come, as far as they will not be left out."""
+    def evaluation_seconds(self, trainer: "Trainer") -> float:
+        """Return the time that the evaluations to come will take, those left out excluded."""
         if not trainer.pause_seconds:
             return 0.0
         at_end = self._seconds_at_end(trainer)
         left = max(0.0, self._deadline - self._clock() - at_end)
-        return at_end + min(self._seconds_on_the_way(trainer), PAUSES_SHARE * left)
+        return at_end + min(self._seconds_on_the_way(trainer), EVALUATION_SHARE * left)
 
     @staticmethod
-    def _seconds_on_the_way(trainer: Trainer) -> float:
-        """Of all evaluations still to come but those at the end."""
+    def _seconds_on_the_way(trainer: "Trainer") -> float:
+        """Return the time of all evaluations before the last step."""
         left = math.ceil((1 - trainer.plan.progress(trainer.state.step)) * EVALUATIONS)
         return max(0, left - 1) * statistics.median(trainer.pause_seconds)
 
     @staticmethod
-    def _seconds_at_end(trainer: Trainer) -> float:
-        """Of the one at the last step, and of the last of all, of the whole validation part or a part of it."""
+    def _seconds_at_end(trainer: "Trainer") -> float:
+        """Return the time of the evaluation at the last step and of the final one."""
         on_the_way = min(len(trainer.data.val), trainer.config.train.eval_tokens)
         share = final_tokens(trainer.config, trainer.data) / on_the_way
         return statistics.median(trainer.pause_seconds) + share * statistics.median(trainer.evaluation_seconds)

@@ -1,28 +1,35 @@
-"""The loop that trains, as an iterator of events.
+"""The training loop: batch, forward, backward, clip, step, log, evaluate, sample, save.
 
-Whoever wants to see a training (terminal, web page, test) iterates and is told; nobody is called back. Between two
-events nothing is left half done. What is drawn at a step (batch, dropout) is a function of the seed and the step,
-so that neither the consumer nor an evaluation nor an interruption changes the weights.
+`Trainer.events` is an iterator. Terminal, web page and tests iterate over it and see what happens; between two events
+nothing is left half done. What a step draws (its batch, its dropout) is a function of the seed and the step, so neither
+a consumer nor an evaluation nor an interruption changes the weights. What few trainings need is not here:
+`recovery` (divergence, memory), `pace` (keeping the time), `compilation`, `parallel.distributed`.
 """
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nanogpt.config import Config, SampleConfig
+from nanogpt.config import Config, SampleConfig, TrainConfig
+from nanogpt.data.batches import get_batch, micro_batch_size
 from nanogpt.data.dataset import Dataset
 from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import evaluate
-from nanogpt.model.gpt import Block
-from nanogpt.optim.optimizer import learning_rate
-from nanogpt.parallel.devices import OutOfMemory, is_out_of_memory, release_memory, threads
-from nanogpt.parallel.world import ALONE, World
-from nanogpt.planning.budget import EVALUATIONS
+from nanogpt.files import shell_quote
+from nanogpt.model.gpt import GPT, Block
+from nanogpt.model.loss import cross_entropy
+from nanogpt.optim.optimizers import make_optimizers
+from nanogpt.optim.schedule import apply_schedule, learning_rate
+from nanogpt.parallel.devices import OutOfMemory, autocast, is_out_of_memory, pick_precision, threads, to_device
+from nanogpt.parallel.world import ALONE, World, full_tensor
 from nanogpt.random_streams import stream
 from nanogpt.reporting.events import (
     CheckpointEvent,
@@ -31,31 +38,148 @@ from nanogpt.reporting.events import (
     Event,
     NoteEvent,
     PlanEvent,
-    RollbackEvent,
     SampleEvent,
     StartEvent,
     StepEvent,
     StopEvent,
 )
-from nanogpt.runs.checkpoint import Checkpoint, State, is_in_history
-from nanogpt.runs.folder import SAMPLE_LIMIT, RunFolder
-from nanogpt.runs.plan import Plan, Rollback
-from nanogpt.runs.weights import check_savable, load_model_tensors, load_optimizer_tensors
+from nanogpt.runs.checkpoint import Checkpoint, State, is_in_history, read_state
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import EVALUATIONS, Plan
+from nanogpt.runs.weights import (
+    check_savable,
+    load_model_tensors,
+    load_optimizer_tensors,
+    model_tensors,
+    optimizer_tensors,
+)
 from nanogpt.sampling.generate import generate_text
-from nanogpt.training.keeper import Keeper
-from nanogpt.training.step import Stepper, build_model
+
+if TYPE_CHECKING:
+    from nanogpt.training.pace import Pace
 
 SAVE_SECONDS = 600.0
-"""A checkpoint is written at least so often: this much is lost at most where a machine fails. Evaluations, which save
-too, may be hours apart, or left out to keep the time; and to write one takes a small part of ten minutes."""
-ROLLBACKS = 3
-"""How often a run goes back after it diverged; then it stops."""
-ROLLBACK_FACTOR = 0.5
-SMALLER = "train a smaller model (--n-layer, --n-embd, --block-size), or close other programs and go on with --resume"
+"""Most time between two checkpoints: evaluations, which save too, may be hours apart."""
+SAMPLE_LIMIT = 10_000
+"""Characters of a sample that are logged"""
+
+MakeOptimizers = Callable[[nn.Module, TrainConfig, str], Sequence[torch.optim.Optimizer]]
+
+
+def build_model(config: Config, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
+    """Return a model whose first weights are a function of the seed, or come from the file `start`."""
+    seed = stream(config.train.seed, "init")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for what a block of your own draws by itself
+        model = GPT(config.model, torch.Generator().manual_seed(seed), block)
+    if start is not None:
+        load_model_tensors(model, start)
+    if config.train.lora is not None:
+        from nanogpt.model.lora import add_lora
+
+        add_lora(model, config.train.lora, stream(config.train.seed, "lora"))
+    return model
+
+
+class TrainStep:
+    """One update of a model's weights on a text; knows nothing of runs and files.
+
+    Of several processes each learns from an equal part of a step's samples; batch, masks and update are those of one
+    process, and only sums are rounded differently.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        config: TrainConfig,
+        data: Dataset,
+        world: World = ALONE,
+        optimizers: MakeOptimizers = make_optimizers,
+    ) -> None:
+        self.device = world.device(config.device)
+        self.model = model.to(self.device)
+        self.config, self.data, self.world = config, data, world
+        self.micro_batch = micro_batch_size(model.config, config, self.device.type, world.size)
+        """most sequences in one forward pass; it does not change a step's samples"""
+        self.precision = pick_precision(self.device, config.precision)
+        self.module = world.wrap(model, config.parallel, self.device)
+        self.optimizers = list(optimizers(model, config, self.precision))
+        self.forward: Callable[..., Tensor] = self.module
+        self.note: str | None = None
+        if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
+            from nanogpt.training.compilation import compile_step
+
+            self.forward, self.note = compile_step(self)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that one step learns from."""
+        return self.config.batch_sequences * self.model.config.block_size
+
+    def __call__(self, step: int, lr: float) -> Tensor:
+        """Make step number `step` (from 0) at a learning rate.
+
+        Returns:
+            The mean loss and the gradient's norm before clipping, (2,), on the device.
+
+        Raises:
+            OutOfMemory: Weights and optimizers are as they were.
+        """
+        self.model.train()
+        try:
+            loss = self._forward_backward(step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.model.zero_grad()
+            raise OutOfMemory(str(error)) from error
+        norm = full_tensor(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip))
+        apply_schedule(self.optimizers, step, lr)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
+        # All processes have the same norm; its mean gives all of them the same bits.
+        return self.world.sum(torch.stack([loss, norm])) / self.world.size  # (2,)
+
+    def _forward_backward(self, step: int) -> Tensor:
+        """Accumulate the gradient of this process's samples, micro-step by micro-step; return their mean loss."""
+        total = torch.zeros((), device=self.device)
+        micro_steps = self.micro_steps()
+        count = sum(map(len, micro_steps))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            for samples in micro_steps:
+                # For what a block of your own draws by itself; `Dropout` has keys.
+                torch.manual_seed(stream(self.config.seed, "block", step, samples[0]))
+                last = samples is micro_steps[-1]
+                with contextlib.nullcontext() if last else self.world.no_sync(self.module):
+                    loss = self.loss(self.forward, step, samples) / (count / len(samples))
+                    loss.backward()
+                total += loss.detach()
+        return total
+
+    def micro_steps(self) -> list[range]:
+        """Return this process's samples of a step, by number, divided into forward passes."""
+        share = self.config.batch_sequences // self.world.size
+        parts = -(-share // self.micro_batch)
+        bounds = [self.world.rank * share + share * part // parts for part in range(parts + 1)]
+        return [range(first, end) for first, end in pairwise(bounds)]
+
+    def loss(self, forward: Callable[..., Tensor], step: int, samples: Sequence[int]) -> Tensor:
+        """Return the mean loss of some samples of a step."""
+        first = step * self.config.batch_sequences + samples[0]
+        size, seed = self.model.config.block_size, self.config.seed
+        inputs, targets = get_batch(self.data.train, size, seed, first, len(samples))  # each (B, T)
+        if self.model.config.has_dropout:
+            from nanogpt.model.dropout import seed_dropout
+
+            seed_dropout(self.model, seed, step, samples)
+        with autocast(self.device, self.precision):
+            logits = forward(to_device(inputs, self.device))  # (B, T, V)
+        return cross_entropy(logits, to_device(targets, self.device))
 
 
 class Diverged(UserError):
-    """A loss or a gradient is not finite."""
+    """A loss or a gradient that is not finite."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(what)
@@ -63,10 +187,21 @@ class Diverged(UserError):
 
 
 class Trainer:
-    """A run from its plan to its end, resumable at every checkpoint.
+    """The training of a run, from its plan to its end; it can be resumed from every checkpoint.
 
-    Where several processes train it, each has a trainer and iterates over its events; the first one decides and writes
-    files, the others are told.
+    Of several processes each has a trainer and iterates over its events; the main one decides and writes files.
+
+    Args:
+        folder: The run folder.
+        config: Its settings.
+        plan: Its plan.
+        data: Its token ids.
+        block: Class of the blocks.
+        optimizers: Makes the optimizers from model, config and number format.
+        notes: What the user should know, reported at the start.
+        should_stop: Called after each step: whether to save and stop.
+        pace: Keeps the run to its minutes.
+        world: This process's place among those that train the run.
     """
 
     def __init__(
@@ -76,70 +211,103 @@ class Trainer:
         plan: Plan,
         data: Dataset,
         *,
-        block: type[torch.nn.Module] = Block,
-        notes: tuple[str, ...] = (),
+        block: type[nn.Module] = Block,
+        optimizers: MakeOptimizers = make_optimizers,
+        notes: Sequence[str] = (),
         should_stop: Callable[[], bool] = lambda: False,
-        new_length: Callable[["Trainer"], int | None] | None = None,
-        leaves_out: Callable[["Trainer"], bool] = lambda trainer: False,
+        pace: "Pace | None" = None,
         world: World = ALONE,
     ) -> None:
-        """`should_stop` is asked after every step, the last one too: the best checkpoint is evaluated after it.
-
-        `new_length`, asked as often, may change the length of the run. `leaves_out` is asked whether an evaluation that
-        is due on the way is not to be made.
-        """
-        self.world, self.keeper = world, Keeper(folder, world)
-        self.folder, self.config, self.plan, self.data = folder, config, plan, data
+        self.folder, self.config, self.plan, self.data, self.world = folder, config, plan, data, world
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
         model = build_model(config, block, folder.checked_start(plan))
         check_savable(model)
-        self.stepper = Stepper(model, settings.train, data, world)
-        self.model, self._micro_batch = self.stepper.model, self.stepper.micro_batch
+        self.train_step = TrainStep(model, settings.train, data, world, optimizers)
+        self.model, self._micro_batch = self.train_step.model, self.train_step.micro_batch
         self.state = State()
-        self.notes = notes + ((self.stepper.note,) if self.stepper.note else ())
-        self.should_stop, self.new_length, self.leaves_out = should_stop, new_length, leaves_out
+        self.notes = [*notes, *([self.train_step.note] if self.train_step.note else [])]
+        self.should_stop, self.pace = should_stop, pace
         self.pause_seconds: list[float] = []
-        """of each evaluation with its sample and checkpoint"""
+        """length of each evaluation with its sample and checkpoint"""
         self.evaluation_seconds: list[float] = []
-        """of each evaluation alone"""
-        self._unread: list[Tensor] = []
-        self._saved_step: int | None = None
+        """length of each evaluation alone"""
+        self.saved_step: int | None = None
         self._saved_at = time.monotonic()
-        self._opened: tuple[Plan, int | None] | None = None  # the plan, and the step of `last`, when it was restored
+        self._restored: tuple[Plan, int | None] | None = None  # plan, and step of `last`, as they were read
+        self._losses: list[Tensor] = []  # of steps whose loss and norm are still on the device
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Go on from the last checkpoint that is whole; without one, from the beginning.
+        """Load the last whole checkpoint, if there is one.
 
-        Only reads: another process may be training this run, which is known when `events` locks it.
+        Only reads: whether another process trains this run is known when `events` takes its lock.
         """
-        self._opened = (self.plan, self.keeper.pointer("last"))
-        checkpoint = self.keeper.find("last")
+        self._restored = (self.plan, self.world.on_main(lambda: self.folder.checkpoints.pointer("last")))
+        checkpoint = self.find_checkpoint("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
-        self._go_on_from(checkpoint)
+        self.load_checkpoint(checkpoint)
 
-    def _go_on_from(self, checkpoint: Checkpoint | None) -> None:
-        """Be where the training was when it was saved; with None, at the beginning."""
+    def find_checkpoint(self, which: str) -> Checkpoint | None:
+        """Return the checkpoint that `last` or `best` names, or the newest whole one, the same on all processes."""
+
+        def find() -> tuple[str, list[str]] | None:
+            found = self.folder.checkpoints.find(which)
+            return None if found is None else (found.path.name, list(found.notes))
+
+        found = self.world.on_main(find)
+        if found is None:
+            return None
+        path = self.folder.checkpoints.path / found[0]
+        return Checkpoint(path=path, state=read_state(path), notes=tuple(found[1]))
+
+    def load_checkpoint(self, checkpoint: Checkpoint | None) -> None:
+        """Restore weights, optimizers and state from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
             load_model_tensors(self.model, checkpoint.model)
-            self.stepper.optimizer.clear()
+            for optimizer in self.train_step.optimizers:
+                optimizer.state.clear()
             if self.state.step:
-                load_optimizer_tensors(self.model, self.stepper.optimizer, checkpoint.optimizer)
+                load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)
-        self._unread.clear()
-        self._saved_step = None if checkpoint is None else checkpoint.state.step
+        self._losses.clear()
+        self.saved_step = None if checkpoint is None else checkpoint.state.step
+
+    def rewind_folder(self) -> None:
+        """Bring the run folder's metrics and pointers back to the step that was loaded."""
+
+        def rewind() -> None:
+            if self.saved_step is not None:
+                self.folder.checkpoints.point_to_best(self.state)
+            self.folder.cut_metrics(-1 if self.saved_step is None else self.state.step)
+
+        self.world.on_main(rewind)
 
     def events(self) -> Iterator[Event]:
-        """Train to the end of the plan, telling what happens."""
-        with contextlib.ExitStack() as held, threads(self._thread_count()):
-            held.enter_context(self.keeper.locked())
-            if self._opened is not None:
-                self.keeper.check_unchanged(*self._opened)
-                self._settle()
-            yield self._start()
+        """Train to the end of the plan; yield what happens.
+
+        Raises:
+            UserError: The training diverged, memory ran out, a file cannot be written, or the run is locked.
+        """
+        # Several processes share a machine: torchrun, not the plan, gives them their threads.
+        count = self.plan.threads if self.world.size == 1 else self.config.train.threads
+        with contextlib.ExitStack() as stack, threads(count):
+            self.world.on_main(lambda: stack.enter_context(self.folder.locked()) and None)
+            if self._restored is not None:
+                self.world.on_main(self._check_unchanged)
+                self.rewind_folder()
+            yield StartEvent(
+                step=self.state.step,
+                folder=self.folder.path.as_posix(),
+                parameters=self.model.parameter_count,
+                steps=self.plan.total_steps,
+                tokens_per_step=self.train_step.tokens,
+                train_tokens=len(self.data.train),
+                device=self.train_step.device.type,
+                processes=self.world.size,
+            )
             for note in self.notes:
                 yield NoteEvent(step=self.state.step, text=note)
             while True:
@@ -147,165 +315,117 @@ class Trainer:
                     yield from self._train()
                     return
                 except Diverged as error:
-                    yield from self._roll_back(error)
+                    from nanogpt.training.recovery import roll_back
+
+                    yield from roll_back(self, error)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
                     raise UserError(
-                        f"out of memory after step {self.state.step}, in an evaluation or in the optimizer, which no "
-                        f"smaller batch would help: {SMALLER}"
+                        f"out of memory after step {self.state.step}, outside the training step: choose a smaller model "
+                        f"(--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
                     ) from None
 
     def _train(self) -> Iterator[Event]:
-        if self._saved_step is None:
-            self._keep_history()
-            yield from self._pause()
+        if self.saved_step is None:  # the untrained model, to compare with
+            self._save_history()
+            yield from self._evaluate_and_save()
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
-            yield from self._train_step()
-            self._keep_history()
-            yield from self._change_plan()
+            yield from self._step()
+            self._save_history()
+            yield from self._adjust_length()
             if self._evaluation_is_due():
-                yield from self._pause()
-            elif self._saving_is_due():
+                yield from self._evaluate_and_save()
+            elif self.world.any(self.world.main and time.monotonic() - self._saved_at >= SAVE_SECONDS):
                 yield self._save()
             if self.world.any(self.should_stop()):
-                if self._saved_step != self.state.step:  # writing it again would put it at risk
+                if self.saved_step != self.state.step:
                     yield self._save()
                 yield StopEvent(step=self.state.step)
                 return
         yield from self._finish()
 
-    def _start(self) -> StartEvent:
-        return StartEvent(
-            step=self.state.step,
-            folder=self.folder.path.as_posix(),
-            parameters=self.model.parameter_count,
-            steps=self.plan.total_steps,
-            tokens_per_step=self.stepper.tokens_per_step,
-            train_tokens=len(self.data.train),
-            device=self.stepper.device.type,
-            processes=self.world.size,
-        )
+    def _step(self) -> Iterator[Event]:
+        """Make one step, count its time, and log the mean loss every `log_every` steps."""
+        start, step = time.perf_counter(), self.state.step
+        lr = learning_rate(self.plan.progress(step), self.plan.progress(step + 1), self.config.train)
+        lr *= self.plan.lr_factor(step)
+        while not self._try_step(step, lr):
+            from nanogpt.training.recovery import shrink_micro_batch
 
-    def _train_step(self) -> Iterator[Event]:
-        start = time.perf_counter()
-        step = self.state.step
-        rate = learning_rate(self.plan.progress(step), self.plan.progress(step + 1), self.config.train)
-        rate *= self.plan.rate_factor(step)
-        while not self._update(step, rate):
-            yield self._shrink()
+            yield shrink_micro_batch(self)
         self.state = replace(self.state, step=step + 1)
-        log = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
-        if log or self.stepper.device.type == "cpu":
-            self._read_losses()  # this waits for a GPU, so there most steps leave theirs unread
+        is_logged = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
+        if is_logged or self.train_step.device.type == "cpu":
+            self._read_losses()  # waits for a GPU, so most steps leave their loss on it
         self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
-        if log:
-            yield self._logged(rate)
+        if is_logged:
+            yield self._log_step(lr)
+
+    def _try_step(self, step: int, lr: float) -> bool:
+        """Make a step; return False where memory ran out, with the error's frames and their tensors gone."""
+        self.train_step.micro_batch = self.plan.micro_batch(step, self._micro_batch)
+        try:
+            self._losses.append(self.train_step(step, lr))
+        except OutOfMemory:
+            return False
+        return True
 
     def _read_losses(self) -> None:
-        """Move unread losses to the state. Raises Diverged where a loss or a gradient is not finite."""
-        if not self._unread:
+        """Move losses from the device to the state; raise Diverged where a loss or norm is not finite."""
+        if not self._losses:
             return
-        rows = torch.stack(self._unread).tolist()
-        self._unread.clear()
+        rows = torch.stack(self._losses).tolist()
+        self._losses.clear()
         for step, (loss, norm) in enumerate(rows, self.state.step - len(rows)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"the gradient's norm became {norm}" if math.isfinite(loss) else f"the loss became {loss}"
                 raise Diverged(step, f"at step {step} {what}")
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
 
-    def _roll_back(self, error: Diverged) -> Iterator[Event]:
-        """Go back to the last checkpoint, with a lower learning rate from there on; raise where that is no help."""
-        asked, times = self.config.train.on_divergence == "rollback", len(self.plan.rollbacks)
-        if not asked or self._saved_step is None or times == ROLLBACKS:
-            saved = "nothing was saved yet" if self._saved_step is None else "the last checkpoint is from before"
-            rate = self.config.train.learning_rate
-            lowered = f", and {rate * ROLLBACK_FACTOR**times:g} after going back {times} times" if times else ""
-            advice = "" if asked else ", or with --on-divergence rollback, which goes back and lowers it by itself"
-            raise UserError(
-                f"{error.what}; {saved}. Train again with a lower --learning-rate (it was {rate:g}{lowered}){advice}"
-            ) from None
-        back = self.keeper.find("last")
-        assert back is not None
-        self.plan = self.plan.roll_back(Rollback(step=back.state.step, failed=error.step, factor=ROLLBACK_FACTOR))
-        self.keeper.write_plan(self.plan)
-        self._go_on_from(back)
-        self._settle()
-        for note in back.notes:
-            yield NoteEvent(step=self.state.step, text=note)
-        factor = self.plan.rate_factor(self.state.step)
-        yield RollbackEvent(step=self.state.step, failed=error.step, rate_factor=factor)
+    def _wait_for_losses(self) -> None:
+        """Read all losses, and count the time that a GPU still computes as training time."""
+        start = time.perf_counter()
+        self._read_losses()
+        self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
 
-    def _settle(self) -> None:
-        self.keeper.settle(None if self._saved_step is None else self.state)
-
-    def _update(self, step: int, rate: float) -> bool:
-        """Update the weights; False where memory ran out before it, and all is as it was."""
-        self.stepper.micro_batch = self.plan.micro_batch(step, self._micro_batch)
-        try:
-            self._unread.append(self.stepper.step(step, rate))
-        except OutOfMemory:
-            return False  # and with the error go the frames that hold what was computed
-        return True
-
-    def _shrink(self) -> NoteEvent:
-        """Halve the micro-batch after memory ran out; UserError where there is nothing left to halve."""
-        step, size = self.state.step, self.stepper.micro_batch
-        if self.world.size > 1:  # the others wait inside the step that failed here
-            raise UserError(
-                f"process {self.world.rank} ran out of memory at step {step}: train anew with --batch-size "
-                f"{max(1, size // 2)} and --accumulation {-(-self.config.train.batch_sequences // max(1, size // 2))}"
-            )
-        if size == 1:
-            raise UserError(f"out of memory at step {step} with one sequence at a time: {SMALLER}")
-        self.plan = self.plan.shrink(step, size // 2)
-        self.keeper.write_plan(self.plan)
-        release_memory(self.stepper.device)
-        whole = self.config.train.batch_sequences
-        text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {whole} in a step"
-        return NoteEvent(step=step, text=text)
-
-    def _logged(self, rate: float) -> StepEvent:
+    def _log_step(self, lr: float) -> StepEvent:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
         self._last_log = (self.state.step, self.state.seconds)
         self.state = replace(self.state, pending=())
         loss = sum(losses) / len(losses)
-        tokens = (self.state.step - last_step) * self.stepper.tokens_per_step
+        tokens = (self.state.step - last_step) * self.train_step.tokens
         speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
-        self.keeper.log("step", self.state, loss=loss, learning_rate=rate, tokens_per_second=speed)
-        return StepEvent(step=self.state.step, loss=loss, learning_rate=rate, tokens_per_second=speed)
+        self._log("step", loss=loss, learning_rate=lr, tokens_per_second=speed)
+        return StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed)
 
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
-        if step == self.plan.total_steps:  # also where the run was cut short here: its progress is then below 1
+        if step == self.plan.total_steps:  # also where the run was shortened to end here
             return True
         if every is not None:
-            return step % every == 0 and not self._leaves_out(step)
-        # By progress: a run whose length is changed on the way keeps its number of evaluations.
-        before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
-        return now > before and not self._leaves_out(step)
+            due = step % every == 0
+        else:  # by progress: a run whose length changes keeps its number of evaluations
+            before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
+            due = now > before
+        return due and not self._skips_evaluation(step)
 
-    def _leaves_out(self, step: int) -> bool:
-        """Whether there is no time for an evaluation that is due, or was none when this step was made before."""
-        if step in self.plan.left_out:
-            return True
-        if not self.world.share(self.leaves_out(self) if self.world.main else False):
-            return False
-        self.plan = self.plan.leave_out(step)
-        self.keeper.write_plan(self.plan)
-        return True
+    def _skips_evaluation(self, step: int) -> bool:
+        """Return whether there is no time for an evaluation; the plan remembers it for a resumed run."""
+        if self.pace is not None and step not in self.plan.left_out:
+            if self.world.broadcast(self.pace.skips_evaluation(self) if self.world.main else False):
+                self.change_plan(replace(self.plan, left_out=(*self.plan.left_out, step)))
+        return step in self.plan.left_out
 
-    def _pause(self) -> Iterator[Event]:
-        """Evaluate, write a sample, save; whoever keeps the time is told how long it took."""
-        self._catch_up()
-        begin = time.perf_counter()
+    def _evaluate_and_save(self) -> Iterator[Event]:
+        self._wait_for_losses()
+        start = time.perf_counter()
         yield from self._evaluate()
         yield self._save()
-        self.pause_seconds.append(time.perf_counter() - begin)
+        self.pause_seconds.append(time.perf_counter() - start)
 
     def _evaluate(self) -> Iterator[Event]:
-        step = self.state.step
-        start = time.perf_counter()
+        step, start = self.state.step, time.perf_counter()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens, self.world)
         self.evaluation_seconds.append(time.perf_counter() - start)
         if not math.isfinite(result.loss):
@@ -315,66 +435,71 @@ class Trainer:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
         else:
             self.state = replace(self.state, stale=self.state.stale + 1)
-        self.keeper.log("eval", self.state, **asdict(result), best=best)
+        self._log("eval", **asdict(result), best=best)
         yield EvalEvent(step=step, evaluation=result, best=best)
         if self.config.train.sample_tokens:
-            yield self._sample()
-
-    def _sample(self) -> SampleEvent:
-        """Let the model write, as part of the run's record; drawn by seed and step, so that it can be had again."""
-        seed = stream(self.config.train.seed, "sample", self.state.step)
-        sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
-        (text,) = generate_text(self.model, self.tokenizer, config=sample)
-        self.keeper.log("sample", self.state, text=text[:SAMPLE_LIMIT])
-        return SampleEvent(step=self.state.step, text=text)
+            seed = stream(self.config.train.seed, "sample", step)
+            sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
+            (text,) = generate_text(self.model, self.tokenizer, config=sample)
+            self._log("sample", text=text[:SAMPLE_LIMIT])
+            yield SampleEvent(step=step, text=text)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.train.patience
         return patience is not None and self.state.stale >= patience
 
-    def _change_plan(self) -> Iterator[Event]:
-        if self.new_length is None or self._unread:  # a GPU's time is known once its losses are read
+    def _adjust_length(self) -> Iterator[Event]:
+        """Change the run's length to keep its minutes."""
+        if self.pace is None or self._losses:  # a GPU's time is known once its losses are read
             return
-        steps = self.world.share(self.new_length(self) if self.world.main else None)
+        steps = self.world.broadcast(self.pace.new_length(self) if self.world.main else None)
         if steps is not None and steps != self.plan.total_steps:
-            self.plan = self.plan.change(self.state.step, max(steps, self.state.step))
-            self.keeper.write_plan(self.plan)
+            self.change_plan(self.plan.change(self.state.step, max(steps, self.state.step)))
             yield PlanEvent(step=self.state.step, steps=self.plan.total_steps)
 
-    def _catch_up(self) -> None:
-        """Read what is unread; to wait for a GPU is time of the steps that it computes."""
-        start = time.perf_counter()
-        self._read_losses()
-        self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
-
-    def _saving_is_due(self) -> bool:
-        """Whether the newest checkpoint is old. Asked of a clock, as saving changes no number."""
-        return self.world.any(self.world.main and time.monotonic() - self._saved_at >= SAVE_SECONDS)
+    def change_plan(self, plan: Plan) -> None:
+        """Write a changed plan, before it takes effect: a run that is killed then follows it when it is resumed."""
+        self.plan = plan
+        self.world.on_main(lambda: self.folder.write_plan(plan))
 
     def _save(self) -> CheckpointEvent:
-        self._catch_up()
-        path = self.keeper.save(self.state, self.model, self.stepper.optimizer)
-        self._saved_step, self._saved_at = self.state.step, time.monotonic()
+        self._wait_for_losses()
+        weights = model_tensors(self.model, keep=self.world.main)
+        optimizers = optimizer_tensors(self.model, self.train_step.optimizers, keep=self.world.main)
+        path = self.world.on_main(lambda: str(self.folder.checkpoints.save(self.state, weights, optimizers)))
+        self.saved_step, self._saved_at = self.state.step, time.monotonic()
         return CheckpointEvent(step=self.state.step, path=path)
 
-    def _keep_history(self) -> None:
+    def _save_history(self) -> None:
         if self.config.train.history == "on" and is_in_history(self.state.step):
-            self._read_losses()  # nothing is kept of a step that diverged
-            self.keeper.save_history(self.state.step, self.model)
+            self._read_losses()  # a step that diverged is not saved
+            weights = model_tensors(self.model, keep=self.world.main)
+            self.world.on_main(lambda: self.folder.checkpoints.save_history(self.state.step, weights))
 
     def _finish(self) -> Iterator[Event]:
-        """Measure the best checkpoint, on the whole validation part unless that was planned otherwise."""
+        """Evaluate the best checkpoint, on the whole validation part unless planned otherwise."""
         best_step = self.state.step
-        if self.state.best_step != best_step and (best := self.keeper.find("best")) is not None:
+        if self.state.best_step != best_step and (best := self.find_checkpoint("best")) is not None:
             for note in best.notes:
                 yield NoteEvent(step=self.state.step, text=note)
             load_model_tensors(self.model, best.model)
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
-        self.keeper.log("done", self.state, **asdict(result), best_step=best_step, early=early)
+        self._log("done", **asdict(result), best_step=best_step, early=early)
         yield DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
 
-    def _thread_count(self) -> int | None:
-        """As many as the plan says; several processes share a machine, and take what torchrun gives them."""
-        return self.plan.threads if self.world.size == 1 else self.config.train.threads
+    def _log(self, event: str, **values: object) -> None:
+        """Add a line to the metrics."""
+        if self.world.main:
+            seconds = round(self.state.seconds, 3)
+            self.folder.append_metrics({"event": event, "step": self.state.step, **values, "seconds": seconds})
+
+    def _check_unchanged(self) -> None:
+        """Raise UserError where another process trained the run since its plan and checkpoint were read."""
+        if (self.folder.read_plan(), self.folder.checkpoints.pointer("last")) != self._restored:
+            path = self.folder.path
+            raise UserError(
+                f"another process trained the run {str(path)!r} while it was opened: try again with "
+                f"--resume {shell_quote(path)}"
+            )

@@ -1,0 +1,9 @@
+"""A run on disk, and a trained model opened from it.
+
+- `folder`: the files of a run folder
+- `plan`: `plan.toml`: the text, the length, and changes on the way
+- `checkpoint`: checkpoints that are whole at every moment
+- `weights`: weights and optimizer state to and from safetensors
+- `run`: `Run` and `load`: generate, stream, evaluate
+- `eight_bits`: weights stored in 8 bits
+"""
