@@ -1,4 +1,4 @@
-"""Tokenizers of others: taken as they are where their rule is known, else refused with the reason."""
+"""Tokenizers of others: applied unchanged if their rule is known, else refused with the reason."""
 
 import json
 
@@ -21,13 +21,13 @@ def test_ids_text_and_bytes():
     assert tokenizer.encode("the the").tolist() == [TOKENS.index("t"), TOKENS.index("he"), TOKENS.index("Ġthe")]
     assert tokenizer.encode("e\u0301").tolist() == tokenizer.encode("é").tolist()  # NFC, as Qwen has it
     assert tokenizer.encode("<tool>").tolist() == [TOOL]
-    assert len(tokenizer.encode("<|endoftext|>")) == 13  # what is typed never ends a text
+    assert len(tokenizer.encode("<|endoftext|>")) == 13  # input never ends a text
     assert tokenizer.decode([TOKENS.index("Ġthe"), END, TOOL, 270]) == " the<tool>"
     sizes = tokenizer.token_bytes()
     assert (len(sizes), sizes[END], sizes[TOKENS.index("Ġthe")], sizes[TOOL], sizes[270]) == (271, 0, 4, 6, 0)
 
 
-def test_it_is_kept_whole():
+def test_it_survives_its_file():
     tokenizer = ForeignTokenizer(qwen_tables(), 271, END)
     again = parse_tokenizer(dump_tokenizer(tokenizer), "tokenizer.json")
     assert again.to_dict() == tokenizer.to_dict()
@@ -36,42 +36,36 @@ def test_it_is_kept_whole():
     assert again.decode(again.encode(text)) == text
 
 
-def test_what_would_change_a_text_on_the_way_is_left_out():
-    cut = {"truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}}
-    fill = {
-        "padding": {
-            "strategy": {"Fixed": 99},
-            "direction": "Right",
-            "pad_to_multiple_of": None,
-            "pad_id": 0,
-            "pad_type_id": 0,
-            "pad_token": "!",
-        }
-    }
-    assert len(ForeignTokenizer(qwen_tables(**cut, **fill), 271, END).encode("a b c d e")) == 9
+def test_truncation_and_padding_are_off():
+    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    fill = {"strategy": {"Fixed": 99}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0}
+    tables = qwen_tables(truncation=cut, padding=fill | {"pad_type_id": 0, "pad_token": "!"})
+    assert len(ForeignTokenizer(tables, 271, END).encode("a b c d e")) == 9
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"model": model(type="WordPiece")}, "its model is WordPiece"),
-        ({"model": model(dropout=0.1)}, "it has dropout 0.1"),
-        ({"model": model(unk_token="<unk>")}, "it has unk_token '<unk>'"),
-        ({"normalizer": {"type": "NFKC"}}, "normalises text by more than NFC"),
+        ({"model": model(type="WordPiece")}, "model is WordPiece"),
+        ({"model": model(dropout=0.1)}, "dropout 0.1"),
+        ({"model": model(unk_token="<unk>")}, "unk_token '<unk>'"),
+        ({"normalizer": {"type": "NFKC"}}, "more than NFC"),
         ({"decoder": None}, "not bytes"),
-        ({"pre_tokenizer": None}, "divides text by None"),
+        ({"pre_tokenizer": None}, "splits text by None"),
         ({"model": model(vocab={"a": -1}), "added_tokens": []}, "lacks some of the 256 bytes"),
-        ({"added_tokens": [added(END, "<x>", False) | {"lstrip": True}]}, "take white space"),
+        ({"added_tokens": [added(END, "<x>", False) | {"lstrip": True}]}, "white space"),
     ],
 )
 def test_refused_with_the_reason(changed, words):
     refuses(lambda: ForeignTokenizer(qwen_tables(**changed), 271, END), words)
 
 
-def test_ids_that_the_model_has_not():
-    refuses(lambda: ForeignTokenizer(qwen_tables(), TOOL, END), f"up to {TOOL}")
-    refuses(lambda: ForeignTokenizer(qwen_tables(), 1 << 20, END), "at most 262,144")
-    refuses(lambda: ForeignTokenizer(qwen_tables(), 271, 271), "271 is none of 271")
+@pytest.mark.parametrize(
+    ("size", "end", "words"),
+    [(TOOL, END, f"up to {TOOL}"), (1 << 20, END, "262,144"), (271, 271, "271 is none of 271")],
+)
+def test_ids_that_the_model_lacks(size, end, words):
+    refuses(lambda: ForeignTokenizer(qwen_tables(), size, end), words)
 
 
 @pytest.mark.parametrize("changed", [{"tokenizer": 3}, {"vocab_size": "271"}, {"tokenizer": {"model": []}}])
