@@ -1,16 +1,16 @@
-"""A text's figures against those counted by hand or by a loop, in bounded memory."""
+"""Figures of a text against those counted by hand or by a loop, in bounded memory."""
 
 import random
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanogpt.text import inspection
-from nanogpt.text.inspection import Lines, Repeats, SharedWindows, inspect_pieces, window_hashes
-from nanogpt.text.pieces import Piece, pieces_of
+from nanogpt.text.chunks import Chunk, chunks_of
+from nanogpt.text.inspection import Lines, Repeats, SharedWindows, inspect_chunks, window_hashes
 
 
 def prose(count, seed=7):
@@ -18,51 +18,45 @@ def prose(count, seed=7):
     return " ".join("".join(draw.choices("abcdefghij", k=draw.randint(2, 7))) for _ in range(count))
 
 
-def look(*documents, train=None):
-    """Documents in short pieces."""
-    total = sum(map(len, documents))
-    pieces = [Piece(text[i : i + 13], i == 0) for text in documents for i in range(0, max(1, len(text)), 13)]
-    return inspect_pieces(pieces, int(total * 0.9) if train is None else train)
+def inspect(*documents, train=None):
+    """Inspect documents in short chunks."""
+    chunks = [Chunk(text[i : i + 13], i == 0) for text in documents for i in range(0, max(1, len(text)), 13)]
+    return inspect_chunks(chunks, int(sum(map(len, documents)) * 0.9) if train is None else train)
 
 
 def test_sizes_and_characters_by_hand():
-    found = look("né\nné\n", "a😀\x07" * 10)
+    found = inspect("né\nné\n", "a😀\x07" * 10)
     assert (found.documents, found.characters, found.bytes, found.distinct) == (2, 36, 68, 6)
     assert (found.rare, found.rarest) == (3, (("\n", 2), ("n", 2), ("é", 2)))
     assert found.train_characters == 32
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(st.characters(), min_size=1, max_size=30), min_size=1, max_size=6))
 def test_characters_are_counted_as_a_loop_counts(documents):
-    found, counts = look(*documents), Counter("".join(documents))
+    found, counts = inspect(*documents), Counter("".join(documents))
     assert found.distinct == len(counts)
     assert found.rare == sum(count < 10 for count in counts.values())
     assert all(counts[character] == count for character, count in found.rarest)
     assert found.bytes == len("".join(documents).encode("utf-8", "surrogatepass"))
 
 
-def test_wrong_decodings_are_seen():
-    found = look("cafÃ© â€™ \ufffd\ufffd Ãno")
+def test_wrong_decodings_are_counted():
+    found = inspect("cafÃ© â€™ \ufffd\ufffd Ãno")
     assert (found.replaced, found.mojibake) == (2, 2)
 
 
 # Repetition
 
 
-def test_repeated_lines_by_hand():
-    found = look("one\n\n\ntwelve\none\ntwo\none", "one\n").repeated_lines
+def test_repetition_by_hand():
+    found = inspect("one\n\n\ntwelve\none\ntwo\none", "one\n").repeated_lines
     assert (found.copies, found.example, found.one_in) == (3, "one", 1)
     assert found.share == pytest.approx(9 / 21)
-
-
-def test_a_line_does_not_go_on_into_the_next_document():
-    assert look("ab", "ab").repeated_lines.copies == 1
-    assert look("abab").repeated_lines.copies == 0
-
-
-def test_repeated_documents():
+    assert inspect("ab", "ab").repeated_lines.copies == 1
+    assert inspect("abab").repeated_lines.copies == 0  # a line does not continue in the next document
     text = prose(40)
-    found = look(text, "other", text, text[:-1], text).repeated_documents
+    found = inspect(text, "other", text, text[:-1], text).repeated_documents
     assert (found.copies, found.example) == (2, text[:60])
     assert found.share == pytest.approx(2 * len(text) / (4 * len(text) + 4))
 
@@ -70,18 +64,17 @@ def test_repeated_documents():
 def test_an_endless_line_is_cut(monkeypatch):
     monkeypatch.setattr(inspection, "LONGEST_LINE", 100)
     lines = Lines()
-    found = [line for piece in pieces_of(["x" * 45] * 100) for line in lines.add(piece.text, piece.begins)]
+    found = [line for chunk in chunks_of(["x" * 45] * 100) for line in lines.add(chunk.text, chunk.begins)]
     assert max(map(len, found)) <= 145
     assert len("".join([*found, *lines.flush()])) == 4500
 
 
-def test_shares_are_estimated_in_bounded_memory():
-    lines = [f"line {n % 3000 if n < 6000 else n}" for n in range(9000)]  # 3,000 twice, 3,000 once
+def test_repetition_is_estimated_in_bounded_memory():
     exact, bounded = Repeats(), Repeats(limit=400)
-    for line in lines:
-        digest = inspection._hasher(line.encode()).digest()
-        exact.add(digest, 1, line)
-        bounded.add(digest, 1, line)
+    for number in range(9000):  # 3,000 twice, 3,000 once
+        digest = inspection._hasher(f"line {number % 3000 if number < 6000 else number}".encode()).digest()
+        exact.add(digest, 1, "")
+        bounded.add(digest, 1, "")
     assert exact.result().share == pytest.approx(1 / 3)
     assert bounded.result().share == pytest.approx(1 / 3, abs=0.06)
     assert bounded.result().copies == pytest.approx(3000, rel=0.2)
@@ -92,7 +85,14 @@ def test_shares_are_estimated_in_bounded_memory():
 # What training and validation part share
 
 
-def test_a_window_has_its_hash_wherever_it_stands():
+def share(train, val):
+    """By the definition."""
+    windows = {train[i : i + 50] for i in range(len(train) - 49)}
+    examined = [val[i : i + 50] for i in range(len(val) - 49)]
+    return sum(window in windows for window in examined) / len(examined)
+
+
+def test_equal_windows_have_equal_hashes():
     text = prose(300) + "中😀" * 30
     hashes = window_hashes(text)
     assert len(hashes) == len(text) - 49
@@ -104,25 +104,18 @@ def test_a_window_has_its_hash_wherever_it_stands():
     assert len(window_hashes(text[:49])) == 0
 
 
-def share(train, val):
-    """By the definition."""
-    windows = {train[i : i + 50] for i in range(len(train) - 49)}
-    looked = [val[i : i + 50] for i in range(len(val) - 49)]
-    return sum(window in windows for window in looked) / len(looked)
-
-
 @pytest.mark.parametrize("copied", [0, 60, 200, 500])
 def test_the_shared_windows_are_those_of_the_definition(copied):
     train = prose(400)
     val = prose(60, seed=8) + train[100 : 100 + copied] + prose(60, seed=9)
-    found = look(train + val, train=len(train)).overlap
+    found = inspect(train + val, train=len(train)).overlap
     assert found.share == pytest.approx(share(train, val))
     assert (found.windows, found.one_in) == (len(val) - 49, 1)
     assert (found.share > 0) == (copied > 50)
 
 
 @pytest.mark.parametrize("size", [1, 7, 49, 50, 211])
-def test_windows_reach_across_pieces(size):
+def test_windows_cross_chunks(size):
     train = prose(90)
     val = prose(20, seed=8) + train[100:260]
     shared = SharedWindows()
@@ -147,7 +140,7 @@ def test_shared_windows_are_estimated_in_bounded_memory():
 
 
 def test_no_validation_part():
-    assert look("abc" * 50, train=150).overlap == inspection.Overlap(share=0.0, windows=0, one_in=1)
+    assert inspect("abc" * 50, train=150).overlap == inspection.Overlap(share=0.0, windows=0, one_in=1)
 
 
 def test_distinct_numbers():
