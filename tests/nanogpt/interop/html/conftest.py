@@ -1,4 +1,4 @@
-"""Runs with random weights, made without training, and pages of them opened in Chromium."""
+"""Runs with random weights, their pages, pages opened in Chromium, and the import path of `html_pages`."""
 
 import itertools
 import sys
@@ -11,10 +11,8 @@ import torch
 from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.html.export import export_html
-from nanogpt.runs.run import Run
 from nanogpt.text.tokenizer import CharTokenizer
 
-# For the module `html_pages`, which the tests in this folder share.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from html_pages import ALPHABET
@@ -22,10 +20,10 @@ from html_pages import ALPHABET
 
 @pytest.fixture
 def make_run(tmp_path):
-    """A run of a preset's parts at tiny sizes; its vocabulary is the tokenizer's."""
+    """Makes runs with a preset's parts at tiny sizes."""
     numbers = itertools.count()
 
-    def make(preset="modern", tokenizer=None, text="tale", **settings) -> Run:
+    def make(preset="modern", tokenizer=None, text="tale", **settings):
         tokenizer = tokenizer or CharTokenizer(ALPHABET)
         return tiny.make_run(tmp_path / f"run-{next(numbers)}", preset, tokenizer=tokenizer, name=text, **settings)
 
@@ -34,7 +32,7 @@ def make_run(tmp_path):
 
 @pytest.fixture
 def make_page(make_run, tmp_path):
-    """The file of such a run's page."""
+    """Makes runs as `make_run`, and returns the files of their pages."""
     numbers = itertools.count()
     return lambda *words, **settings: export_html(make_run(*words, **settings), tmp_path / f"page-{next(numbers)}.html")
 
@@ -49,7 +47,7 @@ def open_page():
     pytest.importorskip("playwright")
     opened = []
 
-    def open_(file, **settings) -> BrowserPage:
+    def open_(file, **settings):
         opened.append(BrowserPage(file, **settings))
         return opened[-1]
 

@@ -1,6 +1,7 @@
-"""The page in Chromium, held against Python with the same 8-bit weights."""
+"""The page in Chromium compared with Python on the same 8-bit weights."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -38,24 +39,20 @@ ODD = {
 }
 
 
+MODELS = {preset: (preset, {}) for preset in PRESETS} | ODD
+
+
 @slow
-@pytest.mark.parametrize("preset", PRESETS)
-def test_logits_of_the_presets(make_page, open_page, ids, preset):
-    file = make_page(preset)
+@pytest.mark.parametrize("name", MODELS)
+def test_logits(make_page, open_page, ids, name):
+    preset, settings = MODELS[name]
+    file = make_page(preset, **settings)
     wanted = load_html(file)(ids[None])[0].detach()
     assert wanted.std() > 0.1
     page = open_page(file)
     agree(page.logits(ids.tolist()), wanted)
     agree(page.logits(ids[:1].tolist()), wanted[:1])
     assert not page.errors
-
-
-@slow
-@pytest.mark.parametrize("name", ODD)
-def test_logits_of_every_part(make_page, open_page, ids, name):
-    preset, settings = ODD[name]
-    file = make_page(preset, **settings)
-    agree(open_page(file).logits(ids.tolist()), load_html(file)(ids[None])[0].detach())
 
 
 @slow
@@ -85,21 +82,15 @@ def test_the_error_function(open_page, make_page):
 
 
 @slow
-def test_greedy_text_beyond_the_context(make_page, open_page):
-    """The window moves several times: 11 tokens of context, 41 of text."""
+@pytest.mark.parametrize(("length", "tokens"), [(7, 41), (27, 7)])
+def test_greedy_text_beyond_the_context(make_page, open_page, length, tokens):
+    """The window of 11 tokens moves several times; one prompt is longer than it."""
     file = make_page()
-    model, prompt = load_html(file), [1, 2, 3, 5, 8, 13, 21]
-    wanted = [row[0] for row in generate_ids(model, torch.tensor(prompt), SampleConfig(tokens=41, temperature=0.0))]
+    prompt = torch.randint(37, (length,), generator=torch.Generator().manual_seed(7))
+    found = generate_ids(load_html(file), prompt, SampleConfig(tokens=tokens, temperature=0.0))
+    wanted = [row[0] for row in found]
     assert len(set(wanted)) > 3
-    assert open_page(file).greedy(prompt, 41) == wanted
-
-
-@slow
-def test_a_prompt_longer_than_the_context(make_page, open_page, ids):
-    file = make_page()
-    prompt = torch.cat([ids, ids.flip(0), ids[:5]])
-    wanted = [row[0] for row in generate_ids(load_html(file), prompt, SampleConfig(tokens=7, temperature=0.0))]
-    assert open_page(file).greedy(prompt.tolist(), 7) == wanted
+    assert open_page(file).greedy(prompt.tolist(), tokens) == wanted
 
 
 @slow
@@ -185,21 +176,18 @@ def _drawn(seed, characters):
     return "".join(characters[i] for i in torch.randint(len(characters), (17,), generator=generator))
 
 
-def test_without_chromium_or_playwright_the_remedy_is_told(make_page, monkeypatch):
+def test_without_chromium_or_playwright_the_remedy_is_named(make_page, monkeypatch):
     file = make_page()
     with monkeypatch.context() as patch:
         patch.setattr(browser.shutil, "which", lambda name: None)
-        assert "install chromium" in refuses(lambda: browser.BrowserPage(file))
-    with monkeypatch.context() as patch:
-        patch.setattr(browser, "find_chromium", lambda: "/bin/false")
-        patch.setitem(__import__("sys").modules, "playwright.sync_api", None)
-        with pytest.raises(MissingProgram, match=r"pip install .nanogpt\[browser\]."):
-            browser.BrowserPage(file)
+        refuses(lambda: browser.BrowserPage(file), "Chromium is not installed")
+    monkeypatch.setattr(browser, "find_chromium", lambda: "/bin/false")
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    refuses(lambda: browser.BrowserPage(file), "pip install 'nanogpt[browser]'")
 
 
 @slow
-def test_a_chromium_that_does_not_start_is_told(make_page, open_page, monkeypatch):
-    file = make_page()
+def test_a_chromium_that_does_not_start_is_reported(make_page, open_page, monkeypatch):
     monkeypatch.setattr(browser, "find_chromium", lambda: "/bin/false")
     with pytest.raises(MissingProgram, match="does not start"):
-        browser.BrowserPage(file)
+        browser.BrowserPage(make_page())

@@ -1,4 +1,4 @@
-"""Weights of 8 bits: how large the error may be, where the bytes are, and what is refused."""
+"""Weights in 8 bits as bytes, and back."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from nanogpt.runs.eight_bits import quantise
 def test_no_weight_is_off_by_more_than_half_a_scale(seed, size):
     weight = np.random.default_rng(seed).standard_normal((5, 7)).astype(np.float32) * np.float32(size)
     scales, values = quantise(weight)
-    error = np.abs(weight - values * scales[:, None].astype(np.float32))
-    assert (error <= scales[:, None].astype(np.float32) * 0.5001).all()
+    wide = scales[:, None].astype(np.float32)
+    assert (np.abs(weight - values * wide) <= wide * 0.5001).all()
     largest = np.abs(weight).max(1)
     assert (scales.astype(np.float64) <= np.maximum(largest / 127 * 1.001, largest / 127 + 6e-8)).all()
+    assert (values.astype(np.float32) * wide == values.astype(np.float64) * wide.astype(np.float64)).all()  # exact
 
 
 def test_the_largest_of_a_row_is_not_cut():
@@ -35,35 +36,29 @@ def test_rows_of_zeros_stay_zero():
     assert not values.any()
 
 
-def test_a_product_of_scale_and_value_is_exact_in_32_bits():
-    scales, values = quantise(np.random.default_rng(2).standard_normal((11, 13)).astype(np.float32))
-    exact = values.astype(np.float64) * scales[:, None].astype(np.float64)
-    assert (values.astype(np.float32) * scales[:, None].astype(np.float32) == exact).all()
-
-
 def test_what_is_packed_comes_back():
     tensors = {"a": torch.randn(5, 7), "b": torch.randn(3), "c": torch.randn(2, 11), "d": torch.randn(13)}
-    places, packed = pack(tensors)
-    found = unpack(places, packed)
+    slots, packed = pack(tensors)
+    found = unpack(slots, packed)
     assert found.keys() == tensors.keys()
     assert torch.equal(found["b"], tensors["b"])
     assert torch.equal(found["d"], tensors["d"])
     for name in "ac":
         assert (found[name] - tensors[name]).abs().max() <= tensors[name].abs().max() / 127 * 0.51
-    assert pack(found)[1] == packed  # a second rounding changes nothing
+    assert pack(found)[1] == packed  # rounding again changes nothing
 
 
-def test_tensors_begin_at_multiples_of_four_and_do_not_overlap():
-    places, length = lay_out({"a": (3, 5), "b": (7,), "c": (2, 3)})
-    assert [(place.offset, place.size) for place in places] == [(0, 21), (24, 28), (52, 10)]
+def test_tensors_start_at_multiples_of_four_and_do_not_overlap():
+    slots, length = lay_out({"a": (3, 5), "b": (7,), "c": (2, 3)})
+    assert [(slot.offset, slot.size) for slot in slots] == [(0, 21), (24, 28), (52, 10)]
     assert length == 64
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e9])
-def test_what_is_no_number_or_too_large_is_refused_by_name(value):
+def test_weights_that_cannot_be_packed_are_refused_by_name(value):
     refuses(lambda: pack({"mlp.up.weight": torch.tensor([[1.0, value]])}), "mlp.up.weight", "diverged")
 
 
 def test_a_damaged_scale_is_refused():
-    places, packed = pack({"w": torch.ones(1, 3)})
-    refuses(lambda: unpack(places, b"\x00\x7c" + packed[2:]), "w", "damaged")  # infinity in float16
+    slots, packed = pack({"w": torch.ones(1, 3)})
+    refuses(lambda: unpack(slots, b"\x00\x7c" + packed[2:]), "w", "damaged")  # infinity in float16

@@ -1,6 +1,6 @@
 """The page as a person uses it: what it shows of a text and of a token, on small screens, with the keyboard.
 
-Held against Python with the same 8-bit weights.
+It is compared with Python on the same 8-bit weights.
 """
 
 import math

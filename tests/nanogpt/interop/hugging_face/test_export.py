@@ -1,6 +1,7 @@
-"""A run in Transformers: the same logits, the same ids, the same text; and what cannot be expressed is named."""
+"""A run in Transformers: the same logits, ids and text; what cannot be expressed is named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tiny import make_run, refuses, token_ids
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
+from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, train_tokenizer
 
@@ -141,61 +143,51 @@ def test_a_part_that_no_family_has_is_refused_by_name(preset, settings, part):
     assert not Path("out").exists()
 
 
-def test_blocks_of_ones_own_are_refused():
-    run = make_run("run")
-    object.__setattr__(run.plan, "block", "Mine")
-    refuses(lambda: export_hugging_face(run, "out"), "Mine")
-
-
-def test_nothing_is_overwritten_and_nothing_half_written(monkeypatch):
+def test_refusals(monkeypatch):
     run = make_run("run")
     Path("out").mkdir()
-    refuses(lambda: export_hugging_face(run, "out"), "out", "exists already")
+    refuses(lambda: export_hugging_face(run, "out"), "out", "exists")
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nanogpt.interop.hugging_face.export.save_file", full)
-    refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
+    with monkeypatch.context() as patch:
+        patch.setattr("nanogpt.interop.hugging_face.export.save_file", full)
+        refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
+    run.tokenizer = CharTokenizer("ab\ud800")  # no text file has it; a text from Python could
+    refuses(lambda: export_hugging_face(run, "second"), "half a character")
+    object.__setattr__(run.plan, "block", "Mine")
+    refuses(lambda: export_hugging_face(run, "second"), "Mine")
     assert sorted(path.name for path in Path().iterdir()) == ["out", "run"]
 
 
-def test_half_a_character_is_refused():
-    run = make_run("run")
-    run.tokenizer = CharTokenizer("ab\ud800")  # no file can hold it; a text from Python could
-    refuses(lambda: export_hugging_face(run, "out"), "half a character")
-
-
-def test_the_model_card_says_what_the_model_is(finished_run):
-    from nanogpt.runs.run import load
-
-    run = load(finished_run)
-    export_hugging_face(run, "out", licence="mit")
+def card_of(run, **settings):
+    export_hugging_face(run, "out", **settings)
     card = Path("out/README.md").read_text(encoding="utf-8")
+    shutil.rmtree("out")
+    return card
+
+
+def test_the_model_card_of_a_trained_model(finished_run):
+    run = load(finished_run)
+    card = card_of(run, licence="mit")
     done = json.loads((finished_run / "metrics.jsonl").read_text().splitlines()[-1])
     for part in ("license: mit", "cats", f"{done['loss']:.4f} nats a token", "whole split", "2 layers", "muon"):
         assert part in card
     assert f"{run.model.parameter_count:,}" in card
 
 
-def test_the_model_card_says_where_the_weights_came_from():
+def test_the_model_card_says_where_the_weights_and_the_text_came_from():
     run = make_run("run")
     object.__setattr__(run.plan, "start_from", "runs/first")
+    object.__setattr__(run.plan, "text", "a|b\n# <script>")
     object.__setattr__(run.config.train, "lora", 3)
-    export_hugging_face(run, "out")
-    card = Path("out/README.md").read_text(encoding="utf-8")
+    card = card_of(run)
     assert "| began with the weights of | first |" in card
-    assert "by adapters of rank 3" in card
+    assert "rank 3" in card
+    assert "| text | a\\|b # &lt;script&gt; |" in card
     object.__setattr__(run.plan, "data_key", None)
-    export_hugging_face(run, "again")
-    card = Path("again/README.md").read_text(encoding="utf-8")
-    assert "| imported from | a tale |" in card
+    card = card_of(run)
+    assert "| imported from | a\\|b # &lt;script&gt; |" in card
     assert "trained elsewhere" in card
     assert "optimizer" not in card
-
-
-def test_a_text_whose_name_is_markdown_stays_a_name():
-    run = make_run("run")
-    object.__setattr__(run.plan, "text", "a|b\n# <script>")
-    export_hugging_face(run, "out")
-    assert "| text | a\\|b # &lt;script&gt; |" in Path("out/README.md").read_text(encoding="utf-8")
