@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.record import circumstances, write_record
-from course.__main__ import SECTIONS, climb
+from course.__main__ import SECTIONS, run_sections
 from course.console import Terminal
 from course.s01_bigram import Result
 from nanogpt.text.corpus import load_corpus
@@ -28,7 +28,7 @@ def measure(seeds: list[int], text: str, steps: int | None = None) -> list[dict[
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for seed in seeds:
         sections = TOY_SECTIONS + LARGER_SECTIONS if seed == seeds[0] else TOY_SECTIONS
-        for rung in climb(sections, arguments | {"seed": seed}, lambda section: Terminal(f"{section}  ")):
+        for rung in run_sections(sections, arguments | {"seed": seed}, lambda section: Terminal(f"{section}  ")):
             rows = [("", rung.result), *((other.label, other) for other in rung.result.others)]
             for variant, result in rows:
                 row = found.setdefault((rung.section, variant), _new_row(rung.section, rung.idea, variant, result))

@@ -1,4 +1,4 @@
-"""`python -m course`: climb the ten sections, print the table of what each reached, draw the ladder."""
+"""`python -m course`: run the ten sections, print a table of their results, draw the losses."""
 
 import dataclasses
 import importlib
@@ -29,32 +29,32 @@ SECTIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Rung:
-    """A section and what it reached."""
+class SectionResult:
+    """A section with its idea and its result."""
 
     section: str
     idea: str
     result: "Result"
 
 
-def climb(
+def run_sections(
     sections: Iterable[str], arguments: dict[str, Any], make_report: Callable[[str], console.Report]
-) -> Iterator[Rung]:
-    """Run the `main` of each section with the same arguments; `make_report(section)` gives each its report."""
+) -> Iterator[SectionResult]:
+    """Run the `main` of each section with the same arguments and the report of `make_report(section)`."""
     for section in sections:
         module: ModuleType = importlib.import_module(f"course.{section}")
         with console.one_thread():
             result = module.main(**arguments, report=make_report(section))
-        yield Rung(section, module.IDEA, result)
+        yield SectionResult(section, module.IDEA, result)
 
 
-def table(rungs: Iterable[Rung], width: int = 120) -> str:
-    """The rungs as lines of text; variants that were measured for comparison are indented below their rung."""
+def table(results: Iterable[SectionResult], width: int = 120) -> str:
+    """Return the results as lines of text, with variants indented below their section."""
     head = f"{'section':<20}{'idea':<44}{'parameters':>11}{'train':>8}{'val':>8}{'seconds':>9}  sample"
     lines = [head, "-" * min(width, len(head) + 20)]
-    for rung in rungs:
-        lines.append(_row(rung.section, rung.idea, rung.result, width))
-        lines += [_row("", f"  for comparison: {other.label}", other, width) for other in rung.result.others]
+    for one in results:
+        lines.append(_row(one.section, one.idea, one.result, width))
+        lines += [_row("", f"  for comparison: {other.label}", other, width) for other in one.result.others]
     return "\n".join(lines)
 
 
@@ -64,28 +64,28 @@ def _row(section: str, idea: str, result: "Result", width: int) -> str:
     return row + " ".join(result.sample.split())[: max(20, width - len(row))]
 
 
-def draw_ladder(rungs: list[Rung]) -> "Figure":
-    """Validation and training loss by section, with the variants; told apart by marker as well as by colour."""
+def draw_sections(results: list[SectionResult]) -> "Figure":
+    """Draw validation and training loss by section, with the variants; markers and colours distinguish them."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.add_subplot()
-    places = range(len(rungs))
-    after = [rung.result.after for rung in rungs]
-    axes.plot(places, [one.val for one in after], "o-", color="#00204d", label="validation", markersize=8)
-    axes.plot(places, [one.train for one in after], "^--", color="#7c7b78", label="training", markersize=7)
-    variants = [(i, other) for i, rung in zip(places, rungs) for other in rung.result.others]
+    xs = range(len(results))
+    after = [one.result.after for one in results]
+    axes.plot(xs, [one.val for one in after], "o-", color="#00204d", label="validation", markersize=8)
+    axes.plot(xs, [one.train for one in after], "^--", color="#7c7b78", label="training", markersize=7)
+    variants = [(i, other) for i, one in zip(xs, results) for other in one.result.others]
     if variants:
         heights = [other.after.val for _, other in variants]
         axes.plot([i for i, _ in variants], heights, "X", color="#b3a369", label="validation, variant", markersize=9)
     for i, other in variants:
         axes.annotate(other.label, (i, other.after.val), textcoords="offset points", xytext=(20, 8), fontsize=8)
-    for i, one in zip(places, after):
+    for i, one in zip(xs, after):
         axes.annotate(f"{one.val:.2f}", (i, one.val), textcoords="offset points", xytext=(0, 11), ha="center")
-    axes.set_xticks(places, [rung.section.replace("_", "\n", 1).replace("_", " ") for rung in rungs], fontsize=9)
+    axes.set_xticks(xs, [one.section.replace("_", "\n", 1).replace("_", " ") for one in results], fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(8))
-    axes.set(ylabel="loss (nats per character)", title="The ladder: what each idea is worth")
+    axes.set(ylabel="loss (nats per character)", title="Loss by section: what each idea is worth")
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -93,32 +93,32 @@ def draw_ladder(rungs: list[Rung]) -> "Figure":
 
 
 def main() -> None:
-    """Climb as the flags say."""
-    with console.friendly_exit():
+    """Run the sections that the command line names."""
+    with console.exit_without_traceback():
         options = flags.read_options()
-        report = console.reporter(options)
+        report = console.make_report(options)
         for note in options.notes:
             report("note", text=note)
         sections = [SECTIONS[number - 1] for number in options.sections]
-        rungs: list[Rung] = []
+        results: list[SectionResult] = []
         try:
-            for rung in climb(sections, options.arguments(), lambda section: _report(options, section, sections)):
-                rungs.append(rung)
+            for one in run_sections(sections, options.arguments(), lambda section: _report(options, section, sections)):
+                results.append(one)
                 if options.events:
-                    section_report = console.JsonLines(rung.section)
-                    section_report("sample", text=rung.result.sample)
-                    section_report("done", idea=rung.idea, **console.done_fields(rung.result))
-        finally:  # after Ctrl-C, or where a later section wants more text, what was reached is shown all the same
-            if rungs and not options.events:
-                _print_table(rungs)
-        console.keep_picture(report, "ladder", lambda: draw_ladder(rungs))
+                    section_report = console.JsonLines(one.section)
+                    section_report("sample", text=one.result.sample)
+                    section_report("done", idea=one.idea, **console.done_fields(one.result))
+        finally:  # also after Ctrl-C, or if the text is too short for a later section
+            if results and not options.events:
+                _print_table(results)
+        console.draw_and_save(report, "ladder", lambda: draw_sections(results))
         if options.events:
-            report("done", sections=[rung.section for rung in rungs])
+            report("done", sections=[one.section for one in results])
 
 
-def _print_table(rungs: list[Rung]) -> None:
-    print(f"\n{table(rungs, shutil.get_terminal_size((120, 24)).columns)}\n")
-    for protocol in dict.fromkeys(rung.result.protocol for rung in rungs):
+def _print_table(results: list[SectionResult]) -> None:
+    print(f"\n{table(results, shutil.get_terminal_size((120, 24)).columns)}\n")
+    for protocol in dict.fromkeys(one.result.protocol for one in results):
         print(f"losses: {protocol}")
 
 

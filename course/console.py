@@ -1,12 +1,12 @@
-"""What is no lesson: progress, JSON lines and the place of pictures, so that the sections hold ideas only.
+"""Progress, JSON lines and pictures, kept out of the sections.
 
-A section calls four functions, all of them in cells guarded by `if __name__ == "__main__":`
+A section calls these functions, in cells guarded by `if __name__ == "__main__":`
 
-    show(demo, ...)       run a demonstration; a picture that it returns is saved, or displayed in a notebook
-    result = run(main)    train, with progress; steps, seed and text come from the flags, where there are any
-    finish(result)        print what the section reached: its last cell
+    show(demo, ...)       run a demonstration; save the picture that it returns, or display it in a notebook
+    result = run(main)    train, with progress; steps, seed and text come from the flags
+    finish(result)        print the result, in the last cell
 
-and names `quiet` as the default for its `report` argument. A report is called as `report("step", step=..., ...)`.
+The default of a `report` argument is `quiet`. A report is called as `report("step", step=..., ...)`.
 """
 
 import contextlib
@@ -27,45 +27,45 @@ BAR_WIDTH = 30
 
 
 class InputError(ValueError):
-    """Something the reader can put right: the message names the value and the next action."""
+    """A mistake in the input; the message names the value and says what to do."""
 
 
 class Report(Protocol):
-    """Called with an event's name and its fields: step, loss, sample, note."""
+    """A function that is called with an event's name and its fields: step, loss, sample, note."""
 
     def __call__(self, event: str, **fields: Any) -> None: ...
 
 
 def quiet(event: str, **fields: Any) -> None:
-    """Report nothing: what `main` does when it is called from Python."""
+    """Report nothing; the default when `main` is called from Python."""
 
 
 # What a section calls
 
 
 def show(demo: Callable[..., Any], *arguments: Any) -> None:
-    """Run a demonstration: what it prints is printed, and a matplotlib figure that it returns is kept or displayed."""
-    with friendly_exit():
+    """Run a demonstration; a matplotlib figure that it returns is saved, or displayed in a notebook."""
+    with exit_without_traceback():
         options = read_options()
         printed = io.StringIO()
         name = demo.__name__.replace("_", "-")
         with one_thread(), contextlib.redirect_stdout(printed) if options.events else contextlib.nullcontext():
             figure, missing = _call_demo(demo, arguments)
-        report = reporter(options)
+        report = make_report(options)
         if options.events and printed.getvalue():
             report("demo", name=name, text=printed.getvalue())
         if missing or (figure is not None and not _display_in_notebook(figure)):
             section = options.section or demo.__module__.rpartition(".")[2].strip("_")
-            _keep(report, f"{section}-{name}", figure, missing)
+            _save_and_report(report, f"{section}-{name}", figure, missing)
         if options.section and not options.events:
-            print()  # a cell of a notebook is set apart by itself
+            print()  # in a notebook the cells are already apart
 
 
 def run(function: Callable[..., Any]) -> Any:
-    """Call a section's `main` (or another function with its arguments) with the flags given and progress shown."""
-    with friendly_exit():
+    """Call a section's `main`, or a function with the same arguments, with the given flags, and show progress."""
+    with exit_without_traceback():
         options = read_options()
-        report = reporter(options)
+        report = make_report(options)
         for note in options.notes:
             report("note", text=note)
         with one_thread():
@@ -73,11 +73,11 @@ def run(function: Callable[..., Any]) -> Any:
 
 
 def finish(result: Any) -> None:
-    """Print what a section reached, from its Result; with `--events`, the sample and the last event, `done`."""
-    with friendly_exit():
+    """Print a section's Result; with `--events`, report the sample and the last event, `done`."""
+    with exit_without_traceback():
         options = read_options()
         if options.events:
-            report = reporter(options)
+            report = make_report(options)
             report("sample", text=result.sample)
             report("done", **done_fields(result))
         else:
@@ -86,11 +86,11 @@ def finish(result: Any) -> None:
                 print(f"\nNow write its parts yourself: python -m course.check {options.section[:3]}")
 
 
-# What `python -m course` uses as well
+# Also used by `python -m course`
 
 
 def done_fields(result: Any) -> dict[str, Any]:
-    """A Result as the fields of a `done` event; variants measured on the way are rows of their own."""
+    """Return the fields of a `done` event for a Result and its variants."""
     fields = {
         "label": result.label,
         "steps": result.steps,
@@ -109,7 +109,7 @@ def done_fields(result: Any) -> dict[str, Any]:
 
 
 def summary(result: Any) -> str:
-    """A Result in a few lines for the terminal."""
+    """Return a Result as a few lines for the terminal."""
     lines = []
     for one in (*result.others, result):
         lines += [
@@ -134,24 +134,24 @@ def save_picture(figure: Any, name: str) -> Path:
     return path
 
 
-def keep_picture(report: Report, name: str, draw: Callable[[], Any]) -> None:
-    """Draw a figure, save it and report where; without matplotlib, report how to get it."""
-    _keep(report, name, *_call_demo(draw, ()))
+def draw_and_save(report: Report, name: str, draw: Callable[[], Any]) -> None:
+    """Draw a figure, save it and report its path; without matplotlib, report how to install it."""
+    _save_and_report(report, name, *_call_demo(draw, ()))
 
 
-def _keep(report: Report, name: str, figure: Any, missing: bool) -> None:
+def _save_and_report(report: Report, name: str, figure: Any, missing: bool) -> None:
     if missing:
-        report("note", text=f"no picture {name}: matplotlib is missing; get it with: pip install matplotlib")
+        report("note", text=f"no picture {name}: matplotlib is not installed; run: pip install matplotlib")
     else:
         report("picture", path=str(save_picture(figure, name)))
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread meanwhile, and then in as many as before.
+    """Limit torch to one thread inside the `with` block.
 
-    Products as small as these are done before a second thread has woken up, and where another program keeps a core
-    busy, the threads wait for each other: section 4 then takes ten times as long with two threads as with one.
+    The course's matrix products are too small for several threads. Where another program keeps a core busy, threads
+    wait for each other: section 4 then takes ten times as long with two threads as with one.
     """
     import torch
 
@@ -164,7 +164,7 @@ def one_thread() -> Iterator[None]:
 
 
 class JsonLines:
-    """Reports every event as one JSON object a line on standard output, for programs that show a section at work."""
+    """A report that prints every event as one line of JSON on standard output, for other programs."""
 
     def __init__(self, section: str) -> None:
         self.section = section
@@ -174,10 +174,10 @@ class JsonLines:
 
 
 class Terminal:
-    """Reports to a person: a progress bar on standard error where that is a terminal, plain lines where not."""
+    """A report for people: a progress bar on standard error if that is a terminal, otherwise plain lines."""
 
     def __init__(self, prefix: str = "", lines: int = 5) -> None:
-        """`prefix` stands before the bar; where there is no terminal, `lines` lines stand for the bar."""
+        """Print `prefix` before the bar, and `lines` lines instead of the bar if there is no terminal."""
         self.prefix = prefix
         self.lines = lines
         self.started = 0.0
@@ -213,40 +213,41 @@ class Terminal:
             print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
 
-# How a run ends, and where a picture goes
+# Exits, and figures in a notebook
 
 
 @contextlib.contextmanager
-def friendly_exit() -> Iterator[None]:
-    """In a section's own process, end without a traceback on input errors, Ctrl-C and a closed pipe."""
+def exit_without_traceback() -> Iterator[None]:
+    """In a section's own process, exit without a traceback on input errors, Ctrl-C and a closed pipe."""
     if not started_as():
         yield
         return
     try:
         yield
     except InputError as error:
-        sys.exit(_last_line(str(error), 2))
+        sys.exit(_print_error(str(error), 2))
     except KeyboardInterrupt:
-        sys.exit(_last_line("stopped; nothing is kept of an unfinished section, so run it again when you like", 130))
-    except BrokenPipeError:
-        # The reader of our output is gone (`| head`): point it elsewhere, or Python complains again on exit.
+        sys.exit(_print_error("stopped; an unfinished section is not saved, run it again to start over", 130))
+    except BrokenPipeError:  # the reader of our output is gone (`| head`)
+        # Redirect standard output, or Python reports the error again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
 
-def _last_line(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     section = started_as()
     command = "python -m course" if section == "course" else f"python -m course.{section}"
     print(f"{command}: {message}", file=sys.stderr)
     return code
 
 
-def reporter(options: Options) -> Report:
+def make_report(options: Options) -> Report:
+    """Return the report that the options ask for."""
     return JsonLines(options.section) if options.events else Terminal()
 
 
 def _call_demo(demo: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, bool]:
-    """What the demonstration returned, and whether it failed only because matplotlib is missing."""
+    """Call a demonstration; return its figure, and whether matplotlib is missing."""
     try:
         return demo(*arguments), False
     except ModuleNotFoundError as error:
@@ -256,7 +257,7 @@ def _call_demo(demo: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[An
 
 
 def _display_in_notebook(figure: Any) -> bool:
-    """Show a figure below the cell, as a PNG: IPython draws only those that were made by pyplot."""
+    """Display a figure below the cell, as a PNG, because IPython only draws figures made with pyplot."""
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         return False

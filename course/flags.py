@@ -1,8 +1,7 @@
-"""The flags of a section and of the climb: steps, seed, text, and what is printed.
+"""The command line of `python -m course` and `python -m course.sNN_...`: steps, seed, text, output.
 
-They are read only in a process that was started as `python -m course` or `python -m course.sNN_...`. In a notebook
-`__name__` is "__main__" as well, but the arguments there are the kernel's, not ours; steps, seed and text are chosen by
-`choose(steps=500)`, in a cell before the training.
+The flags are read only in a process started by one of these commands. In a notebook `__name__` is "__main__" as well,
+but the arguments are the kernel's; there, `choose(steps=500)` in a cell before the training sets steps, seed and text.
 """
 
 import argparse
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from nanogpt.errors import UserError
 from nanogpt.text.corpus import load_corpus
 
 LARGEST_SEED = 2**63 - 1
@@ -20,35 +20,35 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line asked for; None leaves a section's own default."""
+    """The options of the command line; None means the section's default."""
 
     section: str = ""
     steps: int | None = None
     seed: int | None = None
     text: str | None = None
-    """The text itself, already read."""
+    """the text itself, not its path"""
     notes: tuple[str, ...] = ()
     events: bool = False
     sections: tuple[int, ...] = ()
-    """Numbers of the sections to climb; only `python -m course` has this flag."""
+    """numbers of the sections to run; only of `python -m course`"""
 
     def arguments(self) -> dict[str, Any]:
-        """Those of steps, seed and text that were given, as keyword arguments for a section's `main`."""
+        """Return steps, seed and text, if given, as keyword arguments for a section's `main`."""
         given = {"steps": self.steps, "seed": self.seed, "text": self.text}
         return {name: value for name, value in given.items() if value is not None}
 
 
 _chosen: dict[str, Any] = {}
-"""What `choose` was given."""
+"""the arguments of `choose`"""
 
 
 def choose(*, steps: int | None = None, seed: int | None = None, text: str | None = None) -> None:
-    """In a notebook, where there are no flags: what the trainings below take in place of a section's own."""
+    """Set steps, seed and text for the trainings that follow, in a notebook, where there are no flags."""
     _chosen.update(steps=steps, seed=seed, text=text)
 
 
 def started_as() -> str:
-    """The section this process was started for: `s04_self_attention`, `course` for `python -m course`, else ''."""
+    """Return the section that this process was started for, such as `s04_self_attention`; `course` for all, or ''."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     name = spec.name if spec is not None else ""
     if name == "course.__main__":
@@ -57,7 +57,7 @@ def started_as() -> str:
 
 
 def read_options() -> Options:
-    """The flags of this process, read once; where it was not started as a section, what was chosen."""
+    """Return the options of this process's command line, or of `choose` if it was not started as a section."""
     section = started_as()
     return _parse(section, tuple(sys.argv[1:])) if section else Options(**_chosen)
 
@@ -69,7 +69,7 @@ def _parse(section: str, arguments: tuple[str, ...]) -> Options:
     try:
         corpus = load_corpus(given.text)
         text = corpus.text
-    except ValueError as error:  # nanogpt's UserError: no such file, not a text, no network
+    except UserError as error:  # no such file, not a text, no network
         parser.error(str(error))
     return Options(
         section=section,
@@ -82,8 +82,8 @@ def _parse(section: str, arguments: tuple[str, ...]) -> Options:
     )
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line: a wall of usage text hides what is wrong."""
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser that prints an error as one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -92,25 +92,25 @@ class Parser(argparse.ArgumentParser):
 def _parser(section: str) -> argparse.ArgumentParser:
     whole = section == "course"
     command = "python -m course" if whole else f"python -m course.{section}"
-    parser = Parser(
+    parser = OneLineParser(
         prog=command,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Climb the ten sections: train each, print the table of losses, draw the ladder."
+        description="run the ten sections: train each, print a table of losses, draw them"
         if whole
-        else "Run one section: its demonstrations, its training, its pictures.",
+        else "run one section: demonstrations, training, pictures",
         epilog=f"example:\n  {command} --steps 500 --seed 7 --text my_book.txt\n\n"
-        "Pictures are written below runs/course in the current folder, if matplotlib is installed.",
+        "Pictures are written to runs/course in the current folder, if matplotlib is installed.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--steps", type=_steps, metavar="N", help="optimizer steps of each training (default: the section's own)"
+        "--steps", type=_steps, metavar="N", help="training steps of each section (default: the section's own)"
     )
-    parser.add_argument("--seed", type=_seed, metavar="N", help="seed of weights, batches and samples (default: 1337)")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="seed for weights, batches and samples (default: 1337)")
     parser.add_argument(
         "--text",
         metavar="TEXT",
-        help="a file, a folder, - for standard input, or a corpus by name: shakespeare, python "
-        "(default: shakespeare where it can be had, else python)",
+        help="a file, a folder, - for standard input, or a named corpus: shakespeare, python "
+        "(default: shakespeare if available, else python)",
     )
     parser.add_argument(
         "--events",
@@ -123,20 +123,20 @@ def _parser(section: str) -> argparse.ArgumentParser:
             type=_sections,
             metavar="A-B",
             default=tuple(range(1, 11)),
-            help="climb only these, for example 1-8 or 4 (default: 1-10)",
+            help="run only these, such as 1-8 or 4 (default: 1-10)",
         )
     return parser
 
 
 def _steps(value: str) -> int:
     if not re.fullmatch(r"[+-]?\d+", value) or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of steps; give a whole number from 1, such as 500")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of steps; give a whole number from 1, such as 500")
     return int(value)
 
 
 def _seed(value: str) -> int:
     if not re.fullmatch(r"[+-]?\d+", value) or not 0 <= int(value) <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{value!r} is no seed; give a whole number from 0, such as 1337")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a seed; give a whole number from 0, such as 1337")
     return int(value)
 
 
@@ -144,5 +144,7 @@ def _sections(value: str) -> Sequence[int]:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", value)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= last <= 10:
-        raise argparse.ArgumentTypeError(f"{value!r} names no sections; give one or a range from 1 to 10, such as 1-8")
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is not a range of sections; give one or a range from 1 to 10, such as 1-8"
+        )
     return range(first, last + 1)

@@ -56,7 +56,7 @@ IDEA = "a table from each character to the next"
 
 # %%
 class CharTokenizer:
-    """Characters to ids and back; the alphabet is every character of `text`, sorted."""
+    """Characters to ids and back; the vocabulary is every character of `text`, sorted."""
 
     def __init__(self, text: str) -> None:
         self.characters = sorted(set(text))
@@ -64,19 +64,19 @@ class CharTokenizer:
         self.vocab_size = len(self.characters)
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids; raises InputError for a character that is not in the alphabet."""
+        """Convert text to ids. Raises InputError for a character that is not in the vocabulary."""
         try:
             return [self.id_of[character] for character in text]
         except KeyError as error:
-            raise InputError(f"the character {error.args[0]!r} is not in this text's alphabet; leave it out") from None
+            raise InputError(f"the character {error.args[0]!r} is not in this text; leave it out") from None
 
     def decode(self, ids: list[int]) -> str:
-        """Ids to text."""
+        """Convert ids to text."""
         return "".join(self.characters[i] for i in ids)
 
 
 def show_characters() -> None:
-    """`hello` to ids and back."""
+    """Convert `hello` to ids and back."""
     tokenizer = CharTokenizer("hello")
     ids = tokenizer.encode("hello")
     assert tokenizer.characters == ["e", "h", "l", "o"]
@@ -103,20 +103,20 @@ if __name__ == "__main__":
 
 # %%
 def split(data: Tensor) -> tuple[Tensor, Tensor]:
-    """The first nine tenths to train on and the last tenth to validate on: (N,) -> (0.9 N,), (0.1 N,)."""
+    """Split off the last tenth for validation: (N,) -> (0.9 N,), (0.1 N,)."""
     n = int(0.9 * len(data))
     return data[:n], data[n:]
 
 
 def get_batch(data: Tensor, batch_size: int, block_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pieces from random places of `data` (N,): inputs (B, T), and targets (B, T), one character further on."""
+    """Draw sequences from `data` (N,): inputs (B, T), and targets (B, T), each the character that follows."""
     starts = torch.randint(len(data) - block_size, (batch_size, 1), generator=generator)  # (B, 1)
-    pieces = data[starts + torch.arange(block_size + 1)]  # (B, T + 1)
-    return pieces[:, :-1], pieces[:, 1:]
+    sequences = data[starts + torch.arange(block_size + 1)]  # (B, T + 1)
+    return sequences[:, :-1], sequences[:, 1:]
 
 
 def show_examples() -> None:
-    """The examples in one piece of a text."""
+    """Print the examples in one sequence."""
     tokenizer = CharTokenizer("First Citizen")
     data = torch.tensor(tokenizer.encode("First Citizen"))
     inputs, targets = get_batch(data, batch_size=1, block_size=8, generator=torch.Generator().manual_seed(1))
@@ -154,18 +154,18 @@ if __name__ == "__main__":
 
 # %%
 def show_cross_entropy(vocab_size: int = 65) -> None:
-    """The numbers above by hand and by torch, then what a table of random logits pays."""
+    """Compute the loss above by hand and with torch, then that of random logits."""
     logits = torch.tensor([1.0, 2.0, 0.0])
     powers = [math.exp(1), math.exp(2), math.exp(0)]
     by_hand = -math.log(powers[1] / sum(powers))
     by_torch = F.cross_entropy(logits, torch.tensor(1)).item()
     assert abs(by_hand - by_torch) < 1e-6
     assert abs(by_hand - 0.408) < 1e-3
-    print(f"logits 1 2 0, the second came: {by_hand:.3f} by hand, {by_torch:.3f} by torch")
+    print(f"logits 1 2 0, target the second: {by_hand:.3f} by hand, {by_torch:.3f} by torch")
 
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(vocab_size, (10_000,), generator=generator)
-    print(f"knowing nothing of {vocab_size} characters costs ln {vocab_size} = {math.log(vocab_size):.3f}")
+    print(f"equal probabilities for {vocab_size} characters cost ln {vocab_size} = {math.log(vocab_size):.3f}")
     for size in (0.0, 0.02, 1.0, 3.0):
         table = size * torch.randn(10_000, vocab_size, generator=generator)  # (N, V)
         loss = F.cross_entropy(table, targets).item()
@@ -225,18 +225,18 @@ class Bigram(nn.Module):
 
 # %%
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    """The loss of logits (B, T, V) for targets (B, T), over every place of every piece; a scalar."""
+    """Return the loss of logits (B, T, V) for targets (B, T), over all positions of all sequences; a scalar."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
 
 def train(
     model: nn.Module, data: Tensor, *, steps: int, batch_size: int, block_size: int, learning_rate: float, seed: int
 ) -> Iterator[tuple[int, float]]:
-    """Train on `data` (N,) in place; yields (step, loss of its batch) after each step. The seed chooses the batches."""
+    """Train `model` on `data` (N,); yields (step, loss of its batch) after each step. The seed decides the batches."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
     for step in range(1, steps + 1):
-        model.train()  # in each step, because the caller may have evaluated since the last
+        model.train()  # on every step, because the caller may have evaluated in between
         inputs, targets = get_batch(data, batch_size, block_size, generator)  # (B, T), (B, T)
         loss = cross_entropy(model(inputs), targets)
         optimizer.zero_grad()
@@ -257,7 +257,7 @@ def train(
 # %%
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Tensor, block_size: int, batch_size: int = 1024) -> float:
-    """Mean loss, in nats, over every predicted token of `data` (N,), read in consecutive windows of `block_size`."""
+    """Return the mean loss, in nats, over all predictions in `data` (N,), in consecutive windows of `block_size`."""
     model.eval()
     inputs, targets = data[:-1], data[1:]  # (N - 1,) each
     whole = len(inputs) // block_size * block_size
@@ -282,11 +282,11 @@ def evaluate(model: nn.Module, data: Tensor, block_size: int, batch_size: int = 
 # %%
 @torch.no_grad()
 def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, seed: int = 1337) -> Tensor:
-    """Continue the sequences `idx`: (B, T) -> (B, T + new_tokens). The seed chooses what is drawn."""
+    """Continue the sequences `idx`: (B, T) -> (B, T + new_tokens). The seed decides what is drawn."""
     model.eval()
     generator = torch.Generator().manual_seed(seed)
     for _ in range(new_tokens):
-        logits = model(idx[:, -block_size:])[:, -1]  # (B, V): only the last place speaks of the next token
+        logits = model(idx[:, -block_size:])[:, -1]  # (B, V): only the last position predicts the next token
         probabilities = F.softmax(logits, dim=-1).cpu()  # (B, V)
         drawn = torch.multinomial(probabilities, 1, generator=generator)  # (B, 1)
         idx = torch.cat([idx, drawn.to(idx.device)], dim=1)  # (B, T + 1)
@@ -303,7 +303,7 @@ def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, se
 # %%
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How a model is trained. The defaults are the lecture's toy setting, for sections 1 to 8."""
+    """Training settings; the defaults are the lecture's toy setting, for sections 1 to 8."""
 
     batch_size: int = 32
     block_size: int = 8
@@ -320,24 +320,24 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an experiment found, with the trained model for a closer look."""
+    """The result of an experiment, with the trained model."""
 
     label: str
     steps: int
     parameters: int
     curve: tuple[Losses, ...]
-    """The first was measured before training, the last after it."""
+    """the first before training, the last after it"""
     seconds: float
-    """Spent training; measuring excluded."""
+    """training time, without evaluation"""
     sample: str
     protocol: str
     model: Any = field(repr=False)
-    """Any: each section knows the parts of its own model, and the type of a general module does not."""
+    """Any, because each section uses parts of its own model that `nn.Module` does not have"""
     tokenizer: CharTokenizer = field(repr=False)
     validation: Tensor = field(repr=False)
-    """The validation part, (N,)."""
+    """the validation part, (N,)"""
     others: "tuple[Result, ...]" = ()
-    """Variants trained for comparison."""
+    """variants trained for comparison"""
 
     @property
     def before(self) -> Losses:
@@ -349,12 +349,12 @@ class Result:
 
 
 def prepare_text(text: str | None, block_size: int) -> tuple[CharTokenizer, Tensor, Tensor]:
-    """A tokenizer and the parts (N,) of a text (None: the default corpus). Raises InputError if it is too short."""
+    """Return tokenizer and both parts of a text (None: the default corpus). Raises InputError if it is too short."""
     text = load_corpus().text if text is None else text
     shortest = 10 * (block_size + 1)  # so that the last tenth holds a whole window
     if len(text) < shortest:
         raise InputError(
-            f"the text has {len(text):,} characters, too few for pieces of {block_size} and a tenth to validate on; "
+            f"the text has {len(text):,} characters, too few for sequences of {block_size} and a validation part; "
             f"give one of at least {shortest:,}, better 100,000"
         )
     tokenizer = CharTokenizer(text)
@@ -373,22 +373,22 @@ def run_experiment(
     evaluate_every: int | None = None,
     device: str = "cpu",
 ) -> Result:
-    """Build a model for the text's vocabulary size, train it, measure it, let it write.
+    """Build a model for the text's vocabulary size, train and evaluate it, and generate a sample.
 
     The seed sets torch's global generator (weights, dropout) and those of batches and sample. Raises InputError for
-    fewer than one step and for a text too short.
+    fewer than one step or a text that is too short.
     """
     if steps < 1:
-        raise InputError(f"{steps} steps train nothing; give a whole number from 1, such as 500")
+        raise InputError(f"{steps} steps: give a whole number from 1, such as 500")
     setting = setting or Setting()
     tokenizer, training, validation = prepare_text(text, setting.block_size)
     training, validation = training.to(device), validation.to(device)
-    seen = training[: min(len(validation), 100_000)]  # the slice on which the training loss is measured
+    training_slice = training[: min(len(validation), 100_000)]  # on which the training loss is measured
     torch.manual_seed(seed)
     model = build(tokenizer.vocab_size).to(device)
 
     def measure(step: int) -> Losses:
-        losses = Losses(step, *(evaluate(model, data, setting.block_size) for data in (seen, validation)))
+        losses = Losses(step, *(evaluate(model, data, setting.block_size) for data in (training_slice, validation)))
         report("loss", label=label, **losses._asdict())
         return losses
 
@@ -409,7 +409,7 @@ def run_experiment(
             curve.append(measure(step))
             resumed = time.perf_counter()
 
-    start = torch.zeros((1, 1), dtype=torch.long, device=device)  # the first of the alphabet: in Shakespeare, newline
+    start = torch.zeros((1, 1), dtype=torch.long, device=device)  # the first character: in Shakespeare, newline
     written = generate(model, start, 300, setting.block_size, seed)[0, 1:].tolist()
     return Result(
         label=label,
@@ -419,7 +419,7 @@ def run_experiment(
         seconds=seconds,
         sample=tokenizer.decode(written),
         protocol=f"mean nats per character over all {len(validation) - 1:,} predictions in the last 10 % of the text, "
-        f"read in windows of {setting.block_size}; train: the same over its first {len(seen):,} characters",
+        f"read in windows of {setting.block_size}; train: the same over its first {len(training_slice):,} characters",
         model=model,
         tokenizer=tokenizer,
         validation=validation,
@@ -428,7 +428,7 @@ def run_experiment(
 
 # %%
 def main(steps: int = 3000, seed: int = 1337, text: str | None = None, report: Report = quiet) -> Result:
-    """Train the table of pairs, at ten times the learning rate of later models: one layer bears large steps."""
+    """Train the bigram table with ten times the later learning rate, which a single layer can take."""
     setting = Setting(learning_rate=1e-2)
     return run_experiment(Bigram, label="bigram", steps=steps, seed=seed, text=text, report=report, setting=setting)
 
@@ -447,18 +447,18 @@ if __name__ == "__main__":
 # %%
 @torch.no_grad()
 def draw_table(result: Result, most: int = 70) -> "Figure":
-    """The trained table as probabilities: each row is a character, each column the next one, bright is likely."""
+    """Draw the trained table as probabilities: a row per character, a column per next character, bright is likely."""
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     probabilities = result.model.table.weight.softmax(dim=-1)  # (V, V)
     assert torch.allclose(probabilities.sum(dim=-1), torch.ones(len(probabilities)), atol=1e-5)
     counts = result.validation.bincount(minlength=len(probabilities))  # (V,)
-    drawn = counts.topk(min(most, len(counts))).indices.sort().values  # of a large alphabet, the commonest
-    labels = [visible(result.tokenizer.characters[i]) for i in drawn]
+    drawn = counts.topk(min(most, len(counts))).indices.sort().values  # of a large vocabulary, the most frequent
+    labels = [character_label(result.tokenizer.characters[i]) for i in drawn]
     figure = Figure(figsize=(8, 7.2), layout="constrained")
     axes = figure.add_subplot()
-    norm = PowerNorm(0.5, vmin=0, vmax=1)  # the root of each: most are small, and would all look like 0
+    norm = PowerNorm(0.5, vmin=0, vmax=1)  # square roots: most probabilities are small, and would look like 0
     image = axes.imshow(probabilities[drawn][:, drawn].numpy(), cmap="cividis", norm=norm)
     axes.set_xticks(range(len(labels)), labels, fontsize=7)
     axes.set_yticks(range(len(labels)), labels, fontsize=7)
@@ -467,8 +467,8 @@ def draw_table(result: Result, most: int = 70) -> "Figure":
     return figure
 
 
-def visible(character: str) -> str:
-    """A character as a label beside a picture: blanks and line ends have signs."""
+def character_label(character: str) -> str:
+    """Return a character as a label in a picture, with signs for spaces and newlines."""
     return repr(character)[1:-1] if character.strip() else {" ": "␣", "\n": "⏎"}.get(character, "·")
 
 

@@ -76,12 +76,12 @@ IDEA = "the mean of the past"
 
 # %%
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
-    """Who may look at whom: (T, T), true at [t, s] where s is not after t."""
+    """Return which positions may see which: (T, T), true at [t, s] where s is not after t."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()  # (T, T)
 
 
 def mean_by_loop(x: Tensor) -> Tensor:
-    """Mean of the past, place by place: (B, T, C) -> (B, T, C)."""
+    """Return the mean of the past, position by position: (B, T, C) -> (B, T, C)."""
     means = torch.empty_like(x)
     for b in range(x.shape[0]):
         for t in range(x.shape[1]):
@@ -90,14 +90,14 @@ def mean_by_loop(x: Tensor) -> Tensor:
 
 
 def mean_by_matrix(x: Tensor) -> Tensor:
-    """Mean of the past as one matrix product: (B, T, C) -> (B, T, C)."""
+    """Return the mean of the past as one matrix product: (B, T, C) -> (B, T, C)."""
     allowed = causal_mask(x.shape[1], x.device).to(x.dtype)  # (T, T)
     weights = allowed / allowed.sum(dim=1, keepdim=True)  # (T, T), each row sums to 1
     return weights @ x  # (T, T) @ (B, T, C) -> (B, T, C)
 
 
 def mean_by_softmax(x: Tensor) -> Tensor:
-    """Mean of the past as a softmax over equal scores: (B, T, C) -> (B, T, C)."""
+    """Return the mean of the past, weighted by a softmax over equal scores: (B, T, C) -> (B, T, C)."""
     allowed = causal_mask(x.shape[1], x.device)  # (T, T)
     scores = torch.zeros(allowed.shape, dtype=x.dtype, device=x.device)  # (T, T)
     weights = scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)  # (T, T), each row sums to 1
@@ -105,13 +105,13 @@ def mean_by_softmax(x: Tensor) -> Tensor:
 
 
 def mean_by_cumsum(x: Tensor) -> Tensor:
-    """Mean of the past as a running sum over a running count: (B, T, C) -> (B, T, C)."""
+    """Return the mean of the past as a cumulative sum divided by a count: (B, T, C) -> (B, T, C)."""
     counts = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]  # (T, 1)
     return x.cumsum(dim=1) / counts  # (B, T, C)
 
 
-def compare_the_four(batch_size: int = 4, length: int = 256, n_embd: int = 32) -> None:
-    """They agree on the example by hand and on random numbers; how long each takes."""
+def compare_means(batch_size: int = 4, length: int = 256, n_embd: int = 32) -> None:
+    """Check that the four agree, on the example by hand and on random numbers, and print their times."""
     example = torch.tensor([[[1.0, 3.0], [5.0, 1.0], [3.0, 5.0]]])  # (1, 3, 2)
     by_hand = torch.tensor([[[1.0, 3.0], [3.0, 2.0], [3.0, 3.0]]])
     x = torch.randn(batch_size, length, n_embd, generator=torch.Generator().manual_seed(0))
@@ -120,11 +120,11 @@ def compare_the_four(batch_size: int = 4, length: int = 256, n_embd: int = 32) -
     for mean in (mean_by_loop, mean_by_matrix, mean_by_softmax, mean_by_cumsum):
         assert torch.allclose(mean(example), by_hand, atol=1e-6)
         assert torch.allclose(mean(x), expected, atol=1e-5)
-        print(f"  {mean.__name__:<16} {1000 * shortest_seconds(mean, x):8.3f} ms, same numbers")
+        print(f"  {mean.__name__:<16} {1000 * best_time(mean, x):8.3f} ms, same numbers")
 
 
-def shortest_seconds(function: Callable[[Tensor], Tensor], x: Tensor, calls: int = 3) -> float:
-    """The shortest time of a few calls: the others were disturbed by something else on the machine."""
+def best_time(function: Callable[[Tensor], Tensor], x: Tensor, calls: int = 3) -> float:
+    """Return the shortest time of a few calls: other programs lengthen the others."""
     seconds = []
     for _ in range(calls):
         start = time.perf_counter()
@@ -135,7 +135,7 @@ def shortest_seconds(function: Callable[[Tensor], Tensor], x: Tensor, calls: int
 
 # %%
 if __name__ == "__main__":
-    show(compare_the_four)
+    show(compare_means)
 
 # %% [markdown]
 # The matrix itself is a picture: who listens from top to bottom, who is listened to from left to right, and white where
@@ -143,10 +143,10 @@ if __name__ == "__main__":
 
 
 # %%
-def put_weights(axes: Any, weights: Tensor, labels: Sequence[str]) -> Any:
-    """Draw who listens to whom, weights (T, T), on matplotlib axes, the future white; returns the image."""
-    hidden = ~causal_mask(len(weights))  # (T, T)
-    image = axes.imshow(weights.masked_fill(hidden, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
+def draw_weights(axes: Any, weights: Tensor, labels: Sequence[str]) -> Any:
+    """Draw attention weights (T, T) on matplotlib axes, the future white; returns the image."""
+    future = ~causal_mask(len(weights))  # (T, T)
+    image = axes.imshow(weights.masked_fill(future, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
     axes.set(xlabel="is listened to", xticks=range(len(labels)), yticks=range(len(labels)))
     axes.set_xticklabels(labels)
     axes.set_yticklabels(labels)
@@ -154,13 +154,13 @@ def put_weights(axes: Any, weights: Tensor, labels: Sequence[str]) -> Any:
 
 
 def draw_means(length: int = 8) -> "Figure":
-    """The weights of the mean of the past: row t holds 1/t up to place t, and the future is white."""
+    """Draw the weights of the mean of the past: row t holds 1/t up to position t, the future is white."""
     from matplotlib.figure import Figure
 
     weights = mean_by_softmax(torch.eye(length)[None])[0]  # (T, T): of one-hot vectors the means are the weights
     figure = Figure(figsize=(4.6, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    image = put_weights(axes, weights, [str(t + 1) for t in range(length)])
+    image = draw_weights(axes, weights, [str(t + 1) for t in range(length)])
     for t, s in causal_mask(length).nonzero().tolist():
         axes.text(s, t, f"1/{t + 1}", ha="center", va="center", fontsize=8, color="black" if t < 2 else "white")
     axes.set(ylabel="listens", title="The mean of the past: equal weights")
@@ -197,7 +197,7 @@ class LanguageModel(nn.Module):
         self.lm_head = nn.Linear(n_embd, vocab_size)
 
     def embed(self, idx: Tensor) -> Tensor:
-        """(B, T) -> (B, T, C)."""
+        """Return the token embeddings: (B, T) -> (B, T, C)."""
         return self.token_embedding(idx)
 
     def forward(self, idx: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class LanguageModel(nn.Module):
 
 
 class Averaging(nn.Module):
-    """A body in which every place hears the mean of its past: (B, T, C) -> (B, T, C)."""
+    """A body that gives every position the mean of its past: (B, T, C) -> (B, T, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return mean_by_softmax(x)
@@ -216,7 +216,7 @@ class Averaging(nn.Module):
 def main(
     steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, n_embd: int = 32
 ) -> Result:
-    """Train the frame around the mean of the past."""
+    """Train a language model whose body is the mean of the past."""
     return run_experiment(
         lambda vocab_size: LanguageModel(vocab_size, n_embd, Averaging()),
         label="mean of the past",

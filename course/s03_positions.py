@@ -62,7 +62,7 @@ IDEA = "position added to the token"
 
 # %%
 class LearnedPositions(nn.Module):
-    """A trained vector for each place: length T -> (T, C)."""
+    """A trained vector per position: length T -> (T, C)."""
 
     def __init__(self, block_size: int, n_embd: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class LearnedPositions(nn.Module):
 
 
 class SinusoidalPositions(nn.Module):
-    """The paper's waves, nothing trained: length T -> (T, C)."""
+    """The paper's sinusoids, nothing trained: length T -> (T, C)."""
 
     frequencies: Tensor
 
@@ -85,14 +85,14 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("frequencies", 10_000.0**-exponents, persistent=False)  # (C / 2,)
 
     def forward(self, length: int) -> Tensor:
-        places = torch.arange(length, device=self.frequencies.device)  # (T,)
-        angles = places[:, None] * self.frequencies  # (T, C / 2)
+        positions = torch.arange(length, device=self.frequencies.device)  # (T,)
+        angles = positions[:, None] * self.frequencies  # (T, C / 2)
         pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)  # (T, C / 2, 2)
         return pairs.flatten(1)  # (T, C): sin, cos, sin, cos, ...
 
 
 class PositionedModel(LanguageModel):
-    """The frame of section 2 with positions added to the embeddings: (B, T) -> (B, T, V)."""
+    """The language model of section 2 with positions added to the embeddings: (B, T) -> (B, T, V)."""
 
     def __init__(self, vocab_size: int, n_embd: int, body: nn.Module, position_embedding: nn.Module) -> None:
         super().__init__(vocab_size, n_embd, body)
@@ -104,7 +104,7 @@ class PositionedModel(LanguageModel):
 
 # %%
 def show_sinusoids(n_embd: int = 32, length: int = 64) -> None:
-    """The table by hand, and that products depend on distance alone."""
+    """Check the table by hand, and that products depend only on the distance."""
     by_hand = torch.tensor([[0, 1, 0, 1], [0.8415, 0.5403, 0.0100, 1.0], [0.9093, -0.4161, 0.0200, 0.9998]])
     assert torch.allclose(SinusoidalPositions(4)(3), by_hand, atol=1e-4)
     rows = SinusoidalPositions(n_embd)(length)  # (T, C)
@@ -112,17 +112,17 @@ def show_sinusoids(n_embd: int = 32, length: int = 64) -> None:
     for distance in (0, 1, 3, 10):
         along = products.diagonal(distance)  # (T - distance,)
         assert torch.allclose(along, along[0].expand_as(along), atol=1e-3)
-        print(f"product of any two of {length} places, {distance:2} apart: {along[0]:6.3f}")
+        print(f"product of any two of {length} positions, {distance:2} apart: {along[0]:6.3f}")
 
 
 def draw_sinusoids(n_embd: int = 32, length: int = 64) -> "Figure":
-    """Places from top to bottom, channels from left to right."""
+    """Draw the table: positions from top to bottom, channels from left to right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(SinusoidalPositions(n_embd)(length).numpy(), cmap="cividis", aspect="auto", vmin=-1, vmax=1)
-    axes.set(xlabel="channel", ylabel="place", title="Sinusoidal positions: fast waves left, slow waves right")
+    axes.set(xlabel="channel", ylabel="position", title="Sinusoidal positions: fast waves left, slow waves right")
     figure.colorbar(image)
     return figure
 
@@ -148,14 +148,14 @@ if __name__ == "__main__":
 
 
 # %%
-def listen_to_the_alike(x: Tensor) -> Tensor:
-    """Mean of the past, weighted by likeness: (T, C) -> (T, C)."""
+def mean_by_similarity(x: Tensor) -> Tensor:
+    """Return the mean of the past, weighted by similarity: (T, C) -> (T, C)."""
     scores = (x @ x.T) / x.shape[1]  # (T, T)
     return scores.masked_fill(~causal_mask(len(x)), -torch.inf).softmax(dim=-1) @ x  # (T, C)
 
 
 def show_the_past_is_a_set(n_embd: int = 32) -> None:
-    """Swap two tokens of the past, and see which ways of looking back notice it at the last place."""
+    """Swap two tokens of the past, and print which means change at the last position."""
     torch.manual_seed(0)
     tokens = nn.Embedding(26, n_embd)
     before, after = (torch.tensor([ord(c) - ord("a") for c in word]) for word in ("dogman", "mogdan"))
@@ -164,15 +164,15 @@ def show_the_past_is_a_set(n_embd: int = 32) -> None:
         "learned (untrained)": LearnedPositions(6, n_embd)(6),
         "sinusoidal": SinusoidalPositions(n_embd)(6),
     }
-    print(f"{'change at the last place when two':<40}{'listening':>12}")
-    print(f"{'tokens of its past are swapped':<28}{'plain mean':>12}{'to the alike':>12}")
+    print(f"{'change at the last position when':<40}{'weighted by':>12}")
+    print(f"{'two earlier tokens are swapped':<30}{'plain mean':>10}{'similarity':>12}")
     for name, vectors in positions.items():
         x, swapped = tokens(before) + vectors, tokens(after) + vectors  # (T, C) each
         by_mean = (mean_by_softmax(x[None])[0, -1] - mean_by_softmax(swapped[None])[0, -1]).abs().max().item()
-        by_likeness = (listen_to_the_alike(x)[-1] - listen_to_the_alike(swapped)[-1]).abs().max().item()
-        print(f"{name:<28}{by_mean:12.6f}{by_likeness:12.6f}")
-        assert by_mean < 1e-5  # a mean never notices
-        assert (by_likeness > 1e-2) == (name != "no positions")
+        by_similarity = (mean_by_similarity(x)[-1] - mean_by_similarity(swapped)[-1]).abs().max().item()
+        print(f"{name:<28}{by_mean:12.6f}{by_similarity:12.6f}")
+        assert by_mean < 1e-5  # a plain mean never changes
+        assert (by_similarity > 1e-2) == (name != "no positions")
 
 
 # %%
@@ -185,7 +185,7 @@ if __name__ == "__main__":
 def main(
     steps: int = 5000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, n_embd: int = 32
 ) -> Result:
-    """Train the mean of the past again, now of tokens with their positions."""
+    """Train the mean of the past again, now with positions."""
     return run_experiment(
         lambda vocab_size: PositionedModel(vocab_size, n_embd, Averaging(), LearnedPositions(8, n_embd)),
         label="mean of the past, with positions",

@@ -2,9 +2,9 @@
 # # 4. Choosing whom to listen to: self-attention
 #
 # - **New here:** `attention_weights` and `Head`, one head of causal scaled dot-product self-attention;
-#   `attention_picture`.
-# - **From before:** `run_experiment`, `generate`, `Result`, `visible` (1), `causal_mask`, `mean_by_softmax`,
-#   `put_weights` (2), `LearnedPositions`, `PositionedModel` (3).
+#   `draw_matrices`.
+# - **From before:** `run_experiment`, `generate`, `Result`, `character_label` (1), `causal_mask`, `mean_by_softmax`,
+#   `draw_weights` (2), `LearnedPositions`, `PositionedModel` (3).
 # - **In the lecture:** [01:02:00] self-attention, [01:11:38] to [01:16:56] six notes on it, [01:19:11] putting it
 #   into the network.
 # - **In the paper:** section 3.2.1, equation 1; section 4 and table 1 for cost and path length.
@@ -45,8 +45,8 @@ import torch
 from torch import Tensor, nn
 
 from course.console import Report, finish, quiet, run, show
-from course.s01_bigram import Result, generate, run_experiment, visible
-from course.s02_averaging import causal_mask, mean_by_softmax, put_weights
+from course.s01_bigram import Result, character_label, generate, run_experiment
+from course.s02_averaging import causal_mask, draw_weights, mean_by_softmax
 from course.s03_positions import LearnedPositions, PositionedModel
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ IDEA = "one head of self-attention"
 
 # %%
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each place listens to each, itself and those before it: (..., T, D), (..., T, D) -> (..., T, T)."""
+    """Return how much each position attends to itself and those before it: (..., T, D) twice -> (..., T, T)."""
     T, D = q.shape[-2:]
     scores = q @ k.transpose(-2, -1) / math.sqrt(D)  # (..., T, D) @ (..., D, T) -> (..., T, T)
     scores = scores.masked_fill(~causal_mask(T, q.device), -torch.inf)  # (..., T, T)
@@ -74,7 +74,7 @@ class Head(nn.Module):
         self.value = nn.Linear(n_embd, head_size, bias=False)
 
     def weights(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, T)."""
+        """Return the attention weights: (B, T, C) -> (B, T, T)."""
         return attention_weights(self.query(x), self.key(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,16 +104,16 @@ class Head(nn.Module):
 
 # %%
 def show_by_hand() -> None:
-    """The example above, and the mean as the head that does not ask."""
+    """Compute the example above, and show that zero queries give the running mean."""
     q = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (T, D)
     k = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
     v = torch.tensor([[10.0, 0.0], [0.0, 10.0], [5.0, 5.0]])
     weights = attention_weights(q, k)  # (T, T)
-    heard = weights @ v  # (T, D)
+    out = weights @ v  # (T, D)
     for t in range(3):
-        print(f"token {t + 1}: weights {rounded(weights[t])}, hears {rounded(heard[t])}")
+        print(f"token {t + 1}: weights {rounded(weights[t])}, output {rounded(out[t])}")
     expected = torch.tensor([[10.0, 0.0], [1.96, 8.04], [3.98, 6.02]])
-    assert torch.allclose(heard, expected, atol=5e-3)
+    assert torch.allclose(out, expected, atol=5e-3)
 
     torch.manual_seed(0)
     head, x = Head(n_embd=6, head_size=5), torch.randn(2, 7, 6)
@@ -123,6 +123,7 @@ def show_by_hand() -> None:
 
 
 def rounded(numbers: Tensor) -> str:
+    """Format numbers with three digits."""
     return " ".join(f"{number:.3f}" for number in numbers.tolist())
 
 
@@ -142,12 +143,12 @@ if __name__ == "__main__":
 
 # %%
 def show_the_scale(length: int = 8, n_pairs: int = 2000) -> None:
-    """Variance of the scores, the largest weight and how much the softmax still reacts, without and with the scale."""
-    print("  D   variance of scores    largest weight     reaction, mean of p(1 - p)")
+    """Print the scores' variance, the largest weight and the softmax's derivative, without and with the scale."""
+    print("  D   variance of scores    largest weight     derivative, mean of p(1 - p)")
     print("       plain    scaled     plain   scaled     plain   scaled")
     for D in (4, 16, 64, 256):
         generator = torch.Generator().manual_seed(0)
-        q = torch.randn(n_pairs, 1, D, generator=generator)  # (N, 1, D): one place asks
+        q = torch.randn(n_pairs, 1, D, generator=generator)  # (N, 1, D): one query
         k = torch.randn(n_pairs, length, D, generator=generator)  # (N, T, D)
         plain = (q @ k.transpose(1, 2)).squeeze(1)  # (N, T)
         scaled = plain / math.sqrt(D)
@@ -164,8 +165,8 @@ def show_the_scale(length: int = 8, n_pairs: int = 2000) -> None:
         )
         assert abs(cells[0] / D - 1) < 0.1
         assert abs(cells[1] - 1) < 0.1
-    assert cells[2] > 0.9  # D = 256, plain: a choice of one
-    assert cells[3] < 0.5  # scaled: a weighing of several
+    assert cells[2] > 0.9  # D = 256, plain: one position takes all
+    assert cells[3] < 0.5  # scaled: several share
     assert cells[5] > 5 * cells[4]
 
 
@@ -183,17 +184,17 @@ if __name__ == "__main__":
 
 # %%
 def show_causality(vocab_size: int = 11, block_size: int = 8, n_embd: int = 32) -> None:
-    """Change one token at a time; the logits before it stay, those from it on move."""
+    """Change one token at a time: the logits before it stay, those from it on change."""
     torch.manual_seed(0)
     model = PositionedModel(vocab_size, n_embd, Head(n_embd, n_embd), LearnedPositions(block_size, n_embd))
     idx = torch.randint(vocab_size, (1, block_size))  # (1, T)
     logits = model(idx)[0]  # (T, V)
-    print("changed place -> places whose logits moved")
+    print("changed position -> positions whose logits changed")
     for changed in range(block_size):
         other = idx.clone()
         other[0, changed] = (idx[0, changed] + 1) % vocab_size
         moved = (model(other)[0] - logits).abs().amax(dim=-1) > 1e-6  # (T,)
-        print(f"{changed + 1:>13} -> {' '.join(str(t + 1) if moved[t] else '.' for t in range(block_size))}")
+        print(f"{changed + 1:>16} -> {' '.join(str(t + 1) if moved[t] else '.' for t in range(block_size))}")
         assert moved.tolist() == [t >= changed for t in range(block_size)]
 
 
@@ -223,28 +224,28 @@ if __name__ == "__main__":
 
 # %%
 def show_every_length(vocab_size: int = 11, block_size: int = 8, n_embd: int = 32) -> None:
-    """One set of weights on every length up to the block; and what happens past it."""
+    """Apply the same weights to every length up to the block, and past it."""
     torch.manual_seed(0)
     model = PositionedModel(vocab_size, n_embd, Head(n_embd, n_embd), LearnedPositions(block_size, n_embd))
     idx = torch.randint(vocab_size, (1, block_size + 1))  # (1, T + 1)
     whole = model(idx[:, :block_size])  # (1, T, V)
     for length in range(1, block_size + 1):
         assert torch.allclose(model(idx[:, :length]), whole[:, :length], atol=1e-5)
-    print(f"lengths 1 to {block_size}, read alone or as the beginning of {block_size}: the same logits")
+    print(f"lengths 1 to {block_size}, alone or as the beginning of {block_size} tokens: the same logits")
     try:
         model(idx)
-        raise AssertionError("the block should have been a limit")
+        raise AssertionError("a sequence longer than the block should be refused")
     except ValueError as error:
         print(f"length {block_size + 1}: {error}")
     other = idx.clone()
     other[0, 0] = (idx[0, 0] + 1) % vocab_size
     written, rewritten = (generate(model, start, 20, block_size)[0, -20:] for start in (idx, other))
     assert torch.equal(written, rewritten)
-    print(f"a token {block_size + 1} back can be changed: what is written next stays the same")
+    print(f"a change of the token {block_size + 1} back does not change what is generated next")
 
 
 def compare_with_recurrence(lengths: Sequence[int] = (8, 64, 512), n_embd: int = 32) -> None:
-    """What the first token can still do at the last place, and what it costs, for a recurrent layer and a head."""
+    """Print how much the first token affects the last position, and the cost, of a recurrent layer and a head."""
     torch.manual_seed(0)
     layers = {"recurrent": recurrent_layer(n_embd), "attention": Head(n_embd, n_embd)}
     print("layer           T   path   mult. of the mixing   influence of the first token      ms")
@@ -260,12 +261,12 @@ def compare_with_recurrence(lengths: Sequence[int] = (8, 64, 512), n_embd: int =
             path, multiplications = (T - 1, T * n_embd**2) if name == "recurrent" else (1, T**2 * n_embd)
             print(f"{name:<11}{T:6}{path:7}{multiplications:22,}{influence[name, T]:31.1e}{milliseconds:8.2f}")
     first, last = min(lengths), max(lengths)
-    assert influence["recurrent", last] < 1e-6 * influence["recurrent", first]  # each step on the path costs a factor
-    assert influence["attention", last] > 1e-2 * influence["attention", first] * first / last  # only shared among T
+    assert influence["recurrent", last] < 1e-6 * influence["recurrent", first]  # each step of the path costs a factor
+    assert influence["attention", last] > 1e-2 * influence["attention", first] * first / last  # only divided among T
 
 
 def recurrent_layer(n_embd: int) -> nn.Module:
-    """tanh(W x_t + U h_(t-1)) for each t, as torch has it: (B, T, C) -> (B, T, C)."""
+    """Build a layer that computes torch's tanh(W x_t + U h_(t-1)) for each t: (B, T, C) -> (B, T, C)."""
 
     class Recurrent(nn.Module):
         def __init__(self) -> None:
@@ -324,29 +325,29 @@ if __name__ == "__main__":
 
 
 # %%
-def attention_picture(weights: Tensor, characters: Sequence[str], titles: Sequence[str]) -> "Figure":
-    """Attention matrices (N, T, T) side by side, the characters along both axes."""
+def draw_matrices(weights: Tensor, characters: Sequence[str], titles: Sequence[str]) -> "Figure":
+    """Draw attention matrices (N, T, T) next to each other, with the characters along both axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1 + 2.9 * len(weights), 3.6), layout="constrained")
     for axes, matrix, title in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, titles):
-        image = put_weights(axes, matrix, [visible(character) for character in characters])
+        image = draw_weights(axes, matrix, [character_label(character) for character in characters])
         axes.set_title(title, fontsize=10)
     figure.axes[0].set_ylabel("listens")
     figure.colorbar(image, ax=figure.axes, label="weight", shrink=0.8)
     return figure
 
 
-def piece_of_text(result: Result, length: int = 8) -> Tensor:
-    """The ids of a piece of the validation part, as one sequence: (1, T)."""
+def example_sequence(result: Result, length: int = 8) -> Tensor:
+    """Return a sequence of the validation part, as token ids (1, T)."""
     start = min(1000, len(result.validation) - length)
     return result.validation[None, start : start + length]
 
 
 @torch.no_grad()
 def draw_attention(result: Result) -> "Figure":
-    """The trained head at work on eight characters it has never seen together."""
-    idx = piece_of_text(result)  # (1, T)
+    """Draw the trained head's weights on eight characters of the validation part."""
+    idx = example_sequence(result)  # (1, T)
     characters = list(result.tokenizer.decode(idx[0].tolist()))
     model = result.model
     weights = model.body.weights(model.embed(idx))  # (1, T, T)
@@ -355,7 +356,7 @@ def draw_attention(result: Result) -> "Figure":
     print("          " + " ".join(f"{c!r:>5}" for c in characters))
     for character, row in zip(characters, weights[0].tolist()):
         print(f"{character!r:>8}  " + " ".join(f"{weight:5.2f}" if weight else "    ." for weight in row))
-    return attention_picture(weights, characters, ["one head of self-attention, trained"])
+    return draw_matrices(weights, characters, ["one head of self-attention, trained"])
 
 
 # %%

@@ -4,7 +4,7 @@
 # - **New here:** `MultiHead` (heads of section 4 in a list) and `BatchedMultiHead`, the same in fewer and larger
 #   products, which all later sections use.
 # - **From before:** `run_experiment`, `evaluate`, `Result` (1), `causal_mask` (2), `LearnedPositions`,
-#   `PositionedModel` (3), `Head`, `attention_weights`, `attention_picture` (4).
+#   `PositionedModel` (3), `Head`, `attention_weights`, `draw_matrices` (4).
 # - **In the lecture:** [01:21:59] several heads, [01:46:22] the batched form.
 # - **In the paper:** section 3.2.2.
 # - **Takes** about 20 seconds on a laptop.
@@ -36,7 +36,7 @@ from course.console import Report, finish, quiet, run, show
 from course.s01_bigram import Result, evaluate, run_experiment
 from course.s02_averaging import causal_mask
 from course.s03_positions import LearnedPositions, PositionedModel
-from course.s04_self_attention import Head, attention_picture, attention_weights, piece_of_text
+from course.s04_self_attention import Head, attention_weights, draw_matrices, example_sequence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +54,8 @@ class MultiHead(nn.Module):
         self.proj = nn.Linear(n_embd, n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        heard = torch.cat([head(x) for head in self.heads], dim=-1)  # H times (B, T, D) -> (B, T, C)
-        return self.proj(heard)  # (B, T, C)
+        out = torch.cat([head(x) for head in self.heads], dim=-1)  # H times (B, T, D) -> (B, T, C)
+        return self.proj(out)  # (B, T, C)
 
 
 # %% [markdown]
@@ -69,35 +69,35 @@ class MultiHead(nn.Module):
 
 # %%
 class BatchedMultiHead(nn.Module):
-    """All heads in one product each for q, k and v: (B, T, C) -> (B, T, C)."""
+    """All heads with one product each for q, k and v: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int, n_head: int) -> None:
         super().__init__()
         if n_embd % n_head:
-            raise ValueError(f"{n_embd} channels cannot be shared among {n_head} heads; choose a multiple of {n_head}")
+            raise ValueError(f"{n_embd} channels cannot be divided among {n_head} heads; choose a multiple of {n_head}")
         self.n_head = n_head
         self.query = nn.Linear(n_embd, n_embd, bias=False)
         self.key = nn.Linear(n_embd, n_embd, bias=False)
         self.value = nn.Linear(n_embd, n_embd, bias=False)
         self.proj = nn.Linear(n_embd, n_embd)
 
-    def by_head(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, H, T, D)."""
+    def split_heads(self, x: Tensor) -> Tensor:
+        """Split the channels into heads: (B, T, C) -> (B, H, T, D)."""
         return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
 
     def weights(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, H, T, T)."""
-        return attention_weights(self.by_head(self.query(x)), self.by_head(self.key(x)))
+        """Return the attention weights of all heads: (B, T, C) -> (B, H, T, T)."""
+        return attention_weights(self.split_heads(self.query(x)), self.split_heads(self.key(x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        heard = self.weights(x) @ self.by_head(self.value(x))  # (B, H, T, T) @ (B, H, T, D) -> (B, H, T, D)
-        return self.proj(heard.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
+        out = self.weights(x) @ self.split_heads(self.value(x))  # (B, H, T, T) @ (B, H, T, D) -> (B, H, T, D)
+        return self.proj(out.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
 
 
 # %%
 @torch.no_grad()
 def batch_heads(looped: MultiHead) -> BatchedMultiHead:
-    """The batched form of a list of heads: their matrices, one below the other."""
+    """Convert a list of heads to the batched form by stacking their matrices."""
     batched = BatchedMultiHead(looped.proj.in_features, len(looped.heads))
     for name in ("query", "key", "value"):
         matrices = [head.get_parameter(f"{name}.weight").data for head in looped.heads]  # H times (D, C)
@@ -108,7 +108,7 @@ def batch_heads(looped: MultiHead) -> BatchedMultiHead:
 
 @torch.no_grad()
 def as_torch_attention(batched: BatchedMultiHead) -> nn.MultiheadAttention:
-    """torch's own module with the same weights; it keeps q, k and v in one matrix and gives them biases, here zero."""
+    """Convert to torch's own module, which keeps q, k and v in one matrix and has biases for them, here zero."""
     n_embd = batched.proj.in_features
     theirs = nn.MultiheadAttention(n_embd, batched.n_head, batch_first=True)
     theirs.in_proj_weight.copy_(torch.cat([batched.query.weight, batched.key.weight, batched.value.weight]))  # (3 C, C)
@@ -119,7 +119,7 @@ def as_torch_attention(batched: BatchedMultiHead) -> nn.MultiheadAttention:
 
 @torch.no_grad()
 def show_three_forms(batch_size: int = 3, length: int = 7, n_embd: int = 20, n_head: int = 5) -> None:
-    """The list of heads, the batched form and `torch.nn.MultiheadAttention`: one function, three spellings."""
+    """Check that the list of heads, the batched form and `torch.nn.MultiheadAttention` agree."""
     torch.manual_seed(0)
     x = torch.randn(batch_size, length, n_embd)
     looped = MultiHead(n_embd, n_head)
@@ -129,7 +129,7 @@ def show_three_forms(batch_size: int = 3, length: int = 7, n_embd: int = 20, n_h
     others = {"batched": batched(x), "torch's": theirs(x, x, x, attn_mask=~causal_mask(length))[0]}
     for name, out in others.items():
         difference = (out - ours).abs().max().item()
-        print(f"{n_head} heads in a list, and {name}: largest difference {difference:.1e}")
+        print(f"{n_head} heads in a list and {name}: largest difference {difference:.1e}")
         assert difference < 1e-5
 
 
@@ -175,12 +175,12 @@ if __name__ == "__main__":
 # %%
 @torch.no_grad()
 def draw_heads(result: Result) -> "Figure":
-    """What each trained head attends to on the same piece of text."""
-    idx = piece_of_text(result)  # (1, T)
+    """Draw what each trained head attends to in the same sequence."""
+    idx = example_sequence(result)  # (1, T)
     model = result.model
     weights = model.body.weights(model.embed(idx))[0]  # (H, T, T)
     characters = list(result.tokenizer.decode(idx[0].tolist()))
-    return attention_picture(weights, characters, [f"head {h + 1}" for h in range(len(weights))])
+    return draw_matrices(weights, characters, [f"head {h + 1}" for h in range(len(weights))])
 
 
 # %%
@@ -196,29 +196,29 @@ if __name__ == "__main__":
 
 
 # %%
-def switch_off(model: nn.Module, head: int) -> nn.Module:
-    """A copy of the model in which this head says nothing: its rows of the value matrix are zero."""
-    silenced = copy.deepcopy(model)
-    attention: Any = silenced.get_submodule("body")
+def switch_off_head(model: nn.Module, head: int) -> nn.Module:
+    """Return a copy of the model in which a head's rows of the value matrix are zero."""
+    copied = copy.deepcopy(model)
+    attention: Any = copied.get_submodule("body")
     D = attention.proj.in_features // attention.n_head
     with torch.no_grad():
         attention.value.weight[head * D : (head + 1) * D] = 0.0
-    return silenced
+    return copied
 
 
 @torch.no_grad()
-def measure_heads(result: Result, block_size: int = 8, n_pieces: int = 1024) -> dict[str, list[float]]:
-    """For each head: mean distance it looks back, mean entropy, loss without it, and the least difference to another.
+def measure_heads(result: Result, block_size: int = 8, count: int = 1024) -> dict[str, list[float]]:
+    """Return each head's mean distance back, mean entropy, loss without it, and difference from the nearest head.
 
-    The difference of two heads is the share of a row's weight that would have to move to make the one's row the
-    other's, in the mean over all rows.
+    The difference of two heads is the share of a row's weight that would have to move to turn one row into the other,
+    averaged over all rows of `count` sequences.
     """
     model, data = result.model, result.validation
-    n_pieces = min(n_pieces, len(data) // block_size)
-    pieces = data[: n_pieces * block_size].view(n_pieces, block_size)  # (N, T)
-    weights = model.body.weights(model.embed(pieces))  # (N, H, T, T)
-    places = torch.arange(block_size)
-    back = (places[:, None] - places).clamp(min=0)  # (T, T): how far back each place lies
+    count = min(count, len(data) // block_size)
+    sequences = data[: count * block_size].view(count, block_size)  # (N, T)
+    weights = model.body.weights(model.embed(sequences))  # (N, H, T, T)
+    positions = torch.arange(block_size)
+    back = (positions[:, None] - positions).clamp(min=0)  # (T, T): the distance back to each position
     heads = range(weights.shape[1])
     differences = [
         min([(weights[:, h] - weights[:, o]).abs().sum(-1).mean().item() / 2 for o in heads if o != h], default=0.0)
@@ -227,13 +227,13 @@ def measure_heads(result: Result, block_size: int = 8, n_pieces: int = 1024) -> 
     return {
         "distance": (weights * back).sum(-1).mean((0, 2)).tolist(),  # (N, H, T) -> (H,)
         "entropy": torch.special.entr(weights).sum(-1).mean((0, 2)).tolist(),  # entr is -w ln w, and 0 for w = 0
-        "loss": [evaluate(switch_off(model, h), data, block_size) for h in heads],
+        "loss": [evaluate(switch_off_head(model, h), data, block_size) for h in heads],
         "difference": differences,
     }
 
 
 def compare_heads(result: Result) -> None:
-    """Print what was measured of each head."""
+    """Print the measures of each head."""
     measured = measure_heads(result)
     print(f"loss with all heads: {result.after.val:.4f}")
     print("head   looks back by   entropy   loss without it   differs from the most similar other by")

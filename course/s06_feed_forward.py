@@ -44,7 +44,7 @@ IDEA = "a network at each position"
 
 # %%
 class FeedForward(nn.Module):
-    """Widen, bend, narrow, at each place for itself: (B, T, C) -> (B, T, C)."""
+    """Linear layer to 4 C, ReLU, linear layer back, at each position by itself: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int) -> None:
         super().__init__()
@@ -62,8 +62,8 @@ class FeedForward(nn.Module):
 
 
 # %%
-def draw_two_bends() -> "Figure":
-    """relu(x), flat to the left of 0, relu(-x), flat to the right of it, and their sum, which is |x|."""
+def draw_two_relus() -> "Figure":
+    """Draw relu(x), relu(-x) and their sum, which is |x|."""
     from matplotlib.figure import Figure
 
     x = torch.linspace(-3, 3, 25)
@@ -74,7 +74,7 @@ def draw_two_bends() -> "Figure":
     axes.plot(x, right, color="#00204d", marker="o", markevery=4, label="relu(x)")
     axes.plot(x, left, color="#7c7b78", marker="s", markevery=4, linestyle="--", label="relu(-x)")
     axes.plot(x, right + left, color="#b3a369", linewidth=9, alpha=0.6, zorder=1, label="their sum, |x|")
-    axes.set(xlabel="x", ylabel="what comes out", title="Two bent channels turn round where no line can")
+    axes.set(xlabel="x", ylabel="output", title="Two ReLUs add up to |x|, which no linear layer can compute")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -82,7 +82,7 @@ def draw_two_bends() -> "Figure":
 
 # %%
 if __name__ == "__main__":
-    show(draw_two_bends)
+    show(draw_two_relus)
 
 # %% [markdown]
 # ## Each place for itself
@@ -96,8 +96,8 @@ if __name__ == "__main__":
 
 # %%
 @torch.no_grad()
-def show_each_for_itself(length: int = 7, n_embd: int = 12) -> None:
-    """The absolute value by hand, the two claims above, and the number of weights."""
+def show_position_wise(length: int = 7, n_embd: int = 12) -> None:
+    """Check the absolute value by hand, that positions are independent, and the parameter counts."""
     absolute = FeedForward(1)
     for parameter, numbers in zip(
         absolute.parameters(), ([[1.0], [-1.0], [0.0], [0.0]], [0.0] * 4, [[1.0, 1.0, 0.0, 0.0]], [0.0])
@@ -105,7 +105,7 @@ def show_each_for_itself(length: int = 7, n_embd: int = 12) -> None:
         parameter.copy_(torch.tensor(numbers))
     points = torch.tensor([3.0, -2.0])
     assert torch.equal(absolute(points[None, :, None]).flatten(), points.abs())
-    print("two bent channels make |x|: 3 -> 3, -2 -> 2")
+    print("two ReLU channels compute |x|: 3 -> 3, -2 -> 2")
 
     torch.manual_seed(0)
     network, x = FeedForward(n_embd), torch.randn(1, length, n_embd)
@@ -117,16 +117,16 @@ def show_each_for_itself(length: int = 7, n_embd: int = 12) -> None:
         assert moved.tolist() == [t == changed for t in range(length)]
     order = torch.randperm(length)
     assert torch.allclose(network(x[:, order]), out[:, order], atol=1e-6)
-    print("a changed place changes its own output only; shuffled places give shuffled outputs")
+    print("a change at one position changes only its own output; shuffled positions give shuffled outputs")
 
     counts = [sum(p.numel() for p in part.parameters()) for part in (BatchedMultiHead(32, 4), FeedForward(32))]
     assert counts == [4 * 32**2 + 32, 8 * 32**2 + 5 * 32]
-    print(f"weights at C = 32: attention {counts[0]:,}, feed-forward {counts[1]:,}")
+    print(f"parameters at C = 32: attention {counts[0]:,}, feed-forward {counts[1]:,}")
 
 
 # %%
 if __name__ == "__main__":
-    show(show_each_for_itself)
+    show(show_position_wise)
 
 
 # %%
@@ -139,7 +139,7 @@ def main(
     n_embd: int = 32,
     n_head: int = 4,
 ) -> Result:
-    """Train four heads followed by the network."""
+    """Train four heads followed by the feed-forward network."""
     return run_experiment(
         lambda vocab_size: PositionedModel(
             vocab_size,

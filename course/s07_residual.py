@@ -62,14 +62,14 @@ class Block(nn.Module):
 
 
 class PlainBlock(Block):
-    """The same without the plus signs: (B, T, C) -> (B, T, C)."""
+    """The same without residual connections: (B, T, C) -> (B, T, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.feed_forward(self.attention(x))  # (B, T, C)
 
 
 def stack(block: type[Block], n_layer: int, n_embd: int, n_head: int) -> nn.Sequential:
-    """A body of `n_layer` blocks: (B, T, C) -> (B, T, C)."""
+    """Build a body of `n_layer` blocks: (B, T, C) -> (B, T, C)."""
     return nn.Sequential(*(block(BatchedMultiHead(n_embd, n_head), FeedForward(n_embd)) for _ in range(n_layer)))
 
 
@@ -86,7 +86,7 @@ def stack(block: type[Block], n_layer: int, n_embd: int, n_head: int) -> nn.Sequ
 def gradient_norms(
     make_body: Callable[[], nn.Sequential], vocab_size: int = 65, n_embd: int = 32, block_size: int = 8
 ) -> list[float]:
-    """The norm of the gradient of each part of an untrained body, from the lowest up, on one batch of random tokens."""
+    """Return the gradient norm of each part of an untrained body, from the lowest up, on a batch of random tokens."""
     torch.manual_seed(0)
     model = PositionedModel(vocab_size, n_embd, make_body(), LearnedPositions(block_size, n_embd))
     idx = torch.randint(vocab_size, (32, block_size + 1))  # (B, T + 1)
@@ -99,7 +99,7 @@ def gradient_norms(
 
 
 def compare_gradients(n_layer: int = 12, n_embd: int = 32, n_head: int = 4) -> dict[str, list[float]]:
-    """Gradient norms by depth, with residual connections and without."""
+    """Return the gradient norms by depth, with residual connections and without."""
     return {
         "with residual connections": gradient_norms(lambda: stack(Block, n_layer, n_embd, n_head)),
         "without": gradient_norms(lambda: stack(PlainBlock, n_layer, n_embd, n_head)),
@@ -113,13 +113,13 @@ def draw_gradients() -> "Figure":
     for depth, row in enumerate(zip(*norms.values()), start=1):
         print(f"{depth:5}   " + "   ".join(f"{norm:25.2e}" for norm in row))
     with_residual, without = norms.values()
-    assert max(with_residual) < 30 * min(with_residual)  # every block is reached
-    assert without[0] < 1e-4 * without[-1]  # the lowest is not
-    return depth_picture(norms, "gradient norm of the block's weights", "Untrained blocks, one batch")
+    assert max(with_residual) < 30 * min(with_residual)  # every block gets a gradient
+    assert without[0] < 1e-4 * without[-1]  # the lowest hardly does
+    return draw_by_depth(norms, "gradient norm of the block's weights", "Untrained blocks, one batch")
 
 
-def depth_picture(curves: dict[str, list[float]], ylabel: str, title: str, *, yscale: str = "log") -> "Figure":
-    """Numbers by depth, told apart by marker and line as well as by colour."""
+def draw_by_depth(curves: dict[str, list[float]], ylabel: str, title: str, *, yscale: str = "log") -> "Figure":
+    """Draw numbers by depth; marker, line style and colour distinguish the curves."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -149,7 +149,7 @@ def main(
     n_head: int = 4,
     n_layer: int = 3,
 ) -> Result:
-    """Train three blocks without residual connections, and then with them: the rung that goes on."""
+    """Train three blocks without residual connections, then with them, as later sections do."""
 
     def train_stack(block: type[Block], label: str) -> Result:
         return run_experiment(

@@ -4,7 +4,7 @@
 # - **New here:** `LayerNorm`, `PostNormBlock` (the paper: normalise after adding) and `PreNormBlock` (GPT-2, the
 #   lecture: normalise what each sub-layer reads), which goes on.
 # - **From before:** `run_experiment`, `Result` (1), `LearnedPositions`, `PositionedModel` (3), `BatchedMultiHead`
-#   (5), `FeedForward` (6), `Block`, `stack`, `gradient_norms`, `depth_picture` (7).
+#   (5), `FeedForward` (6), `Block`, `stack`, `gradient_norms`, `draw_by_depth` (7).
 # - **In the lecture:** [01:32:51] layernorm.
 # - **In the paper:** section 3.1, LayerNorm(x + Sublayer(x)); Ba et al. 2016; for the change of place, Radford et
 #   al. 2019 (GPT-2) and Xiong et al. 2020.
@@ -39,7 +39,7 @@ from course.s01_bigram import Result, run_experiment
 from course.s03_positions import LearnedPositions, PositionedModel
 from course.s05_multi_head import BatchedMultiHead
 from course.s06_feed_forward import FeedForward
-from course.s07_residual import Block, depth_picture, gradient_norms, stack
+from course.s07_residual import Block, draw_by_depth, gradient_norms, stack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ IDEA = "normalise what each layer reads"
 
 # %%
 class LayerNorm(nn.Module):
-    """Each token's vector to mean 0 and variance 1, then gain and shift per channel: (..., C) -> (..., C)."""
+    """Mean 0 and variance 1 at each position, then gain and shift per channel: (..., C) -> (..., C)."""
 
     def __init__(self, n_embd: int, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class LayerNorm(nn.Module):
 
 @torch.no_grad()
 def show_layer_norm(n_embd: int = 13) -> None:
-    """The numbers above; the same as torch's; each token for itself, unlike batch normalisation."""
+    """Check the numbers above, that torch's layer agrees, and that each token is normalised by itself."""
     ours = LayerNorm(3)(torch.tensor([[1.0, 2.0, 6.0], [10.0, 20.0, 60.0]]))  # (2, C)
     assert torch.allclose(ours, torch.tensor([-0.926, -0.463, 1.389]).expand(2, 3), atol=1e-3)
     print("(1, 2, 6) and (10, 20, 60) both become", " ".join(f"{number:.3f}" for number in ours[0].tolist()))
@@ -79,7 +79,7 @@ def show_layer_norm(n_embd: int = 13) -> None:
     difference = (norm(x) - theirs(x)).abs().max().item()
     assert difference < 1e-5
     print(f"the same as torch.nn.LayerNorm: largest difference {difference:.1e}")
-    assert torch.allclose(norm(x)[1, 3], norm(x[1, 3]), atol=1e-6)  # no other token has a say
+    assert torch.allclose(norm(x)[1, 3], norm(x[1, 3]), atol=1e-6)  # no other token has an effect
 
 
 # %%
@@ -111,15 +111,15 @@ class PostNormBlock(Block):
 
 
 class PreNormBlock(PostNormBlock):
-    """Normalise what each part reads, then add, as in GPT-2: (B, T, C) -> (B, T, C)."""
+    """Each part reads a normalised copy of the stream and adds to it, as in GPT-2: (B, T, C) -> (B, T, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm_attention(x))  # (B, T, C)
         return x + self.feed_forward(self.norm_feed_forward(x))  # (B, T, C)
 
 
-def normed_stack(block: type[PostNormBlock], n_layer: int, n_embd: int, n_head: int) -> nn.Sequential:
-    """A body of `n_layer` blocks, and for pre-norm blocks a last norm: (B, T, C) -> (B, T, C)."""
+def stack_with_norms(block: type[PostNormBlock], n_layer: int, n_embd: int, n_head: int) -> nn.Sequential:
+    """Build a body of `n_layer` blocks, with a last norm after pre-norm blocks: (B, T, C) -> (B, T, C)."""
     blocks = [block(BatchedMultiHead(n_embd, n_head), FeedForward(n_embd), n_embd) for _ in range(n_layer)]
     return nn.Sequential(*blocks, *([LayerNorm(n_embd)] if block is PreNormBlock else []))
 
@@ -127,7 +127,7 @@ def normed_stack(block: type[PostNormBlock], n_layer: int, n_embd: int, n_head: 
 # %%
 @torch.no_grad()
 def stream_sizes(body: nn.Sequential, n_embd: int, block_size: int = 8) -> list[float]:
-    """The root mean square of the stream after each block, for random embeddings."""
+    """Return the root mean square of the stream after each block, for random embeddings."""
     x, sizes = torch.randn(32, block_size, n_embd), []  # (B, T, C)
     for block in body:
         x = block(x)  # (B, T, C)
@@ -137,26 +137,26 @@ def stream_sizes(body: nn.Sequential, n_embd: int, block_size: int = 8) -> list[
 
 
 def show_depth(n_layer: int = 12, n_embd: int = 32, n_head: int = 4) -> "Figure":
-    """Size of the stream and of the gradients by depth: without a norm, after, before."""
+    """Print and draw the size of the stream and of the gradients by depth: no norm, post-norm, pre-norm."""
 
-    def makers() -> dict[str, nn.Sequential]:
+    def build_bodies() -> dict[str, nn.Sequential]:
         torch.manual_seed(0)
         return {
             "no norm": stack(Block, n_layer, n_embd, n_head),
-            "post-norm": normed_stack(PostNormBlock, n_layer, n_embd, n_head),
-            "pre-norm": normed_stack(PreNormBlock, n_layer, n_embd, n_head),
+            "post-norm": stack_with_norms(PostNormBlock, n_layer, n_embd, n_head),
+            "pre-norm": stack_with_norms(PreNormBlock, n_layer, n_embd, n_head),
         }
 
-    sizes = {name: stream_sizes(body, n_embd) for name, body in makers().items()}
-    norms = {name: gradient_norms(lambda name=name: makers()[name])[:n_layer] for name in sizes}  # type: ignore[misc]
+    sizes = {name: stream_sizes(body, n_embd) for name, body in build_bodies().items()}
+    norms = {name: gradient_norms(lambda name=name: build_bodies()[name])[:n_layer] for name in sizes}  # type: ignore[misc]
     print("              size of the stream after     gradient norm of")
     print(f"              block 1     block {n_layer}     block 1     block {n_layer}")
     for name in sizes:
         print(f"{name:<12}{sizes[name][0]:9.2f}{sizes[name][-1]:13.2f}{norms[name][0]:12.3f}{norms[name][-1]:13.3f}")
     assert all(abs(size - 1) < 0.01 for size in sizes["post-norm"])
-    assert sizes["pre-norm"][-1] > sizes["pre-norm"][0]  # left to grow; the last norm brings it back
-    return depth_picture(
-        sizes, "size of the stream (root mean square)", "Untrained blocks: what leaves each", yscale="linear"
+    assert sizes["pre-norm"][-1] > sizes["pre-norm"][0]  # it grows; the last norm undoes that
+    return draw_by_depth(
+        sizes, "size of the stream (root mean square)", "Untrained blocks: the output of each", yscale="linear"
     )
 
 
@@ -176,12 +176,12 @@ def main(
     n_head: int = 4,
     n_layer: int = 3,
 ) -> Result:
-    """Train three post-norm blocks, and then three pre-norm blocks: the rung that goes on."""
+    """Train three post-norm blocks, then three pre-norm blocks, as later sections use."""
 
     def train_stack(block: type[PostNormBlock], label: str) -> Result:
         return run_experiment(
             lambda vocab_size: PositionedModel(
-                vocab_size, n_embd, normed_stack(block, n_layer, n_embd, n_head), LearnedPositions(8, n_embd)
+                vocab_size, n_embd, stack_with_norms(block, n_layer, n_embd, n_head), LearnedPositions(8, n_embd)
             ),
             label=label,
             steps=steps,

@@ -48,14 +48,12 @@ IDEA = "dropout, and a larger model"
 
 # %%
 class Dropout(nn.Module):
-    """While training, each number is 0 with probability p, and 1 / (1 - p) times itself if not; any shape."""
+    """In training, each number becomes 0 with probability p, else 1 / (1 - p) times itself; any shape."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(
-                f"dropout {p} is no share that can be left out; give a number from 0 up to, not including, 1"
-            )
+            raise ValueError(f"dropout {p} is not a probability below 1; give a number from 0 up to, not including, 1")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +64,7 @@ class Dropout(nn.Module):
 
 
 def show_dropout(p: float = 0.2, count: int = 100_000) -> None:
-    """Share of zeros, mean and size of what is left, as torch's; and nothing at all in evaluation."""
+    """Compare the share of zeros, the mean and the scale with torch's dropout; in evaluation, nothing changes."""
     torch.manual_seed(0)
     ours, theirs, x = Dropout(p), nn.Dropout(p), torch.ones(count)
     for name, module in (("ours", ours), ("torch's", theirs)):
@@ -77,7 +75,7 @@ def show_dropout(p: float = 0.2, count: int = 100_000) -> None:
         assert torch.allclose(out[out != 0], torch.tensor(1 / (1 - p)))
         assert abs(out.mean().item() - 1) < 0.01
     assert torch.equal(ours.eval()(x), x)
-    print("in evaluation: what goes in comes out")
+    print("in evaluation, the output is the input")
 
 
 # %%
@@ -96,7 +94,7 @@ if __name__ == "__main__":
 
 # %%
 class DropoutMultiHead(BatchedMultiHead):
-    """Heads that now and then miss a token, and whose output has gaps: (B, T, C) -> (B, T, C)."""
+    """Several heads with dropout on their weights and their output: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int, n_head: int, dropout: float) -> None:
         super().__init__(n_embd, n_head)
@@ -110,7 +108,7 @@ class DropoutMultiHead(BatchedMultiHead):
 
 
 class DropoutFeedForward(FeedForward):
-    """The network of section 6, its output with gaps: (B, T, C) -> (B, T, C)."""
+    """The network of section 6 with dropout on its output: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int, dropout: float) -> None:
         super().__init__(n_embd)
@@ -120,10 +118,10 @@ class DropoutFeedForward(FeedForward):
         return self.dropout(super().forward(x))  # (B, T, C)
 
 
-def middle_model(
+def medium_model(
     vocab_size: int, dropout: float, *, block_size: int = 32, n_layer: int = 3, n_head: int = 4, n_embd: int = 64
 ) -> PositionedModel:
-    """Pre-norm blocks with dropout, twice as wide and four times as far-sighted as the toy: (B, T) -> (B, T, V)."""
+    """Build a model with dropout, twice the width and four times the context of the toy: (B, T) -> (B, T, V)."""
     blocks = [
         PreNormBlock(DropoutMultiHead(n_embd, n_head, dropout), DropoutFeedForward(n_embd, dropout), n_embd)
         for _ in range(n_layer)
@@ -132,8 +130,8 @@ def middle_model(
     return PositionedModel(vocab_size, n_embd, body, LearnedPositions(block_size, n_embd))
 
 
-def middle_setting() -> Setting:
-    """Longer pieces, fewer of them, larger steps."""
+def medium_setting() -> Setting:
+    """Return the setting of the medium model: longer sequences, smaller batches, a higher learning rate."""
     return Setting(batch_size=16, block_size=32, learning_rate=3e-3)
 
 
@@ -148,26 +146,26 @@ def middle_setting() -> Setting:
 def overfit(
     steps: int = 1000, seed: int = 1337, text: str | None = None, report: Report = quiet, *, characters: int = 10_000
 ) -> Result:
-    """Train on the beginning of the text only, without dropout and then with it, measuring on the way."""
+    """Train on the beginning of the text only, without dropout and then with it, evaluating ten times."""
 
-    def train_on_little(dropout: float) -> Result:
+    def train_on_excerpt(dropout: float) -> Result:
         return run_experiment(
-            lambda vocab_size: middle_model(vocab_size, dropout),
+            lambda vocab_size: medium_model(vocab_size, dropout),
             label=f"{characters:,} characters, dropout {dropout}",
             steps=steps,
             seed=seed,
             text=(load_corpus().text if text is None else text)[:characters],
             report=report,
-            setting=middle_setting(),
+            setting=medium_setting(),
             evaluate_every=max(1, steps // 10),
         )
 
-    without = train_on_little(0.0)
-    return replace(train_on_little(0.2), others=(without,))
+    without = train_on_excerpt(0.0)
+    return replace(train_on_excerpt(0.2), others=(without,))
 
 
 def draw_overfitting(pair: Result) -> "Figure":
-    """Training and validation losses by step, without dropout and with it."""
+    """Draw training and validation losses by step, without dropout and with it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -183,7 +181,9 @@ def draw_overfitting(pair: Result) -> "Figure":
             f"at the end {one.after.val:.2f}; training at the end {one.after.train:.2f}"
         )
     axes.set(
-        xlabel="step", ylabel="loss (nats per character)", title="Little text: training (dotted) against validation"
+        xlabel="step",
+        ylabel="loss (nats per character)",
+        title="Little text: training loss (dotted) and validation loss",
     )
     axes.grid(alpha=0.3)
     axes.legend()
@@ -211,15 +211,15 @@ if __name__ == "__main__":
 def main(
     steps: int = 1500, seed: int = 1337, text: str | None = None, report: Report = quiet, *, dropout: float = 0.1
 ) -> Result:
-    """Train the middle model on the whole text."""
+    """Train the medium model on the whole text."""
     return run_experiment(
-        lambda vocab_size: middle_model(vocab_size, dropout),
+        lambda vocab_size: medium_model(vocab_size, dropout),
         label="middle model",
         steps=steps,
         seed=seed,
         text=text,
         report=report,
-        setting=middle_setting(),
+        setting=medium_setting(),
         evaluate_every=max(1, steps // 4),
     )
 

@@ -53,7 +53,7 @@ IDEA = "the whole decoder, six layers deep"
 class GPT(PositionedModel):
     """A decoder of pre-norm blocks: token ids (B, T) -> next-token logits (B, T, V), for T up to `block_size`.
 
-    Its parameters, with i from 0 to n_layer - 1; linear weights are (out, in), as torch keeps them:
+    Parameters, with i from 0 to n_layer - 1; linear weights are (out, in), as in torch:
 
         token_embedding.weight (V, C)              position_embedding.table.weight (block_size, C)
         body.blocks.i.norm_attention.weight, .bias (C)
@@ -84,11 +84,11 @@ class GPT(PositionedModel):
         )
         body = nn.Sequential(OrderedDict(blocks=blocks, final_norm=LayerNorm(n_embd)))
         super().__init__(vocab_size, n_embd, body, LearnedPositions(block_size, n_embd))
-        self.apply(start_small)
+        self.apply(init_weights)
 
 
-def start_small(module: nn.Module) -> None:
-    """Weights of size 0.02 and biases of zero, for linear layers and embeddings: as the lecture's repository starts."""
+def init_weights(module: nn.Module) -> None:
+    """Set weights to a standard deviation of 0.02 and biases to zero, as in the lecture's repository."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -110,7 +110,7 @@ def start_small(module: nn.Module) -> None:
 
 # %%
 def show_parameters(vocab_size: int = 65, n_layer: int = 6, n_embd: int = 384, block_size: int = 256) -> None:
-    """The count above, part by part, against the model itself."""
+    """Compare the count above, part by part, with the model."""
     model = GPT(vocab_size, n_layer=n_layer, n_embd=n_embd, block_size=block_size)
     by_hand = {
         "token_embedding": vocab_size * n_embd,
@@ -124,7 +124,7 @@ def show_parameters(vocab_size: int = 65, n_layer: int = 6, n_embd: int = 384, b
         print(f"{name:<20}{count:12,}")
     total = sum(p.numel() for p in model.parameters())
     assert total == sum(by_hand.values()) == 10_788_929
-    print(f"{'together':<20}{total:12,}")
+    print(f"{'total':<20}{total:12,}")
 
 
 # %%
@@ -147,7 +147,7 @@ def main(
     *,
     full: bool | None = None,
 ) -> Result:
-    """Train the decoder: at full size where there is a CUDA GPU (or where `full` says so), else the small one."""
+    """Train the decoder at full size if there is a CUDA GPU (or `full` is true), else the narrow one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     full = device == "cuda" if full is None else full
     if full:
@@ -180,7 +180,7 @@ if __name__ == "__main__":
 
 # %%
 def draw_losses(result: Result) -> "Figure":
-    """Training and validation loss by step, falling from the dotted line of a model that knows nothing."""
+    """Draw training and validation loss by step, and ln V, the loss of equal probabilities, as a dotted line."""
     from matplotlib.figure import Figure
 
     steps, train, val = zip(*result.curve)
@@ -210,22 +210,22 @@ if __name__ == "__main__":
 # %%
 @torch.no_grad()
 def show_next_tokens(result: Result, count: int = 8, block_size: int = 64) -> None:
-    """The three likeliest next characters and the one that was drawn, a few times over."""
+    """Print the three likeliest next characters and the one that was drawn, `count` times."""
     tokenizer, device = result.tokenizer, result.validation.device
-    idx: Tensor = result.validation[None, :block_size]  # (1, T), from the part it has not been trained on
+    idx: Tensor = result.validation[None, :block_size]  # (1, T), not in the training part
     print(f"after {tokenizer.decode(idx[0, -30:].tolist())!r}")
     for _ in range(count):
         idx = generate(result.model, idx, 1, block_size, seed=idx.shape[1])  # (1, T) -> (1, T + 1)
-        logits = result.model(idx[:, -block_size - 1 : -1])[0, -1]  # (V,): what the drawn one was drawn from
+        logits = result.model(idx[:, -block_size - 1 : -1])[0, -1]  # (V,): the drawn token's logits
         probabilities, ids = logits.softmax(-1).topk(min(3, tokenizer.vocab_size))  # (3,), (3,)
-        likeliest = "  ".join(f"{name(tokenizer, int(i)):>4} {p:4.0%}" for p, i in zip(probabilities.tolist(), ids))
-        print(f"  likeliest: {likeliest}   drawn: {name(tokenizer, int(idx[0, -1]))}")
+        likeliest = "  ".join(f"{quoted(tokenizer, int(i)):>4} {p:4.0%}" for p, i in zip(probabilities.tolist(), ids))
+        print(f"  likeliest: {likeliest}   drawn: {quoted(tokenizer, int(idx[0, -1]))}")
     assert idx.shape == (1, min(block_size, len(result.validation)) + count)
     assert idx.device == device
 
 
-def name(tokenizer: CharTokenizer, token: int) -> str:
-    """A character as Python would write it: line ends and blanks stay visible."""
+def quoted(tokenizer: CharTokenizer, token: int) -> str:
+    """Return a character as Python writes it, so that spaces and newlines are visible."""
     return repr(tokenizer.decode([token]))
 
 

@@ -1,152 +1,188 @@
-"""What an exercise is, and how its checks are gone through.
+"""Exercises: their data classes, how their checks run, and the short trainings that some of them need.
 
-A check is a function of what the learner wrote. It returns None if all is well, a sentence if not, or `Passed` with
-something to show. Checks stand in an order, each taking for granted what those before it have found right, and the
-first that fails is the last that is looked at: so a mistake is told once, by the check that is about it.
+A check is a function of what the learner wrote. It returns None if all is well, a sentence if not, or `Passed` with a
+note to show. The checks of an exercise run in order. Each relies on those before it, and the first failure ends the
+run, so that one mistake is reported once, by the check that is about it.
 """
 
+import importlib
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
-from course.exercises.errors import tell
+from course.__main__ import SECTIONS
+from course.console import quiet
+from course.exercises.errors import explain_error
+from course.s01_bigram import Result, Setting, run_experiment
+from nanogpt.text.corpus import load_corpus
 
 State = Literal["running", "passed", "failed", "todo"]
 
 
 @dataclass(frozen=True)
 class Passed:
-    """All is well, and there is something to show."""
+    """The verdict of a check that passed and has a note to show."""
 
     note: str
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must be so."""
+    """One property that an answer must have."""
 
     name: str
-    """Read after a tick: "the future stays hidden"."""
+    """what is printed after the tick: "the future stays hidden" """
     run: Callable[[Any], str | Passed | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
-    """Something to write, by the name that the learner's file gives it."""
+    """Something to write, under the name that the learner's file gives it."""
 
     name: str
     task: str
     stub: str
-    look: str
-    """The heading in the section under which to look when stuck."""
+    heading: str
+    """the heading of the section to read when stuck"""
     checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)
-class Effect:
+class Outcome:
     """What an experiment showed: the answer to the question, and a sentence with the numbers."""
 
     answer: str | float
-    shown: str
+    explanation: str
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found, in words for the learner."""
+class CheckResult:
+    """The result of one check, with a message for the learner."""
 
     check: str
     state: State
-    says: str = ""
+    message: str = ""
 
 
-def examine(exercise: Exercise, thing: Any, path: Path) -> Iterator[Finding]:
-    """Go through the checks of what the file at `path` defines, up to the first that fails.
+def exercises_of(section: str) -> tuple[Exercise, ...]:
+    """Return the exercises of a section, given its full name: `s04_self_attention`."""
+    exercises: tuple[Exercise, ...] = importlib.import_module(f"course.exercises.e{section[1:]}").EXERCISES
+    return exercises
 
-    Each is announced as "running" before it is run, so that whoever listens knows where a process was that died.
+
+def section_named(name: str) -> str | None:
+    """Return the full name of a section for `s04`, `4`, `04` or `s04_self_attention`; None for any other name."""
+    digits = name.lower().removeprefix("s").partition("_")[0]
+    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits) <= len(SECTIONS):
+        return None
+    section = SECTIONS[int(digits) - 1]
+    return section if "_" not in name or name == section else None
+
+
+def run_checks(exercise: Exercise, answer: Any, path: Path) -> Iterator[CheckResult]:
+    """Run the checks on an answer from the file at `path`, up to the first that fails.
+
+    Yields a result with state "running" before each check, so that the last line tells where a process died.
     """
-    if thing is None:
-        yield Finding(exercise.checks[0].name, "todo")
+    if answer is None:
+        yield CheckResult(exercise.checks[0].name, "todo")
         return
     for check in exercise.checks:
-        yield Finding(check.name, "running")
-        finding = _apply(check, thing, path)
-        yield finding
-        if finding.state != "passed":
+        yield CheckResult(check.name, "running")
+        result = _run_check(check, answer, path)
+        yield result
+        if result.state != "passed":
             return
 
 
-def _apply(check: Check, thing: Any, path: Path) -> Finding:
+def _run_check(check: Check, answer: Any, path: Path) -> CheckResult:
     torch.manual_seed(0)
     try:
-        verdict = check.run(thing)
+        verdict = check.run(answer)
     except NotImplementedError:
-        return Finding(check.name, "todo")
+        return CheckResult(check.name, "todo")
     except (Exception, SystemExit) as error:
-        return Finding(check.name, "failed", tell(error, path))
+        return CheckResult(check.name, "failed", explain_error(error, path))
     if isinstance(verdict, str):
-        return Finding(check.name, "failed", verdict)
-    return Finding(check.name, "passed", verdict.note if verdict else "")
+        return CheckResult(check.name, "failed", verdict)
+    return CheckResult(check.name, "passed", verdict.note if verdict else "")
 
 
-def break_it(
+def prediction_exercise(
     *,
     name: str,
     task: str,
-    look: str,
-    experiment: Callable[[], Effect],
+    heading: str,
+    experiment: Callable[[], Outcome],
     choices: Sequence[str] = (),
     within: float = 0.0,
 ) -> Exercise:
-    """An exercise in which the learner says beforehand what an experiment will show.
+    """Make an exercise in which the learner predicts what an experiment will show.
 
-    Either one of `choices`, or, where there are none, a number that may be off by `within`.
+    The answer is one of `choices`; without choices it is a number that may be off by `within`.
     """
     wanted = " or ".join(repr(choice) for choice in choices) if choices else "a number"
 
     def is_an_answer(prediction: Any) -> str | None:
         if choices and prediction not in choices:
-            return f"{prediction!r} is none of the answers: write {wanted}."
+            return f"{prediction!r} is not one of the answers: write {wanted}."
         if not choices and (isinstance(prediction, bool) or not isinstance(prediction, int | float)):
-            return f"{prediction!r} is no number: write one, such as 2.5."
+            return f"{prediction!r} is not a number: write one, such as 2.5."
         return None
 
     def is_as_predicted(prediction: Any) -> str | Passed:
-        effect = experiment()
+        outcome = experiment()
         if choices:
-            right = prediction == effect.answer
+            right = prediction == outcome.answer
         else:
-            right = abs(prediction - float(effect.answer)) <= within
+            right = abs(prediction - float(outcome.answer)) <= within
         if right:
-            return Passed(effect.shown)
-        return f"You expected {prediction!r}, and it turned out otherwise. {effect.shown}"
+            return Passed(outcome.explanation)
+        return f"You predicted {prediction!r}, and the experiment shows something else. {outcome.explanation}"
 
     return Exercise(
         name=name,
-        task=f"Break it, and say first what will happen. {task}",
+        task=f"Break it, and predict first what will happen. {task}",
         stub=f"{name} = None  # write {wanted} in place of None",
-        look=look,
+        heading=heading,
         checks=(Check("an answer", is_an_answer), Check("as predicted", is_as_predicted)),
     )
 
 
-STUB_HEAD = '''"""{title}
-
-Fill in what you like, in any order, and look at it with: python -m course.check {section} {file}
-"""
-
-import torch
-from torch import Tensor, nn
-'''
-
-
 def stub_file(section: str, exercises: Sequence[Exercise], file: str) -> str:
-    """The text of a file with the stubs of all exercises of a section, each under its task."""
-    parts = [STUB_HEAD.format(title=f"Exercises of section {int(section[1:3])}.", section=section[:3], file=file)]
+    """Return the text of a file with the stubs of a section's exercises, each under its task."""
+    parts = [
+        f'"""Exercises of section {int(section[1:3])}.\n\n'
+        f"Fill in any of them, in any order, then check the file: python -m course.check {section[:3]} {file}\n"
+        '"""\n\nimport torch\nfrom torch import Tensor, nn\n'
+    ]
     for number, exercise in enumerate(exercises, start=1):
         task = textwrap.fill(f"{number}. {exercise.task}", 110, initial_indent="# ", subsequent_indent="# ")
         parts.append(f"\n\n{task}\n\n{exercise.stub.strip()}\n")
     return "".join(parts)
+
+
+@cache
+def _training_text(characters: int = 100_000) -> str:
+    """Return the beginning of the Python library's source, which is on every machine."""
+    parts: list[str] = []
+    length = 0
+    for chunk in load_corpus("python").chunks():
+        parts.append(chunk.text)
+        length += len(chunk.text)
+        if length >= characters:
+            break
+    return "".join(parts)[:characters]
+
+
+def train_briefly(build: Callable[[int], nn.Module], steps: int = 400, learning_rate: float = 1e-2) -> Result:
+    """Train a model for a few seconds on 100,000 characters, in the toy setting; the result is always the same."""
+    setting = Setting(learning_rate=learning_rate)
+    text = _training_text()
+    return run_experiment(build, label="", steps=steps, seed=1337, text=text, report=quiet, setting=setting)

@@ -7,32 +7,32 @@ import torch
 from torch import Tensor, nn
 
 from course.exercises.attention import (
-    LETS_IN,
+    FUTURE_VISIBLE,
     NO_MASK,
-    because,
-    head_outputs,
-    heads_matrices,
-    numbers_fault,
-    rows_fault,
-    seen_fault,
-    silence_biases,
-    weights_by_scale,
+    head_matrices,
+    head_variants,
+    mask_fault,
+    nan_fault,
+    row_sum_fault,
+    scale_variants,
+    with_reason,
 )
-from course.exercises.base import Check, Effect, Exercise, break_it
-from course.exercises.probe import (
-    close,
-    compare,
-    count_of,
-    difference,
-    future_fault,
+from course.exercises.base import Check, Exercise, Outcome, prediction_exercise, train_briefly
+from course.exercises.shared_checks import (
+    build,
+    causality_fault,
     gradient_fault,
-    input_fault,
-    made,
+    largest_difference,
+    matching_mistake,
     module_fault,
+    mutation_fault,
+    nearly_equal,
+    parameter_count,
     shape_fault,
-    unused_fault,
+    unused_parameter_fault,
+    value_fault,
+    zero_biases,
 )
-from course.exercises.trial import short_training
 from course.s03_positions import LearnedPositions, PositionedModel
 from course.s04_self_attention import Head
 
@@ -42,118 +42,103 @@ SIZES = {"B": 2, "T": T, "C": C, "D": D}
 Weights = Callable[[Tensor, Tensor], Tensor]
 
 
-def queries_and_keys(*shape: int) -> tuple[Tensor, Tensor]:
+def _queries_and_keys(*shape: int) -> tuple[Tensor, Tensor]:
     return torch.randn(*shape), torch.randn(*shape)
 
 
-def weights_shape(attention_weights: Weights) -> str | None:
+def _weights_shape(attention_weights: Weights) -> str | None:
     for letters, sizes in (("B T T", {"B": 2, "T": 7}), ("B H T T", {"B": 2, "H": 3, "T": 5})):
-        q, k = queries_and_keys(*(sizes[letter] for letter in letters.split()[:-1]), 11)
+        q, k = _queries_and_keys(*(sizes[letter] for letter in letters.split()[:-1]), 11)
         if fault := shape_fault(attention_weights(q, k), letters, sizes):
             return f"For q and k of shape {tuple(q.shape)}: {fault}"
     return None
 
 
-def weights_rows(attention_weights: Weights) -> str | None:
-    return rows_fault(attention_weights(*queries_and_keys(T, D)))
+def _weights_rows(attention_weights: Weights) -> str | None:
+    return row_sum_fault(attention_weights(*_queries_and_keys(T, D)))
 
 
-def weights_seen(attention_weights: Weights) -> str | None:
-    q, k = queries_and_keys(T, D)
-    return seen_fault(attention_weights(q / 4, k / 4))  # small, so that no weight is too small to be seen
+def _weights_seen(attention_weights: Weights) -> str | None:
+    q, k = _queries_and_keys(T, D)
+    return mask_fault(attention_weights(q / 4, k / 4))  # small scores, so that no weight underflows
 
 
-def weights_scale(attention_weights: Weights) -> str | None:
-    q, k = queries_and_keys(2, T, D)
-    right, mistakes = weights_by_scale(q, k)
-    swapped = {"Keys ask and queries are asked: the score at [t, s] is query t times key s.": weights_by_scale(k, q)[0]}
-    return compare(attention_weights(q.clone(), k.clone()), right, mistakes | swapped, ("piece", "row", "column"))
+def _weights_scale(attention_weights: Weights) -> str | None:
+    q, k = _queries_and_keys(2, T, D)
+    right, mistakes = scale_variants(q, k)
+    swapped = {"q and k are swapped: the score at [t, s] is query t times key s.": scale_variants(k, q)[0]}
+    return value_fault(
+        attention_weights(q.clone(), k.clone()), right, mistakes | swapped, ("sequence", "row", "column")
+    )
 
 
-def weights_input(attention_weights: Weights) -> str | None:
-    return input_fault(attention_weights, *queries_and_keys(2, T, D))
+def _weights_input(attention_weights: Weights) -> str | None:
+    return mutation_fault(attention_weights, *_queries_and_keys(2, T, D))
 
 
-def weights_gradient(attention_weights: Weights) -> str | None:
-    return gradient_fault(attention_weights, *queries_and_keys(2, T, D))
+def _weights_gradient(attention_weights: Weights) -> str | None:
+    return gradient_fault(attention_weights, *_queries_and_keys(2, T, D))
 
 
-def head_module(head: type[nn.Module]) -> str | None:
-    return module_fault(head, C, D)
-
-
-def head_shape(head: type[nn.Module]) -> str | None:
-    return shape_fault(made(head, C, D)(torch.randn(2, T, C)), "B T D", SIZES)
-
-
-def shared_layers(one: nn.Module) -> list[str]:
-    """The names of one parameter, where it has several."""
+def _shared_layers(one: nn.Module) -> list[str]:
+    """Return the names of the first parameter that has several."""
     names: dict[int, list[str]] = {}
     for name, parameter in one.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return next((several for several in names.values() if len(several) > 1), [])
 
 
-def head_parameters(head: type[nn.Module]) -> str | None:
-    count = count_of(head(C, D))
+def _head_parameters(head: type[nn.Module]) -> str | None:
+    count = parameter_count(head(C, D))
     if count - 3 * C * D in (0, D, 2 * D, 3 * D):  # with biases or without, for each of the three
         return None
     if count == 0:
         return (
-            "It has nothing to learn. A layer is found where it is set on `self` by itself; in a Python list or as a "
-            "plain tensor it is not."
+            "It has nothing to learn: set each layer on `self`; in a Python list or as a plain tensor it is not found."
         )
-    if twins := shared_layers(head(C, D)):
-        return (
-            f"`{twins[0]}` and `{twins[1]}` are one and the same: query, key and value each need a layer of their own."
-        )
+    if twins := _shared_layers(head(C, D)):
+        return f"`{twins[0]}` and `{twins[1]}` are the same layer: query, key and value each need their own."
     return (
-        f"It has {count} numbers to learn for C = {C} and D = {D}: three layers of C to D, for query, key and value, "
-        f"have 3 · {C} · {D} = {3 * C * D}."
+        f"It has {count} parameters for C = {C} and D = {D}: three layers from C to D, for query, key and value, have "
+        f"3 · {C} · {D} = {3 * C * D}."
     )
 
 
-def head_numbers(head: type[nn.Module]) -> str | None:
-    return numbers_fault(made(head, C, D)(torch.randn(1, T, C))[0])
-
-
-def head_future(head: type[nn.Module]) -> str | None:
-    one = made(head, C, D)
-    silence_biases(one, C * D)
-    fault = future_fault(one, torch.randn(1, T, C), NO_MASK)
+def _head_future(head: type[nn.Module]) -> str | None:
+    one = build(head, C, D)
+    zero_biases(one, C * D)
+    fault = causality_fault(one, torch.randn(1, T, C), NO_MASK)
     if fault is None:
         return None
     x = torch.randn(2, T, C)
     out = one(x).detach()
-    for matrices in heads_matrices(one, C, D):
-        for sentence, wrong in head_outputs(x, matrices)[1].items():
-            if close(out, wrong):
-                return because(fault, sentence)
-    return fault.replace(NO_MASK, LETS_IN)
+    for matrices in head_matrices(one, C, D):
+        if sentence := matching_mistake(out, head_variants(x, matrices)[1]):
+            return with_reason(fault, sentence)
+    return fault.replace(NO_MASK, FUTURE_VISIBLE)
 
 
-def head_formula(head: type[nn.Module]) -> str | None:
-    one, x = made(head, C, D), torch.randn(2, T, C)
-    silence_biases(one, C * D)
+def _head_formula(head: type[nn.Module]) -> str | None:
+    one, x = build(head, C, D), torch.randn(2, T, C)
+    zero_biases(one, C * D)
     out = one(x.clone()).detach()
-    ways = [head_outputs(x, matrices) for matrices in heads_matrices(one, C, D)]
-    if any(close(out, right) for right, _, _ in ways):
+    ways = [head_variants(x, matrices) for matrices in head_matrices(one, C, D)]
+    if any(nearly_equal(out, right) for right, _, _ in ways):
         return None
     for _, _, others in ways:
-        for sentence, wrong in others.items():
-            if close(out, wrong):
-                return sentence
+        if sentence := matching_mistake(out, others):
+            return sentence
     if not ways:
-        return "Its parameters are not three matrices of C to D: one each for query, key and value."
-    return f"With its own three matrices, the formula gives other numbers. {difference(out, ways[0][0])}"
+        return "Its parameters are not three matrices from C to D, one each for query, key and value."
+    return f"With its own three matrices, the formula gives other numbers. {largest_difference(out, ways[0][0])}"
 
 
-def head_uses_all(head: type[nn.Module]) -> str | None:
-    one = made(head, C, D)
-    return unused_fault(one, torch.randn(2, T, C))
+def _head_uses_all(head: type[nn.Module]) -> str | None:
+    one = build(head, C, D)
+    return unused_parameter_fault(one, torch.randn(2, T, C))
 
 
-class PeekingHead(Head):
+class LeakingHead(Head):
     """The head of section 4 with its mask off by one: (B, T, C) -> (B, T, D)."""
 
     def weights(self, x: Tensor) -> Tensor:
@@ -162,44 +147,45 @@ class PeekingHead(Head):
 
 
 @cache
-def peeking() -> Effect:
+def _off_by_one() -> Outcome:
     def model(kind: type[Head]) -> Callable[[int], nn.Module]:
         return lambda vocab_size: PositionedModel(vocab_size, 32, kind(32, 32), LearnedPositions(8, 32))
 
-    honest, peeked = short_training(model(Head)).after, short_training(model(PeekingHead)).after
-    answer = "lower" if peeked.val < honest.val - 0.1 else "higher" if peeked.val > honest.val + 0.1 else "the same"
-    return Effect(
+    right, leaking = train_briefly(model(Head)).after, train_briefly(model(LeakingHead)).after
+    answer = "lower" if leaking.val < right.val - 0.1 else "higher" if leaking.val > right.val + 0.1 else "the same"
+    return Outcome(
         answer,
-        f"After {honest.step} steps the honest head has a validation loss of {honest.val:.2f}, and the one that sees "
-        f"one position too far {peeked.val:.2f}. It looks its answer up, in validation as in training; when it writes "
-        "there is nothing to look up, and it writes nonsense. A loss too good to be true mostly is.",
+        f"After {right.step} steps the right head has a validation loss of {right.val:.2f}, and the one that sees one "
+        f"position too far {leaking.val:.2f}. It looks up its answer, in validation as in training. When it generates, "
+        "there is nothing to look up, and it writes nonsense. A loss that is too good to be true usually is.",
     )
 
 
 EXERCISES = (
     Exercise(
         name="attention_weights",
-        task="Write the weights of attention: products of queries and keys, divided by √D, masked, and a softmax along "
-        "each row. It should work with any number of dimensions before the last two.",
-        look="# 4. Choosing whom to listen to: self-attention",
+        task="Write the attention weights: products of queries and keys, divided by √D, masked, and a softmax along "
+        "each row. They should work with any number of dimensions before the last two.",
+        heading="# 4. Choosing whom to listen to: self-attention",
         stub='''
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each position listens to each: (..., T, D), (..., T, D) -> (..., T, T)."""
+    """Return how much each position attends to each: (..., T, D), (..., T, D) -> (..., T, T)."""
     raise NotImplementedError
 ''',
         checks=(
-            Check("the shape", weights_shape),
-            Check("each row sums to 1", weights_rows),
-            Check("the future stays hidden", weights_seen),
-            Check("the scale, and the right numbers", weights_scale),
-            Check("the input is left alone", weights_input),
-            Check("gradients pass through", weights_gradient),
+            Check("the shape", _weights_shape),
+            Check("each row sums to 1", _weights_rows),
+            Check("the future stays hidden", _weights_seen),
+            Check("the scale, and the right numbers", _weights_scale),
+            Check("the input is left alone", _weights_input),
+            Check("gradients pass through", _weights_gradient),
         ),
     ),
     Exercise(
         name="Head",
-        task="Write one head: query, key and value, a linear layer of C to D each, and what each position hears.",
-        look="# 4. Choosing whom to listen to: self-attention",
+        task="Write one head: query, key and value, a linear layer from C to D each, and the weighted sum of the "
+        "values.",
+        heading="# 4. Choosing whom to listen to: self-attention",
         stub='''
 class Head(nn.Module):
     """One head of causal self-attention: (B, T, C) -> (B, T, D)."""
@@ -212,21 +198,21 @@ class Head(nn.Module):
         raise NotImplementedError
 ''',
         checks=(
-            Check("a module", head_module),
-            Check("the shape", head_shape),
-            Check("three matrices to learn", head_parameters),
-            Check("numbers everywhere", head_numbers),
-            Check("the future stays hidden", head_future),
-            Check("the formula", head_formula),
-            Check("every layer learns", head_uses_all),
+            Check("a module", lambda head: module_fault(head, C, D)),
+            Check("the shape", lambda head: shape_fault(build(head, C, D)(torch.randn(2, T, C)), "B T D", SIZES)),
+            Check("three matrices to learn", _head_parameters),
+            Check("numbers everywhere", lambda head: nan_fault(build(head, C, D)(torch.randn(1, T, C))[0])),
+            Check("the future stays hidden", _head_future),
+            Check("the formula", _head_formula),
+            Check("every layer learns", _head_uses_all),
         ),
     ),
-    break_it(
-        name="LOSS_WHEN_PEEKING",
-        task="The mask of a head is off by one: each position sees one position too far. The head is trained for a "
-        "moment, and measured on the validation part. Against an honest head's, its loss is...",
-        look="The future stays hidden",
+    prediction_exercise(
+        name="LOSS_WITH_A_LEAKING_MASK",
+        task="The mask of a head is off by one: each position sees one position too far. The head is trained briefly "
+        "and measured on the validation part. Compared with the right head's, its loss is...",
+        heading="The future stays hidden",
         choices=("lower", "the same", "higher"),
-        experiment=peeking,
+        experiment=_off_by_one,
     ),
 )

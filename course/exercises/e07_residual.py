@@ -1,4 +1,4 @@
-"""Exercises of section 7: a block that adds, what reaches the bottom, and twelve blocks that only replace."""
+"""Exercises of section 7: a residual block, gradient norms by depth, and blocks without residual connections."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,8 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course.exercises.base import Check, Effect, Exercise, break_it
-from course.exercises.probe import compare, count_of, input_fault, module_fault, shape_fault, unused_fault
+from course.exercises.base import Check, Exercise, Outcome, prediction_exercise
+from course.exercises.shared_checks import (
+    module_fault,
+    mutation_fault,
+    parameter_count,
+    shape_fault,
+    two_parts,
+    unused_parameter_fault,
+    value_fault,
+)
 from course.s07_residual import compare_gradients
 
 B, T, C = 2, 7, 5
@@ -18,86 +26,70 @@ Block = Callable[[nn.Module, nn.Module], nn.Module]
 Norms = Callable[[nn.Sequential, Tensor], Any]
 
 
-def parts() -> tuple[nn.Module, nn.Module]:
-    """Two that stand for attention and feed-forward network, and do not commute."""
-    return nn.Sequential(nn.Linear(C, C), nn.Tanh()), nn.Sequential(nn.Linear(C, C), nn.Sigmoid())
-
-
-def block_module(block: type[nn.Module]) -> str | None:
-    return module_fault(block, *parts())
-
-
-def block_shape(block: Block) -> str | None:
-    return shape_fault(block(*parts())(torch.randn(B, T, C)), "B T C", SIZES)
-
-
-def block_parts(block: Block) -> str | None:
-    attention, feed_forward = parts()
-    count, expected = count_of(block(attention, feed_forward)), count_of(attention) + count_of(feed_forward)
+def _block_parts(block: Block) -> str | None:
+    attention, feed_forward = two_parts(C)
+    count, expected = (
+        parameter_count(block(attention, feed_forward)),
+        parameter_count(attention) + parameter_count(feed_forward),
+    )
     if count == expected:
         return None
     if count > expected:
-        return f"It learns {count - expected} numbers of its own: a block has nothing beside its two parts."
+        return f"It has {count - expected} parameters of its own: a block has none besides those of its two parts."
     return (
-        f"Of the {expected} numbers in its two parts it knows {count}: set each part on `self` by itself, or in an "
-        "`nn.ModuleList`. In a Python list they are not found, and never trained."
+        f"It has {count} of the {expected} parameters of its two parts: set each part on `self`, or in an "
+        "`nn.ModuleList`. In a Python list they are never trained."
     )
 
 
-def block_value(block: Block) -> str | None:
-    attention, feed_forward = parts()
+def _block_value(block: Block) -> str | None:
+    attention, feed_forward = two_parts(C)
     x = torch.randn(B, T, C)
     with torch.no_grad():
         out = block(attention, feed_forward).eval()(x.clone())
         a = attention(x)
-        stream, turned = x + a, x + feed_forward(x)
+        stream, swapped = x + a, x + feed_forward(x)
         mistakes = {
-            "Nothing is added: each part replaces what it reads. Write `x + part(x)`, twice.": feed_forward(a),
-            "Only the feed-forward network is added to what it reads: attention's output replaces the stream. Write "
+            "Nothing is added: each part replaces its input. Write `x + part(x)`, twice.": feed_forward(a),
+            "Only the feed-forward network is added to its input: attention's output replaces the stream. Write "
             "`x = x + self.attention(x)`.": a + feed_forward(a),
-            "Only attention is added to what it reads: the feed-forward network's output replaces the stream. Add that "
-            "to it as well.": feed_forward(stream),
-            "Both parts read the same x: the feed-forward network should read what attention has already added to.": x
-            + a
+            "Only attention is added to its input: the output of the feed-forward network replaces the stream. Add "
+            "it, too.": feed_forward(stream),
+            "Both parts read the same x: the feed-forward network should read x + attention(x).": stream
             + feed_forward(x),
-            "The second plus adds the x of the beginning: add to what attention left, or attention's share is lost.": x
+            "The second sum uses the original x: add to x + attention(x), or attention's output is lost.": x
             + feed_forward(stream),
-            "The feed-forward network reads what attention says, and not the stream that it was added to.": x
+            "There is one sum around both parts: add attention's output to x before the second part.": x
             + feed_forward(a),
-            "The feed-forward network reads attention's output alone: it should read the stream, x + attention(x).": x
-            + a
-            + feed_forward(a),
-            "The feed-forward network comes first: talk, then think.": turned + attention(turned),
-            "The stream is added twice: once is enough.": stream + x + feed_forward(stream),
+            "The feed-forward network reads only attention's output: it should read the stream, x + attention(x).": (
+                stream + feed_forward(a)
+            ),
+            "The feed-forward network comes first: attention should.": swapped + attention(swapped),
+            "The stream is added twice: add it once.": stream + x + feed_forward(stream),
         }
-        return compare(out, stream + feed_forward(stream), mistakes)
+        return value_fault(out, stream + feed_forward(stream), mistakes)
 
 
-def block_input(block: Block) -> str | None:
-    with torch.no_grad():
-        return input_fault(block(*parts()), torch.randn(B, T, C))
+def _block_gradient(block: Block) -> str | None:
+    return unused_parameter_fault(block(*two_parts(C)), torch.randn(B, T, C))
 
 
-def block_gradient(block: Block) -> str | None:
-    return unused_fault(block(*parts()), torch.randn(B, T, C))
-
-
-def blocks() -> nn.Sequential:
+def _blocks() -> nn.Sequential:
     return nn.Sequential(*(nn.Sequential(nn.Linear(C, C), nn.Tanh()) for _ in range(4)))
 
 
-def norms_list(gradient_norms: Norms) -> str | None:
-    out = gradient_norms(blocks(), torch.randn(B, T, C))
+def _norms_list(gradient_norms: Norms) -> str | None:
+    out = gradient_norms(_blocks(), torch.randn(B, T, C))
     if not isinstance(out, list | tuple):
-        return f"It should return a list of numbers, and returned {type(out).__name__}."
+        return f"It should return a list of numbers, and returned a {type(out).__name__}."
     if len(out) != 4:
-        return f"For 4 blocks it returned {len(out)} numbers: one for each block, with all that the block learns in it."
+        return f"For 4 blocks it returned {len(out)} numbers: return one per block, for all its parameters together."
     odd = next((one for one in out if isinstance(one, bool) or not isinstance(one, int | float | Tensor)), None)
-    return None if odd is None else f"{odd!r} is no number."
+    return None if odd is None else f"{odd!r} is not a number."
 
 
-def norms_value(gradient_norms: Norms) -> str | None:
-    body, x = blocks(), torch.randn(B, T, C)
+def _norms_value(gradient_norms: Norms) -> str | None:
+    body, x = _blocks(), torch.randn(B, T, C)
     out = torch.tensor([float(one) for one in gradient_norms(body, x.clone())])
     body.zero_grad()
     body(x).square().mean().backward()
@@ -107,35 +99,35 @@ def norms_value(gradient_norms: Norms) -> str | None:
         "These are the norms of the weights themselves: take those of their gradients, `parameter.grad`.": torch.stack(
             [torch.cat([p.detach().flatten() for p in block.parameters()]).norm() for block in body]
         ),
-        "The norms of weight and bias are added: put a block's gradients into one vector and take its "
+        "The norms of weight and bias are summed: concatenate a block's gradients into one vector and take its "
         "norm.": torch.stack([torch.stack([g.norm() for g in ones]).sum() for ones in gradients]),
         "These are squares: a norm is the root of the sum of squares.": right**2,
         "The highest block comes first: begin with the lowest.": right.flip(0),
-        "The loss is a sum: take the mean of the squares, `out.square().mean()`.": right * B * T * C,
-        "All are zero: call `backward()` on the loss, and read `grad` after it.": torch.zeros(4),
+        "The loss is the sum: take the mean of the squares, `out.square().mean()`.": right * B * T * C,
+        "All are zero: call `backward()` on the loss, then read `grad`.": torch.zeros(4),
     }
-    return compare(out, right, mistakes, ("block",))
+    return value_fault(out, right, mistakes, ("block",))
 
 
-def norms_again(gradient_norms: Norms) -> str | None:
-    body, x = blocks(), torch.randn(B, T, C)
+def _norms_again(gradient_norms: Norms) -> str | None:
+    body, x = _blocks(), torch.randn(B, T, C)
     first, second = ([float(one) for one in gradient_norms(body, x)] for _ in range(2))
     if torch.allclose(torch.tensor(first), torch.tensor(second)):
         return None
     return (
         f"Called twice, it gives {first[0]:.4f} and then {second[0]:.4f} for the lowest block: `backward()` adds to "
-        "the gradients that are there. Set them to zero first, with `zero_grad()`."
+        "the existing gradients. Set them to zero first, with `zero_grad()`."
     )
 
 
 @cache
-def without_residual() -> Effect:
+def _without_residual() -> Outcome:
     norms = compare_gradients()["without"]
     ratio = norms[-1] / norms[0]
     answer = "over a thousand times" if ratio > 1000 else "about ten times" if ratio > 3 else "hardly"
-    return Effect(
+    return Outcome(
         answer,
-        f"Of twelve blocks without the plus signs, the highest has a gradient of {norms[-1]:.1e} and the lowest "
+        f"Of twelve blocks without residual connections, the highest has a gradient of {norms[-1]:.1e} and the lowest "
         f"{norms[0]:.1e}, {ratio:,.0f} times smaller: each block on the way down costs a factor.",
     )
 
@@ -143,9 +135,9 @@ def without_residual() -> Effect:
 EXERCISES = (
     Exercise(
         name="Block",
-        task="Write a block that is given its two parts: attention, then the feed-forward network, and each is added "
-        "to the stream that it has read.",
-        look="# 7. Depth that trains: residual connections",
+        task="Write a block from two given parts: attention, then the feed-forward network, each added to the stream "
+        "that it reads.",
+        heading="# 7. Depth that trains: residual connections",
         stub='''
 class Block(nn.Module):
     """Attention, then feed-forward, each added to the stream: (B, T, C) -> (B, T, C)."""
@@ -158,37 +150,36 @@ class Block(nn.Module):
         raise NotImplementedError
 ''',
         checks=(
-            Check("a module", block_module),
-            Check("the shape", block_shape),
-            Check("its parts are found", block_parts),
-            Check("each part is added", block_value),
-            Check("the input is left alone", block_input),
-            Check("every layer learns", block_gradient),
+            Check("a module", lambda block: module_fault(block, *two_parts(C))),
+            Check("the shape", lambda block: shape_fault(block(*two_parts(C))(torch.randn(B, T, C)), "B T C", SIZES)),
+            Check("its parts are found", _block_parts),
+            Check("each part is added", _block_value),
+            Check("the input is left alone", lambda block: mutation_fault(block(*two_parts(C)), torch.randn(B, T, C))),
+            Check("every layer learns", _block_gradient),
         ),
     ),
     Exercise(
         name="gradient_norms",
-        task="Measure what reaches the bottom: put x through the blocks, let the loss be the mean of the squares of "
-        "what comes out, and return for each block, from the lowest up, the norm of the gradients of all its "
-        "parameters.",
-        look="What reaches the bottom",
+        task="Measure the gradient by depth: apply the blocks to x, take the mean square of the output as the loss, "
+        "and return for each block, from the lowest up, the norm of the gradients of all its parameters.",
+        heading="What reaches the bottom",
         stub='''
 def gradient_norms(body: nn.Sequential, x: Tensor) -> list[float]:
-    """The norm of the gradient of each block of `body`, from the lowest up, for the loss `body(x).square().mean()`."""
+    """Return each block's gradient norm, from the lowest up, for the loss `body(x).square().mean()`."""
     raise NotImplementedError
 ''',
         checks=(
-            Check("a number for each block", norms_list),
-            Check("the right numbers", norms_value),
-            Check("and again when called again", norms_again),
+            Check("one number per block", _norms_list),
+            Check("the right numbers", _norms_value),
+            Check("the same when called again", _norms_again),
         ),
     ),
-    break_it(
+    prediction_exercise(
         name="SMALLER_WITHOUT_RESIDUAL",
-        task="Twelve untrained blocks without the plus signs, one batch, one backward: how much smaller is the "
-        "gradient of the lowest block than that of the highest?",
-        look="What reaches the bottom",
+        task="Twelve untrained blocks without residual connections, one batch, one backward pass: how much smaller is "
+        "the gradient of the lowest block than that of the highest?",
+        heading="What reaches the bottom",
         choices=("hardly", "about ten times", "over a thousand times"),
-        experiment=without_residual,
+        experiment=_without_residual,
     ),
 )

@@ -1,8 +1,8 @@
-"""Starts the process that checks a learner's file, ends it in time, and reads what it found.
+"""Start the process that checks a learner's file, enforce its time limit, and read the results.
 
-Nothing of the file is run in the process that calls `check_answer`. The other process keeps a time limit itself and is
-stopped from here if it does not; it sees no input, what it prints is kept apart, and its findings come back as JSON.
-It is no cage: a file may still read and write whatever its user may.
+The process that calls `check_answer` runs nothing of the file. The worker process keeps a time limit itself and is
+killed from here if it fails to. It has no input, its output is captured, and its results come back as JSON lines.
+It is not a sandbox: a file may read and write whatever its user may.
 """
 
 import contextlib
@@ -19,50 +19,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from course.exercises.base import Finding
+from course.exercises.base import CheckResult
 
 ROOT = Path(__file__).parents[2]
 KEPT_BYTES = 4_000
-"""Of what a file prints, so much is shown."""
+"""how much of a file's output is shown"""
 GRACE_SECONDS = 120.0
-"""For starting Python and torch on a busy machine, beyond the time limit."""
+"""time for starting Python and torch on a busy machine, on top of the time limit"""
 
 
 @dataclass
 class Report:
-    """What became of a file: findings by exercise, in the file's words what it printed, and what ended it early."""
+    """The results of checking a file."""
 
-    findings: dict[str, list[Finding]] = field(default_factory=dict)
+    results: dict[str, list[CheckResult]] = field(default_factory=dict)
+    """by exercise"""
     broken: str = ""
-    """Why not everything could be looked at; empty where it could."""
+    """why the checks did not finish; empty if they did"""
     printed: str = ""
+    """what the file printed"""
 
 
 def check_answer(section: str, path: Path, seconds: float = 60.0) -> Report:
-    """Check a file's answers to the exercises of a section (its whole name) in a process of its own."""
+    """Check a file's answers to the exercises of a section (its full name) in a process of its own."""
     path = path.resolve()
     with tempfile.TemporaryDirectory(prefix="course-check-", ignore_cleanup_errors=True) as folder:
-        findings, trace = Path(folder) / "findings.jsonl", Path(folder) / "trace.txt"
-        arguments = [section, str(path), str(findings), str(trace), seconds]
+        results, trace = Path(folder) / "results.jsonl", Path(folder) / "trace.txt"
+        arguments = [section, str(path), str(results), str(trace), seconds]
         code, printed = _run(_command(arguments), seconds + GRACE_SECONDS)
-        events = _read_events(findings)
-        report = _report(events)
+        events = _read_events(results)
+        report = _make_report(events)
         report.printed = printed
         if not report.broken and (not events or events[-1]["event"] != "done"):
             stopped = trace.read_text(encoding="utf-8", errors="replace") if trace.exists() else ""
-            report.broken = _why_it_ended(events, stopped, code, path, seconds)
+            report.broken = _explain_end(events, stopped, code, path, seconds)
         return report
 
 
 def _command(arguments: list[Any]) -> list[str]:
-    """Python by itself (no environment variables of its own, no current folder), with the modules that we have."""
+    """Return the command for an isolated Python (no `PYTHON*` variables, no current folder) with our modules."""
     paths = [str(ROOT), *(one for one in sys.path if one and Path(one).resolve() != Path.cwd())]
     program = f"import sys; sys.path[:] = {paths!r}; from course.exercises.worker import main; main(*{arguments!r})"
     return [sys.executable, "-I", "-X", "utf8", "-c", program]
 
 
 def _run(command: list[str], seconds: float) -> tuple[int | None, str]:
-    """Run to the end, or to the limit: the exit code (None if it was stopped), and the beginning of what it printed."""
+    """Run until the end or the limit; return the exit code (None if killed) and the beginning of the output."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -72,27 +74,28 @@ def _run(command: list[str], seconds: float) -> tuple[int | None, str]:
     )
     assert process.stdout is not None
     kept = bytearray()
-    reader = threading.Thread(target=_drain, args=(process.stdout, kept), daemon=True)
+    reader = threading.Thread(target=_read_pipe, args=(process.stdout, kept), daemon=True)
     reader.start()
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
         code = None
     finally:
-        _stop(process)
+        _kill(process)
         reader.join(5)
-    return code, _shortened(bytes(kept))
+    text = kept[:KEPT_BYTES].decode("utf-8", errors="replace").rstrip()
+    return code, f"{text}\n... (the rest is left out)" if len(kept) > KEPT_BYTES else text
 
 
-def _drain(pipe: IO[bytes], kept: bytearray) -> None:
-    """Read all there is, so that the writer never waits, and keep the beginning."""
+def _read_pipe(pipe: IO[bytes], kept: bytearray) -> None:
+    """Read everything, so that the writer never waits, and keep the beginning."""
     with contextlib.suppress(OSError, ValueError):
         while chunk := os.read(pipe.fileno(), 65536):
             kept += chunk[: KEPT_BYTES + 1 - len(kept)]
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End it, and whatever it started."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and those it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -101,13 +104,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _shortened(printed: bytes) -> str:
-    text = printed[:KEPT_BYTES].decode("utf-8", errors="replace").rstrip()
-    return f"{text}\n... and more, which is left out" if len(printed) > KEPT_BYTES else text
-
-
 def _read_events(path: Path) -> list[dict[str, Any]]:
-    """The lines that were written to the end."""
+    """Return the events whose lines are complete."""
     if not path.exists():
         return []
     events = []
@@ -117,37 +115,37 @@ def _read_events(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def _report(events: list[dict[str, Any]]) -> Report:
+def _make_report(events: list[dict[str, Any]]) -> Report:
     report = Report()
     for event in events:
         if event["event"] == "unreadable":
-            report.broken = event["says"]
-        elif event["event"] == "finding" and event["state"] != "running":
-            finding = Finding(event["check"], event["state"], event["says"])
-            report.findings.setdefault(event["exercise"], []).append(finding)
+            report.broken = event["message"]
+        elif event["event"] == "result" and event["state"] != "running":
+            result = CheckResult(event["check"], event["state"], event["message"])
+            report.results.setdefault(event["exercise"], []).append(result)
     return report
 
 
-def _why_it_ended(events: list[dict[str, Any]], trace: str, code: int | None, path: Path, seconds: float) -> str:
-    place = _place(events[-1] if events else {})
+def _explain_end(events: list[dict[str, Any]], trace: str, code: int | None, path: Path, seconds: float) -> str:
+    stage = _stage(events[-1] if events else {})
     if trace or code is None:
         line = next(_lines_of(trace, path), "")
         where = f" It was at {line}." if line else ""
-        return f"It was stopped after {seconds:g} seconds {place}.{where} Is there a loop that never ends?"
+        return f"It was stopped after {seconds:g} seconds {stage}.{where} Is there an endless loop?"
     if not events:
-        return f"The checks could not be started (exit code {code}); what Python said stands below."
+        return f"The checks could not be started (exit code {code}); Python's message is below."
     how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({_signal_name(-code)})"
-    return f"The process ended {how} {place}. Leave out `os._exit()` and whatever else ends Python at once."
+    return f"The process ended {how} {stage}. Remove `os._exit()` and anything else that ends Python at once."
 
 
-def _place(last: dict[str, Any]) -> str:
-    if last.get("event") == "finding":
+def _stage(last: dict[str, Any]) -> str:
+    if last.get("event") == "result":
         return f"in the check {last['check']!r} of `{last['exercise']}`"
-    return "while your file itself was being run, before any check" if last else "before anything was run"
+    return "while your file itself was running, before any check" if last else "before anything ran"
 
 
 def _lines_of(trace: str, path: Path) -> Iterator[str]:
-    """The learner's lines in what faulthandler wrote, the innermost first."""
+    """Yield the learner's lines in faulthandler's traceback, the innermost first."""
     for match in re.finditer(r'File "(.+)", line (\d+) in (.+)', trace):
         if match[1] == str(path):
             yield f"{path.name}, line {match[2]}, in {match[3]}"

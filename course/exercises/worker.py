@@ -1,14 +1,13 @@
-"""The process in which a learner's file runs: checks what it defines, and writes findings as lines of JSON.
+"""The process that runs a learner's file, checks what it defines, and writes the results as JSON lines.
 
-Started by `runner` and nobody else. A time limit is kept by a thread of C, which stops the process even where Python
-never comes back, and leaves a traceback that tells where it was; a memory limit, by the system where it has them.
+Only `runner` starts it. A C thread (faulthandler) keeps the time limit: it stops the process even where Python does not
+return, and leaves a traceback. The operating system keeps the memory limit, on Linux.
 """
 
 import dataclasses
 import faulthandler
 import json
 import sys
-from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -17,17 +16,16 @@ from typing import IO, Any
 
 import torch
 
-from course.exercises import exercises_of
-from course.exercises.base import Exercise, Finding, examine
-from course.exercises.errors import tell, tell_syntax
+from course.exercises.base import exercises_of, run_checks
+from course.exercises.errors import explain_error, explain_syntax_error
 
 MEMORY_BYTES = 4 * 2**30
-"""What a learner's file may use, beyond what torch took before it."""
+"""what a learner's file may use, on top of what torch uses before it"""
 
 
 def load_answer(path: Path) -> ModuleType:
-    """Run a learner's file as a module. Raises what it raises; SyntaxError where Python cannot read it."""
-    sys.dont_write_bytecode = True  # beside a learner's file nothing appears
+    """Run a learner's file as a module. Raises what it raises, and SyntaxError where Python cannot read it."""
+    sys.dont_write_bytecode = True  # no __pycache__ next to a learner's file
     loader = SourceFileLoader("answer", str(path))
     spec = spec_from_loader("answer", loader)
     assert spec is not None
@@ -37,13 +35,8 @@ def load_answer(path: Path) -> ModuleType:
     return module
 
 
-def defined(answer: ModuleType, exercises: Sequence[Exercise]) -> list[tuple[Exercise, Any]]:
-    """The exercises that an answer has something for."""
-    return [(exercise, getattr(answer, exercise.name)) for exercise in exercises if hasattr(answer, exercise.name)]
-
-
-class Lines:
-    """Writes events as they happen, so that those before a crash are there after it."""
+class JsonLinesFile:
+    """A file of events, flushed after each, so that a crash loses none."""
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -53,33 +46,28 @@ class Lines:
         self.file.flush()
 
 
-def check_file(section: str, path: Path, write: Lines) -> None:
-    """Check all that a file defines of a section's exercises."""
+def check_file(section: str, path: Path, write: JsonLinesFile) -> None:
+    """Check what a file defines of a section's exercises."""
     exercises = exercises_of(section)
     write("ready")
     try:
         answer = load_answer(path)
     except SyntaxError as error:
-        where_from_file = error.filename == str(path)
-        write("unreadable", says=tell_syntax(error) if where_from_file else tell(error, path))
+        in_file = error.filename == str(path)
+        write("unreadable", message=explain_syntax_error(error) if in_file else explain_error(error, path))
         return
     except (Exception, SystemExit) as error:
-        write("unreadable", says=tell(error, path))
+        write("unreadable", message=explain_error(error, path))
         return
-    there = defined(answer, exercises)
-    write("loaded", there=[exercise.name for exercise, _ in there])
-    for exercise, thing in there:
-        for finding in examine(exercise, thing, path):
-            _write_finding(write, exercise, finding)
+    for exercise in exercises:
+        if hasattr(answer, exercise.name):
+            for result in run_checks(exercise, getattr(answer, exercise.name), path):
+                write("result", exercise=exercise.name, **dataclasses.asdict(result))
     write("done")
 
 
-def _write_finding(write: Lines, exercise: Exercise, finding: Finding) -> None:
-    write("finding", exercise=exercise.name, **dataclasses.asdict(finding))
-
-
 def limit_memory() -> None:
-    """Let this process take so much more memory and no more, on Linux; elsewhere the limit is not kept."""
+    """Limit this process to `MEMORY_BYTES` more than it uses now, on Linux; elsewhere there is no limit."""
     if not sys.platform.startswith("linux"):
         return
     import resource
@@ -91,13 +79,13 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def main(section: str, file: str, findings: str, trace: str, seconds: float) -> None:
-    """Check a file, within `seconds` from when everything is imported."""
+def main(section: str, file: str, results: str, trace: str, seconds: float) -> None:
+    """Check a file within `seconds`, counted from when everything is imported."""
     path = Path(file)
-    sys.path.append(str(path.parent))  # last: a file of theirs called random.py takes nobody's place
+    sys.path.append(str(path.parent))  # last: a learner's random.py must not hide Python's
     torch.set_num_threads(1)
     limit_memory()
-    with Path(findings).open("w", encoding="utf-8") as lines, Path(trace).open("w", encoding="utf-8") as stopped_at:
+    with Path(results).open("w", encoding="utf-8") as lines, Path(trace).open("w", encoding="utf-8") as stopped_at:
         faulthandler.dump_traceback_later(seconds, exit=True, file=stopped_at)
-        check_file(section, path, Lines(lines))
+        check_file(section, path, JsonLinesFile(lines))
         faulthandler.cancel_dump_traceback_later()

@@ -1,6 +1,8 @@
+import importlib
 import random
 import runpy
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,25 @@ SYLLABLES = ("ka", "lo", "mi", "ra", "tes", "un")
 
 @pytest.fixture(scope="session")
 def text() -> str:
-    """About 4,000 characters with something to learn in them: words of syllables, in lines, always the same."""
+    """About 4,000 characters of words from a few syllables, in lines, always the same."""
     draw = random.Random(0)
     words = ("".join(draw.choices(SYLLABLES, k=draw.randint(1, 3))) for _ in range(800))
     return "".join(word + draw.choice((" ", " ", " ", ",\n")) for word in words)
+
+
+@pytest.fixture(scope="session")
+def trained(text: str):
+    """Train a section on 1,500 characters, once per process; returns its result and the names of its events."""
+
+    @cache
+    def train(section: str, function: str = "main"):
+        events: list[str] = []
+        main = getattr(importlib.import_module(f"course.{section}"), function)
+        steps = 4 if section == "s10_gpt" else 15
+        result = main(steps=steps, seed=7, text=text[:1500], report=lambda event, **_: events.append(event))
+        return result, events
+
+    return train
 
 
 @pytest.fixture

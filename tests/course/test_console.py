@@ -1,4 +1,4 @@
-"""Events, pictures and errors, through the same door a reader uses: `python -m course...`."""
+"""Events, pictures and errors of `python -m course...`."""
 
 import json
 import sys
@@ -20,10 +20,12 @@ def parsed(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_section_tells_its_work_as_json_lines(section: str, start) -> None:
+@pytest.mark.parametrize(
+    "section", [pytest.param(s, marks=[pytest.mark.slow] if s not in SECTIONS[3:5] else ()) for s in SECTIONS]
+)
+def test_every_section_reports_its_work_as_json_lines(section: str, start) -> None:
     code, out, _ = start(f"course.{section}", "--steps", "3", "--seed", "5", "--events")
-    events = parsed(out)  # every line is JSON: what the demonstrations print is inside of `demo` events
+    events = parsed(out)  # every line is JSON: the demonstrations' output is in `demo` events
     assert code == 0
     assert {event["section"] for event in events} == {section}
     kinds = [event["event"] for event in events]
@@ -47,7 +49,7 @@ def test_a_section_prints_for_people(start) -> None:
     assert "It writes:" in out
 
 
-def test_the_climb_prints_its_table_and_draws_the_ladder(start) -> None:
+def test_the_course_prints_its_table_and_draws_the_losses(start) -> None:
     code, out, _ = start("course", "--steps", "2", "--sections", "6-7")
     assert code == 0
     rows = [line for line in out.splitlines() if line.startswith(("s06", "s07"))]
@@ -58,7 +60,7 @@ def test_the_climb_prints_its_table_and_draws_the_ladder(start) -> None:
     assert Path("runs/course/ladder.png").is_file()
 
 
-def test_the_climb_tells_its_work_as_json_lines(start) -> None:
+def test_the_course_reports_its_work_as_json_lines(start) -> None:
     code, out, _ = start("course", "--steps", "2", "--sections", "1-2", "--events")
     events = parsed(out)
     assert code == 0
@@ -66,8 +68,8 @@ def test_the_climb_tells_its_work_as_json_lines(start) -> None:
     assert events[-1]["sections"] == list(SECTIONS[:2])
 
 
-def test_a_climb_that_ends_early_shows_what_was_reached(start) -> None:
-    """300 characters are enough for the toy's pieces of 8, and not for section 9's of 32."""
+def test_results_before_an_error_are_shown(start) -> None:
+    """300 characters are enough for the toy's sequences of 8, but not for section 9's of 32."""
     Path("little.txt").write_text(Path("book.txt").read_text(encoding="utf-8")[:300], encoding="utf-8")
     code, out, err = start("course", "--sections", "8-9", "--steps", "1", "--text", "little.txt")
     assert code == 2
@@ -76,15 +78,15 @@ def test_a_climb_that_ends_early_shows_what_was_reached(start) -> None:
 
 
 def test_in_a_notebook_a_picture_is_displayed_as_a_png(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from course.s07_residual import depth_picture
+    from course.s07_residual import draw_by_depth
 
     displayed: list[bytes] = []
     ipython = ModuleType("IPython")
-    ipython.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib's first figure of a process asks for it
+    ipython.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib reads it for the first figure of a process
     ipython.get_ipython = object  # type: ignore[attr-defined]
     ipython.display = SimpleNamespace(display=displayed.append, Image=lambda data: data)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
-    console.show(depth_picture, {"a": [1.0]}, "y", "title")
+    console.show(draw_by_depth, {"a": [1.0]}, "y", "title")
     assert [data[:4] for data in displayed] == [b"\x89PNG"]
     assert not (tmp_path / console.PICTURES).exists()
 
@@ -99,13 +101,13 @@ def test_in_a_kernel_errors_are_raised_and_main_gets_no_flags(monkeypatch: pytes
         console.run(failing)
 
 
-def test_without_matplotlib_a_line_says_how_to_get_it(
+def test_without_matplotlib_a_note_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from course.s07_residual import depth_picture
+    from course.s07_residual import draw_by_depth
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # an import of it now fails
-    console.show(depth_picture, {"a": [1.0]}, "y", "title")
+    console.show(draw_by_depth, {"a": [1.0]}, "y", "title")
     assert "pip install matplotlib" in capsys.readouterr().out
 
 
@@ -117,16 +119,13 @@ def test_another_missing_module_is_not_taken_for_matplotlib() -> None:
         console.show(broken)
 
 
-def test_training_takes_one_thread_and_gives_the_others_back() -> None:
-    before = torch.get_num_threads()
+def test_one_thread_restores_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
     with pytest.raises(ZeroDivisionError), console.one_thread():
-        raise ZeroDivisionError(_expect_one_thread())
-    assert torch.get_num_threads() == before
-
-
-def _expect_one_thread() -> str:
-    assert torch.get_num_threads() == 1
-    return "an error inside"
+        raise ZeroDivisionError
+    assert counts == [2, 1, 2]
 
 
 def test_the_bar_draws_on_a_terminal_and_clears_itself(

@@ -1,4 +1,4 @@
-"""Flags, through the same door a reader uses, `python -m course...`, and what stands for them in a notebook."""
+"""The flags of `python -m course...`, and `choose` in a notebook."""
 
 import os
 import subprocess
@@ -66,18 +66,19 @@ def test_in_a_kernel_steps_seed_and_text_are_chosen(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     monkeypatch.setattr(flags, "_chosen", {})
 
-    def told(steps: int = 3, seed: int = 5, report: console.Report = console.quiet) -> tuple[int, int]:
+    def function(steps: int = 3, seed: int = 5, report: console.Report = console.quiet) -> tuple[int, int]:
         return steps, seed
 
     flags.choose(steps=7)
-    assert console.run(told) == (7, 5)
-    flags.choose(seed=11)  # anew, and the steps are the section's own again
-    assert console.run(told) == (3, 11)
+    assert console.run(function) == (7, 5)
+    flags.choose(seed=11)  # replaces the first choice
+    assert console.run(function) == (3, 11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["course", "course.s01_bigram"])
 def test_help_has_an_example_and_a_failing_run_exits_with_2(module: str, tmp_path: Path) -> None:
-    """In processes of their own: what `-m` really does."""
+    """In processes of their own, as `-m` starts them."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module]
     options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}

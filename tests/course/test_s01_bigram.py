@@ -216,4 +216,4 @@ def test_of_a_large_alphabet_the_picture_has_the_commonest(chain: s01.Result) ->
 
 
 def test_every_character_has_a_visible_label() -> None:
-    assert [s01.visible(character) for character in "a\n \t'\x00"] == ["a", "⏎", "␣", "·", "'", "\\x00"]
+    assert [s01.character_label(character) for character in "a\n \t'\x00"] == ["a", "⏎", "␣", "·", "'", "\\x00"]

@@ -55,7 +55,7 @@ def test_a_changed_future_leaves_earlier_logits(head: s04.Head) -> None:
 def test_the_picture_shows_blanks_and_hides_the_future() -> None:
     pytest.importorskip("matplotlib")
     weights = torch.full((2, 3, 3), 0.5)
-    figure = s04.attention_picture(weights, ["a", " ", "\n"], ["one", "two"])
+    figure = s04.draw_matrices(weights, ["a", " ", "\n"], ["one", "two"])
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_xticklabels()] == ["a", "␣", "⏎"]
     assert first.images[0].get_array().mask.sum() == 3  # the future is blank, not dark

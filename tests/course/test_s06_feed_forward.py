@@ -27,7 +27,7 @@ def test_places_do_not_see_each_other() -> None:
 def test_the_picture_is_of_two_bends_and_their_sum() -> None:
     pytest.importorskip("matplotlib")
     lines = {
-        line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in s06.draw_two_bends().axes[0].lines
+        line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in s06.draw_two_relus().axes[0].lines
     }
     at = {name: [points[x] for x in (-2, 0, 3)] for name, points in lines.items()}
     assert at == {"relu(x)": [0, 0, 3], "relu(-x)": [2, 0, 0], "their sum, |x|": [2, 0, 3]}

@@ -34,8 +34,8 @@ def test_gradients_reach_the_lowest_block_only_with_residual_connections() -> No
     assert without[0] < 1e-4 * without[-1]
 
 
-def test_both_stacks_are_trained_and_the_residual_one_goes_on(text: str) -> None:
-    result = s07.main(steps=3, text=text)
+def test_both_stacks_are_trained(trained) -> None:
+    result, _ = trained("s07_residual")
     assert type(result.model.body[0]) is s07.Block
     assert [type(other.model.body[0]) for other in result.others] == [s07.PlainBlock]
     assert result.parameters == result.others[0].parameters

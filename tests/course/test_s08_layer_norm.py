@@ -29,7 +29,7 @@ def test_layer_norm_by_hand() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("place", ["after", "before"])
-def test_where_the_norm_stands(place: str) -> None:
+def test_the_place_of_the_norm(place: str) -> None:
     torch.manual_seed(0)
     attention, feed_forward, x = nn.Linear(5, 5), nn.Linear(5, 5), torch.randn(2, 7, 5)
     block_type = s08.PostNormBlock if place == "after" else s08.PreNormBlock
@@ -46,14 +46,14 @@ def test_where_the_norm_stands(place: str) -> None:
 
 
 def test_only_the_pre_norm_stack_ends_in_a_norm() -> None:
-    pre = s08.normed_stack(s08.PreNormBlock, 3, 10, 5)
-    post = s08.normed_stack(s08.PostNormBlock, 3, 10, 5)
+    pre = s08.stack_with_norms(s08.PreNormBlock, 3, 10, 5)
+    post = s08.stack_with_norms(s08.PostNormBlock, 3, 10, 5)
     assert [type(part).__name__ for part in pre] == ["PreNormBlock"] * 3 + ["LayerNorm"]
     assert [type(part).__name__ for part in post] == ["PostNormBlock"] * 3
 
 
-def test_both_are_trained_and_pre_norm_goes_on(text: str) -> None:
-    result = s08.main(steps=3, text=text)
+def test_both_are_trained(trained) -> None:
+    result, _ = trained("s08_layer_norm")
     assert type(result.model.body[0]) is s08.PreNormBlock
     assert [type(other.model.body[0]) for other in result.others] == [s08.PostNormBlock]
     assert result.parameters == result.others[0].parameters + 2 * 32

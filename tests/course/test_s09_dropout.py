@@ -57,10 +57,9 @@ def test_attention_weights_have_gaps_too() -> None:
     assert 0.3 < (allowed == 0).float().mean().item() < 0.7
 
 
-def test_overfitting_is_measured_on_the_way_on_little_text(text: str) -> None:
-    pair = s09.overfit(steps=10, text=text, characters=900)
-    assert [losses.step for losses in pair.curve] == list(range(11))
-    assert len(pair.validation) == 90
+def test_overfitting_is_measured_on_the_way(trained) -> None:
+    pair, _ = trained("s09_dropout", "overfit")
+    assert [losses.step for losses in pair.curve] == list(range(16))
     assert "dropout 0.2" in pair.label
     assert "dropout 0.0" in pair.others[0].label
 

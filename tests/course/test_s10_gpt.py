@@ -100,9 +100,9 @@ def test_dropout_is_off_after_training(text: str) -> None:
     assert torch.equal(model(idx), model(idx))
 
 
-def test_without_a_gpu_the_narrow_setting_is_trained(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    result = s10.main(steps=2, text=text)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="trains the full size on a GPU")
+def test_without_a_gpu_the_narrow_setting_is_trained(trained) -> None:
+    result, _ = trained("s10_gpt")
     assert result.label == "GPT, narrow (CPU)"
     assert len(result.model.body.blocks) == 6
     assert "windows of 64" in result.protocol

@@ -1,1 +1,1 @@
-"""An answer to each exercise, one file a section, as a learner would write it."""
+"""An answer to each exercise, one file per section, as a learner would write it."""

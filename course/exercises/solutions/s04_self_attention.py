@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each position listens to each: (..., T, D), (..., T, D) -> (..., T, T)."""
+    """Return how much each position attends to each: (..., T, D), (..., T, D) -> (..., T, T)."""
     T, D = q.shape[-2:]
     scores = q @ k.transpose(-2, -1) / math.sqrt(D)  # (..., T, T)
     future = torch.ones(T, T, dtype=torch.bool).triu(1)  # (T, T)
@@ -29,4 +29,4 @@ class Head(nn.Module):
         return weights @ self.value(x)  # (B, T, D)
 
 
-LOSS_WHEN_PEEKING = "lower"
+LOSS_WITH_A_LEAKING_MASK = "lower"

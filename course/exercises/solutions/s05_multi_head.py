@@ -7,7 +7,7 @@ from course.s04_self_attention import attention_weights
 
 
 def split_heads(x: Tensor, n_head: int) -> Tensor:
-    """(B, T, C) -> (B, H, T, D)."""
+    """Split the channels into heads: (B, T, C) -> (B, H, T, D)."""
     B, T, C = x.shape
     by_head = x.view(B, T, n_head, C // n_head)
     return by_head.transpose(1, 2)
@@ -26,9 +26,9 @@ class MultiHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(layer(x), self.n_head) for layer in (self.query, self.key, self.value))  # (B, H, T, D)
-        heard = attention_weights(q, k) @ v  # (B, H, T, D)
-        together = torch.cat(heard.unbind(dim=1), dim=-1)  # H times (B, T, D) -> (B, T, C)
-        return self.proj(together)
+        attended = attention_weights(q, k) @ v  # (B, H, T, D)
+        joined = torch.cat(attended.unbind(dim=1), dim=-1)  # H times (B, T, D) -> (B, T, C)
+        return self.proj(joined)
 
 
-NUMBERS_OF_TWICE_THE_HEADS = "as many"
+PARAMETERS_OF_TWICE_THE_HEADS = "as many"

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """Widen, bend, narrow, at each position for itself: (B, T, C) -> (B, T, C)."""
+    """Linear layer to 4 C, ReLU, linear layer back, at each position by itself: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int) -> None:
         super().__init__()
@@ -17,8 +17,8 @@ class FeedForward(nn.Module):
 
 
 def clip_by_hand() -> tuple[list[float], list[float], list[float], float]:
-    """w1, b1, w2 (two numbers each) and b2, with relu(x * w1 + b1) @ w2 + b2 = min(max(x, 0), 1)."""
-    return [1, 1], [0, -1], [1, -1], 0  # relu(x) rises from 0 on; relu(x - 1) takes away what rises beyond 1
+    """Return w1, b1, w2 (two numbers each) and b2, with relu(x * w1 + b1) @ w2 + b2 = min(max(x, 0), 1)."""
+    return [1, 1], [0, -1], [1, -1], 0  # relu(x) rises from 0 on; relu(x - 1) cancels it from 1 on
 
 
-LAYERS_WITHOUT_THE_BEND = 1
+LAYERS_WITHOUT_RELU = 1

@@ -18,7 +18,7 @@ class Block(nn.Module):
 
 
 def gradient_norms(body: nn.Sequential, x: Tensor) -> list[float]:
-    """The norm of the gradient of each block of `body`, from the lowest up, for the loss `body(x).square().mean()`."""
+    """Return each block's gradient norm, from the lowest up, for the loss `body(x).square().mean()`."""
     body.zero_grad()
     loss = body(x).square().mean()
     loss.backward()

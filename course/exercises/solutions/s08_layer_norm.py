@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LayerNorm(nn.Module):
-    """Each position's vector to mean 0 and variance 1, then gain and shift per channel: (..., C) -> (..., C)."""
+    """Mean 0 and variance 1 at each position, then gain and shift per channel: (..., C) -> (..., C)."""
 
     def __init__(self, n_embd: int, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class LayerNorm(nn.Module):
 
 
 class PreNormBlock(nn.Module):
-    """Normalise what each part reads, then add: (B, T, C) -> (B, T, C)."""
+    """Each part reads a normalised copy of the stream and adds to it: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, attention: nn.Module, feed_forward: nn.Module, n_embd: int) -> None:
         super().__init__()

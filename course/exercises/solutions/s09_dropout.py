@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class Dropout(nn.Module):
-    """While training, each number is 0 with probability p; in evaluation nothing changes. Any shape."""
+    """In training, each number is 0 with probability p; in evaluation nothing changes. Any shape."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Dropout(nn.Module):
 
 
 def evaluation_loss(model: nn.Module, idx: Tensor, targets: Tensor) -> float:
-    """The model's mean loss for token ids (B, T) and targets (B, T), with dropout off."""
+    """Return the model's mean loss for token ids (B, T) and targets (B, T), with dropout off."""
     was_training = model.training
     model.eval()
     with torch.no_grad():

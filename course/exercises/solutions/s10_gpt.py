@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from course.s05_multi_head import BatchedMultiHead
 from course.s06_feed_forward import FeedForward
 from course.s08_layer_norm import LayerNorm, PreNormBlock
-from course.s10_gpt import start_small
+from course.s10_gpt import init_weights
 
 
 def count_weights(vocab_size: int, block_size: int, n_layer: int, n_embd: int) -> int:
-    """How many numbers a GPT of these sizes learns."""
+    """Return the parameter count of a GPT of these sizes."""
     attention = 4 * n_embd**2 + n_embd  # only the projection has a bias
     feed_forward = 8 * n_embd**2 + 5 * n_embd
     norm = 2 * n_embd
@@ -44,11 +44,11 @@ class GPT(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.norm = LayerNorm(n_embd)
         self.head = nn.Linear(n_embd, vocab_size)
-        self.apply(start_small)
+        self.apply(init_weights)
 
     def forward(self, idx: Tensor) -> Tensor:
-        places = torch.arange(idx.shape[1])
-        x = self.tokens(idx) + self.positions(places)  # (B, T, C)
+        positions = torch.arange(idx.shape[1])
+        x = self.tokens(idx) + self.positions(positions)  # (B, T, C)
         x = self.norm(self.blocks(x))
         return self.head(x)  # (B, T, V)
 

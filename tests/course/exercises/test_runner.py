@@ -1,127 +1,99 @@
-"""The process in which a learner's file runs: it ends in time, its end is explained, and nothing runs in ours.
+"""The process that runs a learner's file: it ends in time, its end is explained, and nothing runs in ours.
 
-A file in these tests mostly does its mischief when it is run, which is soonest; all of it goes the way that a file
-checked from the command line goes.
+A file in these tests mostly misbehaves while it is imported, which is soonest. Each test starts a process that imports
+torch, so most of them are slow.
 """
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from course.exercises.runner import KEPT_BYTES, Report, check_answer
+from course.exercises.runner import KEPT_BYTES, check_answer
 
-SECTION = "s02_averaging"
 GOOD = """
 import torch
 
 def running_mean(x):
     return x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
 """
-FILES = {
-    "loop": "def forever():\n    while True:\n        pass\n\nforever()\n",
-    "loop in a check": f"{GOOD}\ndef masked_weights(scores):\n    while True:\n        pass\n",
-    "exit": "import sys\nsys.exit(3)\n",
-    "os._exit": f"import os\n{GOOD}\ndef masked_weights(scores):\n    os._exit(5)\n",
-    "signal": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
-    "syntax": "def running_mean(x)\n    return x\n",
-    "error": "import torch\ntorch.zeros(2) @ torch.zeros(3)\n",
-    "input": "answer = input('? ')\n",
-    "output": f"print('hello', '{'x' * 50}')\nfor _ in range(100_000):\n    print('x' * 100)\n{GOOD}",
-    "memory": f"import torch\n{GOOD}\ndef masked_weights(scores):\n    return torch.empty(3 * 2**29)  # 6 GB, never written to\n",
-    "neighbours": f"import neighbour, wave\nprint(neighbour.NAME, hasattr(wave, 'open'))\n{GOOD}",
-    "tricks": f"import json, sys\nprint(json.dumps({{'event': 'done'}}))\nsys.modules['answer'] = None\n{GOOD}",
-}
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory) -> dict[str, Report]:
-    """All of them at once, as each waits for torch to be imported most of the time."""
-    folder = tmp_path_factory.mktemp("answers")
-    (folder / "neighbour.py").write_text("NAME = 'Ada'\n", encoding="utf-8")
-    (folder / "wave.py").write_text("", encoding="utf-8")
-    for name, source in FILES.items():
-        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+@pytest.fixture
+def check(tmp_path):
+    """Check `answer.py` with this source, next to two other modules."""
+    (tmp_path / "neighbour.py").write_text("NAME = 'Ada'\n", encoding="utf-8")
+    (tmp_path / "wave.py").write_text("", encoding="utf-8")
+    path = tmp_path / "answer.py"
 
-    def check(name: str) -> Report:
-        return check_answer(SECTION, folder / f"{name}.py", seconds=3 if "loop" in name else 60)
+    def run(source, seconds=60):
+        path.write_text(source, encoding="utf-8")
+        return check_answer("s02_averaging", path, seconds)
 
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip(FILES, pool.map(check, FILES)))
+    return run
 
 
-def states(report: Report, name: str) -> list[str]:
-    return [finding.state for finding in report.findings.get(name, [])]
+def passed(report):
+    return [result.state for result in report.results.get("running_mean", [])] == ["passed"] * 6
 
 
-def test_an_endless_loop_is_stopped_and_its_line_told(reports):
-    report = reports["loop"]
-    assert "stopped after 3 seconds while your file itself was being run, before any check" in report.broken
-    assert "loop.py, line 3, in forever" in report.broken or "loop.py, line 2, in forever" in report.broken
-    assert "loop that never ends?" in report.broken
-
-
-def test_what_was_found_before_an_endless_loop_is_kept(reports):
-    report = reports["loop in a check"]
-    assert states(report, "running_mean") == ["passed"] * 6
-    assert "in the check 'the shape, with a batch and without' of `masked_weights`" in report.broken
+def test_results_before_an_endless_loop_are_kept(check):
+    report = check(f"{GOOD}\ndef masked_weights(scores):\n    while True:\n        pass\n", seconds=1)
+    assert passed(report)
+    assert "1 seconds in the check 'the shape, with a batch and without' of `masked_weights`" in report.broken
     assert "in masked_weights" in report.broken
 
 
-def test_an_exit_is_explained(reports):
-    assert "It ended the program by itself: leave out `sys.exit()`" in reports["exit"].broken
-    assert "exit.py, line 2" in reports["exit"].broken
-    assert "exit code 5 in the check" in reports["os._exit"].broken
-    assert states(reports["os._exit"], "running_mean") == ["passed"] * 6
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
-def test_a_signal_is_named(reports):
-    assert "by signal 9 (SIGKILL) while your file itself" in reports["signal"].broken
-
-
-def test_a_syntax_error_is_told_with_its_line(reports):
-    assert reports["syntax"].broken.startswith("Python cannot read line 1: expected ':'")
-    assert "def running_mean(x)" in reports["syntax"].broken
-
-
-def test_of_an_error_the_own_lines_are_shown(reports):
-    broken = reports["error"].broken
-    assert "error.py, line 2, in <module>" in broken
-    assert "torch.zeros(2) @ torch.zeros(3)" in broken
-    assert "worker.py" not in broken
-    assert "inconsistent tensor size" in broken or "RuntimeError" in broken
-
-
-def test_there_is_nobody_to_type(reports):
-    assert "leave out `input()`" in reports["input"].broken
-
-
-def test_much_output_is_cut_and_the_findings_are_there(reports):
-    report = reports["output"]
-    assert report.printed.startswith("hello xxx")
-    assert report.printed.endswith("which is left out")
-    assert len(report.printed) < KEPT_BYTES + 100
-    assert states(report, "running_mean") == ["passed"] * 6
+def test_output_is_cut_neighbours_are_found_and_hide_no_module(check):
+    printing = "import json, sys, neighbour, wave\nprint(neighbour.NAME, hasattr(wave, 'open'))\n"
+    tricks = "print(json.dumps({'event': 'done'}))\nsys.modules['answer'] = None\n"
+    report = check(f"{printing}{tricks}for _ in range(100_000):\n    print('x' * 100)\n{GOOD}")
+    assert report.printed.startswith('Ada True\n{"event": "done"}\nxxx')
+    assert KEPT_BYTES < len(report.printed) < KEPT_BYTES + 100
+    assert passed(report)
     assert report.broken == ""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is kept on Linux")
-def test_memory_is_limited(reports):
-    (finding,) = reports["memory"].findings["masked_weights"]
-    assert "more memory than an exercise needs" in finding.says
-
-
-def test_files_beside_it_are_found_but_take_no_ones_place(reports):
-    assert reports["neighbours"].printed == "Ada True"
-    assert states(reports["neighbours"], "running_mean") == ["passed"] * 6
-
-
-def test_what_a_file_prints_is_no_finding(reports):
-    assert states(reports["tricks"], "running_mean") == ["passed"] * 6
-
-
-def test_nothing_ran_in_this_process(reports):
     assert "neighbour" not in sys.modules
-    assert not (Path.cwd() / "neighbour.py").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import sys\nsys.exit(3)\n", ["ended the program", "answer.py, line 2"]),
+        ("def running_mean(x)\n    return x\n", ["Python cannot read line 1: expected ':'", "def running_mean(x)"]),
+        ("import torch\ntorch.zeros(2) @ torch.zeros(3)\n", ["answer.py, line 2, in <module>", "torch.zeros(2) @"]),
+        ("answer = input('? ')\n", ["`input()`"]),
+        pytest.param(
+            "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
+            ["signal 9 (SIGKILL) while your file itself"],
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="no signals"),
+        ),
+    ],
+    ids=["exit", "syntax", "error", "input", "signal"],
+)
+def test_the_end_of_a_file_is_explained(check, source, words):
+    report = check(source)
+    assert all(one in report.broken for one in words), report.broken
+    assert "worker.py" not in report.broken
+
+
+@pytest.mark.slow
+def test_an_endless_loop_in_the_file_is_stopped(check):
+    report = check("def forever():\n    while True:\n        pass\n\nforever()\n", seconds=3)
+    assert "3 seconds while your file itself was running" in report.broken
+    assert "in forever" in report.broken
+
+
+@pytest.mark.slow
+def test_an_exit_in_a_check_is_explained(check):
+    report = check(f"import os\n{GOOD}\ndef masked_weights(scores):\n    os._exit(5)\n")
+    assert "exit code 5 in the check" in report.broken
+    assert passed(report)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is kept on Linux")
+def test_memory_is_limited(check):
+    """6 GB, never written to."""
+    report = check(f"{GOOD}\ndef masked_weights(scores):\n    return torch.empty(3 * 2**29)\n")
+    (result,) = report.results["masked_weights"]
+    assert "more memory than an exercise needs" in result.message
