@@ -41,11 +41,14 @@ def whole(documents, tokenizer):
 # Ids
 
 
-def test_documents_are_separated_by_a_token():
+def test_the_ids_of_a_corpus():
     tokenizer = CharTokenizer("ab")
     assert encode_corpus(corpus("ab", "b", "aa"), tokenizer).tolist() == [0, 1, 2, 1, 2, 0, 0]
     assert encode_corpus(corpus("ab", "b"), CharTokenizer("ab", end_of_document=False)).tolist() == [0, 1, 1]
     assert encode_corpus(corpus(), tokenizer).tolist() == []
+    assert encode_corpus(corpus("ca", "bd"), tokenizer, "skip").tolist() == [0, 2, 1]
+    with pytest.raises(UserError, match="'c' 'd'"):
+        encode_corpus(corpus("ab", "abcd"), tokenizer)
 
 
 def test_ids_are_small_on_disk():
@@ -53,12 +56,6 @@ def test_ids_are_small_on_disk():
     assert encode_corpus(corpus("ab"), ByteTokenizer()).dtype == np.uint16
     many = CharTokenizer("".join(map(chr, range(0x10000, 0x10000 + 70_000))))
     assert encode_corpus(corpus(chr(0x10000 + 69_999)), many).tolist() == [69_999]
-
-
-def test_unknown_characters():
-    with pytest.raises(UserError, match="'c' 'd'"):
-        encode_corpus(corpus("ab", "abcd"), CharTokenizer("ab"))
-    assert encode_corpus(corpus("ca", "bd"), CharTokenizer("ab"), "skip").tolist() == [0, 2, 1]
 
 
 @settings(max_examples=40)

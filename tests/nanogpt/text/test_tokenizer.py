@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import refuses
 
@@ -22,7 +22,6 @@ from nanogpt.text.tokenizer import (
 )
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # all planes and lone surrogates
-WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 def stream_decode(tokenizer, ids):
@@ -87,24 +86,17 @@ def test_bytes_take_any_text(text, end):
     expected = "".join("?" if unicodedata.category(c) == "Cs" else c for c in text)
     ids = tokenizer.encode(text)
     assert ids.tolist() == list(expected.encode())
+    assert tokenizer.token_bytes().tolist() == [1] * 256 + [0] * end
     assert tokenizer.decode(ids) == expected
     parts, rest = stream_decode(tokenizer, ids)
     assert ([part for part in parts if part], rest) == (list(expected), "")  # never part of a character
 
 
-def test_bytes_have_no_unknown():
-    assert ByteTokenizer().encode("😀", "error").tolist() == [0xF0, 0x9F, 0x98, 0x80]
-    assert ByteTokenizer().token_bytes().tolist() == [1] * 256 + [0]
-
-
 @given(st.lists(st.integers(0, 256), max_size=40))
+@example([97, 0xF0, 0x9F])
 def test_a_stream_of_bytes_equals_decoding_the_whole(ids):
     parts, rest = stream_decode(ByteTokenizer(), ids)
     assert "".join(parts) + rest == ByteTokenizer().decode(ids)
-
-
-def test_an_incomplete_character_at_the_end_becomes_a_replacement():
-    assert stream_decode(ByteTokenizer(), [97, 0xF0, 0x9F]) == (["a", "", ""], "\ufffd")
 
 
 # Chunks
@@ -156,13 +148,10 @@ def test_a_tokenizer_survives_its_file(kind, end):
     assert again.encode("théâ\nx", "skip").tolist() == tokenizer.encode("théâ\nx", "skip").tolist()
 
 
-def test_a_large_file_is_not_parsed(monkeypatch):
+def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
+    refuses(lambda: parse_tokenizer('{"kind": "word"}', "there"), "there", "'word'", "upgrade nanogpt")
     monkeypatch.setattr(module, "LARGEST_FILE_CHARACTERS", 1000)
     refuses(lambda: parse_tokenizer(" " * 1001, "there"), "there is longer than 1,000 characters")
-
-
-def test_an_unknown_kind():
-    refuses(lambda: parse_tokenizer('{"kind": "word"}', "there"), "there", "'word'", "upgrade nanogpt")
 
 
 CHAR = {"kind": "char", "characters": "a", "end_of_document": True}
