@@ -1,7 +1,6 @@
 """The network.
 
-- `gpt`: the whole model in plain PyTorch
-- `positions`: sinusoidal and rotary position encodings
+- `gpt`: the whole model in plain PyTorch, position encodings included
 - `attention`, `dropout`, `norm`, `loss`: faster versions of these parts, each with a plain reference
 - `parameters`: parameter counts from a config, before a model exists
 - `lora`: fine-tuning by low-rank adapters

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nanogpt.model.dropout import Dropout, hash_elements, keep_bits, mask_out
@@ -37,7 +37,7 @@ def attention_reference(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, keep: Ten
 
 
 def blockwise_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: Dropout | None = None
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: nn.Module | None = None
 ) -> Tensor:
     """Return dropout(softmax(q k' / sqrt(D))) v, causal: three (B, H, T, D) -> (B, H, T, D).
 
@@ -48,9 +48,9 @@ def blockwise_attention(
         k: Keys, (B, H, T, D).
         v: Values, (B, H, T, D).
         mask: Which keys each query sees, (B, 1, T, T), where that is not all up to its own position.
-        dropout: Drops attention weights by its probability and its samples' keys.
+        dropout: A `Dropout` of attention weights.
     """
-    p, keys = (dropout.p, dropout.sample_keys(q)) if dropout else (0.0, None)
+    p, keys = (dropout.p, dropout.sample_keys(q)) if isinstance(dropout, Dropout) else (0.0, None)
     y: Tensor = _Attention.apply(q, k, v, mask, p, keys)
     return y
 

@@ -17,10 +17,7 @@ from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
-from nanogpt.model.attention import blockwise_attention
-from nanogpt.model.dropout import Dropout
 from nanogpt.model.norm import RMSNorm
-from nanogpt.model.positions import rotate, rotations, sinusoids
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of rotary positions, each (T, D/2)"""
@@ -58,7 +55,35 @@ def make_norm(config: ModelConfig) -> nn.Module:
 
 def make_dropout(p: float) -> nn.Module:
     """Return a dropout layer, or none where p is 0."""
-    return Dropout(p) if p else nn.Identity()
+    if not p:
+        return nn.Identity()
+    from nanogpt.model.dropout import Dropout
+
+    return Dropout(p)
+
+
+def sinusoids(length: int, n_embd: int) -> Tensor:
+    """Return the paper's position encodings (Vaswani et al. 2017, section 3.5), sine and cosine in turn, (length, C)."""
+    rates = 10_000.0 ** (-torch.arange(0, n_embd, 2) / n_embd)  # (ceil(C/2),)
+    angles = torch.arange(length)[:, None] * rates  # (length, ceil(C/2))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
+
+
+def rotations(length: int, head_size: int, theta: float) -> Rotation:
+    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D/2)."""
+    rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
+    angles = torch.arange(length)[:, None] * rates  # (length, D/2)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotate channel pairs (i, i + D/2) by their position's angle, (B, H, T, D) (Su et al. 2021, section 3.2.2).
+
+    Pairs the two halves of the channels, as Qwen and Llama do; the paper pairs neighbours.
+    """
+    cos, sin = (table.to(x.dtype) for table in rotation)  # otherwise mixed precision would return float32
+    # Two products of whole rows: taking rows apart and joining them again takes half as long again.
+    return x * torch.cat([cos, cos], -1) + x.roll(x.size(-1) // 2, -1) * torch.cat([-sin, sin], -1)  # (B, H, T, D)
 
 
 class Attention(nn.Module):
@@ -107,10 +132,12 @@ class Attention(nn.Module):
         if T < S:  # the earlier positions are in a cache
             mask = causal_mask(T, S, q.device) if mask is None and T > 1 else mask
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        dropout = self.dropout if isinstance(self.dropout, Dropout) and self.training else None
+        dropout = self.training and not isinstance(self.dropout, nn.Identity)
         learns_in_bfloat16 = q.dtype == torch.bfloat16 and q.requires_grad and torch.is_grad_enabled()
-        if dropout is not None or (learns_in_bfloat16 and q.device.type == "cpu"):
-            return blockwise_attention(q, k, v, mask, dropout)  # faster there
+        if dropout or (learns_in_bfloat16 and q.device.type == "cpu"):  # torch's is slow there
+            from nanogpt.model.attention import blockwise_attention
+
+            return blockwise_attention(q, k, v, mask, self.dropout if dropout else None)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 

@@ -60,6 +60,4 @@ def _adamw_groups(model: nn.Module, parameters: list[Tensor], config: TrainConfi
         elif p in head:
             scale = config.head_rate
         groups.setdefault((scale, config.weight_decay if p.ndim >= 2 else 0.0), []).append(p)
-    return [
-        {"params": params, "lr_scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()
-    ]
+    return [{"params": params, "lr_scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]

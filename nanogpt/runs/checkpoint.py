@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.files import (
     FORMAT,
-    shell_quote,
     atomic_path,
     check_format,
     check_plain,
     flush,
     flush_folder,
     read_text,
+    shell_quote,
     write_atomically,
 )
 from nanogpt.runs.weights import read_layout

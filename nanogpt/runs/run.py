@@ -239,7 +239,9 @@ def _tokenize_again(folder: RunFolder, plan: Plan) -> Dataset:
     from nanogpt.data.dataset import tokenize
 
     name, config = str(folder.path), folder.read_config().data
-    train_again = f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"
+    train_again = (
+        f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"
+    )
     if plan.data_key is None:
         raise UserError(f"{name!r} was imported and has no text: {train_again}")
     sources = [one for one in (plan.source, plan.val_source) if one is not None]

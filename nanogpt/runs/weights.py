@@ -110,9 +110,7 @@ def load_model_tensors(model: GPT, path: Path) -> None:
             own[name].copy_(shard_like(tensor, own[name]))
 
 
-def optimizer_tensors(
-    model: GPT, optimizers: Sequence[torch.optim.Optimizer], keep: bool = True
-) -> dict[str, Tensor]:
+def optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimizer], keep: bool = True) -> dict[str, Tensor]:
     """Return the optimizers' state by parameter name and key, such as `blocks.0.mlp.up.weight:momentum`."""
     states = {p: state for optimizer in optimizers for p, state in optimizer.state.items()}
     return _gather(

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanogpt.model.gpt import GPT, Attention, Block, Cache, FeedForward, LayerCache, Rotation
+from nanogpt.model.gpt import GPT, Attention, Block, Cache, FeedForward, LayerCache, Rotation, rotate
 from nanogpt.model.norm import RMSNorm
-from nanogpt.model.positions import rotate
 
 Map = Callable[[Tensor], Tensor]
 

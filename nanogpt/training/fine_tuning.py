@@ -45,9 +45,7 @@ ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.9
 TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
 
 
-def open_start(
-    options: TrainOptions, settings: Mapping[str, Any], block: type[nn.Module]
-) -> tuple[Run, Config]:
+def open_start(options: TrainOptions, settings: Mapping[str, Any], block: type[nn.Module]) -> tuple[Run, Config]:
     """Open the run to start from; return it and the new run's settings.
 
     Raises:

@@ -171,7 +171,9 @@ class Outcome:
 
 def expand(paths: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
     """Return the runs in some folders, each a run or a set of seeds."""
-    return [run for path in paths for run in (SeedRuns.open(path).runs() if has_seeds(path) else [RunFolder.open(path)])]
+    return [
+        run for path in paths for run in (SeedRuns.open(path).runs() if has_seeds(path) else [RunFolder.open(path)])
+    ]
 
 
 def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
