@@ -90,10 +90,10 @@ def greeting(run: "Run", engine: "Engine", name: str, address: str, token: str |
 
     body = json.dumps({"model": name, "prompt": "", "max_tokens": 200, "temperature": 0.8}, ensure_ascii=False)
     key = "" if token is None else ' -H "Authorization: Bearer $NANOGPT_TOKEN"'
-    megabytes = cache_bytes(engine.config, engine.room) / 1e6
+    megabytes = cache_bytes(engine.config, engine.rows) / 1e6
     return (
         f"{run.name}, step {run.step:,}, at {address} (stop with Ctrl-C)\n"
-        f"up to {engine.room} texts at once, their keys and values {megabytes:,.1f} MB\n"
+        f"up to {engine.rows} texts at once, their keys and values {megabytes:,.1f} MB\n"
         f"try:\n"
         f"  curl {address}/v1/completions -H 'Content-Type: application/json'{key} -d {shlex.quote(body)}"
     )

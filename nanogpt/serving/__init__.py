@@ -1,6 +1,12 @@
-"""A run behind HTTP, in the form of OpenAI's completions: many requests at once share one batch.
+"""A run as an HTTP server with OpenAI's completions interface; many requests share one batch (extra `studio`).
 
-From the inside out: `engine` (a thread that owns the batch), `jobs` and `scores` (what it works on), `completions`
-(a request to a job, its tokens to an answer), `app` (the routes), `guard` (who may ask, and how much), `server` (the
-process). Nothing here is needed to sample or train; it takes the extra `studio`.
+- `app`: the routes
+- `api`: requests, responses and errors as JSON
+- `completions`: from a request to a job, and from its tokens to a response or a stream
+- `jobs`: what the engine works on, and log-probabilities
+- `engine`: a thread that owns the batch
+- `middleware`: who may ask, and how much
+- `metrics`: figures for Prometheus
+- `server`: the process
+- `settings`: access and limits
 """

@@ -1,7 +1,8 @@
-"""The routes: OpenAI's models and completions, and beside them tokens, health and figures."""
+"""The routes: OpenAI's models and completions, and also tokens, health and metrics."""
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -11,105 +12,79 @@ from starlette.responses import Response
 
 from nanogpt import __version__
 from nanogpt.errors import nearest
-from nanogpt.serving import answers
-from nanogpt.serving.choices import token_text
-from nanogpt.serving.completions import complete, encode
+from nanogpt.serving import api
+from nanogpt.serving.api import ApiError, CompletionRequest, JsonResponse, TokenizeRequest
+from nanogpt.serving.completions import complete, encode, token_text
 from nanogpt.serving.engine import Engine
-from nanogpt.serving.errors import ApiError, from_validation
-from nanogpt.serving.guard import guard
-from nanogpt.serving.metrics import CONTENT_TYPE, Counted, Metrics
-from nanogpt.serving.requests import CompletionRequest, TokenizeRequest, described
-from nanogpt.serving.responses import JsonResponse
+from nanogpt.serving.metrics import CONTENT_TYPE, Metrics, MetricsMiddleware
+from nanogpt.serving.middleware import ProtectionMiddleware
 from nanogpt.serving.settings import Access, Limits
 from nanogpt.text.tokenizer import Tokenizer
 
 OWNER = "nanogpt"
 EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
-STATUSES = {
-    400: "what was asked for cannot be done; the message names the field",
-    401: "the token is missing or wrong",
-    403: "another server's page asked",
-    404: "there is no such model, or no such path",
-    408: "the body came too slowly",
-    413: "the body is too large",
-    421: "the request was meant for a server of another name",
-    429: "too many texts wait already",
-    500: "generating failed",
-    503: "the server is stopping",
-}
 REFUSALS = (401, 403, 421)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How a route can fail, for the description of the interface. `4XX` keeps out the framework's own form."""
-    told: dict[int | str, dict[str, Any]] = {"4XX": {"model": answers.Error, "description": "it cannot be answered"}}
+    """Return how a route can fail, for its description. `4XX` replaces the framework's own form."""
+    found: dict[int | str, dict[str, Any]] = {"4XX": {"model": api.Error, "description": "the request failed"}}
     for number in (*statuses, *REFUSALS):
-        told[number] = {"model": answers.Error, "description": STATUSES[number]}
-    return told
+        found[number] = {"model": api.Error, "description": HTTPStatus(number).phrase}
+    return found
 
 
 def make_app(engines: Mapping[str, Engine], access: Access | None = None, limits: Limits | None = None) -> FastAPI:
-    """An application that serves engines by the names of their models, guarded as `access` and `limits` say.
+    """Return an application that serves engines by model name, protected by `access` and `limits`.
 
-    The engines are the caller's, who closes them.
+    The caller closes the engines.
     """
-    # The pages that describe the interface would load programs from elsewhere; /openapi.json is the description alone.
+    # FastAPI's pages of documentation would load scripts from other servers; /openapi.json is the description alone.
     app = FastAPI(title="nanogpt", version=__version__, docs_url=None, redoc_url=None)
     metrics = Metrics()
-    router = make_router(engines, metrics)
-    app.include_router(router)
+    app.include_router(make_router(engines, metrics))
     answer_errors(app)
     paths = frozenset({"/v1/models", "/v1/completions", "/v1/tokenize", "/healthz", "/metrics", "/openapi.json"})
-    app.add_middleware(Guarded, access=access or Access(), limits=limits or Limits())
-    app.add_middleware(Counted, metrics=metrics, paths=paths)
+    app.add_middleware(ProtectionMiddleware, access=access or Access(), limits=limits or Limits())
+    app.add_middleware(MetricsMiddleware, metrics=metrics, paths=paths)
     return app
 
 
-class Guarded:
-    """`guard` in the form in which an application takes its layers."""
-
-    def __init__(self, app: Any, access: Access, limits: Limits) -> None:
-        self._guarded = guard(app, access, limits)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._guarded(scope, receive, send)
-
-
 def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
-    """The routes alone, for an application of one's own; it answers errors by `answer_errors`, and needs a guard."""
+    """Return the routes alone, for an application of your own; it needs `answer_errors` and protection."""
     router = APIRouter()
     for name, engine in engines.items():
         metrics.add(name, engine)
 
     def engine_of(name: str) -> Engine:
         if name not in engines:
-            raise ApiError(404, f"no model {name[:100]!r} here; {nearest(name, engines)}", "model", "model_not_found")
+            raise ApiError(404, f"no model {name[:100]!r}; {nearest(name, engines)}", "model", "model_not_found")
         return engines[name]
 
-    @router.get("/v1/models", response_model=answers.ModelList, responses=errors())
+    @router.get("/v1/models", response_model=api.ModelList, responses=errors())
     async def list_models() -> Response:
-        return JsonResponse({"object": "list", "data": [described_model(*one) for one in engines.items()]})
+        return JsonResponse({"object": "list", "data": [describe_model(*one) for one in engines.items()]})
 
-    @router.get("/v1/models/{model:path}", response_model=answers.Model, responses=errors(404))
+    @router.get("/v1/models/{model:path}", response_model=api.Model, responses=errors(404))
     async def get_model(model: str) -> Response:
-        return JsonResponse(described_model(model, engine_of(model)))
+        return JsonResponse(describe_model(model, engine_of(model)))
 
     @router.post(
         "/v1/completions",
-        response_model=answers.Completion,
+        response_model=api.Completion,
         responses=errors(400, 404, 408, 413, 429, 500, 503) | {200: {"content": EVENTS}},
     )
     async def completions(body: CompletionRequest, request: Request) -> Response:
         return await complete(engine_of(body.model), body, request, metrics)
 
-    @router.post("/v1/tokenize", response_model=answers.Tokens, responses=errors(400, 404, 408, 413))
+    @router.post("/v1/tokenize", response_model=api.Tokens, responses=errors(400, 404, 408, 413))
     async def tokenize(body: TokenizeRequest) -> Response:
         engine = engine_of(body.model)
         ids = (await encode(engine, body.prompt, body.unknown)).tolist()
-        # In a thread, as a body may hold a million tokens, and others are answered meanwhile.
-        return await asyncio.to_thread(told_tokens, body.model, engine.tokenizer, ids)
+        # In a thread: a body may have a million tokens, and other requests go on.
+        return await asyncio.to_thread(tokens_response, body.model, engine.tokenizer, ids)
 
-    @router.get("/healthz", response_model=answers.Health, responses={503: {"model": answers.Health}, **errors()})
+    @router.get("/healthz", response_model=api.Health, responses={503: {"model": api.Health}, **errors()})
     async def healthz() -> Response:
         alive = all(engine.alive for engine in engines.values())
         return JsonResponse({"status": "ok" if alive else "stopping"}, 200 if alive else 503)
@@ -121,27 +96,27 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
     return router
 
 
-def described_model(name: str, engine: Engine) -> dict[str, Any]:
-    """What /v1/models says of one."""
+def describe_model(name: str, engine: Engine) -> dict[str, Any]:
+    """Return what /v1/models reports of a model."""
     sizes = {"context": engine.config.block_size, "vocabulary": engine.tokenizer.vocab_size}
     return {"id": name, "object": "model", "created": engine.created, "owned_by": OWNER, **sizes}
 
 
-def told_tokens(name: str, tokenizer: Tokenizer, ids: list[int]) -> Response:
-    """What /v1/tokenize says of a text."""
+def tokens_response(name: str, tokenizer: Tokenizer, ids: list[int]) -> Response:
+    """Return the response of /v1/tokenize."""
     texts = [token_text(tokenizer, token) for token in ids]
     return JsonResponse({"model": name, "count": len(ids), "tokens": ids, "texts": texts})
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let an application say in OpenAI's form what goes wrong, its own mistakes among it."""
+    """Let an application report all errors in OpenAI's form, its own bugs included."""
 
     async def known(request: Request, error: Any) -> Response:
         return JsonResponse(error.body(), error.status, error.headers)
 
     async def invalid(request: Request, error: Any) -> Response:
         kind = TokenizeRequest if request.url.path.endswith("/tokenize") else CompletionRequest
-        return await known(request, from_validation(error.errors(), described(kind)))
+        return await known(request, api.from_validation(error.errors(), api.field_descriptions(kind)))
 
     async def of_framework(request: Request, error: Any) -> Response:
         found = ApiError(error.status_code, f"{request.method} {request.url.path[:100]}: {error.detail}")
@@ -149,7 +124,7 @@ def answer_errors(app: FastAPI) -> None:
         return await known(request, found)
 
     async def unknown(request: Request, error: Any) -> Response:
-        return await known(request, ApiError(500, "this is a mistake of the server: its log says more"))
+        return await known(request, ApiError(500, "internal error: see the server's log"))
 
     app.add_exception_handler(ApiError, known)
     app.add_exception_handler(RequestValidationError, invalid)

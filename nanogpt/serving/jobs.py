@@ -1,131 +1,179 @@
 """What an engine works on: a job is one request, with a text for each sample of each of its prompts.
 
-The engine's thread writes, the event loop that asked reads. What has come since the reader last looked is handed over
-together: a reader that is slower than the model gets larger pieces, and nothing is lost.
+The engine's thread writes, the event loop of the request reads. A reader that is slower than the model gets several
+updates at once, and nothing is lost.
+
+Log-probabilities are natural logarithms of the model's own predictions, before temperature and filters. Shapes: N
+positions, T tokens of a prompt, W tokens of a window, V vocabulary.
 """
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
-from nanogpt.sampling.text import SampleText
-from nanogpt.serving.scores import Score
+from nanogpt.errors import UserError
+from nanogpt.model.gpt import GPT
+from nanogpt.sampling.generate import TextStream
+from nanogpt.sampling.kv_cache import window_start
 from nanogpt.text.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length"]
 
 
+@dataclass(frozen=True)
+class Score:
+    """The log-probability of a token, and the likeliest tokens at its position."""
+
+    value: float
+    top: tuple[tuple[int, float], ...]
+    """ids and their log-probabilities, the likeliest first"""
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What is continued."""
+    """A text to continue."""
 
     text: str
     ids: Tensor
-    """(T,), those of the text; may be none"""
+    """(T,), of the text; may be empty"""
     start: Tensor
-    """(T,), at least one: what the model continues"""
+    """(T,), at least one token: what the model continues"""
 
 
 @dataclass(frozen=True)
-class News:
-    """What a step gave to one text."""
+class Update:
+    """What a step added to one text."""
 
     index: int
-    """of the text, in its job"""
+    """of the text in its job"""
     piece: str
-    """text that is certain now"""
+    """text that is final now"""
     token: int | None = None
-    """the token that was drawn; None where the text only ends"""
+    """the sampled token; None where the text only ends"""
     score: Score | None = None
     finish: Finish | None = None
 
 
 @dataclass(eq=False)
 class Text:
-    """One text on its way."""
+    """A text that is being generated."""
 
     job: "Job"
     index: int
     prompt: Prompt
     number: int
-    """which sample of its prompt it is"""
-    out: SampleText
+    """which sample of its prompt"""
+    out: TextStream
     made: int = 0
     """tokens so far"""
 
-    def feed(self, token: int, score: Score | None) -> News:
-        """What one more token gives."""
+    def feed(self, token: int, score: Score | None) -> Update:
+        """Add a token."""
         self.made += 1
         piece = self.out.feed(token)
         finish: Finish | None = "stop" if self.out.ended else None
         if finish is None and self.made >= self.job.tokens:
             piece, finish = piece + self.out.flush(), "length"
-        return News(self.index, piece, token, score, finish)
+        return Update(self.index, piece, token, score, finish)
 
 
 @dataclass(eq=False)
 class Job:
-    """One request: prompts, how each is continued, and where its news goes. Made in the event loop that reads it."""
+    """A request as the engine sees it. Create it in the event loop that reads its updates."""
 
     prompts: list[Prompt]
     config: SampleConfig
     tokens: int
-    """of each text, at most; with 0 only the prompts are scored"""
+    """most tokens of each text; 0 only scores the prompts"""
     tokenizer: Tokenizer
     logprobs: int | None = None
-    """how many of the likeliest tokens to tell in the place of each token; None for no scores"""
+    """number of likeliest tokens to report per token; None for no log-probabilities"""
     score_prompts: bool = False
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
-        self.left = False
-        """the reader went away"""
-        self.size = self.open = len(self.prompts) * self.config.samples
-        """texts that are asked for; those of them that have not ended"""
-        self.unread = self._texts()
-        """texts that have no place in the batch yet"""
-        self.begun = 0
+        self.cancelled = False
+        self.size = self.unfinished = len(self.prompts) * self.config.samples
+        """number of texts; how many of them have not ended"""
+        self.pending = self._texts()
+        """texts that have not joined the batch yet"""
+        self.started = 0
+        """number of texts that have"""
         self.to_score = list(range(len(self.prompts))) if self.score_prompts else []
-        """places of prompts that are to be scored before the first text begins"""
+        """indices of prompts to score before the first text starts"""
         self.scoring: Iterator[list[Score]] | None = None
         self.prompt_scores: list[list[Score]] = [[] for _ in self.prompts]
         self.on_first: Callable[[], None] | None = None
-        """called when the first token comes"""
-        self._inbox: list[News] = []
+        """called at the first token"""
+        self._inbox: list[Update] = []
         self._error: Exception | None = None
-        self._changed = asyncio.Event()
+        self._received = asyncio.Event()
 
     def _texts(self) -> Iterator[Text]:
         samples = self.config.samples
-        for place, prompt in enumerate(self.prompts):
-            for number in range(samples):
-                out = SampleText(self.tokenizer, self.config.stop)
-                yield Text(self, place * samples + number, prompt, number, out)
+        for index in range(self.size):
+            out = TextStream(self.tokenizer, self.config.stop)
+            yield Text(self, index, self.prompts[index // samples], index % samples, out)
 
-    def take(self, news: list[News], error: Exception | None = None) -> None:
-        """New tokens, or what went wrong; called in the reader's event loop."""
-        if self.on_first is not None and news:
+    def receive(self, updates: list[Update], error: Exception | None = None) -> None:
+        """Take updates, or an error, from the engine. Called in the job's event loop."""
+        if self.on_first is not None and updates:
             self.on_first()
             self.on_first = None
-        self._inbox.extend(news)
+        self._inbox.extend(updates)
         self._error = self._error or error
-        self._changed.set()
+        self._received.set()
 
-    async def news(self) -> AsyncIterator[list[News]]:
-        """All that came since the last time, until every text has ended. Raises what went wrong in the engine."""
+    async def updates(self) -> AsyncIterator[list[Update]]:
+        """Yield what has arrived since the last time, until every text has ended. Raises the engine's error."""
         unfinished = self.size
         while unfinished:
-            await self._changed.wait()
-            self._changed.clear()
+            await self._received.wait()
+            self._received.clear()
             found, self._inbox = self._inbox, []
             unfinished -= sum(one.finish is not None for one in found)
             if found:
                 yield found
             if self._error and unfinished:
                 raise self._error
+
+
+def score_tokens(logits: Tensor, chosen: Sequence[int], count: int) -> list[Score]:
+    """Score the chosen token of each row of logits (N, V), with the `count` likeliest.
+
+    Raises UserError where the logits are not numbers.
+
+    >>> [score] = score_tokens(torch.tensor([[0.0, 0.0, -torch.inf]]).log_softmax(-1), [1], 1)
+    >>> round(score.value, 3), score.top[0][0]
+    (-0.693, 0)
+    """
+    found = logits.float().log_softmax(-1)  # (N, V)
+    values = found.gather(1, torch.tensor(chosen, device=found.device)[:, None])[:, 0].tolist()
+    likeliest, ids = found.topk(min(count, found.size(-1)))
+    if any(map(math.isnan, values)):
+        raise UserError("the model's predictions are not numbers: its training diverged, train it again")
+    tops = zip(ids.tolist(), likeliest.tolist())
+    return [Score(value, tuple(zip(*top))) for value, top in zip(values, tops)]
+
+
+def score_prompt(model: GPT, ids: Tensor, count: int) -> Iterator[list[Score]]:
+    """Score the tokens of a prompt (T,) after its first, window by window, as generation would predict them.
+
+    Each step reads one window, at most `block_size` tokens, so that other requests are served in between.
+    """
+    block_size = model.config.block_size
+    for start, group in groupby(range(1, len(ids)), lambda position: window_start(position, block_size)):
+        positions = list(group)
+        with torch.no_grad():
+            logits = model(ids[None, start : positions[-1]])[0]  # (W, V)
+        wanted = logits[positions[0] - 1 - start :]  # (N, V)
+        yield score_tokens(wanted, ids[positions].tolist(), count)

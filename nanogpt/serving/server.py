@@ -1,4 +1,4 @@
-"""The process that serves: a socket, uvicorn on it, and an end that cuts nobody off in the middle of a line."""
+"""The server process: a socket, uvicorn, and a shutdown that lets streams finish."""
 
 import asyncio
 import errno
@@ -17,114 +17,119 @@ from nanogpt.errors import UserError
 from nanogpt.serving.engine import Engine
 
 GRACE_SECONDS = 5.0
-"""For the streams that are there at the end; then they are told that the server stops."""
+"""Time for running streams at shutdown; after it they end with an error."""
 HEADER_SECONDS = 10.0
-"""In which the headers of a request must have come."""
+"""Time in which the headers of a request have to arrive."""
 HEADER_BYTES = 64 << 10
 STUCK_SECONDS = 30.0
-"""In which a client must take in some of what is sent to it."""
+"""Time in which a client has to read some of what is sent."""
 MOST_CONNECTIONS = 1024
 BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes any that is free. Raises UserError where it cannot be had."""
+    """Return a listening socket; port 0 takes any free port. Raises UserError where that fails."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        made = socket.socket(family, kind, proto)
+        listening = socket.socket(family, kind, proto)
     except OSError as error:
-        raise UserError(f"the address {host!r} is not known here ({error.strerror}): choose another --host") from None
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        raise UserError(f"--host {host!r} is unknown here ({error.strerror}): choose another") from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind(address)
-        made.listen(BACKLOG)
+        listening.bind(address)
+        listening.listen(BACKLOG)
     except OSError as error:
-        made.close()
+        listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} is in use: choose another --port, or --port 0 for any that is free") from None
-        raise UserError(f"cannot listen on {host} port {port} ({error.strerror}): choose another") from None
-    return made
+            raise UserError(f"--port {port} is in use: choose another, or --port 0 for any free port") from None
+        raise UserError(f"can't listen on --host {host} --port {port} ({error.strerror}): choose another") from None
+    return listening
 
 
 def address_of(listening: socket.socket) -> str:
-    """The beginning of the URLs that a socket answers to."""
+    """Return the base URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's, which lets go of a client whose headers do not end, or who takes nothing in of its answer.
+class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol, which drops a client whose headers do not end, or that does not read its response.
 
-    Both hold memory here, for as long as they like; a client that is silent between two requests is uvicorn's own care.
+    Both would hold memory here for as long as they like. uvicorn itself drops clients that are idle between requests.
     """
 
-    _limit: asyncio.TimerHandle | None = None
-    _stuck: asyncio.TimerHandle | None = None
+    _header_timer: asyncio.TimerHandle | None = None
+    _stuck_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
+        """Start the timer of the headers."""
         super().connection_made(transport)
-        self._start()
+        self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
+        """Limit the size of the headers, and restart their timer for the next request."""
         super().data_received(data)
-        if self._answers:
-            self._stop()
+        if self._responding:
+            self._stop_header_timer()
             return
         self._header_bytes += len(data)
         if self._header_bytes > HEADER_BYTES:
             self.transport.abort()
-        elif self._limit is None:
-            self._start()
+        elif self._header_timer is None:
+            self._start_header_timer()
 
     def pause_writing(self) -> None:
+        """Start the timer of a client that does not read."""
         super().pause_writing()
-        # Not `close`, which waits until all is sent.
-        self._stuck = self.loop.call_later(STUCK_SECONDS, self.transport.abort)
+        # `close` would wait until everything is sent.
+        self._stuck_timer = self.loop.call_later(STUCK_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        self._unstick()
+        """Stop that timer."""
+        self._stop_stuck_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        self._unstick()
+        """Stop the timers."""
+        self._stop_header_timer()
+        self._stop_stuck_timer()
         super().connection_lost(exc)
 
     @property
-    def _answers(self) -> bool:
-        """Whether a request's headers have come, and its answer has not ended."""
+    def _responding(self) -> bool:
+        """Whether a request's headers have arrived, and its response has not ended."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _start(self) -> None:
-        self._limit = self.loop.call_later(HEADER_SECONDS, self._let_go)
+    def _start_header_timer(self) -> None:
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._drop)
 
-    def _stop(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
         self._header_bytes = 0
 
-    def _unstick(self) -> None:
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
+    def _stop_stuck_timer(self) -> None:
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
 
-    def _let_go(self) -> None:
-        self._limit = None
-        if not self._answers:
+    def _drop(self) -> None:
+        self._header_timer = None
+        if not self._responding:
             self.transport.close()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which lets engines finish when it is asked to stop."""
+    """A uvicorn server that lets engines finish at shutdown."""
 
     def __init__(self, app: ASGIApp, engines: Collection[Engine], grace_seconds: float = GRACE_SECONDS) -> None:
         super().__init__(
             uvicorn.Config(
-                app, http=Protocol, ws="none", lifespan="off",
+                app, http=HttpProtocol, ws="none", lifespan="off",
                 log_level="warning", access_log=False, server_header=False,
                 limit_concurrency=MOST_CONNECTIONS, backlog=BACKLOG, timeout_keep_alive=5,
                 timeout_graceful_shutdown=int(grace_seconds) + 5,
@@ -133,22 +138,23 @@ class Server(uvicorn.Server):
         self._engines, self._grace_seconds = engines, grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the engines and the connections."""
         closing = asyncio.gather(*(asyncio.to_thread(engine.close, self._grace_seconds) for engine in self._engines))
         await super().shutdown(sockets)
         await closing
 
 
 def serve(app: ASGIApp, engines: Collection[Engine], listening: socket.socket, ready: Callable[[], Any]) -> None:
-    """Serve until SIGTERM or Ctrl-C, either of which ends it cleanly; `ready` is called before the first answer."""
+    """Serve until SIGTERM or Ctrl-C; both end cleanly. `ready` is called before the first response."""
     server = Server(app, engines)
     ready()
-    with quiet_end():
+    with ignore_signals():
         server.run(sockets=[listening])
 
 
 @contextmanager
-def quiet_end() -> Iterator[None]:
-    """uvicorn raises again what signal it was ended by: the end was clean, and is no error."""
+def ignore_signals() -> Iterator[None]:
+    """Ignore the signal that uvicorn raises again after a clean shutdown."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

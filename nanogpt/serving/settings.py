@@ -1,4 +1,4 @@
-"""What a server allows, and whom. Light to import."""
+"""The limits of a server, and who may ask. Light to import."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from nanogpt.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a request may ask for, and how many may ask at once."""
+    """How much one request, and all together, may ask for."""
 
     max_tokens: int = 4096
     """most tokens of one text"""
     prompt_tokens: int = 16_384
-    """most tokens of one prompt; the model reads the newest of them"""
+    """most tokens of a request's prompts; the model reads the newest"""
     prompts: int = 64
     """most prompts in one request"""
     queue: int = 128
-    """texts that wait for a place in the batch; beyond them a request is refused with 429"""
+    """texts that may wait; further requests are refused with 429"""
     body_bytes: int = 1 << 20
     """largest body of a request"""
     body_seconds: float = 10.0
-    """in which a body must have come"""
+    """time in which a body has to arrive"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -32,42 +32,40 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may ask. Beyond this machine only whoever knows the token."""
+    """Who may ask. From other machines, only clients that know the token."""
 
     host: str = "127.0.0.1"
-    """the address that is listened on"""
+    """the address to listen on"""
     token: str | None = None
-    """what a client must show as `Authorization: Bearer TOKEN`"""
+    """what a client has to send as `Authorization: Bearer TOKEN`"""
     hosts: tuple[str, ...] = ()
-    """further names that this server is called by, such as that of a proxy"""
+    """further host names of this server, such as a proxy's"""
     origins: tuple[str, ...] = ()
-    """pages of other servers that may call this one (CORS), such as https://example.org"""
+    """websites that may call this server (CORS), such as https://example.org"""
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.token is not None and (not self.token or not self.token.isascii() or not self.token.isprintable()):
-            raise UserError(
-                "the token is empty, or has characters that a header cannot hold: choose letters and digits"
-            )
+            raise UserError("the token is empty, or not allowed in a header: choose letters and digits")
         if self.token is None and not self.is_local:
             raise UserError(
-                f"{self.host!r} can be reached by others: name a token that they must know (--token, or the variable "
-                f"NANOGPT_TOKEN), or leave --host out"
+                f"--host {self.host!r} can be reached from other machines: set a token by --token or the variable "
+                f"NANOGPT_TOKEN, or leave --host out"
             )
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2 or "*" in origin:
-                raise UserError(f"the origin {origin!r} is not of the form https://example.org: name one page's server")
+                raise UserError(f"the origin {origin!r} is not of the form https://example.org: give one website")
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody but this machine can reach it."""
+        """Whether only this machine can reach the server."""
         return is_loopback(self.host)
 
     def answers_to(self, name: str) -> bool:
-        """Whether a Host header names this server.
+        """Return whether a Host header names this server.
 
-        A page of another server whose name was made to lead here (DNS rebinding) sends its own name. An address is no
-        name, so that it cannot be made to lead elsewhere.
+        In DNS rebinding, a website makes its own host name lead to this machine, and its pages send that name. An IP
+        address cannot be redirected.
 
         >>> local = Access()
         >>> [local.answers_to(name) for name in ("localhost", "127.0.0.1", "::1", "evil.example", "10.0.0.7")]
@@ -79,7 +77,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own.
+    """Return whether a name or an address is this machine's own.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0"), is_loopback("")
     (True, True, False, False)

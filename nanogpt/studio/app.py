@@ -55,8 +55,8 @@ def serve(registry: RunRegistry, access: Access, listening: socket.socket, ready
     """Serve the page and the API until SIGTERM or Ctrl-C; call `ready` once requests are answered."""
     import uvicorn
 
-    from nanogpt.serving.guard import HostGuard
-    from nanogpt.serving.server import quiet_end
+    from nanogpt.serving.middleware import HostMiddleware
+    from nanogpt.serving.server import ignore_signals
     from nanogpt.studio.middleware import ApiRouter, CookieGuard
 
     class Server(uvicorn.Server):
@@ -68,12 +68,12 @@ def serve(registry: RunRegistry, access: Access, listening: socket.socket, ready
     # The API checks the token itself, in the header that its clients send.
     routed = ApiRouter(CookieGuard(make_app(registry), access.token), registry, access)
     config = uvicorn.Config(
-        HostGuard(routed, access),
+        HostMiddleware(routed, access),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    with quiet_end(), warnings.catch_warnings():
+    with ignore_signals(), warnings.catch_warnings():
         # NiceGUI searches all objects for its server, and a torch object warns when it is inspected.
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
         try:

@@ -15,7 +15,7 @@ from nanogpt.explain.predictions import Choice, alternatives, choice
 from nanogpt.model.gpt import GPT
 from nanogpt.runs.run import Run
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.serving.engine import WatchedBatch
+from nanogpt.serving.engine import LogitsBatch
 from nanogpt.studio.labels import Bar, percent
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -31,7 +31,7 @@ def generate_logits(
 
     The tokens are those of `generate_ids`; they stop before `end`, the end-of-document token.
     """
-    batch = WatchedBatch(model.eval(), 1)
+    batch = LogitsBatch(model.eval(), 1)
     batch.join(torch.tensor(ids), config)
     for _ in range(config.tokens):
         token = batch.step()[0]

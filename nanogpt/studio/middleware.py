@@ -1,6 +1,6 @@
 """ASGI middleware around the page: access by token, security headers, and the API of `nanogpt serve` next to it.
 
-The server's `HostGuard` is around both. A browser cannot send a header when it opens a page, so the token comes once in
+The server's `HostMiddleware` is around both. A browser cannot send a header when it opens a page, so the token comes once in
 the address, and a cookie replaces it from then on.
 """
 
@@ -18,9 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nanogpt.errors import UserError
 from nanogpt.runs.run import load
-from nanogpt.serving.errors import ApiError
-from nanogpt.serving.guard import POLICY_VIOLATION, TokenGuard, refuse, values_of
-from nanogpt.serving.responses import JsonResponse
+from nanogpt.serving.api import ApiError, JsonResponse
+from nanogpt.serving.middleware import POLICY_VIOLATION, TokenMiddleware, header_values, refuse
 from nanogpt.serving.settings import Access
 from nanogpt.studio.registry import RunRegistry
 
@@ -64,7 +63,7 @@ class CookieGuard:
             await self._check_address(scope, self._token)(scope, receive, _with_headers(send))
 
     def _has_cookie(self, scope: Scope) -> bool:
-        for header in values_of(scope, b"cookie"):
+        for header in header_values(scope, b"cookie"):
             try:
                 found = SimpleCookie(header).get(self._cookie)
             except CookieError:
@@ -105,7 +104,7 @@ class ApiRouter:
     def __init__(self, page: ASGIApp, registry: RunRegistry, access: Access) -> None:
         self._page, self._registry, self._access = page, registry, access
         # Checked before a model is loaded, which takes memory and time.
-        self._guarded = TokenGuard(self._answer, access)
+        self._guarded = TokenMiddleware(self._answer, access)
         self._api: ASGIApp | None = None
         self._engine: Engine | None = None
         self._loading = asyncio.Lock()

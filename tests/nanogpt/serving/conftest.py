@@ -1,4 +1,4 @@
-"""Engines and live servers of a small model that was never trained, on a port of this machine."""
+"""Engines and live servers of a small untrained model."""
 
 import sys
 import threading
@@ -29,14 +29,14 @@ def run(tmp_path):
 
 @pytest.fixture
 def endless(tmp_path):
-    """A run whose texts end at their limit alone."""
+    """Return a run whose texts end only at their limit."""
     tokenizer = CharTokenizer.train(["hello there, old world"], end_of_document=False)
     return make_run(tmp_path / "endless", tokenizer=tokenizer)
 
 
 @pytest.fixture
 def engines():
-    """Makes engines of runs, and ends them."""
+    """Create engines of runs, and close them."""
     made = []
 
     def make(run, rows=5, **options):
@@ -50,7 +50,7 @@ def engines():
 
 @pytest.fixture
 def live(run, engines):
-    """Starts servers: `live(rows=3)`; each knows its `url`, `engine` and `run`, and can `stop`."""
+    """Start servers: `live(rows=3)`; each has a `url`, an `engine` and a `run`, and can `stop`."""
     started = []
 
     def start(*, rows=5, access=None, limits=None, run=run, engine=None, grace_seconds=0.2):

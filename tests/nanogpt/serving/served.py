@@ -1,4 +1,4 @@
-"""Jobs for an engine, and what they should give. Shared by the tests of this folder."""
+"""Jobs for an engine, and their expected results. Shared by the tests of this folder."""
 
 import asyncio
 import time
@@ -6,14 +6,13 @@ import time
 import torch
 
 from nanogpt.config import SampleConfig
-from nanogpt.sampling.cache import window_start
-from nanogpt.sampling.generate import generate_text
-from nanogpt.sampling.text import encode_prompt
+from nanogpt.sampling.generate import encode_prompt, generate_text
+from nanogpt.sampling.kv_cache import window_start
 from nanogpt.serving.jobs import Job, Prompt
 
 
 def job_of(run, *prompts, tokens=7, logprobs=None, score_prompts=False, **sampling):
-    """A job in the running event loop."""
+    """Return a job in the running event loop."""
     made = []
     for prompt in prompts:
         ids = torch.from_numpy(run.tokenizer.encode(prompt)).long()
@@ -22,15 +21,26 @@ def job_of(run, *prompts, tokens=7, logprobs=None, score_prompts=False, **sampli
 
 
 async def read(job, limit=None):
-    """The texts of a job, and the news of each; at most `limit` rounds of them."""
+    """Return the texts of a job, after at most `limit` rounds of updates."""
     texts, rounds = [""] * job.size, 0
-    async for news in job.news():
-        for one in news:
+    async for updates in job.updates():
+        for one in updates:
             texts[one.index] += one.piece
         rounds += 1
         if rounds == limit:
             break
     return texts
+
+
+def generate(engine, job_run, *prompts, **options):
+    """Return the texts that an engine generates for one job."""
+
+    async def ask():
+        job = job_of(job_run, *prompts, **options)
+        engine.submit(job)
+        return await read(job)
+
+    return asyncio.run(ask())
 
 
 def alone(run, prompt, tokens, **sampling):
@@ -46,7 +56,7 @@ async def wait_for(true):
 
 
 def by_hand(model, ids):
-    """Of each token from the second on, the log-probabilities of the whole vocabulary in its place, (T - 1, V)."""
+    """Return the log-probabilities of the whole vocabulary at each token after the first, (T - 1, V)."""
     found = []
     for position in range(1, len(ids)):
         start = window_start(position, model.config.block_size)
@@ -56,7 +66,7 @@ def by_hand(model, ids):
 
 
 def until(true, seconds=10.0):
-    """Wait until something is true; how long it took."""
+    """Wait until something is true; return how long it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds, "it did not become true"

@@ -1,4 +1,4 @@
-"""OpenAI's own client, unchanged, against a live server."""
+"""OpenAI's client, unchanged, against a live server."""
 
 import asyncio
 import json
@@ -6,11 +6,13 @@ import json
 import httpx
 import openai
 import pytest
+import torch
 from served import alone, by_hand
 from tiny import make_run
 
 from nanogpt.serving.app import make_app
-from nanogpt.text.tokenizer import ByteTokenizer
+from nanogpt.serving.settings import Limits
+from nanogpt.text.bpe import ByteTokenizer
 
 NAME = "tale-1"
 
@@ -34,7 +36,7 @@ def test_models(client):
     assert [model.id for model in client.models.list()] == [NAME]
     found = client.models.retrieve(NAME)
     assert (found.id, found.object, found.owned_by, found.context) == (NAME, "model", "nanogpt", 11)
-    with pytest.raises(openai.NotFoundError, match="no model 'tale-2' here; did you mean 'tale-1'"):
+    with pytest.raises(openai.NotFoundError, match="did you mean 'tale-1'"):
         client.models.retrieve("tale-2")
     with pytest.raises(openai.NotFoundError) as error:
         client.completions.create(model="gpt-4", prompt="")
@@ -42,7 +44,7 @@ def test_models(client):
 
 
 def test_a_name_with_a_slash(run, engines):
-    """As a run of a series of seeds has it in the studio."""
+    """As the run of a series of seeds has in the studio."""
     transport = httpx.ASGITransport(make_app({"seeds/seed-1": engines(run)}))
 
     async def ask():
@@ -77,9 +79,8 @@ def test_the_settings_beyond_openai(client, run):
 @pytest.mark.parametrize("prompt", ["hello", "", [3, 1, 4], ["hello"], [[3, 1, 4]]])
 def test_all_forms_of_a_prompt(client, run, prompt):
     found = client.completions.create(model=NAME, prompt=prompt, max_tokens=8, seed=1, echo=True)
-    beginning = (
-        prompt if isinstance(prompt, str) else "hello" if prompt == ["hello"] else run.tokenizer.decode([3, 1, 4])
-    )
+    decoded = run.tokenizer.decode([3, 1, 4])
+    beginning = {"hello": "hello", "": "", "['hello']": "hello"}.get(str(prompt), decoded)
     assert [found.choices[0].text] == [beginning + text for text in alone(run, beginning, 8, seed=1, temperature=1.0)]
     assert found.usage.prompt_tokens == len(beginning)
 
@@ -94,9 +95,9 @@ def test_a_stream_is_the_same_text(client):
         [choice] = part.choices
         assert choice.index not in ends
         assert part.usage is None
-        # A piece of text and the tokens that it consists of come together.
-        for place in choice.logprobs.text_offset:
-            assert len(texts[choice.index]) <= place < len(texts[choice.index]) + len(choice.text)
+        # A piece of text comes together with its tokens.
+        for offset in choice.logprobs.text_offset:
+            assert len(texts[choice.index]) <= offset < len(texts[choice.index]) + len(choice.text)
         texts[choice.index] += choice.text
         tokens[choice.index] += choice.logprobs.tokens
         if choice.finish_reason:
@@ -126,23 +127,23 @@ def test_logprobs_are_the_models(client, run):
     found = client.completions.create(
         model=NAME, prompt="hello there", max_tokens=9, seed=2, temperature=0.4, logprobs=3, echo=True
     )
-    told, ids = found.choices[0].logprobs, run.tokenizer.encode(found.choices[0].text).tolist()
-    assert "".join(told.tokens) == found.choices[0].text
-    assert told.text_offset == list(range(len(ids)))
-    assert told.token_logprobs[0] is None
-    assert told.top_logprobs[0] is None
+    logprobs, ids = found.choices[0].logprobs, run.tokenizer.encode(found.choices[0].text).tolist()
+    assert "".join(logprobs.tokens) == found.choices[0].text
+    assert logprobs.text_offset == list(range(len(ids)))
+    assert logprobs.token_logprobs[0] is None
+    assert logprobs.top_logprobs[0] is None
     wanted = by_hand(run.model, ids)
-    for place, row in enumerate(wanted, 1):
-        token = told.tokens[place]
-        assert told.token_logprobs[place] == pytest.approx(row[ids[place]].item(), abs=1e-4)
-        top, where = row.topk(3)
-        likeliest = dict(zip([run.tokenizer.decode([one]) for one in where.tolist()], top.tolist()))
-        likeliest[token] = row[ids[place]].item()
-        assert told.top_logprobs[place] == pytest.approx(likeliest, abs=1e-4)
+    for i, row in enumerate(wanted, 1):
+        token = logprobs.tokens[i]
+        assert logprobs.token_logprobs[i] == pytest.approx(row[ids[i]].item(), abs=1e-4)
+        top, best = row.topk(3)
+        likeliest = dict(zip([run.tokenizer.decode([one]) for one in best.tolist()], top.tolist()))
+        likeliest[token] = row[ids[i]].item()
+        assert logprobs.top_logprobs[i] == pytest.approx(likeliest, abs=1e-4)
 
 
-def test_tokens_that_are_no_whole_characters(live, tmp_path):
-    """Half a character at the prompt's end stays half: the model's own text begins anew."""
+def test_tokens_of_incomplete_characters(live, tmp_path):
+    """The model's text does not complete a character that the prompt leaves incomplete."""
     run = make_run(tmp_path / "bytes", tokenizer=ByteTokenizer())
     with client_of(live(run=run)) as client:
         found = client.completions.create(
@@ -176,7 +177,7 @@ def test_seeds(client):
 
 
 def test_many_clients_at_once(server, run):
-    """More than there are places; each gets what it gets alone."""
+    """More clients than rows; each gets what it gets alone."""
 
     async def ask(client, number):
         await asyncio.sleep(number % 7 * 0.01)
@@ -197,14 +198,14 @@ def test_many_clients_at_once(server, run):
 @pytest.mark.parametrize(
     ("asked", "param", "words"),
     [
-        ({"prompt": "h4ppy €"}, "prompt", "the model never saw '4' 'p' 'y' '€'"),
-        ({"prompt": [99]}, "prompt", "token id 99 is not below 11"),
+        ({"prompt": "h4ppy €"}, "prompt", "'4' 'p' 'y' '€'"),
+        ({"prompt": [99]}, "prompt", "token id 99"),
         ({"prompt": []}, "prompt", "list of prompts is empty"),
         ({"prompt": [[]]}, "prompt", "token ids is empty"),
         ({"prompt": "h" * 41}, "prompt", "prompts of 41 tokens; at most 40"),
         ({"prompt": ["h"] * 4}, "prompt", "4 prompts in one request; at most 3"),
-        ({"max_tokens": 51}, "max_tokens", "max_tokens is 51; choose at most 50"),
-        ({"max_tokens": 0}, "max_tokens", "echo is not set"),
+        ({"max_tokens": 51}, "max_tokens", "at most 50"),
+        ({"max_tokens": 0}, "max_tokens", "echo"),
         ({"max_tokens": -1}, "max_tokens", "greater than or equal to 0"),
         ({"n": 10}, "n", "ask for 10 texts; at most 9"),
         ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
@@ -213,17 +214,17 @@ def test_many_clients_at_once(server, run):
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4 texts"),
         ({"stop": [""]}, "stop", "up to 4 texts"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
-        ({"suffix": "x"}, "suffix", "not offered"),
-        ({"logit_bias": {"3": 1}}, "logit_bias", "not offered"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty", "not offered"),
-        ({"presence_penalty": 0.5}, "presence_penalty", "not offered"),
-        ({"best_of": 2}, "best_of", "choosing among more texts is not offered"),
+        ({"suffix": "x"}, "suffix", "leave it out"),
+        ({"logit_bias": {"3": 1}}, "logit_bias", "leave it out"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty", "leave it out"),
+        ({"presence_penalty": 0.5}, "presence_penalty", "leave it out"),
+        ({"best_of": 2}, "best_of", "n is 1"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "set stream to true"),
         ({"extra_body": {"temprature": 1}}, "temprature", "did you mean 'temperature'?"),
         ({"extra_body": {"n": "2"}}, "n", "valid integer"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_name(limited, asked, param, words):
+def test_bad_fields_are_named(limited, asked, param, words):
     with pytest.raises(openai.BadRequestError) as error:
         limited.completions.create(**{"model": NAME, "prompt": "he"} | asked)
     assert error.value.param == param
@@ -231,31 +232,20 @@ def test_what_cannot_be_done_is_refused_by_name(limited, asked, param, words):
     assert error.value.type == "invalid_request_error"
 
 
-def test_what_asks_for_nothing_is_taken(limited, run):
-    nothing = {
-        "n": 1.0,
-        "max_tokens": None,
-        "suffix": None,
-        "logit_bias": {},
-        "frequency_penalty": 0,
-        "presence_penalty": 0,
-        "best_of": 1,
-    }
+def test_fields_that_ask_for_nothing_are_accepted(limited, run):
+    nothing = {"n": 1.0, "max_tokens": None, "suffix": None, "logit_bias": {}, "best_of": 1}
+    nothing |= {"frequency_penalty": 0, "presence_penalty": 0}
     found = limited.completions.create(model=NAME, prompt="he", seed=1, user="ada", **nothing)
     assert [found.choices[0].text] == alone(run, "he", 16, seed=1, temperature=1.0)
 
 
 @pytest.fixture
 def limited(live):
-    from nanogpt.serving.settings import Limits
-
     with client_of(live(limits=Limits(max_tokens=50, prompt_tokens=40, prompts=3, queue=4))) as client:
         yield client
 
 
 def test_too_many_at_once(live, endless):
-    from nanogpt.serving.settings import Limits
-
     server = live(rows=2, limits=Limits(queue=1, max_tokens=10**6), run=endless)
     with client_of(server) as client:
         streams = [client.completions.create(model=NAME, prompt="", max_tokens=10**6, n=3, stream=True)]
@@ -278,8 +268,6 @@ def test_an_error_on_the_way_ends_the_stream(live, endless):
 
 
 def test_a_model_that_diverged(live, run):
-    import torch
-
     with torch.no_grad():
         run.model.lm_head.weight.fill_(float("nan"))
     with client_of(live()) as client, pytest.raises(openai.InternalServerError, match="not numbers"):
@@ -290,15 +278,13 @@ def test_tokens(client, run):
     found = client.post("/tokenize", cast_to=object, body={"model": NAME, "prompt": "hello"})
     ids = run.tokenizer.encode("hello").tolist()
     assert found == {"model": NAME, "count": 5, "tokens": ids, "texts": list("hello")}
-    with pytest.raises(openai.BadRequestError, match="never saw '4'"):
+    with pytest.raises(openai.BadRequestError, match="'4'"):
         client.post("/tokenize", cast_to=object, body={"model": NAME, "prompt": "4"})
-    with pytest.raises(openai.BadRequestError, match="'prompt' is missing: a text"):
+    with pytest.raises(openai.BadRequestError, match="'prompt' is missing"):
         client.post("/tokenize", cast_to=object, body={"model": NAME})
 
 
 def test_a_stream_as_it_is_on_the_wire(server):
-    import httpx
-
     body = {"model": NAME, "prompt": "hello", "stream": True, "max_tokens": 3}
     with httpx.stream("POST", f"{server.url}/v1/completions", json=body) as answer:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"

@@ -1,4 +1,4 @@
-"""Texts that join, leave and wait: each is what it would be alone, and nobody is kept out."""
+"""Texts that join, leave and wait: each is what it would be alone, and no request is blocked."""
 
 import asyncio
 import random
@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import alone, job_of, read, wait_for
+from served import alone, generate, job_of, read, wait_for
 from tiny import make_run
 
+from nanogpt.serving.api import ApiError
 from nanogpt.serving.engine import Engine
-from nanogpt.serving.errors import ApiError
 from nanogpt.serving.settings import Limits
-from nanogpt.text.tokenizer import ByteTokenizer
+from nanogpt.text.bpe import ByteTokenizer
 
 ALPHABET = " ,dehlortw"
 LONG = 100_000
@@ -23,7 +23,7 @@ LONG = 100_000
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), rows=st.sampled_from([1, 2, 5]))
 def test_each_text_is_what_it_is_alone(run, seed, rows):
-    """Requests that come at any time, for several samples, with stop strings; some go away in the middle."""
+    """Requests arrive at any time, for several samples, with stop strings; some are cancelled."""
     drawn = random.Random(seed)
     engine = Engine(run.model, run.tokenizer, rows=rows)
 
@@ -57,29 +57,17 @@ def test_each_text_is_what_it_is_alone(run, seed, rows):
 
 
 def test_lower_precision(run, engines):
-    engine = engines(run, precision="bfloat16")
-
-    async def ask():
-        job = job_of(run, "hello", tokens=12)
-        engine.submit(job)
-        return await read(job)
-
-    assert asyncio.run(ask()) == alone(run, "hello", 12, precision="bfloat16")
+    found = generate(engines(run, precision="bfloat16"), run, "hello", tokens=12)
+    assert found == alone(run, "hello", 12, precision="bfloat16")
 
 
 def test_bytes_come_as_whole_characters(tmp_path, engines):
     run = make_run(tmp_path / "bytes", tokenizer=ByteTokenizer())
-    engine = engines(run)
-
-    async def ask():
-        job = job_of(run, "né", tokens=60, samples=3, temperature=1.5)
-        engine.submit(job)
-        return await read(job)
-
-    assert asyncio.run(ask()) == alone(run, "né", 60, samples=3, temperature=1.5)
+    found = generate(engines(run), run, "né", tokens=60, samples=3, temperature=1.5)
+    assert found == alone(run, "né", 60, samples=3, temperature=1.5)
 
 
-def test_a_request_for_one_is_not_kept_out_by_one_for_many(endless, engines):
+def test_a_request_for_many_texts_does_not_block_one_for_one(endless, engines):
     engine = engines(endless, rows=1)
     ended = []
 
@@ -98,14 +86,14 @@ def test_a_request_for_one_is_not_kept_out_by_one_for_many(endless, engines):
     assert ended == ["one", "many"]
 
 
-def test_places_are_free_within_a_second(endless, engines):
+def test_a_cancelled_job_frees_its_rows_within_a_second(endless, engines):
     engine = engines(endless, rows=2, limits=Limits(queue=3))
 
     async def scenario():
         job = job_of(endless, "he", tokens=LONG, samples=5, temperature=1.0)
         engine.submit(job)
         await wait_for(lambda: engine.running == 2 and engine.waiting == 3)
-        with pytest.raises(ApiError, match="5 texts are being generated or wait") as refused:
+        with pytest.raises(ApiError, match="5 of 5") as refused:
             engine.submit(job_of(endless, "he"))
         assert refused.value.status == 429
         engine.cancel(job)
@@ -121,7 +109,7 @@ def test_places_are_free_within_a_second(endless, engines):
 
 
 def test_a_long_prompt_does_not_keep_others_waiting(run, engines):
-    """Scoring a prompt of many windows takes turns with the steps of those who are there."""
+    """Scoring a prompt of many windows takes turns with the steps of running texts."""
     engine = engines(run)
     order = []
 
@@ -140,64 +128,46 @@ def test_a_long_prompt_does_not_keep_others_waiting(run, engines):
     assert order == ["short", "long"]
 
 
-def test_a_reader_that_is_slow_gets_all(run, engines):
+def test_a_slow_reader_gets_everything(run, engines):
     engine = engines(run)
 
     async def ask():
         job = job_of(run, "he", tokens=30, temperature=0.9)
         engine.submit(job)
         await wait_for(lambda: engine.running == 0 and engine.tokens)
-        rounds = [news async for news in job.news()]
-        return rounds
+        return [updates async for updates in job.updates()]
 
     rounds = asyncio.run(ask())
     assert len(rounds) == 1
     assert ["".join(one.piece for one in rounds[0])] == alone(run, "he", 30, temperature=0.9)
 
 
-def test_a_model_that_diverged_is_told_and_the_engine_goes_on(run, engines):
+def test_a_model_that_diverged_is_reported_and_the_engine_goes_on(run, engines):
     engine = engines(run)
-
-    async def ask():
-        job = job_of(run, "he")
-        engine.submit(job)
-        return await read(job)
-
     kept = run.model.lm_head.weight.detach().clone()
     with torch.no_grad():
         run.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="not numbers"):
-        asyncio.run(ask())
+        generate(engine, run, "he")
     with torch.no_grad():
         run.model.lm_head.weight.copy_(kept)
-    assert asyncio.run(ask()) == alone(run, "he", 7)
+    assert generate(engine, run, "he") == alone(run, "he", 7)
 
 
-def test_an_error_of_ours_is_logged_and_the_engine_goes_on(run, engines, monkeypatch, caplog):
+def test_a_failed_step_is_logged_and_the_engine_goes_on(run, engines, monkeypatch, caplog):
     engine = engines(run)
-
-    async def ask():
-        job = job_of(run, "he")
-        engine.submit(job)
-        return await read(job)
-
     with monkeypatch.context() as patch:
         patch.setattr(type(engine._batch), "step", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            asyncio.run(ask())
+            generate(engine, run, "he")
     assert "a step failed" in caplog.text
-    assert asyncio.run(ask()) == alone(run, "he", 7)
+    assert generate(engine, run, "he") == alone(run, "he", 7)
 
 
 def test_after_an_error_the_same_memory_is_used(run, engines, monkeypatch):
-    """Where a step failed for want of memory there is none for a second cache."""
     engine = engines(run)
-    cache = engine._batch._cache
-
-    async def ask(tokens):
-        job = job_of(run, "hello", tokens=tokens, samples=3, temperature=1.0)
-        engine.submit(job)
-        return await read(job)
+    cache = engine._batch.cache
+    asked = {"samples": 3, "temperature": 1.0}
 
     def fail_late(*words):
         if engine.steps == 4:
@@ -207,20 +177,20 @@ def test_after_an_error_the_same_memory_is_used(run, engines, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_scores", fail_late)
         with pytest.raises(MemoryError):
-            asyncio.run(ask(9))
-    assert asyncio.run(ask(30)) == alone(run, "hello", 30, samples=3, temperature=1.0)
-    assert engine._batch._cache is cache
+            generate(engine, run, "hello", tokens=9, **asked)
+    assert generate(engine, run, "hello", tokens=30, **asked) == alone(run, "hello", 30, **asked)
+    assert engine._batch.cache is cache
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_where_the_thread_ends_nobody_waits_for_ever(endless, engines, monkeypatch):
+def test_no_job_waits_for_ever_when_the_thread_ends(endless, engines, monkeypatch):
     engine = engines(endless)
 
     async def scenario():
         job = job_of(endless, "he", tokens=LONG)
         engine.submit(job)
         await wait_for(lambda: engine.running)
-        monkeypatch.setattr(engine, "_leave_who_left", lambda: 1 / 0)
+        monkeypatch.setattr(engine, "_drop_cancelled", lambda: 1 / 0)
         with pytest.raises(ApiError, match="stopping"):
             await asyncio.wait_for(read(job), 10)
         await wait_for(lambda: not engine.alive)
@@ -230,8 +200,8 @@ def test_where_the_thread_ends_nobody_waits_for_ever(endless, engines, monkeypat
     asyncio.run(scenario())
 
 
-def test_the_end(endless, engines):
-    """What is there may finish for a while; then it is told; nothing new is taken."""
+def test_closing(endless, engines):
+    """Present jobs may finish for a while, then end with an error; new ones are refused."""
     engine = engines(endless)
 
     async def scenario():
@@ -252,7 +222,7 @@ def test_the_end(endless, engines):
     assert "nanogpt-engine" not in [thread.name for thread in threading.enumerate() if thread is engine._thread]
 
 
-def test_a_loop_that_was_closed_frees_its_places(endless, engines):
+def test_a_closed_event_loop_frees_its_rows(endless, engines):
     engine = engines(endless)
 
     async def ask():
@@ -263,8 +233,8 @@ def test_a_loop_that_was_closed_frees_its_places(endless, engines):
     asyncio.run(wait_for(lambda: engine.running == 0))
 
 
-def test_the_memory_of_keys_and_values_is_there_from_the_start(run, engines):
-    from nanogpt.sampling.room import cache_bytes
+def test_the_cache_is_allocated_at_the_start(run, engines):
+    from nanogpt.sampling.generate import cache_bytes
 
-    cache = engines(run, rows=3)._batch._cache
+    cache = engines(run, rows=3)._batch.cache
     assert sum(layer.nbytes for layer in (*cache.k, *cache.v)) == cache_bytes(run.config.model, 3)

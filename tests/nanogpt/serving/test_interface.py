@@ -1,11 +1,10 @@
-"""The description of the interface, what it promises, and the figures for Prometheus."""
+"""The description of the interface, and the figures for Prometheus."""
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nanogpt.serving.answers import Error
-from nanogpt.serving.requests import CompletionRequest, TokenizeRequest, described
+from nanogpt.serving.api import CompletionRequest, Error, TokenizeRequest, field_descriptions
 from nanogpt.serving.settings import Limits
 
 NAME = "tale-1"
@@ -13,7 +12,7 @@ NAME = "tale-1"
 
 def test_every_field_says_what_it_must_be():
     for kind in (CompletionRequest, TokenizeRequest):
-        assert "None" not in described(kind).values()
+        assert "None" not in field_descriptions(kind).values()
 
 
 def test_the_description_names_every_route(live):
@@ -21,10 +20,10 @@ def test_the_description_names_every_route(live):
     assert set(found["paths"]) == {
         "/v1/models", "/v1/models/{model}", "/v1/completions", "/v1/tokenize", "/healthz", "/metrics",
     }  # fmt: skip
-    told = found["paths"]["/v1/completions"]["post"]["responses"]
-    assert {"200", "400", "401", "403", "404", "408", "413", "421", "429", "500", "503"} <= set(told)
-    assert "422" not in told
-    assert set(told["200"]["content"]) == {"application/json", "text/event-stream"}
+    responses = found["paths"]["/v1/completions"]["post"]["responses"]
+    assert {"200", "400", "401", "403", "404", "408", "413", "421", "429", "500", "503"} <= set(responses)
+    assert "422" not in responses
+    assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
     assert set(Error.model_json_schema()["$defs"]["ErrorBody"]["properties"]) == {"message", "type", "param", "code"}
 
 
@@ -56,7 +55,7 @@ def test_figures(live):
     assert value("nanogpt_request_seconds_count", path="/v1/completions") == 2
 
 
-def test_two_servers_in_one_process_have_figures_of_their_own(live):
+def test_each_server_has_its_own_figures(live):
     first, second = live(), live()
     httpx.post(f"{first.url}/v1/completions", json={"model": NAME, "prompt": "he"})
     assert 'nanogpt_tokens_total{model="tale-1"} 0.0' in httpx.get(f"{second.url}/metrics").text
@@ -64,8 +63,8 @@ def test_two_servers_in_one_process_have_figures_of_their_own(live):
 
 
 @pytest.mark.slow
-def test_whatever_the_description_allows_is_answered_as_it_says(live):
-    """schemathesis makes requests from the description, right and wrong ones, and holds the answers against it."""
+def test_responses_match_the_description(live):
+    """schemathesis sends valid and invalid requests made from the description, and checks the responses."""
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import CHECKS
@@ -77,7 +76,7 @@ def test_whatever_the_description_allows_is_answered_as_it_says(live):
 
     def check(case):
         if case.method == "POST" and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE:
-            case.body["model"] = NAME  # drawn by chance it would hardly ever be one
+            case.body["model"] = NAME  # a random one would never exist
         answer = case.call()
         seen.append((case.method, answer.status_code))
         # A schema cannot say which characters a model knows, nor that fields go together.

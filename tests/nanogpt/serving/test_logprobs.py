@@ -1,4 +1,4 @@
-"""Log-probabilities, held against the model read token by token."""
+"""Log-probabilities against the model, one forward pass per token."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from served import by_hand, job_of, read
 
-from nanogpt.serving.scores import score_prompt
+from nanogpt.serving.jobs import score_prompt
 
 
 @pytest.mark.parametrize("length", [1, 2, 11, 12, 13, 40])
@@ -21,17 +21,17 @@ def test_prompts_shorter_and_longer_than_the_context(run, length):
     torch.testing.assert_close(torch.tensor([one.value for one in found]).double(), values, atol=1e-4, rtol=0)
     top, where = wanted.topk(3)
     assert [[token for token, _ in one.top] for one in found] == where.tolist()
-    told = torch.tensor([[value for _, value in one.top] for one in found]).double()
-    torch.testing.assert_close(told, top, atol=1e-4, rtol=0)
+    values = torch.tensor([[value for _, value in one.top] for one in found]).double()
+    torch.testing.assert_close(values, top, atol=1e-4, rtol=0)
 
 
-def test_tokens_of_texts_beside_each_other(run, engines):
+def test_tokens_of_texts_in_one_batch(run, engines):
     engine = engines(run)
 
     async def ask(prompt, logprobs, **sampling):
         job = job_of(run, prompt, tokens=25, logprobs=logprobs, **sampling)
         engine.submit(job)
-        return [one async for news in job.news() for one in news]
+        return [one async for updates in job.updates() for one in updates]
 
     async def all_of_them():
         return await asyncio.gather(
@@ -41,11 +41,11 @@ def test_tokens_of_texts_beside_each_other(run, engines):
     third, first, second = asyncio.run(all_of_them())
     assert all(one.score is None for one in third)
     assert all(one.score.top == () for one in second)
-    for prompt, news in (("hello", first), ("o", second)):
-        ids = [*run.tokenizer.encode(prompt).tolist(), *(one.token for one in news)]
+    for prompt, updates in (("hello", first), ("o", second)):
+        ids = [*run.tokenizer.encode(prompt).tolist(), *(one.token for one in updates)]
         wanted = by_hand(run.model, ids)[len(prompt) - 1 :]
-        values = [wanted[place, one.token].item() for place, one in enumerate(news)]
-        assert [one.score.value for one in news] == pytest.approx(values, abs=1e-4)
+        values = [wanted[i, one.token].item() for i, one in enumerate(updates)]
+        assert [one.score.value for one in updates] == pytest.approx(values, abs=1e-4)
     assert all(len(one.score.top) == 4 for one in first)
 
 

@@ -1,19 +1,20 @@
-"""Who is answered, and who is not: names, pages, tokens."""
+"""Who may ask: host names, websites, tokens."""
 
+import asyncio
 import hmac
 
 import httpx
 import pytest
 
 from nanogpt.errors import UserError
-from nanogpt.serving.guard import guard
+from nanogpt.serving.middleware import ProtectionMiddleware
 from nanogpt.serving.settings import Access, Limits
 
 NAME = "tale-1"
 
 
 async def hello(scope, receive, send):
-    """An application that answers to all."""
+    """Answer every request."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         return
@@ -22,11 +23,10 @@ async def hello(scope, receive, send):
 
 
 def ask(access, method="GET", path="/", **headers):
-    """The status of a request to `hello` behind a guard, and its answer."""
-    import asyncio
+    """Return the response of `hello` behind the middleware."""
 
     async def send():
-        transport = httpx.ASGITransport(guard(hello, access, Limits()))
+        transport = httpx.ASGITransport(ProtectionMiddleware(hello, access, Limits()))
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
             return await client.request(method, path, headers=names)
@@ -51,14 +51,14 @@ def ask(access, method="GET", path="/", **headers):
         ("localhost:port", 421),
     ],
 )
-def test_names(host, status):
+def test_host_names(host, status):
     found = ask(Access(hosts=("proxy.example",)), Host=host)
     assert found.status_code == status
     if status == 421:
         assert found.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_names_of_a_server_that_others_reach():
+def test_host_names_of_a_server_in_a_network():
     access = Access(host="0.0.0.0", token="t")
     shown = {"Authorization": "Bearer t"}
     assert ask(access, Host="192.168.1.7:8000", **shown).status_code == 200
@@ -75,14 +75,14 @@ def test_names_of_a_server_that_others_reach():
         ("https://friend.example", 403),
     ],
 )
-def test_pages(origin, status):
+def test_websites(origin, status):
     found = ask(Access(), "POST", Origin=origin)
     assert found.status_code == status
     assert not [name for name in found.headers if name.startswith("access-control")]
     assert ask(Access(), "OPTIONS", Origin=origin, Access_Control_Request_Method="POST").status_code == status
 
 
-def test_pages_that_are_allowed():
+def test_an_allowed_website():
     access = Access(token="t", origins=("https://friend.example",))
     preflight = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "Authorization"}
     found = ask(access, "OPTIONS", Origin="https://friend.example", **preflight)
@@ -118,44 +118,37 @@ def test_the_token(shown, status):
 
 def test_the_token_is_compared_in_constant_time(monkeypatch):
     compared = []
-
-    def watched(one, other):
-        compared.append((one, other))
-        return False
-
-    monkeypatch.setattr(hmac, "compare_digest", watched)
+    monkeypatch.setattr(hmac, "compare_digest", lambda *pair: compared.append(pair))
     assert ask(Access(token="secret"), Authorization="Bearer secret").status_code == 401
     assert compared == [(b"secret", b"secret")]
 
 
-def test_a_websocket_that_is_refused_is_closed():
-    import asyncio
-
-    def told(access, headers):
+def test_a_refused_websocket_is_closed():
+    def messages(access, headers):
         sent = []
 
         async def send(message):
             sent.append(message["type"])
 
         scope = {"type": "websocket", "path": "/", "headers": headers}
-        asyncio.run(guard(hello, access, Limits())(scope, None, send))
+        asyncio.run(ProtectionMiddleware(hello, access, Limits())(scope, None, send))
         return sent
 
-    assert told(Access(), [(b"host", b"localhost")]) == ["websocket.accept"]
-    assert told(Access(), [(b"host", b"evil.example")]) == ["websocket.close"]
-    assert told(Access(), [(b"host", b"localhost"), (b"origin", b"http://evil.example")]) == ["websocket.close"]
-    assert told(Access(token="t"), [(b"host", b"localhost")]) == ["websocket.close"]
+    assert messages(Access(), [(b"host", b"localhost")]) == ["websocket.accept"]
+    assert messages(Access(), [(b"host", b"evil.example")]) == ["websocket.close"]
+    assert messages(Access(), [(b"host", b"localhost"), (b"origin", b"http://evil.example")]) == ["websocket.close"]
+    assert messages(Access(token="t"), [(b"host", b"localhost")]) == ["websocket.close"]
 
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "example.org"}, {"host": ""}])
-def test_another_address_demands_a_token(settings):
+def test_a_public_address_needs_a_token(settings):
     with pytest.raises(UserError, match="--token"):
         Access(**settings)
     Access(**settings, token="t")
 
 
 @pytest.mark.parametrize("settings", [{"token": ""}, {"token": "tökén"}, {"origins": ("*",)}, {"origins": ("a.b",)}])
-def test_settings_that_would_not_hold(settings):
+def test_bad_settings(settings):
     with pytest.raises(UserError):
         Access(**settings)
 
