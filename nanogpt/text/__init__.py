@@ -7,8 +7,8 @@
 - `decoding`: bytes to text
 - `chunks`: a text as a stream of chunks
 - `scan`: hash, figures, alphabet, and where the validation part begins
-- `tokenizer`: the interface of tokenizers, characters and bytes
-- `bpe`: byte-level BPE
+- `tokenizer`: the interface of tokenizers, and the one of characters
+- `bpe`: bytes, and byte-level BPE
 - `foreign`: tokenizers of others, applied by Hugging Face's library
 - `inspection`, `encodings`, `advice`: figures of a text before training, and what they mean
 """

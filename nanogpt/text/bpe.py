@@ -1,8 +1,9 @@
-"""Byte-level BPE: frequent pairs become one token (Sennrich et al. 2016; on bytes, Radford et al. 2019).
+"""Tokens of bytes: one per byte, or byte-level BPE (Sennrich et al. 2016; on bytes, Radford et al. 2019).
 
-Hugging Face's `tokenizers` learns and applies the merges. This module chooses the part of a text to learn from, turns
-ids into whole characters, saves what was learned, and reads GPT-2's files. Before merging, text is split as GPT-2 does,
-into words with the space before them, numbers, punctuation and white space; no token crosses these.
+BPE merges frequent pairs of bytes into one token. Hugging Face's `tokenizers` learns and applies the merges. This module
+chooses the part of a text to learn from, turns ids into whole characters, saves what was learned, and reads GPT-2's
+files. Before merging, text is split as GPT-2 does, into words with the space before them, numbers, punctuation and white
+space; no token crosses these.
 
 Tokens are written in GPT-2's byte alphabet, in which each byte is one printable character; a space is `Ġ`.
 """
@@ -91,6 +92,30 @@ class Utf8Decoder:
     def flush(self) -> str:
         """Return what is incomplete at the end, as a replacement character."""
         return self._decoder.decode(b"", final=True)
+
+
+class ByteTokenizer(ByteTokens):
+    """One token per byte of UTF-8: any text in any language, without a vocabulary to learn.
+
+    >>> tokenizer = ByteTokenizer()
+    >>> tokenizer.encode("né").tolist(), tokenizer.decode([110, 195, 169]), tokenizer.vocab_size
+    ([110, 195, 169], 'né', 257)
+    """
+
+    kind = "byte"
+
+    def __init__(self, end_of_document: bool = True) -> None:
+        self.end_of_document = 256 if end_of_document else None
+        self.vocab_size = 256 + end_of_document
+        self.bytes_by_id = [*(bytes([byte]) for byte in range(256)), *[b""] * end_of_document]
+
+    def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
+        """Return the bytes of a text, shape (T,); none is unknown."""
+        return np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `tokenizer.json`."""
+        return {"kind": self.kind, "end_of_document": self.end_of_document is not None}
 
 
 class BpeTokenizer(ByteTokens):

@@ -1,6 +1,6 @@
-"""Text to token ids and back: one token per character, per byte, or per frequent sequence of bytes.
+"""Text to token ids and back: the interface of tokenizers, and the one with a token per character.
 
-BPE is in `nanogpt.text.bpe`, and tokenizers of others that split text by another rule than GPT-2's are in
+Those of bytes and BPE are in `nanogpt.text.bpe`, and those of others that split text by another rule than GPT-2's in
 `nanogpt.text.foreign`; both are imported when used. Every run keeps its tokenizer as `tokenizer.json`, so that a model
 is always read with the vocabulary it was trained with. The end-of-document token, if there is one, has the last id,
 except in a vocabulary from elsewhere.
@@ -142,43 +142,6 @@ class CharDecoder:
         return ""
 
 
-class ByteTokenizer:
-    """One token per byte of UTF-8: any text in any language, without a vocabulary to learn.
-
-    >>> tokenizer = ByteTokenizer()
-    >>> tokenizer.encode("né").tolist(), tokenizer.decode([110, 195, 169]), tokenizer.vocab_size
-    ([110, 195, 169], 'né', 257)
-    """
-
-    kind = "byte"
-
-    def __init__(self, end_of_document: bool = True) -> None:
-        self.end_of_document = 256 if end_of_document else None
-        self.vocab_size = 256 + end_of_document
-
-    def encode(self, text: str, unknown: Unknown = "error") -> Ids:
-        """Return the bytes of a text, shape (T,); none is unknown."""
-        return np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int32)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token ids."""
-        return bytes(i for i in ids if i != self.end_of_document).decode("utf-8", "replace")
-
-    def decoder(self) -> Decoder:
-        """Return a new decoder for streaming."""
-        from nanogpt.text.bpe import Utf8Decoder
-
-        return Utf8Decoder([*(bytes([byte]) for byte in range(256)), b""])
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        """Return 1 for each byte and 0 for the end-of-document token, shape (V,)."""
-        return np.array([1] * 256 + [0] * (self.end_of_document is not None), dtype=np.int64)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of `tokenizer.json`."""
-        return {"kind": self.kind, "end_of_document": self.end_of_document is not None}
-
-
 def encode_chunks(
     chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error"
 ) -> Iterator[NDArray[np.unsignedinteger]]:
@@ -222,9 +185,9 @@ def train_tokenizer(
     """
     if kind == "char":
         return CharTokenizer.train(texts, end_of_document)
-    if kind == "bpe":
-        from nanogpt.text.bpe import DEFAULT_VOCABULARY, BpeTokenizer
+    from nanogpt.text.bpe import DEFAULT_VOCABULARY, BpeTokenizer, ByteTokenizer
 
+    if kind == "bpe":
         return BpeTokenizer.train(texts, vocab_size or DEFAULT_VOCABULARY, end_of_document, seed)
     return ByteTokenizer(end_of_document)
 
@@ -247,12 +210,11 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
         check_format(tables, where)
         if tables["kind"] == "char":
             return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
-        if tables["kind"] == "byte":
-            return ByteTokenizer(tables["end_of_document"] is True)
-        if tables["kind"] == "bpe":
-            from nanogpt.text.bpe import BpeTokenizer
+        if tables["kind"] in ("byte", "bpe"):
+            from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 
-            return BpeTokenizer.from_dict(tables)
+            byte = tables["kind"] == "byte"
+            return ByteTokenizer(tables["end_of_document"] is True) if byte else BpeTokenizer.from_dict(tables)
         if tables["kind"] == "foreign":
             from nanogpt.text.foreign import ForeignTokenizer
 

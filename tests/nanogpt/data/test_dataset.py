@@ -17,9 +17,10 @@ from nanogpt.data import dataset
 from nanogpt.data.dataset import Dataset, check_length, encode_corpus, tokenize
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
+from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.chunks import Chunk
 from nanogpt.text.corpus import Corpus, load_corpus
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 corpus = Corpus.of_texts
 LETTERS = CharTokenizer(" ab")

@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt.text import tokenizer as module
-from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.corpus import Corpus
-from nanogpt.text.tokenizer import (
-    ByteTokenizer,
-    CharTokenizer,
-    dump_tokenizer,
-    encode_chunks,
-    parse_tokenizer,
-    train_tokenizer,
-)
+from nanogpt.text.tokenizer import CharTokenizer, dump_tokenizer, encode_chunks, parse_tokenizer, train_tokenizer
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # all planes and lone surrogates
 
