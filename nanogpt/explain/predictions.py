@@ -17,9 +17,9 @@ from nanogpt.errors import UserError
 from nanogpt.explain.hooks import check_ids, evaluating, output_layer_inputs
 from nanogpt.model.gpt import GPT
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
 
 MAX_LOGITS = 1 << 22
 """Most logits computed at once when a text is scored: 32 MB in float64."""

@@ -17,9 +17,9 @@ token ends a text: if it names none, llama.cpp takes the token with id 11.
 from dataclasses import dataclass
 
 from nanogpt.errors import UserError
-from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, split_merge
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
 
 MODEL, PRE, QWEN_PRE = "gpt2", "gpt-2", "qwen2"
 """llama.cpp's names of the vocabulary kind and of the rules that split a text before merging."""

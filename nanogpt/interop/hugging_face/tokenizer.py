@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
-from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, read_bpe
+from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library

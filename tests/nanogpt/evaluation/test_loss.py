@@ -13,7 +13,8 @@ from nanogpt.errors import UserError
 from nanogpt.evaluation import loss, random_batches
 from nanogpt.evaluation.loss import evaluate, measure_windows
 from nanogpt.evaluation.random_batches import estimate_like_nanogpt
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyz0123456789")  # 36, and the end of a document
 

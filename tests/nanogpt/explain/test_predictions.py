@@ -13,9 +13,9 @@ from nanogpt.explain.predictions import Choice, alternatives, choice, score, vis
 from nanogpt.sampling import batch
 from nanogpt.sampling.filters import draw
 from nanogpt.sampling.generate import generate_ids
-from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 SMALL = CharTokenizer(" abc")
 LOGITS = torch.tensor([1.0, 8.0, 2.0, 4.0, 1.0]).log()  # probabilities 1/16, 1/2, 1/8, 1/4, 1/16

@@ -19,8 +19,8 @@ from nanogpt.studio.generation import (
     unknown_warning,
 )
 from nanogpt.studio.labels import level_of, percent
-from nanogpt.text.bpe import BpeTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 SETTINGS = [
     {"temperature": 1.3},

@@ -13,7 +13,7 @@ from nanogpt.config import TrainConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.runs.run import load
-from nanogpt.text.tokenizer import ByteTokenizer
+from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.training.fine_tuning import ADAMW_RATE, LORA_RATE, RATE, begin_with
 from nanogpt.training.launch import resume_run
 

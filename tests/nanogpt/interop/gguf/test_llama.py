@@ -22,9 +22,9 @@ from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE
 from nanogpt.interop.verify.compare import allowed_difference
 from nanogpt.sampling.generate import generate_ids
-from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 here = find_spec("llama_cpp") is not None and find_spec("gguf") is not None
 pytestmark = [

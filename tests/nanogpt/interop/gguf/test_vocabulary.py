@@ -5,9 +5,9 @@ from tiny import refuses
 from vocabularies import END, MERGES, TOOL, qwen_tables
 
 from nanogpt.interop.gguf.vocabulary import to_vocabulary
-from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 BYTES = sorted(BYTE_OF, key=BYTE_OF.__getitem__)
 

@@ -13,7 +13,8 @@ from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer, train_tokenizer
+from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer, train_tokenizer
 
 TEXT = "der Fuß, ¿qué? 漢字 🙂\n" * 7
 QWEN3 = [

@@ -14,9 +14,9 @@ from vocabularies import END, MERGES, TOKENS, gpt2_tables, qwen_tables
 import nanogpt
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
-from nanogpt.text.bpe import BpeTokenizer
+from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 V = END + 2
 QWEN3 = [
