@@ -17,7 +17,8 @@ from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import Run, load
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.tokenizer import CharTokenizer
-from nanogpt.training.launch import resume_run, start_run
+from nanogpt.training.options import TrainOptions, split_options, start_training
+from nanogpt.training.trainer import Trainer
 
 PRESETS = ("lecture", "gpt2", "modern")
 
@@ -71,6 +72,21 @@ def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text[:characters], encoding="utf-8")
     return path.absolute()
+
+
+def start_run(text=None, *, block=None, optimizers=None, should_stop=lambda: False, world=None, quiet=True, **options):
+    """The trainer of a new run: options and settings as for `nanogpt.train`."""
+    asked, settings = split_options(text, options)
+    return start_training(
+        asked, settings, block=block, optimizers=optimizers, should_stop=should_stop, world=world, quiet=quiet
+    )
+
+
+def resume_run(path, *, block=None, optimizers=None, should_stop=lambda: False, world=None, **moved) -> Trainer | None:
+    """The trainer of a run to resume, perhaps on another device; None where it is finished."""
+    return start_training(
+        TrainOptions(resume=path), moved, block=block, optimizers=optimizers, should_stop=should_stop, world=world
+    )
 
 
 def start(out: str, steps: int = 8, preset: str = "modern", stop_at: int | None = None, text="tale.txt", **settings):
