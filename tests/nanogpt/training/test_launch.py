@@ -270,8 +270,8 @@ def test_a_hundred_characters_train_with_a_fitting_block(preset, tokenizer):
     assert block == (tokens - 1) // 5
     assert windows_per_epoch(tokens, block) >= 4
     short, heart = trainer.notes[-2:]
-    assert f"block_size is {block}, not {load_preset(preset).model.block_size}" in short
-    assert heart.startswith(f"{tokens} tokens are soon known by heart")
+    assert f"--block-size is {block}, not {load_preset(preset).model.block_size}" in short
+    assert heart.startswith(f"{tokens} tokens are soon memorized")
     assert "--patience 3" in heart
     finish(trainer)
     assert load(trainer.folder.path).generate("7 ", "skip", tokens=40)
