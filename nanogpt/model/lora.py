@@ -1,9 +1,9 @@
-r"""Fine-tuning by low-rank adapters (Hu et al. 2021, "LoRA"): the trained weights stay, few numbers are learned beside.
+"""Fine-tuning by low-rank adapters (Hu et al. 2021, "LoRA"): the weights stay fixed, and two small matrices are trained.
 
-A matrix W (N, K) becomes W + s B A, with A (r, K) drawn, B (N, r) zero at first, r the rank and s = 2. In training the
-library `peft` does it. Files hold A and B alone, `….lora_A.default.weight` and `….lora_B.default.weight`: W is in the
-file that the training began with. When a run is opened the sum is all that is left of them: whoever writes with it,
-measures or exports it sees a plain GPT.
+A matrix W (N, K) becomes W + s B A, where A (r, K) starts at random and B (N, r) at zero; r is the rank, and s = 2. In
+training the library `peft` adds them. A checkpoint holds only A and B, named `….lora_A.default.weight` and
+`….lora_B.default.weight`; W is in the run's `start.safetensors`. Opening a run merges them, so that sampling, evaluation
+and export see a plain GPT.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from nanogpt.errors import UserError
 
 ADAPTED = ("qkv", "proj", "up", "down")
-"""All matrices inside the blocks: with those of attention alone the loss is higher (Schulman et al. 2025, "LoRA without
-regret")."""
+"""Names of the adapted matrices: all inside the blocks. Adapters in attention alone reach a higher loss (Schulman et al.
+2025, "LoRA without regret")."""
 SCALE = 2
 """s above, peft's lora_alpha / r"""
 A, B = ".lora_A.default.weight", ".lora_B.default.weight"
@@ -24,19 +24,16 @@ A, B = ".lora_A.default.weight", ".lora_B.default.weight"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_lora(matrices: Iterable[str]) -> None:
-    """Raise UserError where peft is not installed, or none of a model's matrices, by their names, takes an adapter."""
+def check_lora(weights: Iterable[str]) -> None:
+    """Raise UserError where peft is not installed, or no weight of a model, by name, takes an adapter."""
     if find_spec("peft") is None:
         raise UserError("--lora needs the package peft: pip install 'nanogpt[lora]'")
-    if not any(name.split(".")[-2] in ADAPTED for name in matrices if name.endswith(".weight")):
-        raise UserError(f"--lora: these blocks have none of the matrices {', '.join(ADAPTED)}: leave it out")
+    if not any(name.split(".")[-2] in ADAPTED for name in weights if name.endswith(".weight")):
+        raise UserError(f"--lora: these blocks have none of the matrices {', '.join(ADAPTED)}: leave out --lora")
 
 
 def add_lora(model: nn.Module, rank: int, seed: int) -> None:
-    """Give a model's blocks adapters, and let nothing else learn; what is drawn is a function of the seed.
-
-    To be asked before: `check_lora`.
-    """
+    """Add adapters to a model's blocks, drawn from the seed, and freeze all other weights; call `check_lora` first."""
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(ADAPTED))
@@ -45,28 +42,16 @@ def add_lora(model: nn.Module, rank: int, seed: int) -> None:
         inject_adapter_in_model(config, model)
 
 
-def has_lora(names: Iterable[str]) -> bool:
-    """Whether names of weights are those of a model with adapters."""
-    return any(is_adapter(name) for name in names)
-
-
-def is_adapter(name: str) -> bool:
-    """Whether a weight is part of an adapter."""
-    return name.endswith((A, B))
-
-
 def check_adapters(adapters: Shapes, plain: Shapes) -> None:
-    """Raise UserError where adapters do not fit the matrices of a plain model.
+    """Raise UserError where the shapes of adapters don't match the matrices of a plain model.
 
     >>> check_adapters({"up" + A: (2, 3), "up" + B: (5, 2)}, {"up.weight": (5, 3)})
     """
     for name in adapters:
         matrix = name.removesuffix(A).removesuffix(B)
-        base, a, b = (
-            shapes.get(matrix + end, ()) for shapes, end in ((plain, ".weight"), (adapters, A), (adapters, B))
-        )
+        base, a, b = plain.get(f"{matrix}.weight", ()), adapters.get(matrix + A, ()), adapters.get(matrix + B, ())
         if not (len(base) == len(a) == len(b) == 2 and (b[0], a[1]) == base and a[0] == b[1]):
-            raise UserError(f"the adapters of {matrix} are incomplete or do not fit it: restore the file from a copy")
+            raise UserError(f"the adapters of {matrix} don't match the model: restore the file from a copy")
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from nanogpt.config import Config, ModelConfig
 from nanogpt.data.batches import micro_batch_size
 from nanogpt.errors import UserError
-from nanogpt.model.parameters import adapter_numbers, count_parameters
+from nanogpt.model.parameters import count_adapter_parameters, count_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     model, train = config.model, config.train
     count = count_parameters(model)
     shared = processes if train.parallel == "fsdp" else 1
-    learned = count.total if train.lora is None else adapter_numbers(model, train.lora)
+    learned = count.total if train.lora is None else count_adapter_parameters(model, train.lora)
     muon = count.matrices if train.optimizer == "muon" else 0
     sequences = micro_batch_size(model, train, device, processes)
     on_cpu = device == "cpu"

@@ -1,7 +1,7 @@
-"""A model with its matrices in a lower precision, for reading alone: fewer bytes a token, or faster products.
+"""A copy of a model with its matrices in bfloat16 or int8: fewer bytes to read per token, or faster products.
 
-Activations, keys, values and sums stay in float32; embeddings and norms too. Applied from outside: the model's code
-does not know of it. What it costs is measured (`nanogpt eval --precision`), what it gains too (`benchmarks.generate`).
+For inference only. Activations, keys, values, sums, embeddings and norms stay in float32. `nanogpt eval --precision`
+measures what it costs, `benchmarks.generate` what it gains.
 """
 
 import copy
@@ -14,21 +14,22 @@ from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
 
 FEW_ROWS = 8
-"""Up to so many, a product takes as long as reading the weights, and int8 is read as it is."""
+"""Up to this many rows, a product takes as long as reading the weights; int8 weights are then used as they are."""
 INT8_CHANNELS = 32
-"""torch's product with int8 weights reads so many at once, also beyond the end of a row that is no multiple of it."""
+"""torch's int8 product reads this many weights at once, also beyond the end of a row whose length is no multiple."""
 
 
 def lower_precision(model: GPT, precision: str) -> GPT:
-    """The model, or for bfloat16 and int8 a copy that shares all but the weights of its linear layers.
+    """Return the model for float32; for bfloat16 and int8 a copy that shares all but the weights of its linear layers.
 
-    Raises UserError for int8 where the model is not on a CPU.
+    Raises:
+        UserError: int8 was asked for and the model is not on a CPU.
     """
     if precision == "float32":
         return model
     if precision == "int8" and model.token_embedding.weight.device.type != "cpu":
-        raise UserError("int8 weights are for CPUs: choose --precision float32 or bfloat16, or --device cpu")
-    # What is in the memo is not copied.
+        raise UserError("--precision int8 runs on CPUs only: choose float32 or bfloat16, or --device cpu")
+    # deepcopy does not copy what is in its memo.
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     lowered = copy.deepcopy(model, shared)
     for module in list(lowered.modules()):
@@ -39,7 +40,7 @@ def lower_precision(model: GPT, precision: str) -> GPT:
 
 
 class BFloat16Linear(nn.Module):
-    """A linear layer with weights rounded to bfloat16: (..., K) -> (..., N), in the input's number format."""
+    """A linear layer with bfloat16 weights, (..., K) -> (..., N), in the input's number format."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -51,12 +52,12 @@ class BFloat16Linear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with weights of 8 bits, one scale a row: (..., K) -> (..., N), in the input's number format."""
+    """A linear layer with int8 weights and a scale for each row, (..., K) -> (..., N), in the input's number format."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach().float()  # (N, K)
-        # Rounded first, then divided by: the scale itself adds no error.
+        # The scale is rounded before the weights are divided by it, so that it adds no error of its own.
         self.scale = (weight.abs().amax(1) / 127).clamp_min(1e-30).bfloat16()  # (N,)
         self.weight = (weight / self.scale[:, None].float()).round().clamp(-127, 127).to(torch.int8)
         self.bias = linear.bias
