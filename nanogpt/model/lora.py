@@ -1,9 +1,9 @@
-"""Fine-tuning by low-rank adapters (Hu et al. 2021, "LoRA"): the weights stay fixed, and two small matrices are trained.
+"""Fine-tuning by low-rank adapters (Hu et al. 2021, "LoRA"): two small matrices are trained for each large one.
 
-A matrix W (N, K) becomes W + s B A, where A (r, K) starts at random and B (N, r) at zero; r is the rank, and s = 2. In
-training the library `peft` adds them. A checkpoint holds only A and B, named `….lora_A.default.weight` and
-`….lora_B.default.weight`; W is in the run's `start.safetensors`. Opening a run merges them, so that sampling, evaluation
-and export see a plain GPT.
+A matrix W (N, K) becomes W + s B A, where W stays fixed, A (r, K) starts at random and B (N, r) at zero; r is the rank,
+and s = 2. In training the library `peft` adds them. A checkpoint holds only A and B, named `….lora_A.default.weight`
+and `….lora_B.default.weight`; W is in the run's `start.safetensors`. Opening a run merges them, so that sampling,
+evaluation and export see a plain GPT.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nanogpt.errors import UserError
 
 ADAPTED = ("qkv", "proj", "up", "down")
-"""Names of the adapted matrices: all inside the blocks. Adapters in attention alone reach a higher loss (Schulman et al.
+"""Names of the adapted matrices: all inside the blocks. Adapters in attention alone give a higher loss (Schulman et al.
 2025, "LoRA without regret")."""
 SCALE = 2
 """s above, peft's lora_alpha / r"""

@@ -40,19 +40,20 @@ def lower_precision(model: GPT, precision: str) -> GPT:
 
 
 class BFloat16Linear(nn.Module):
-    """A linear layer with bfloat16 weights, (..., K) -> (..., N), in the input's number format."""
+    """A linear layer with bfloat16 weights."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight.detach().bfloat16(), linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x W' + b, (..., K) -> (..., N), in the input's number format."""
         y = F.linear(x.bfloat16(), self.weight).to(x.dtype)
         return y if self.bias is None else y + self.bias
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with int8 weights and a scale for each row, (..., K) -> (..., N), in the input's number format."""
+    """A linear layer with int8 weights and a scale for each row."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class Int8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x W' + b, (..., K) -> (..., N), in the input's number format."""
         rows = x.reshape(-1, x.size(-1)).bfloat16()  # (R, K)
         if len(rows) <= FEW_ROWS and x.size(-1) % INT8_CHANNELS == 0:
             y = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # (R, N)
