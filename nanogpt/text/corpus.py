@@ -148,11 +148,11 @@ def load_corpus(
     if isinstance(source, Corpus):
         return source
     if isinstance(source, str | os.PathLike):
-        return _named(os.fspath(source), encoding, pattern, column)
+        return _open_source(os.fspath(source), encoding, pattern, column)
     return _joined([load_corpus(one, encoding, pattern=pattern, column=column) for one in source])
 
 
-def _named(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:
+def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:
     if name in NAMES:
         return _named_corpus(name)
     if name == "-":
