@@ -1,9 +1,9 @@
-// Small parts of the page. Whatever comes from the model or its tokenizer is put in as text, never as HTML.
+// Elements and text formats. What comes from the model or its tokenizer is inserted as text, never as HTML.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 
-// An element with a class and a text.
+// Make an element with a class and a text.
 function make(tag, className = "", text = "") {
   const element = document.createElement(tag);
   element.className = className;
@@ -12,21 +12,21 @@ function make(tag, className = "", text = "") {
 }
 
 const VISIBLE = { " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
-const strictly = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-// A text in which all can be seen: white space as signs, what has no look of its own as ‹U+0301›.
+// Make a text visible: white space as signs, other characters without a shape as ‹U+0301›.
 function visible(text) {
   const digits = (character) => character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   return text.replace(/[\p{C}\p{Z}\p{M}]/gu, (character) => VISIBLE[character] ?? `‹U+${digits(character)}›`);
 }
 
-// A token as a person can see it. Where its bytes are no whole characters, those that are not ASCII are told as ‹C3›.
+// A token's visible text. If its bytes are not whole characters, the non-ASCII ones are shown as ‹C3›.
 function tokenName(tokenizer, id) {
   if (id === tokenizer.end) return "end of document";
   const bytes = tokenizer.bytes(id);
   if (!bytes.length) return `token ${id}`;
   try {
-    return visible(strictly.decode(bytes));
+    return visible(strictDecoder.decode(bytes));
   } catch {
     const hexadecimal = (byte) => `‹${byte.toString(16).toUpperCase()}›`;
     const name = (byte) => (byte < 128 ? visible(String.fromCharCode(byte)) : hexadecimal(byte));
@@ -34,14 +34,14 @@ function tokenName(tokenizer, id) {
   }
 }
 
-// A probability to three figures at most.
+// A probability with at most three figures.
 function percent(probability) {
   const value = 100 * probability;
   if (value > 0 && value < 0.01) return "< 0.01 %";
   return `${value.toFixed(value >= 99.95 || value === 0 ? 0 : value >= 10 ? 1 : 2)} %`;
 }
 
-// The steps of the colour scale: a token at least as likely as the first of them is not coloured.
+// The steps of the colour scale; a token at least as likely as the first has no colour.
 const LEVELS = [0.5, 0.25, 0.1, 0.03, 0.01];
 
 function levelOf(probability) {
@@ -59,7 +59,7 @@ function showLegend(element) {
   });
 }
 
-// Lines of name, bar and percentage: [{name, note, share, marked}], each share of 1.
+// Show lines of name, bar and percentage: [{name, note, share, marked}] with shares of 1.
 function showBars(list, lines) {
   const longest = Math.max(...lines.map((line) => line.share), 1e-9);
   list.replaceChildren(

@@ -1,34 +1,35 @@
-// What the model thought at one place of a text: read again when somebody asks, rather than kept for every token.
+// The model's prediction and attention at one position of a text, computed again when asked for instead of stored for
+// every token.
 "use strict";
 
-class Looker {
-  constructor(decoder) {
-    this.decoder = decoder; // its own, so that a text may be on its way meanwhile
+class Inspector {
+  constructor(model) {
+    this.model = model; // not the one that generates, which may be running meanwhile
     this.read = []; // the ids in its cache
   }
 
-  // The prediction of ids[position]: yields null between tokens, and at last
-  // {start, probabilities (V,), layers: each layer's attention (H, S) of the token before, over ids from start on}.
-  *look(ids, position) {
-    const { decoder } = this, start = windowStart(position, decoder.blockSize);
+  // Inspect the prediction of ids[position]: yield null after each token read, and finally
+  // {start, probabilities (V,), layers: each layer's attention (H, S) of the previous token, over ids from start on}.
+  *inspect(ids, position) {
+    const { model } = this, start = windowStart(position, model.blockSize);
     const window = ids.slice(start, position);
     let same = 0;
     while (same < this.read.length && this.read[same] === window[same]) same++;
-    // The last one is always read, for its attention; what stands before it may be in the cache.
+    // The last token is always read, for its attention; those before it may be in the cache.
     this.read = window.slice(0, Math.min(same, window.length - 1));
-    decoder.forget(this.read.length);
+    model.truncate(this.read.length);
     const layers = [];
     while (this.read.length < window.length) {
       const last = this.read.length === window.length - 1;
-      decoder.read(window[this.read.length], last ? layers : null);
+      model.read(window[this.read.length], last ? layers : null);
       this.read.push(window[this.read.length]);
       yield null;
     }
-    yield { start, probabilities: softmax(decoder.logits()), layers };
+    yield { start, probabilities: softmax(model.logits()), layers };
   }
 }
 
-// Attention over S positions, of one head of one layer, or the mean over all where layer or head is null.
+// Return the attention over S positions of one head of one layer, or the mean over all if layer or head is null.
 function meanAttention(layers, heads, layer, head) {
   const S = layers[0].length / heads;
   const mean = new Float64Array(S);
@@ -42,7 +43,7 @@ function meanAttention(layers, heads, layer, head) {
   return mean;
 }
 
-// Places of the largest numbers, the largest first.
+// Return the indices of the largest numbers, the largest first.
 function largest(numbers, count) {
   const found = [];
   for (let i = 0; i < numbers.length; i++) {
@@ -55,10 +56,10 @@ function largest(numbers, count) {
   return found;
 }
 
-const SLICE_MILLISECONDS = 25; // in shorter ones more time goes into drawing, with longer ones the page answers late
+const SLICE_MILLISECONDS = 25; // shorter slices spend more time on drawing, longer ones make the page respond late
 
-// Do the work of a generator in short slices, so that the page answers in between. What it yields, but for null, is
-// given to take. False where stopped() said so before the end.
+// Run a generator in short slices, so that the page responds in between. Pass what it yields, except null, to take().
+// Return false if stopped() was true before the end.
 async function runInSlices(work, take, stopped = () => false) {
   for (;;) {
     const until = performance.now() + SLICE_MILLISECONDS;
@@ -72,7 +73,7 @@ async function runInSlices(work, take, stopped = () => false) {
   }
 }
 
-// Come back when the page has done what waits; a timer would come back later, and hardly at all behind another tab.
+// Resume after the page's pending work; a timer would resume later, and hardly ever in a background tab.
 function pause() {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

@@ -1,11 +1,11 @@
-// The arithmetic of the decoder: products, norms, non-linearities, attention. Numbers are kept in 32 bits
-// (Float32Array) and added up in 64.
+// The model's arithmetic: matrix products, norms, activations, attention. Numbers are stored in 32 bits (Float32Array)
+// and summed in 64.
 //
-// Shapes: D channels of a head, S positions so far. A matrix has weights of 8 bits: see weights.js.
+// Shapes: D channels per head, S positions so far. Matrices have 8-bit weights, see weights.js.
 "use strict";
 
-// y = W x + b: W (rows, columns) of 8 bits, x (columns,) -> y (rows,). Four rows at a time: each number of x is read
-// once for four products, and four sums do not wait for each other.
+// y = W x + b: 8-bit W (rows, columns), x (columns,) -> y (rows,). Four rows at a time: each number of x is read once
+// for four products, and the four sums are independent.
 function product(W, b, x, y) {
   const { values, scales, rows, columns } = W;
   let row = 0;
@@ -33,7 +33,7 @@ function product(W, b, x, y) {
   return y;
 }
 
-// Root mean square normalisation of size numbers from start on, in place (Zhang and Sennrich 2019).
+// RMSNorm of the numbers from `start` on, in place (Zhang and Sennrich 2019).
 function rmsNorm(x, gain, eps, start = 0) {
   const size = gain.length;
   let sum = 0;
@@ -42,7 +42,7 @@ function rmsNorm(x, gain, eps, start = 0) {
   for (let i = 0; i < size; i++) x[start + i] *= scale * gain[i];
 }
 
-// Layer normalisation, in place (Ba et al. 2016).
+// LayerNorm, in place (Ba et al. 2016).
 function layerNorm(x, gain, bias, eps) {
   const size = gain.length;
   let mean = 0, variance = 0;
@@ -76,12 +76,12 @@ function erf(x) {
   return Math.sign(x) * (1 - Math.exp(-z * z) / ((z + fraction) * Math.sqrt(Math.PI)));
 }
 
-// softmax(q k' / sqrt(D)) of one query over S keys, which stand `stride` numbers apart, into the first S of scores.
+// softmax(q k' / sqrt(D)) of one query over S keys, `stride` numbers apart, into the first S of `scores`.
 function attentionWeights(q, from, keys, group, stride, D, S, scores) {
   const scale = 1 / Math.sqrt(D);
   let top = -Infinity, total = 0;
   for (let s = 0, at = group; s < S; s++, at += stride) {
-    let even = 0, odd = 0; // two sums, which do not wait for each other
+    let even = 0, odd = 0; // two independent sums
     for (let i = 0; i + 1 < D; i += 2) {
       even += q[from + i] * keys[at + i];
       odd += q[from + i + 1] * keys[at + i + 1];
@@ -94,7 +94,7 @@ function attentionWeights(q, from, keys, group, stride, D, S, scores) {
   for (let s = 0; s < S; s++) scores[s] /= total;
 }
 
-// y[start ...] = sum over S positions of weight times value, (D,).
+// y[start ...] (D,) = the sum over S positions of weight times value.
 function weightedSum(weights, values, group, stride, D, S, y, start) {
   for (let i = 0; i < D; i++) y[start + i] = 0;
   for (let s = 0, at = group; s < S; s++, at += stride) {

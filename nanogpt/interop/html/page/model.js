@@ -1,22 +1,22 @@
-// The decoder, one token at a time, with a key-value cache. Same parts, names and order as nanogpt/model.py.
+// The model, one token at a time, with a key-value cache. Same modules, names and order as nanogpt/model/gpt.py.
 //
-// Shapes: C channels, H heads, K heads of keys and values, D channels of a head, F channels inside the feed-forward
+// Shapes: C channels, H heads, K key-value heads, D channels per head, F channels inside the feed-forward
 // network, V vocabulary, S positions so far.
 "use strict";
 
-// The rates at which the channels of a position turn: base^(-2i/size), each step rounded to 32 bits as torch does. At
-// position 4,000 an angle is known to 0.0002 only, and a more exact one is another than the model was trained with.
-function rates(base, size) {
+// The angular frequencies of the channel pairs, base^(-2i/size), each step rounded to 32 bits as in torch. At position
+// 4,000 that leaves an angle an error of 0.0002; a more exact one would differ from what the model was trained with.
+function frequencies(base, size) {
   return Float32Array.from({ length: Math.ceil(size / 2) }, (_, i) => base ** Math.fround((-2 * i) / size));
 }
 
-class Decoder {
-  // config: of nanogpt.config.ModelConfig; tensors: by the names that nanogpt.model.GPT gives them.
+class GPT {
+  // config: a nanogpt.config.ModelConfig; tensors: by their names in nanogpt.model.gpt.GPT.
   constructor(config, tensors) {
     this.config = config;
     this.tensors = tensors;
     this.blockSize = config.block_size;
-    this.length = 0; // positions read so far, S
+    this.length = 0; // number of positions read so far, S
     this.H = config.n_head;
     this.K = config.n_kv_head ?? this.H;
     this.D = config.head_size ?? config.n_embd / this.H;
@@ -28,19 +28,19 @@ class Decoder {
     const up = this.blocks[0].up.rows;
     const size = (numbers) => new Float32Array(numbers);
     this.x = size(C); // the residual stream
-    this.h = size(C); // what a part reads, then what it gives
+    this.h = size(C); // the input of a sub-layer, then its output
     this.qkv = size((this.H + 2 * this.K) * this.D);
     this.y = size(this.H * this.D);
     this.up = size(up);
     this.hidden = size(this.blocks[0].down.columns); // F
     this.scores = size(this.blockSize);
-    if (config.position === "sinusoidal") this.rates = rates(10000, C);
-    if (config.position === "rope") this.rates = rates(config.rope_theta, this.D);
+    if (config.position === "sinusoidal") this.frequencies = frequencies(10000, C);
+    if (config.position === "rope") this.frequencies = frequencies(config.rope_theta, this.D);
     this.cos = new Float64Array(this.D / 2);
     this.sin = new Float64Array(this.D / 2);
   }
 
-  // One block's weights by short names.
+  // A block's weights by short names.
   block(prefix) {
     const get = (name) => this.tensors[prefix + name];
     const norm = (name) => ({ gain: get(`${name}.weight`), bias: get(`${name}.bias`) });
@@ -54,17 +54,17 @@ class Decoder {
     };
   }
 
-  // Keep the first positions and forget the others; without a number, forget all.
-  forget(length = 0) {
+  // Keep the first `length` positions in the cache.
+  truncate(length = 0) {
     this.length = length;
   }
 
-  // Read one token, as the next one. Where weights is an array, each layer's attention is put into it, (H, S) each.
+  // Read the next token. If `weights` is an array, each layer's attention weights (H, S) are appended to it.
   read(id, weights = null) {
     if (this.length >= this.blockSize) throw new Error(`the context is full: ${this.blockSize} tokens`);
     const pre = this.config.norm_position === "pre";
     this.embed(id);
-    if (this.config.position === "rope") this.turnBy(this.length);
+    if (this.config.position === "rope") this.setRotation(this.length);
     this.blocks.forEach((block, layer) => {
       this.residual(pre, block.attentionNorm, () => this.attention(block, layer, weights));
       this.residual(pre, block.mlpNorm, () => this.feedForward(block));
@@ -72,7 +72,7 @@ class Decoder {
     this.length++;
   }
 
-  // Logits (V,) of the token after the last one that was read.
+  // The logits (V,) of the token after the last one read.
   logits() {
     this.h.set(this.x);
     if (this.config.norm_position === "pre") {
@@ -81,14 +81,14 @@ class Decoder {
     return product(this.head, this.tensors["lm_head.bias"], this.h, new Float32Array(this.head.rows));
   }
 
-  // x becomes the token's embedding, with its position where that is added.
+  // Set x to the token's embedding, plus the position's where there is one.
   embed(id) {
     const { x, length } = this;
     this.addRow(this.tensors["token_embedding.weight"], id, x.fill(0));
     if (this.config.position === "learned") this.addRow(this.tensors["position_embedding.weight"], length, x);
     if (this.config.position === "sinusoidal") {
       for (let i = 0; i < x.length; i++) {
-        const angle = Math.fround(length * this.rates[i >> 1]);
+        const angle = Math.fround(length * this.frequencies[i >> 1]);
         x[i] += i % 2 ? Math.cos(angle) : Math.sin(angle);
       }
     }
@@ -98,12 +98,12 @@ class Decoder {
     for (let i = 0; i < columns; i++) x[i] += values[row * columns + i] * scales[row];
   }
 
-  // x + part(norm(x)), or norm(x + part(x)): a part reads h, and leaves its result there.
-  residual(pre, norm, part) {
+  // x + layer(norm(x)), or norm(x + layer(x)); the sub-layer reads h and writes its output there.
+  residual(pre, norm, layer) {
     const { x, h } = this;
     h.set(x);
     if (pre) this.normalise(h, norm);
-    part();
+    layer();
     for (let i = 0; i < x.length; i++) x[i] += h[i];
     if (!pre) this.normalise(x, norm);
   }
@@ -113,7 +113,7 @@ class Decoder {
     else layerNorm(x, gain, bias, this.config.norm_eps);
   }
 
-  // Causal self-attention: this position sees itself and those before it, which the cache has.
+  // Causal self-attention: the position attends to itself and to those before it, in the cache.
   attention(block, layer, weights) {
     const { H, K, D, qkv, y, length, config } = this;
     const S = length + 1, keys = this.keys[layer], values = this.values[layer];
@@ -121,13 +121,13 @@ class Decoder {
     for (let head = 0; head < H + K; head++) {
       const gain = head < H ? block.qGain : block.kGain;
       if (gain) rmsNorm(qkv, gain, config.norm_eps, head * D);
-      if (config.position === "rope") this.turn(qkv, head * D);
+      if (config.position === "rope") this.rotate(qkv, head * D);
     }
     keys.set(qkv.subarray(H * D, (H + K) * D), length * K * D);
     values.set(qkv.subarray((H + K) * D), length * K * D);
     const kept = weights && new Float32Array(H * S);
     for (let head = 0; head < H; head++) {
-      const group = Math.floor((head * K) / H) * D; // several heads may share keys and values
+      const group = Math.floor((head * K) / H) * D; // heads may share keys and values
       attentionWeights(qkv, head * D, keys, group, K * D, D, S, this.scores);
       weightedSum(this.scores, values, group, K * D, D, S, y, head * D);
       kept?.set(this.scores.subarray(0, S), head * S);
@@ -136,17 +136,17 @@ class Decoder {
     product(block.proj, block.projBias, y, this.h);
   }
 
-  // The angles of a position, for all heads.
-  turnBy(position) {
-    for (let i = 0; i < this.rates.length; i++) {
-      const angle = Math.fround(position * this.rates[i]);
+  // Set the angles of a position, for all heads.
+  setRotation(position) {
+    for (let i = 0; i < this.frequencies.length; i++) {
+      const angle = Math.fround(position * this.frequencies[i]);
       this.cos[i] = Math.cos(angle);
       this.sin[i] = Math.sin(angle);
     }
   }
 
-  // Turn channel pairs (i, i + D/2) of one head, in place.
-  turn(x, start) {
+  // Rotate the channel pairs (i, i + D/2) of one head, in place.
+  rotate(x, start) {
     const half = this.D / 2;
     for (let i = 0; i < half; i++) {
       const a = x[start + i], b = x[start + i + half];
@@ -155,7 +155,7 @@ class Decoder {
     }
   }
 
-  // The position-wise network; with swiglu, up has the gate's rows first, then the values'.
+  // The feed-forward network; with swiglu, `up` has the gate's rows first, then the values'.
   feedForward(block) {
     const { up, hidden } = this, gated = this.config.activation === "swiglu";
     const F = hidden.length, activate = ACTIVATIONS[gated ? "silu" : this.config.activation];

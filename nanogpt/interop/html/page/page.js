@@ -1,21 +1,21 @@
-// The page itself: what a person can do, and what a test can.
+// The page itself: its controls, and an interface for tests.
 "use strict";
 
 const data = JSON.parse(byId("model").textContent);
 const config = data.config;
 const tensors = readTensors(data.tensors, readBase64(byId("weights").textContent));
 const tokenizer = makeTokenizer(data.tokenizer);
-const writer = new Decoder(config, tensors);
-const looker = new Looker(new Decoder(config, tensors));
-byId("weights").textContent = ""; // the letters are not needed any more
+const model = new GPT(config, tensors);
+const inspector = new Inspector(new GPT(config, tensors));
+byId("weights").textContent = ""; // frees memory
 
-// The text on the page: its ids, how many of them are the prompt's, and how long the others took.
+// The text on the page: its ids, how many of them are the prompt's, and how long the rest took.
 const current = { ids: [], prompt: 0, stopped: true, milliseconds: 0 };
 const view = new TextView(byId("text"), tokenizer, choose);
-const panel = new Panel(config, tokenizer, looker, view);
+const panel = new Panel(config, tokenizer, inspector, view);
 
-function tell(words) {
-  byId("status").textContent = words;
+function setStatus(message) {
+  byId("status").textContent = message;
 }
 
 function showAbout({ text, preset, step, parameters }) {
@@ -26,16 +26,16 @@ function showAbout({ text, preset, step, parameters }) {
   document.title = `${text} · Nano-GPT`;
   document.querySelector("h1").textContent = text;
   byId("about").textContent =
-    `A GPT of ${number(parameters)} parameters (preset ${preset}) after ${number(step)} steps of training. ` +
-    `It reads ${kind}, ${number(data.tokenizer.vocab_size)} different ones, up to ${number(config.block_size)} at a ` +
-    `time. Its weights are rounded to 8 bits: ${size}.`;
+    `A GPT with ${number(parameters)} parameters (preset ${preset}) after ${number(step)} training steps. ` +
+    `Its tokens are ${kind}: a vocabulary of ${number(data.tokenizer.vocab_size)}, a context of ` +
+    `${number(config.block_size)}. Its weights are rounded to 8 bits: ${size}.`;
 }
 
 function showUnknown(unknown) {
   const names = unknown.slice(0, 10).map((one) => `“${visible(one)}”`).join(" ");
   const more = unknown.length > 10 ? ` and ${unknown.length - 10} more` : "";
   byId("unknown").hidden = !unknown.length;
-  byId("unknown").textContent = unknown.length ? `The model never saw ${names}${more}: left out.` : "";
+  byId("unknown").textContent = unknown.length ? `The model does not know ${names}${more}: skipped.` : "";
 }
 
 function readSettings() {
@@ -58,29 +58,29 @@ async function write() {
   Object.assign(current, { ids: [...ids], prompt: ids.length, stopped: false });
   for (const id of ids) view.add(id, null, hidden);
   setWriting(true);
-  tell("Writing …");
+  setStatus("Writing …");
   const began = performance.now();
   try {
-    await runInSlices(generate(writer, ids, settings), take, () => current.stopped);
+    await runInSlices(generate(model, ids, settings), addToken, () => current.stopped);
     view.finish();
     current.milliseconds = performance.now() - began;
-    tell(summary(settings));
+    setStatus(summary(settings));
   } catch (error) {
-    tell(`It cannot go on: ${error.message}.`);
+    setStatus(`Cannot continue: ${error.message}.`);
   }
   setWriting(false);
 }
 
-function take({ id, probability }) {
+function addToken({ id, probability }) {
   current.ids.push(id);
   view.add(id, probability);
 }
 
 function summary(settings) {
   const count = current.ids.length - current.prompt;
-  const pace = `${count} tokens, ${Math.round((1000 * count) / Math.max(current.milliseconds, 1))} a second`;
-  if (current.stopped) return `Stopped after ${pace}.`;
-  return count < settings.tokens ? `The text ended by itself: ${pace}.` : `${pace}.`;
+  const speed = `${count} tokens, ${Math.round((1000 * count) / Math.max(current.milliseconds, 1))} per second`;
+  if (current.stopped) return `Stopped after ${speed}.`;
+  return count < settings.tokens ? `The model ended the text: ${speed}.` : `${speed}.`;
 }
 
 function setWriting(writing) {
@@ -88,14 +88,14 @@ function setWriting(writing) {
   byId("stop").disabled = !writing;
 }
 
-// Choose a token of the text, or none.
+// Select a token of the text, or none.
 async function choose(index) {
   if (index === null) return panel.close();
   const sentence = await panel.open(current.ids, index, index < current.prompt);
-  if (sentence) tell(sentence);
+  if (sentence) setStatus(sentence);
 }
 
-// A beginning whose characters the model knows.
+// A prompt whose characters the model knows.
 function firstPrompt() {
   return ["The ", "the "].find((one) => !tokenizer.encode(one).unknown.length) ?? "";
 }
@@ -118,26 +118,26 @@ function start() {
 
 start();
 
-// For tests and measurements: the model without the page around it.
+// For tests and benchmarks: the model without the page around it.
 window.nanogpt = {
   encode: (text) => tokenizer.encode(text).ids,
   decode(ids) {
-    const out = new TextOut(tokenizer);
-    return ids.map((id) => out.feed(id)).join("") + out.flush();
+    const decoder = new TokenDecoder(tokenizer);
+    return ids.map((id) => decoder.feed(id)).join("") + decoder.flush();
   },
   logits(ids) {
-    writer.forget();
-    return ids.map((id) => (writer.read(id), writer.logits()));
+    model.truncate();
+    return ids.map((id) => (model.read(id), model.logits()));
   },
-  look: (ids, position) => [...looker.look(ids, position)].pop(),
+  inspect: (ids, position) => [...inspector.inspect(ids, position)].pop(),
   greedy: (ids, tokens) => nanogpt.continue(ids, { tokens, temperature: 0 }),
-  continue: (ids, settings) => [...generate(writer, ids, settings)].filter(Boolean).map((one) => one.id),
+  continue: (ids, settings) => [...generate(model, ids, settings)].filter(Boolean).map((one) => one.id),
   generate(prompt, settings) {
     const { ids } = encodePrompt(tokenizer, prompt);
     return nanogpt.decode(nanogpt.continue(ids, { ...settings, end: tokenizer.end, seed: BigInt(settings.seed) }));
   },
-  uniform: (seed, ...place) => uniform(BigInt(seed), "sample", ...place),
-  // Tokens a second, from an empty context, over so many tokens.
+  uniform: (seed, ...position) => uniform(BigInt(seed), "sample", ...position),
+  // Tokens per second over a number of tokens, starting from an empty context.
   speed(tokens) {
     const began = performance.now();
     nanogpt.continue([0], { tokens, temperature: 1, seed: 1 });

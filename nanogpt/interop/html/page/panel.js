@@ -1,13 +1,13 @@
-// The panel about the chosen token: how likely it was, what else was likely, and where the model looked.
+// The panel about the selected token: its probability, the alternatives, and the attention.
 "use strict";
 
 const ALTERNATIVES = 10;
 const ATTENDED = 8;
 
 class Panel {
-  constructor(config, tokenizer, looker, view) {
-    Object.assign(this, { config, tokenizer, looker, view });
-    this.turn = 0; // counts choices: an answer to an earlier one comes too late
+  constructor(config, tokenizer, inspector, view) {
+    Object.assign(this, { config, tokenizer, inspector, view });
+    this.request = 0; // number of the newest selection; results of earlier ones are dropped
     const choices = (count) => Array.from({ length: count }, (_, i) => new Option(i + 1, i));
     byId("layer").replaceChildren(new Option("all, mean", ""), ...choices(config.n_layer));
     byId("head").replaceChildren(new Option("all, mean", ""), ...choices(config.n_head));
@@ -18,7 +18,7 @@ class Panel {
   }
 
   close() {
-    this.turn++;
+    this.request++;
     this.found = null;
     this.show(false);
     this.view.select(null);
@@ -27,18 +27,19 @@ class Panel {
   show(open) {
     byId("chosen").hidden = !open;
     byId("invitation").hidden = open;
-    document.body.classList.toggle("looking", open);
+    document.body.classList.toggle("inspecting", open);
   }
 
-  // Look at one token of a text and show what is found. Returns a sentence about it; null where another was chosen
-  // since.
+  // Inspect one token of a text and show the result. Return a sentence about it, or null if another one was selected
+  // meanwhile.
   async open(ids, index, isPrompt) {
-    const turn = ++this.turn;
+    const request = ++this.request;
     let found = null;
     this.show(true);
     this.view.select(index);
-    const ended = await runInSlices(this.looker.look(ids, index), (one) => (found = one), () => turn !== this.turn);
-    if (!ended || turn !== this.turn) return null;
+    const work = this.inspector.inspect(ids, index);
+    const ended = await runInSlices(work, (one) => (found = one), () => request !== this.request);
+    if (!ended || request !== this.request) return null;
     this.found = { ...found, ids, index };
     const sentence = this.showPrediction(isPrompt);
     this.showAttention();
@@ -50,17 +51,17 @@ class Panel {
     const { probabilities, ids, index } = this.found;
     const id = ids[index], share = probabilities[id], name = tokenName(this.tokenizer, id);
     const rank = probabilities.filter((one) => one > share).length + 1;
-    const told = `${percent(share)} likely here, number ${rank} of ${probabilities.length}.`;
+    const probability = `Probability ${percent(share)}, rank ${rank} of ${probabilities.length}.`;
     byId("chosen-title").textContent = name;
     const origin = isPrompt ? "Part of the prompt" : "Written by the model";
-    byId("chosen-told").textContent = `${origin}, token ${index + 1}. ${told}`;
+    byId("chosen-details").textContent = `${origin}, token ${index + 1}. ${probability}`;
     showBars(
       byId("alternatives"),
       largest(probabilities, ALTERNATIVES).map((one) => {
         return { name: tokenName(this.tokenizer, one), share: probabilities[one], marked: one === id };
       }),
     );
-    return `Token ${index + 1}, ${name}: ${told}`;
+    return `Token ${index + 1}, ${name}: ${probability}`;
   }
 
   showAttention() {
@@ -71,9 +72,9 @@ class Panel {
     this.view.shade(weights, start);
     showBars(
       byId("attended"),
-      largest(weights, ATTENDED).map((place) => {
-        const back = index - start - place;
-        return { name: tokenName(this.tokenizer, ids[start + place]), note: `${back} back`, share: weights[place] };
+      largest(weights, ATTENDED).map((at) => {
+        const back = index - start - at;
+        return { name: tokenName(this.tokenizer, ids[start + at]), note: `${back} back`, share: weights[at] };
       }),
     );
   }

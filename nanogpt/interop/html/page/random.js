@@ -1,15 +1,15 @@
-// Random numbers as nanogpt/streams.py draws them: each is a function of the seed and its place, so that the page
-// writes the text that `nanogpt sample` writes with the same weights, seed and settings.
+// Random numbers as in nanogpt/random_streams.py: each is a function of the seed, its purpose and its position, so the
+// page writes the same text as `nanogpt sample` with the same weights, seed and settings.
 "use strict";
 
-// One number in [0, 1) with 53 random bits, as a function of its place.
-function uniform(seed, purpose, ...place) {
-  const digest = blake2b64(toBytes.encode([seed, purpose, ...place].join(":")));
+// Return a number in [0, 1) with 53 random bits.
+function uniform(seed, purpose, ...position) {
+  const digest = blake2b64(toBytes.encode([seed, purpose, ...position].join(":")));
   return Number(digest >> 11n) / 2 ** 53;
 }
 
-// BLAKE2b (RFC 7693) with a digest of 8 bytes, read as a little-endian number. Its 64-bit words are BigInts: slow, and
-// fast enough for one digest a token.
+// BLAKE2b (RFC 7693) with a digest of 8 bytes, as a little-endian number. Its 64-bit words are BigInts, which are slow
+// but fast enough for one digest per token.
 function blake2b64(message) {
   const state = [...BLAKE_START];
   state[0] ^= 0x01010008n; // no key, one thread, 8 bytes of digest
@@ -36,24 +36,24 @@ const BLAKE_ORDER = [
   "2c6a0b834d75fe19", "c51fed4a0763928b", "db7ec13950f4862a", "6fe9b308c2d714a5", "a2847615fb9e3cd0",
 ].map((row) => Array.from(row, (digit) => parseInt(digit, 16)));
 
-// Mix a block of 16 words into the state; `end` bytes have been read with it.
+// Mix a block of 16 words into the state; `end` counts the bytes up to its end.
 function compress(state, words, end, last) {
   const v = [...state, ...BLAKE_START];
   v[12] ^= end;
   if (last) v[14] ^= WORD;
-  const turn = (x, bits) => (x >> bits) | ((x << (64n - bits)) & WORD);
+  const rotate = (x, bits) => (x >> bits) | ((x << (64n - bits)) & WORD);
   const mix = (a, b, c, d, x, y) => {
     v[a] = (v[a] + v[b] + x) & WORD;
-    v[d] = turn(v[d] ^ v[a], 32n);
+    v[d] = rotate(v[d] ^ v[a], 32n);
     v[c] = (v[c] + v[d]) & WORD;
-    v[b] = turn(v[b] ^ v[c], 24n);
+    v[b] = rotate(v[b] ^ v[c], 24n);
     v[a] = (v[a] + v[b] + y) & WORD;
-    v[d] = turn(v[d] ^ v[a], 16n);
+    v[d] = rotate(v[d] ^ v[a], 16n);
     v[c] = (v[c] + v[d]) & WORD;
-    v[b] = turn(v[b] ^ v[c], 63n);
+    v[b] = rotate(v[b] ^ v[c], 63n);
   };
   for (let round = 0; round < 12; round++) {
-    const next = BLAKE_ORDER[round % 10].map((place) => words[place]);
+    const next = BLAKE_ORDER[round % 10].map((index) => words[index]);
     for (let i = 0; i < 4; i++) mix(i, i + 4, i + 8, i + 12, next[2 * i], next[2 * i + 1]); // columns
     for (let i = 0; i < 4; i++) {
       mix(i, ((i + 1) % 4) + 4, ((i + 2) % 4) + 8, ((i + 3) % 4) + 12, next[8 + 2 * i], next[9 + 2 * i]); // diagonals

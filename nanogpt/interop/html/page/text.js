@@ -1,8 +1,8 @@
-// The text, a span for each token, coloured by probability; one of them may be chosen.
+// The text as one span per token, coloured by probability; one token can be selected.
 "use strict";
 
 class TextView {
-  // choose(index or null): called when a person chooses a token, or none any more.
+  // choose(index or null): called when a token is selected or deselected.
   constructor(element, tokenizer, choose) {
     Object.assign(this, { element, tokenizer, choose });
     this.clear();
@@ -14,12 +14,12 @@ class TextView {
     this.spans = [];
     this.chosen = null;
     this.shaded = [];
-    this.out = new TextOut(this.tokenizer);
+    this.out = new TokenDecoder(this.tokenizer);
     this.element.replaceChildren();
     this.element.classList.remove("attending");
   }
 
-  // Add a token; its probability is null for one of the prompt. `hidden`: the token that an empty prompt starts after.
+  // Add a token; its probability is null in the prompt. `hidden`: the token that an empty prompt starts with.
   add(id, probability, hidden = false) {
     const text = hidden ? "" : this.out.feed(id);
     const span = make("span", "token", text);
@@ -33,7 +33,7 @@ class TextView {
     this.element.append(span);
   }
 
-  // No token follows: what is left open becomes a replacement character.
+  // End the text: an incomplete character becomes a replacement character.
   finish() {
     if (this.spans.length) this.spans[this.spans.length - 1].append(this.out.flush());
   }
@@ -45,14 +45,14 @@ class TextView {
     this.spans[index].classList.add("chosen");
   }
 
-  // Bring the chosen token into view; on a small screen the panel covers the lower half.
+  // Scroll the selected token into view; on a small screen the panel covers the lower half.
   reveal() {
     const panel = byId("panel"), covered = getComputedStyle(panel).position === "fixed" ? panel.offsetHeight : 0;
     const { top, bottom } = this.spans[this.chosen].getBoundingClientRect(), visible = innerHeight - covered;
     if (top < 0 || bottom > visible) scrollBy({ top: top - visible / 2 });
   }
 
-  // Shade the tokens from start on by weights instead of by probability; null goes back.
+  // Colour the tokens from start on by weights instead of by probability; null undoes it.
   shade(weights, start = 0) {
     for (const span of this.shaded) span.style.removeProperty("--weight");
     this.element.classList.toggle("attending", weights !== null);
@@ -61,11 +61,11 @@ class TextView {
     this.shaded.forEach((span, i) => span.style.setProperty("--weight", (weights[i] / top).toFixed(3)));
   }
 
-  // The next token in a direction, or the first one that was predicted.
+  // Select the next token in a direction, or the first predicted one.
   move(by) {
-    const first = 1; // nothing predicts the very first token
-    const aim = this.chosen === null ? first : this.chosen + by;
-    if (this.spans.length > first) this.choose(Math.min(Math.max(aim, first), this.spans.length - 1));
+    const first = 1; // nothing predicts the first token
+    const target = this.chosen === null ? first : this.chosen + by;
+    if (this.spans.length > first) this.choose(Math.min(Math.max(target, first), this.spans.length - 1));
   }
 
   clicked(event) {

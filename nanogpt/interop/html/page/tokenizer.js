@@ -1,9 +1,9 @@
-// Text to token ids and back: the three tokenizers of nanogpt/tokenizer.py, with the same ids.
+// Text to token ids and back: the three tokenizers of nanogpt/text/tokenizer.py, with the same ids.
 "use strict";
 
-// {kind, vocab_size, end_of_document, …} of tokenizer.json to a tokenizer. Each has
-//   encode(text) -> {ids, unknown}: what is not in the vocabulary is left out, and told;
-//   bytes(id) -> the UTF-8 of a token; none for the end-of-document token.
+// Make a tokenizer from tokenizer.json's {kind, vocab_size, end_of_document, …}. Each has
+//   encode(text) -> {ids, unknown}: `unknown` are the characters without a token, which are dropped;
+//   bytes(id) -> the token's UTF-8, empty for the end-of-document token.
 function makeTokenizer(tables) {
   const kinds = { char: CharTokenizer, byte: ByteTokenizer, bpe: BpeTokenizer };
   return new kinds[tables.kind](tables);
@@ -11,14 +11,14 @@ function makeTokenizer(tables) {
 
 const toBytes = new TextEncoder();
 
-// Text as UTF-8; half a surrogate pair is no character, and becomes a question mark as in Python.
+// Text as UTF-8; a lone surrogate becomes a question mark, as in Python.
 function utf8(text) {
   return toBytes.encode(text.replace(/\p{Surrogate}/gu, "?"));
 }
 
 class CharTokenizer {
   constructor({ characters, end_of_document }) {
-    this.characters = [...characters]; // by code points, not by halves of surrogate pairs
+    this.characters = [...characters]; // code points, not surrogates
     this.ids = new Map(this.characters.map((character, id) => [character, id]));
     this.end = end_of_document ? this.characters.length : null;
   }
@@ -48,8 +48,8 @@ class ByteTokenizer {
   }
 }
 
-// Byte-level BPE. Text is divided as GPT-2 does, into words with the space before them, numbers, punctuation and white
-// space; then in each word the pair that was learned first is merged, again and again.
+// Byte-level BPE. Text is split by GPT-2's rule into words with the space before them, numbers, punctuation and white
+// space; then in each word the pair of the lowest rank is merged, again and again.
 const WORDS = new RegExp(
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+" +
     "|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+",
@@ -64,20 +64,20 @@ class BpeTokenizer {
     const ids = new Map(tokens.map((token, id) => [token, id]));
     this.idOfByte = new Array(256);
     for (const [character, byte] of this.byteOf) this.idOfByte[byte] = ids.get(character);
-    // Two ids as one number, to the merge's rank and the id that it makes.
+    // From two ids, as one number, to the merge's rank and the merged id.
     this.ranks = new Map();
     merges.forEach((merge, rank) => {
       const [left, right] = merge.split(" ");
       this.ranks.set(this.pair(ids.get(left), ids.get(right)), { rank, id: ids.get(left + right) });
     });
-    this.known = new Map();
+    this.cache = new Map(); // word to ids
   }
 
   encode(text) {
     const ids = [];
     for (const [word] of text.replace(/\p{Surrogate}/gu, "?").matchAll(WORDS)) {
-      if (!this.known.has(word)) this.known.set(word, this.mergeAll(Array.from(utf8(word), (b) => this.idOfByte[b])));
-      for (const id of this.known.get(word)) ids.push(id);
+      if (!this.cache.has(word)) this.cache.set(word, this.mergeAll(Array.from(utf8(word), (b) => this.idOfByte[b])));
+      for (const id of this.cache.get(word)) ids.push(id);
     }
     return { ids, unknown: [] };
   }
@@ -90,9 +90,9 @@ class BpeTokenizer {
     return left * this.tokens.length + right;
   }
 
-  // A word's ids, merged until no pair of neighbours is known. Only the two pairs beside a merge change.
+  // Merge a word's ids until no neighbours have a merge. After each merge only the two pairs next to it change.
   mergeAll(ids) {
-    const mergeAt = (i) => this.ranks.get(this.pair(ids[i], ids[i + 1])); // a pair with what is not there is unknown
+    const mergeAt = (i) => this.ranks.get(this.pair(ids[i], ids[i + 1])); // undefined at the end
     const merges = ids.map((_, i) => mergeAt(i));
     for (;;) {
       let best = -1;
@@ -108,30 +108,30 @@ class BpeTokenizer {
   }
 }
 
-// GPT-2's character for each byte: itself where it can be seen, else the next free one from 256 on.
+// GPT-2's character for each byte: itself if printable, else the next free one from 256 on.
 function byteAlphabet() {
   const bytes = new Map();
   let next = 256;
   for (let byte = 0; byte < 256; byte++) {
-    const shown = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
-    bytes.set(String.fromCharCode(shown ? byte : next++), byte);
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    bytes.set(String.fromCharCode(printable ? byte : next++), byte);
   }
   return bytes;
 }
 
-// Tokens one at a time to text: the bytes of a character are held back until its last one has come.
-class TextOut {
+// Decodes tokens one at a time: the bytes of an incomplete character are held back until its last one.
+class TokenDecoder {
   constructor(tokenizer) {
     this.tokenizer = tokenizer;
-    this.decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // a byte order mark is a character here
+    this.decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // keep a byte order mark
   }
 
-  // The text that this token completes; empty where a character is still open.
+  // Return the text that this token completes; empty while a character is incomplete.
   feed(id) {
     return this.decoder.decode(this.tokenizer.bytes(id), { stream: true });
   }
 
-  // What is left open at the end, as a replacement character.
+  // Return an incomplete character at the end as a replacement character.
   flush() {
     return this.decoder.decode();
   }

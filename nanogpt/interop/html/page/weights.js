@@ -1,30 +1,30 @@
-// Weights from the page to arrays: what nanogpt/interop/html/quantise.py wrote.
+// The page's weights as arrays: reads what nanogpt/interop/html/packing.py wrote.
 "use strict";
 
-// Base64 to bytes, a piece at a time: a string of all of them would be as large again.
+// Decode base64 in chunks: one string of all bytes would take as much memory again.
 function readBase64(text) {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
   const bytes = new Uint8Array((text.length / 4) * 3 - padding);
-  const piece = 1 << 16; // a multiple of 4 letters
-  for (let start = 0, at = 0; start < text.length; start += piece) {
-    const letters = atob(text.slice(start, start + piece));
+  const chunk = 1 << 16; // a multiple of 4 letters
+  for (let start = 0, at = 0; start < text.length; start += chunk) {
+    const letters = atob(text.slice(start, start + chunk));
     for (let i = 0; i < letters.length; i++) bytes[at++] = letters.charCodeAt(i);
   }
   return bytes;
 }
 
-// float16 to a number (IEEE 754): a sign, 5 bits of exponent, 10 of fraction.
+// Decode a float16 (IEEE 754): sign, 5 bits of exponent, 10 of fraction.
 function fromHalf(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023, sign = bits & 0x8000 ? -1 : 1;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-// Name to tensor. A vector is a Float32Array; a matrix is {values, scales, rows, columns}, where row r of it is
+// Return tensors by name. A vector is a Float32Array; a matrix is {values, scales, rows, columns}, where row r is
 // values[r * columns ...] times scales[r].
-function readTensors(places, bytes) {
+function readTensors(slots, bytes) {
   const tensors = {};
-  for (const { name, shape, offset } of places) {
+  for (const { name, shape, offset } of slots) {
     const [rows, columns] = shape;
     if (shape.length === 1) {
       tensors[name] = new Float32Array(bytes.buffer, offset, rows);

@@ -12,10 +12,11 @@ from nanogpt.config import SampleConfig
 from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html import browser
 from nanogpt.interop.html.reading import load_html
-from nanogpt.model.positions import rotations
+from nanogpt.model.gpt import rotations
 from nanogpt.random_streams import uniform
 from nanogpt.sampling.generate import generate_ids, generate_text
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 slow = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_angles_far_from_the_start_are_rounded_as_in_python(make_page, open_page
     page = open_page(make_page())
     cos, sin = rotations(4096, 10, 10_000.0)  # of the ten channels of a head
     for position in (0, 1, 700, 2047, 4095):
-        found = page.page.evaluate("p => (writer.turnBy(p), [[...writer.cos], [...writer.sin]])", position)
+        found = page.page.evaluate("p => (model.setRotation(p), [[...model.cos], [...model.sin]])", position)
         wanted = torch.stack([cos[position], sin[position]])
         assert (torch.tensor(found) - wanted).abs().max() < 2e-7
 

@@ -15,8 +15,8 @@ from nanogpt.interop.html.reading import load_html
 from nanogpt.model.gpt import Attention
 from nanogpt.sampling.generate import generate_text
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.text.bpe import BpeTokenizer
-from nanogpt.text.tokenizer import ByteTokenizer, CharTokenizer
+from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 slow = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def attention_of(model, window, monkeypatch):
     """Each layer's attention of the last position, (H, S)."""
     found = []
 
-    def attend(self, q, k, v, seen):
+    def attend(self, q, k, v, mask=None):
         T = q.size(2)
         scores = (q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))).masked_fill(
             ~torch.ones(T, T).tril().bool(), -torch.inf
@@ -70,7 +70,7 @@ def attention_of(model, window, monkeypatch):
         return weights @ v
 
     with monkeypatch.context() as patch:
-        patch.setattr(Attention, "_attend", attend)
+        patch.setattr(Attention, "attend", attend)
         model(window[None])
     return found
 
@@ -91,7 +91,7 @@ def test_a_chosen_token_shows_alternatives_and_attention(make_page, open_page, m
     assert shown == [ALPHABET[i].replace(" ", "␣").replace("\n", "↵") for i in names.tolist()]
     shares = [float(one.removesuffix(" %")) for one in page.page.locator("#alternatives .share").all_inner_texts()]
     assert shares == pytest.approx((100 * likeliest).tolist(), abs=0.06)
-    found = page.call("look", text.tolist(), position)
+    found = page.call("inspect", text.tolist(), position)
     wanted = attention_of(model, window, monkeypatch)
     assert found["start"] == start
     for numbers, expected in zip(found["layers"], wanted, strict=True):
@@ -129,7 +129,7 @@ def test_the_arrow_keys_choose_tokens(make_page, open_page):
 def test_unknown_characters_are_told(make_page, open_page):
     page = open_page(make_page())
     page.page.fill("#prompt", "the Öcat\x85")
-    assert page.page.inner_text("#unknown") == "The model never saw “Ö” “‹U+0085›”: left out."
+    assert page.page.inner_text("#unknown") == "The model does not know “Ö” “‹U+0085›”: skipped."
     write(page, "the Öcat", tokens=3)
     assert page.page.inner_text("#text").startswith("the cat")
     page.page.fill("#prompt", "the cat")
@@ -155,7 +155,7 @@ def test_a_long_text_can_be_stopped_and_the_page_answers_meanwhile(make_page, op
 @slow
 def test_predictions_that_are_no_numbers_are_told(make_page, open_page):
     page = open_page(make_page())
-    page.page.evaluate("() => { writer.logits = () => new Float32Array(37).fill(NaN); }")
+    page.page.evaluate("() => { model.logits = () => new Float32Array(37).fill(NaN); }")
     write(page)
     assert "not numbers" in page.page.inner_text("#status")
 
