@@ -1,9 +1,9 @@
 """Tokens of bytes: one per byte, or byte-level BPE (Sennrich et al. 2016; on bytes, Radford et al. 2019).
 
-BPE merges frequent pairs of bytes into one token. Hugging Face's `tokenizers` learns and applies the merges. This module
-chooses the part of a text to learn from, turns ids into whole characters, saves what was learned, and reads GPT-2's
-files. Before merging, text is split as GPT-2 does, into words with the space before them, numbers, punctuation and white
-space; no token crosses these.
+BPE merges frequent pairs of bytes into one token. Hugging Face's `tokenizers` learns and applies the merges. This
+module chooses the part of a text to learn from, turns ids into whole characters, saves what was learned, and reads
+GPT-2's files. Before merging, text is split as GPT-2 does, into words with the space before them, numbers, punctuation
+and white space; no token crosses these.
 
 Tokens are written in GPT-2's byte alphabet, in which each byte is one printable character; a space is `Ġ`.
 """
