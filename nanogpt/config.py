@@ -4,7 +4,7 @@ A setting comes from the dataclass's default, then the preset, then the caller; 
 UserError before any work begins, and the message names the setting as a flag. Light to import: no torch.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -26,37 +26,35 @@ def check_types(config: Any) -> None:
     """Raise UserError for a value of another type than its annotation: TOML and Python callers may give any."""
     for name, kind in get_type_hints(type(config)).items():
         value = getattr(config, name)
-        allowed: tuple[Any, ...] = get_args(kind) or (kind,)
-        if get_origin(kind) is Literal:
-            if value not in allowed:
-                raise UserError(f"{flag(name)} is {value!r}; {nearest(str(value), map(str, allowed))}")
-        elif get_origin(kind) is tuple:
-            if not isinstance(value, tuple) or any(type(one) is not allowed[0] for one in value):
-                raise UserError(f"{flag(name)} is {value!r}; give a tuple of {allowed[0].__name__}")
-        elif isinstance(value, tuple) and any(get_origin(one) is tuple for one in allowed):  # one string or several
-            if any(type(one) is not str for one in value):
-                raise UserError(f"{flag(name)} is {value!r}; give strings, such as ('a', 'b')")
-        elif type(value) not in allowed and not (type(value) is int and float in allowed):
-            wanted = " or ".join(one.__name__ for one in allowed if one is not type(None))
+        if not _has_type(value, kind):
+            if get_origin(kind) is Literal:
+                raise UserError(f"{flag(name)} is {value!r}; {nearest(str(value), map(str, get_args(kind)))}")
+            wanted = str(kind) if get_args(kind) else kind.__name__
             raise UserError(f"{flag(name)} is {value!r}, of type {type(value).__name__}; give {wanted}")
 
 
-def check_positive(config: Any, *names: str) -> None:
-    """Raise UserError for a field that is neither None nor a finite number above 0."""
-    _check(config, names, lambda value: 0 < value < float("inf"), "a number above 0")
+def _has_type(value: Any, kind: Any) -> bool:
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        return value in options
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_has_type(one, options[0]) for one in value)
+    if options:  # a union
+        return any(_has_type(value, one) for one in options)
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
-def check_not_negative(config: Any, *names: str) -> None:
-    """Raise UserError for a field that is neither None nor a finite number from 0."""
-    _check(config, names, lambda value: 0 <= value < float("inf"), "0 or more")
+Range = tuple[str, Callable[[Any], bool]]
+POSITIVE: Range = ("a number above 0", lambda value: 0 < value < float("inf"))
+NOT_NEGATIVE: Range = ("0 or more", lambda value: 0 <= value < float("inf"))
+BELOW_ONE: Range = ("a number from 0 to below 1", lambda value: 0 <= value < 1)
+FRACTION: Range = ("a number from 0 to 1", lambda value: 0 <= value <= 1)
+PROBABILITY: Range = ("a probability above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
-def check_fraction(config: Any, *names: str) -> None:
-    """Raise UserError for a field that is neither None nor a number from 0 to below 1."""
-    _check(config, names, lambda value: 0 <= value < 1, "a number from 0 to below 1")
-
-
-def _check(config: Any, names: Iterable[str], fits: Callable[[Any], bool], wanted: str) -> None:
+def check_range(config: Any, allowed: Range, *names: str) -> None:
+    """Raise UserError for a field that is neither None nor in the range."""
+    wanted, fits = allowed
     for name in names:
         value = getattr(config, name)
         if value is not None and not fits(value):
@@ -121,10 +119,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_positive(self, "block_size", "n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden")
-        check_positive(self, "norm_eps", "rope_theta")
-        check_not_negative(self, "vocab_size")
-        check_fraction(self, "dropout", "attention_dropout", "embedding_dropout")
+        check_range(self, POSITIVE, "block_size", "n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden")
+        check_range(self, POSITIVE, "norm_eps", "rope_theta")
+        check_range(self, NOT_NEGATIVE, "vocab_size")
+        check_range(self, BELOW_ONE, "dropout", "attention_dropout", "embedding_dropout")
         if self.head_size is None and self.n_embd % self.n_head:
             below = self.n_embd // self.n_head * self.n_head
             raise UserError(
@@ -138,8 +136,8 @@ class ModelConfig:
             )
         if self.position == "rope" and self.head_channels % 2:
             raise UserError(
-                f"--position rope rotates channels in pairs, but --head-size is {self.head_channels}; choose an even "
-                f"one (it is n_embd / n_head, {self.n_embd} / {self.n_head}, if not given), or --position learned"
+                f"--position rope needs an even --head-size, but --head-size is {self.head_channels} (default: "
+                f"{self.n_embd} / {self.n_head}); choose another, or --position learned"
             )
 
     @property
@@ -266,16 +264,16 @@ class TrainConfig:
         for name in self.track:
             if name not in TRACKERS:
                 raise UserError(f"--track names {name!r}; {nearest(name, TRACKERS)}")
-        check_positive(self, "learning_rate", "embedding_rate", "head_rate", "vector_rate", "lora", "threads")
-        check_positive(self, "batch_size", "accumulation", "eval_every", "eval_tokens", "final_eval_tokens")
-        check_positive(self, "log_every", "patience")
-        check_not_negative(self, "seed", "sample_tokens", "weight_decay")
-        check_fraction(self, "warmup", "momentum", "beta1", "beta2")
-        _check(self, ("decay", "final_lr"), lambda value: 0 <= value <= 1, "a number from 0 to 1")
+        check_range(self, POSITIVE, "learning_rate", "embedding_rate", "head_rate", "vector_rate", "lora", "threads")
+        check_range(self, POSITIVE, "batch_size", "accumulation", "eval_every", "eval_tokens", "final_eval_tokens")
+        check_range(self, POSITIVE, "log_every", "patience")
+        check_range(self, NOT_NEGATIVE, "seed", "sample_tokens", "weight_decay")
+        check_range(self, BELOW_ONE, "warmup", "momentum", "beta1", "beta2")
+        check_range(self, FRACTION, "decay", "final_lr")
         if self.lora is not None and (self.optimizer != "adamw" or self.parallel == "fsdp"):
             given = "--optimizer muon" if self.optimizer != "adamw" else "--parallel fsdp"
             raise UserError(f"--lora {self.lora} does not go with {given}; leave one of them out")
-        _check(self, ("grad_clip",), lambda value: value > 0, "a norm above 0, or inf for no limit")
+        check_range(self, ("a norm above 0, or inf for no limit", lambda value: value > 0), "grad_clip")
 
     @property
     def batch_sequences(self) -> int:
@@ -310,9 +308,9 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_positive(self, "tokens", "top_k", "repetition_penalty", "samples")
-        check_not_negative(self, "temperature", "seed")
-        _check(self, ("top_p", "min_p"), lambda value: 0 < value <= 1, "a probability above 0 and at most 1")
+        check_range(self, POSITIVE, "tokens", "top_k", "repetition_penalty", "samples")
+        check_range(self, NOT_NEGATIVE, "temperature", "seed")
+        check_range(self, PROBABILITY, "top_p", "min_p")
         if any(not text for text in self.stop):
             raise UserError("a string of --stop is empty; leave it out to stop only at the end")
 

@@ -239,12 +239,14 @@ def check_starter() -> Iterator[Finding]:
     from nanogpt.errors import UserError
     from nanogpt.runs.folder import STARTER, RunFolder
 
-    found, remedy = 'a small model comes with the package: nanogpt sample --prompt "ROMEO:"', "install Nano-GPT again"
+    problem: str | None = None
     try:
-        problem = "it has no checkpoint" if RunFolder.open(STARTER).checkpoints.find() is None else None
+        if RunFolder.open(STARTER).checkpoints.find() is None:
+            problem = "it has no checkpoint"
     except UserError as error:
         problem = str(error)
-    yield Finding("starter", problem or found, remedy if problem else None, required=True)
+    found = problem or 'a small model comes with the package: nanogpt sample --prompt "ROMEO:"'
+    yield Finding("starter", found, "install Nano-GPT again" if problem else None, required=True)
 
 
 def check_extras() -> Iterator[Finding]:
@@ -257,10 +259,9 @@ def check_extras() -> Iterator[Finding]:
         return
     for extra in extras:
         if extra not in NO_EXTRAS:
-            found, remedy = FOR.get(extra, "optional"), None
-            if problems := problems_with(requirements(extra)):
-                found, remedy = f"{found}: {', '.join(problems)}", f"pip install 'nanogpt[{extra}]'"
-            yield Finding(extra, found, remedy)
+            purpose, problems = FOR.get(extra, "optional"), problems_with(requirements(extra))
+            found = f"{purpose}: {', '.join(problems)}" if problems else purpose
+            yield Finding(extra, found, f"pip install 'nanogpt[{extra}]'" if problems else None)
 
 
 def with_torch(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:

@@ -46,8 +46,8 @@ parser = partial(parser_of, Runs, "runs", __doc__)
 def main(argv: Sequence[str]) -> None:
     """List, compare or delete runs."""
     options = Runs(**parser().read(argv))
-    from nanogpt.runs.folder import RunFolder
     from nanogpt.runs.find import list_runs
+    from nanogpt.runs.folder import RunFolder
 
     asked = [name for name in ("compare", "significance", "delete") if getattr(options, name)]
     if len(asked) > 1:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from nanogpt.cli.arguments import RunOptions, ServerOptions, option, parser_of
-from nanogpt.config import check_positive
+from nanogpt.config import POSITIVE, check_range
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
 
     access = options.access(options.allow_host, options.allow_origin)
     limits = Limits(max_tokens=options.max_tokens, prompt_tokens=options.max_prompt, queue=options.queue)
-    check_positive(options, "rows", "threads")
+    check_range(options, POSITIVE, "rows", "threads")
     with listen(options.host, options.port) as listening:  # before the model is loaded: it fails at once
         if options.threads is not None:
             set_threads(options.threads)

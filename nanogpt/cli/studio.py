@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
         from nanogpt.studio.app import serve
     except ImportError as error:
         raise UserError(f"the studio needs {error.name}; pip install 'nanogpt[studio]'") from None
-    from nanogpt.runs.find import RUNS
+    from nanogpt.runs.folder import RUNS
     from nanogpt.studio.registry import RunRegistry
 
     access = options.access()

@@ -50,10 +50,12 @@ def main(argv: Sequence[str]) -> None:
     options, settings = parse_train(argv)
     # torch takes seconds to import: it waits until the arguments are known to be right.
     from nanogpt.training.options import joined_world
-    from nanogpt.training.seeds import has_seeds, refuse_processes
+    from nanogpt.runs.folder import has_seeds
 
     with joined_world() as world:
         if (options.seeds is not None and options.resume is None) or has_seeds(options.resume):
+            from nanogpt.training.seeds import refuse_processes
+
             world.on_main(lambda: refuse_processes(world.size))
             _train_seeds(options, settings, started)
         else:

@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 
-from nanogpt.config import check_not_negative, check_positive, check_types
+from nanogpt.config import NOT_NEGATIVE, POSITIVE, check_range, check_types
 from nanogpt.errors import UserError
 
 
@@ -26,8 +26,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_positive(self, "max_tokens", "prompt_tokens", "prompts", "body_bytes", "body_seconds")
-        check_not_negative(self, "queue")
+        check_range(self, POSITIVE, "max_tokens", "prompt_tokens", "prompts", "body_bytes", "body_seconds")
+        check_range(self, NOT_NEGATIVE, "queue")
 
 
 @dataclass(frozen=True, kw_only=True)
