@@ -5,5 +5,6 @@
 - `checkpoint`: checkpoints that are whole at every moment
 - `weights`: weights and optimizer state to and from safetensors
 - `run`: `Run` and `load`: generate, stream, evaluate
+- `find`: finding runs, and the text of a run
 - `eight_bits`: weights stored in 8 bits
 """

@@ -29,6 +29,10 @@ from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 STARTER = "starter"
 """Name of the run that comes with the package: a small model trained on Tiny Shakespeare, its matrices in 8 bits."""
 STARTER_FOLDER = Path(__file__).parents[1] / STARTER
+RUNS = Path("runs")
+"""Where runs are kept, below the working folder."""
+SEEDS_FILE = "seeds.toml"
+"""File of a folder whose runs differ in their seed (`training.seeds`)."""
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
@@ -42,6 +46,11 @@ def run_path(path: str | os.PathLike[str]) -> Path:
     ('runs/book', True)
     """
     return STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else Path(path)
+
+
+def has_seeds(path: str | os.PathLike[str] | None) -> bool:
+    """Return whether a folder holds runs with several seeds."""
+    return path is not None and (Path(path) / SEEDS_FILE).is_file()
 
 
 class RunFolder:

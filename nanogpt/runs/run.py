@@ -1,6 +1,5 @@
 """A trained model, opened from its run folder: generate, stream, evaluate."""
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -9,24 +8,19 @@ from typing import Any, Literal
 
 import torch
 
-from nanogpt.config import Config, DataConfig, SampleConfig
+from nanogpt.config import Config, SampleConfig
 from nanogpt.data.dataset import Dataset, TokenIds
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.files import check_plain, shell_quote
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
-from nanogpt.runs.folder import STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
-from nanogpt.text.corpus import Corpus, Sources, load_corpus
+from nanogpt.text.corpus import Sources
 from nanogpt.text.tokenizer import Tokenizer
-
-RUNS = Path("runs")
-"""Where runs are kept, below the working folder."""
-SEEDS_FILE = "seeds.toml"
-"""File of a folder whose runs differ in their seed (`training.seeds`)."""
 
 Unknown = Literal["error", "skip"]
 
@@ -122,6 +116,8 @@ class Run:
 
     def data(self) -> Dataset:
         """Return the run's token ids; raise UserError where its text is gone or has changed."""
+        from nanogpt.runs.find import open_data
+
         return open_data(self.folder)
 
     def text_ids(self, text: Sources = None, unknown: Unknown = "error") -> TokenIds:
@@ -129,6 +125,7 @@ class Run:
         if text is None:
             return self.data().val
         from nanogpt.data.dataset import encode_corpus
+        from nanogpt.runs.find import open_corpus
 
         return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
 
@@ -157,7 +154,11 @@ def load(
     >>> run.config.model.n_layer, nanogpt.load(folder, checkpoint=8).step
     (2, 8)
     """
-    folder = RunFolder.open(newest_run() if path is None else path)
+    if path is None:
+        from nanogpt.runs.find import newest_run
+
+        path = newest_run()
+    folder = RunFolder.open(path)
     plan, config = folder.read_plan(), folder.read_config()
     plan.check_block(block)
     folder.check_vocabulary()
@@ -183,89 +184,6 @@ def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tup
         raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")
     check_plain(history[int(which)], within=folder.path)
     return history[int(which)], int(which), ()
-
-
-def list_runs(parent: Path = RUNS) -> list[RunFolder]:
-    """Return the runs below a folder, those of a set of seeds included, the one trained last at the end."""
-    if not parent.is_dir():
-        return []
-    sets = [path.parent for path in parent.glob(f"*/{SEEDS_FILE}")]
-    found = [RunFolder(path.parent) for one in (parent, *sets) for path in one.glob("*/plan.toml") if path.is_file()]
-    return sorted(found, key=_last_change)
-
-
-def newest_run(parent: Path = RUNS) -> Path:
-    """Return the run that was trained last; raise UserError where there is none."""
-    runs = list_runs(parent)
-    if not runs:
-        raise UserError(
-            f"no run below {str(parent)!r}: train one with `nanogpt train`, or name a run folder, or {STARTER!r}, the "
-            f"small model that comes with Nano-GPT"
-        )
-    return runs[-1].path
-
-
-def newest_or_starter(parent: Path = RUNS) -> tuple[Path, tuple[str, ...]]:
-    """Return the run that was trained last; where there is none, the starter and a note about it."""
-    runs = list_runs(parent)
-    return (runs[-1].path, ()) if runs else (STARTER_FOLDER, (starter_note(parent),))
-
-
-def starter_note(parent: Path) -> str:
-    """Return the note that the starter model is used, as there is no run below a folder."""
-    return (
-        f"no run below {str(parent)!r}: this is the starter model that comes with Nano-GPT, trained on Tiny "
-        f"Shakespeare; train your own: nanogpt train book.txt"
-    )
-
-
-def open_corpus(text: Sources, config: DataConfig) -> Corpus:
-    """Open a text, to be read as a run's settings say."""
-    return load_corpus(text, config.encoding, pattern=config.pattern, column=config.column)
-
-
-def open_data(folder: RunFolder) -> Dataset:
-    """Return the token ids that a run was trained on, from the cache or made again from its text.
-
-    Raises:
-        UserError: The text is gone or has changed, or there never was one.
-    """
-    plan = folder.read_plan()
-    found = None if plan.data_key is None else Dataset.load(plan.data_key)
-    return found or _tokenize_again(folder, plan)
-
-
-def _tokenize_again(folder: RunFolder, plan: Plan) -> Dataset:
-    from nanogpt.data.dataset import tokenize
-
-    name, config = str(folder.path), folder.read_config().data
-    train_again = (
-        f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"
-    )
-    if plan.data_key is None:
-        raise UserError(f"{name!r} was imported and has no text: {train_again}")
-    sources = [one for one in (plan.source, plan.val_source) if one is not None]
-    if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
-        raise UserError(
-            f"the text of {name!r} came from standard input or memory and is no longer in the cache: {train_again}"
-        )
-    corpora = [open_corpus(one, config) for one in sources]
-    for corpus in corpora:
-        corpus.scan()  # raises for what cannot be read
-    try:
-        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:])
-    except UserError:
-        data = None  # a character that the tokenizer lacks: another text
-    if data is None or data.key != plan.data_key:
-        raise UserError(f"the text {plan.source!r} has changed since the run {name!r} began: restore it")
-    return data
-
-
-def _last_change(folder: RunFolder) -> float:
-    for name in ("checkpoints/last", "plan.toml"):
-        with contextlib.suppress(OSError):  # no checkpoint yet, or it is being deleted
-            return (folder.path / name).stat().st_mtime
-    return 0.0
 
 
 def _sample_config(config: SampleConfig | None, settings: dict[str, Any]) -> SampleConfig:

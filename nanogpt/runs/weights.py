@@ -4,7 +4,6 @@ A file is not trusted: names, shapes and number formats in its header are compar
 memory is taken for either.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from torch import Tensor, nn
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, Block
-from nanogpt.model.parameters import count_parameters, table_bytes
 from nanogpt.parallel.world import full_tensor, is_sharded, shard_like
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; GPT-2 XL's has 50 kB."""
 BUFFER_LIMIT = 1 << 30
-"""Bytes of the largest tables (such as the angles of positions) that a model from a file may ask for."""
+"""Bytes of the largest tables of positions that a model from a file may ask for."""
 ADAPTER = ".lora_"
 """Part of the name of every adapter weight (`model.lora`)"""
 
@@ -79,20 +77,25 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, 
 def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None:
     """Raise UserError where a model of this config would not match the file, before it is allocated."""
     layout = float32_layout(path)
-    tables = table_bytes(config)
-    if block is not Block or count_parameters(config).total != sum(math.prod(shape) for shape, _ in layout.values()):
+    if block is Block:
+        C, last = config.n_embd, f"blocks.{config.n_layer - 1}"
+        rows = (config.n_head + 2 * config.kv_heads) * config.head_channels
+        expected = {"token_embedding.weight": (config.vocab_size, C), f"{last}.attention.qkv.weight": (rows, C)}
+        expected |= {f"{last}.mlp.down.weight": (C, config.hidden)}
+        if config.position == "learned":
+            expected["position_embedding.weight"] = (config.block_size, C)
+        _compare(path, {name: layout[name] for name in expected if name in layout}, _float32(expected))
+    else:
         try:
-            # A model without memory; torch imports its compiler for it, which takes longer than to load most models.
-            with torch.device("meta"):
+            with torch.device("meta"):  # without memory; torch imports its compiler for it, which takes seconds
                 empty = GPT(config, block=block)
         except (RuntimeError, OverflowError) as error:
             raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None
         _compare(path, layout, _layout(dict(empty.named_parameters())))
-        tables = sum(buffer.numel() * buffer.element_size() for buffer in empty.buffers())
-    if tables > BUFFER_LIMIT:
+    if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
         raise UserError(
-            f"the model next to {path} asks for tables of {tables:,} bytes (block_size {config.block_size:,}): "
-            f"restore the config that the run was trained with"
+            f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "
+            f"run was trained with"
         )
 
 
@@ -188,7 +191,11 @@ def _gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
 
 
 def _layout(tensors: Mapping[str, Tensor]) -> Layout:
-    return {name: (tuple(tensor.shape), "F32") for name, tensor in tensors.items()}
+    return _float32({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+
+
+def _float32(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
+    return {name: (shape, "F32") for name, shape in shapes.items()}
 
 
 def _compare(path: Path, found: Layout, expected: Layout) -> None:

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,13 +27,11 @@ from nanogpt.random_streams import uniform
 from nanogpt.sampling.decoder import Decoder, can_decode
 from nanogpt.sampling.filters import COLDEST, draw, filter_logits, likeliest
 from nanogpt.sampling.kv_cache import KVCache, index_of, window_start
-from nanogpt.text.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import TextStream, Tokenizer, Unknown
 
 MOST_ROWS = 64
 CACHE_BYTES = 1 << 30
 """Most memory of keys and values, unless a number of rows is named"""
-
-Unknown = Literal["error", "skip"]
 
 
 def generate_text(
@@ -305,46 +302,3 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, unknown: Unknown = "error")
     if not len(ids):
         ids = np.zeros(1, dtype=np.int32)
     return torch.from_numpy(ids.astype(np.int64))
-
-
-class TextStream:
-    """The text of one sample as its tokens arrive: whole characters, and nothing of a stop string."""
-
-    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...] = ()) -> None:
-        self._end_of_document, self._stop = tokenizer.end_of_document, stop
-        self._decoder = tokenizer.decoder()
-        self._held = ""
-        self.ended = False
-
-    def feed(self, token: int) -> str:
-        """Take one more token; return the text that is certain now."""
-        if self.ended:
-            return ""
-        if token == self._end_of_document:
-            return self.flush()
-        self._held += self._decoder.feed(token)
-        found = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.ended = True
-            return self._release(min(found))
-        return self._release(len(self._held) - self._undecided())
-
-    def flush(self) -> str:
-        """End the sample; return what was held back, unless a stop string ended it."""
-        if self.ended:
-            return ""
-        self.ended = True
-        self._held += self._decoder.flush()
-        return self._release(len(self._held))
-
-    def _undecided(self) -> int:
-        """Return how many of the last characters may be the beginning of a stop string."""
-        longest = max((len(stop) - 1 for stop in self._stop), default=0)
-        for size in range(min(longest, len(self._held)), 0, -1):
-            if any(stop.startswith(self._held[-size:]) for stop in self._stop):
-                return size
-        return 0
-
-    def _release(self, count: int) -> str:
-        text, self._held = self._held[:count], self._held[count:]
-        return text

@@ -21,9 +21,8 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
-from nanogpt.sampling.generate import TextStream
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.text.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import TextStream, Tokenizer
 
 Finish = Literal["stop", "length"]
 

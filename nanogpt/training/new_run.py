@@ -16,16 +16,19 @@ from nanogpt.data.dataset import Dataset, check_length, short_text_notes, tokeni
 from nanogpt.errors import UserError
 from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
-from nanogpt.planning.memory import MemoryLimit, check_memory, find_memory_limit, peak_bytes
-from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan, block_name
-from nanogpt.runs.run import RUNS, Run, open_corpus
-from nanogpt.text.corpus import Corpus
+from nanogpt.runs.run import Run
+from nanogpt.text.corpus import Corpus, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from nanogpt.planning.memory import MemoryLimit
     from nanogpt.planning.planner import Planner
+
+SMALL_BYTES = 1e9
+"""Rough size of a training below which its memory is not estimated"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,6 @@ class Prepared:
     """the text, and the validation text if there is one"""
     tokenizer: Tokenizer
     data: Dataset
-    limit: MemoryLimit | None
     notes: list[str]
     world: World
 
@@ -64,7 +66,33 @@ class Prepared:
 
         speeds = Speeds(lambda config: measure_together(config, self.data, self.block, self.world))
         fresh = self.start is None
-        return Planner(self.config, self.data, self.named, speeds, world=self.world, limit=self.limit, fresh=fresh)
+        return Planner(
+            self.config, self.data, self.named, speeds, world=self.world, limit=self.memory_limit(), fresh=fresh
+        )
+
+    def memory_limit(self) -> "MemoryLimit | None":
+        """Return the memory that each process may take; None where it is unknown."""
+        from nanogpt.planning.memory import find_memory_limit
+
+        device = self.world.device(self.config.train.device)
+        return find_memory_limit(self.options.memory, device, self.world.processes_per_machine)
+
+    def check_memory(self, config: Config) -> int | None:
+        """Return the estimated peak memory in bytes; None for a small training, which fits any machine.
+
+        Raises:
+            UserError: The training would take more memory than there is.
+        """
+        model, tokens = config.model, config.train.batch_size * config.model.block_size
+        per_token = model.n_layer * (200 * model.n_embd + 4 * model.n_head * model.block_size) + 16 * model.vocab_size
+        rough_bytes = tokens * per_token + 200 * model.n_layer * model.n_embd**2 + 40 * model.vocab_size * model.n_embd
+        if rough_bytes < SMALL_BYTES and self.minutes is None and self.options.memory is None:
+            return None
+        from nanogpt.planning.memory import check_memory, peak_bytes
+
+        device = self.world.device(config.train.device)
+        check_memory(config, self.memory_limit(), device, self.world.size, fresh=self.start is None)
+        return peak_bytes(config, device, self.world.size)
 
 
 def prepare(
@@ -79,7 +107,7 @@ def prepare(
     options.check()
     minutes = 1.0 if options.steps is None and options.minutes is None else options.minutes
     start, config = _start_config(options, settings, block)
-    device = world.device(config.train.device)
+    world.device(config.train.device)  # raises
     if config.train.track:
         from nanogpt.reporting.trackers import check_trackers
 
@@ -87,7 +115,8 @@ def prepare(
     if options.out is not None and Path(options.out).exists():
         RunFolder.create(options.out)  # raises
     texts = [options.text if options.text != () else None, *([options.val] if options.val is not None else [])]
-    corpora = [open_corpus(text, config.data) for text in texts]
+    how = config.data
+    corpora = [load_corpus(text, how.encoding, pattern=how.pattern, column=how.column) for text in texts]
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):
         raise UserError(f"--pattern {pattern} selects files of a folder, and no text here is one: leave it out")
@@ -116,7 +145,6 @@ def prepare(
         corpora=corpora,
         tokenizer=tokenizer,
         data=data,
-        limit=find_memory_limit(options.memory, device, world.processes_per_machine),
         notes=notes,
         world=world,
     )
@@ -157,7 +185,7 @@ def create_run(
         from nanogpt.parallel.distributed import check_divisible
 
         check_divisible(config.train, world.size)
-    check_memory(config, ready.limit, device, world.size, fresh=ready.start is None)
+    memory_bytes = ready.check_memory(config)
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,
@@ -165,7 +193,7 @@ def create_run(
         data_key=ready.data.key,
         steps=steps,
         minutes=ready.minutes,
-        memory_bytes=peak_bytes(config, device, world.size),
+        memory_bytes=memory_bytes,
         expected_loss=None if expected is None else expected.loss,
         expected_low=None if expected is None else expected.low,
         expected_high=None if expected is None else expected.high,

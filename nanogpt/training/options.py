@@ -275,8 +275,8 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
+    from nanogpt.data.dataset import Dataset
     from nanogpt.runs.folder import RunFolder
-    from nanogpt.runs.run import open_data
 
     folder = RunFolder.open(path)
     if folder.is_done():
@@ -289,7 +289,11 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
         from nanogpt.reporting.trackers import check_trackers
 
         check_trackers(folder.read_config().train.track)
-    open_data(folder)
+    key = folder.read_plan().data_key
+    if key is None or Dataset.load(key) is None:
+        from nanogpt.runs.find import open_data
+
+        open_data(folder)
     return str(folder.path)
 
 
@@ -308,7 +312,7 @@ def refuse_with_resume(options: TrainOptions, settings: Mapping[str, Any]) -> No
 
 def resumed_path(resume: str | os.PathLike[str] | None) -> Path:
     """Return the folder of the run to resume: the newest for `last`."""
-    from nanogpt.runs.run import newest_run
+    from nanogpt.runs.find import newest_run
 
     return newest_run() if resume is None or os.fspath(resume) == "last" else Path(resume)
 

@@ -3,10 +3,12 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nanogpt.planning.budget import final_tokens
+from nanogpt.reporting.events import PlanEvent
 from nanogpt.runs.plan import EVALUATIONS
 
 if TYPE_CHECKING:
@@ -38,8 +40,15 @@ class Pace:
         self._deadline = started + minutes * 60 - END_SECONDS
         self._step, self._spent = 0, 0.0  # at the last check
 
+    def adjust_length(self, trainer: "Trainer") -> Iterator[PlanEvent]:
+        """Change the run's length after a step, if it has to."""
+        steps = trainer.world.broadcast(self.new_length(trainer) if trainer.world.main else None)
+        if steps is not None and steps != trainer.plan.total_steps:
+            trainer.change_plan(trainer.plan.change(trainer.state.step, max(steps, trainer.state.step)))
+            yield PlanEvent(step=trainer.state.step, steps=trainer.plan.total_steps)
+
     def new_length(self, trainer: "Trainer") -> int | None:
-        """Return the run's new length after a step; None to keep it."""
+        """Return the length that keeps the time; None to keep the present one."""
         state, plan = trainer.state, trainer.plan
         left = self._deadline - self._clock() - self.evaluation_seconds(trainer)
         if left > 0 and (state.step <= self._step or not self._step):
@@ -62,7 +71,14 @@ class Pace:
         return possible
 
     def skips_evaluation(self, trainer: "Trainer") -> bool:
-        """Return whether there is no time for the evaluation that is due; the first and the last are always made."""
+        """Return whether there is no time for the evaluation that is due; the plan remembers it for a resumed run."""
+        skips = trainer.world.broadcast(self.has_no_time(trainer) if trainer.world.main else False)
+        if skips:
+            trainer.change_plan(replace(trainer.plan, left_out=(*trainer.plan.left_out, trainer.state.step)))
+        return skips
+
+    def has_no_time(self, trainer: "Trainer") -> bool:
+        """Return whether the evaluations on the way would take too much of the time left; never for the first."""
         if not trainer.pause_seconds:
             return False
         left = self._deadline - self._clock() - self._seconds_at_end(trainer)

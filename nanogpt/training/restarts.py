@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nanogpt.parallel.distributed import ProcessGroup
 from nanogpt.parallel.world import World
+from nanogpt.runs.find import list_runs
 from nanogpt.runs.folder import RunFolder
-from nanogpt.runs.run import list_runs
 
 JOB_FILE = "torchrun-job"
 """File of a run folder that names the job that began the run"""

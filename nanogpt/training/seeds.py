@@ -22,8 +22,7 @@ from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, shell_quote, write_atomically
-from nanogpt.runs.folder import RunFolder
-from nanogpt.runs.run import RUNS, SEEDS_FILE
+from nanogpt.runs.folder import RUNS, SEEDS_FILE, RunFolder, has_seeds
 from nanogpt.training.options import MOVABLE, TrainOptions, start_training
 
 if TYPE_CHECKING:
@@ -66,11 +65,6 @@ class SeedRuns:
     def runs(self) -> list[RunFolder]:
         """Return the runs that have begun, in the order of their seeds."""
         return [RunFolder.open(self.run(seed)) for seed in self.seeds if self.run(seed).is_dir()]
-
-
-def has_seeds(path: str | os.PathLike[str] | None) -> bool:
-    """Return whether a folder holds runs with several seeds."""
-    return path is not None and (Path(path) / SEEDS_FILE).is_file()
 
 
 def refuse_processes(count: int) -> None:

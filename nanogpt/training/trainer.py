@@ -37,7 +37,6 @@ from nanogpt.reporting.events import (
     EvalEvent,
     Event,
     NoteEvent,
-    PlanEvent,
     SampleEvent,
     StartEvent,
     StepEvent,
@@ -191,17 +190,7 @@ class Trainer:
 
     Of several processes each has a trainer and iterates over its events; the main one decides and writes files.
 
-    Args:
-        folder: The run folder.
-        config: Its settings.
-        plan: Its plan.
-        data: Its token ids.
-        block: Class of the blocks.
-        optimizers: Makes the optimizers from model, config and number format.
-        notes: What the user should know, reported at the start.
-        should_stop: Called after each step: whether to save and stop.
-        pace: Keeps the run to its minutes.
-        world: This process's place among those that train the run.
+    `should_stop` is called after each step; `pace` keeps the run to its minutes; `optimizers` makes the optimizers.
     """
 
     def __init__(
@@ -333,7 +322,8 @@ class Trainer:
         while self.state.step < self.plan.total_steps and not self._out_of_patience():
             yield from self._step()
             self._save_history()
-            yield from self._adjust_length()
+            if self.pace is not None and not self._losses:  # a GPU's time is known once its losses are read
+                yield from self.pace.adjust_length(self)
             if self._evaluation_is_due():
                 yield from self._evaluate_and_save()
             elif self.world.any(self.world.main and time.monotonic() - self._saved_at >= SAVE_SECONDS):
@@ -408,14 +398,9 @@ class Trainer:
         else:  # by progress: a run whose length changes keeps its number of evaluations
             before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
             due = now > before
-        return due and not self._skips_evaluation(step)
-
-    def _skips_evaluation(self, step: int) -> bool:
-        """Return whether there is no time for an evaluation; the plan remembers it for a resumed run."""
-        if self.pace is not None and step not in self.plan.left_out:
-            if self.world.broadcast(self.pace.skips_evaluation(self) if self.world.main else False):
-                self.change_plan(replace(self.plan, left_out=(*self.plan.left_out, step)))
-        return step in self.plan.left_out
+        if not due or step in self.plan.left_out:
+            return False
+        return self.pace is None or not self.pace.skips_evaluation(self)
 
     def _evaluate_and_save(self) -> Iterator[Event]:
         self._wait_for_losses()
@@ -447,15 +432,6 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         patience = self.config.train.patience
         return patience is not None and self.state.stale >= patience
-
-    def _adjust_length(self) -> Iterator[Event]:
-        """Change the run's length to keep its minutes."""
-        if self.pace is None or self._losses:  # a GPU's time is known once its losses are read
-            return
-        steps = self.world.broadcast(self.pace.new_length(self) if self.world.main else None)
-        if steps is not None and steps != self.plan.total_steps:
-            self.change_plan(self.plan.change(self.state.step, max(steps, self.state.step)))
-            yield PlanEvent(step=self.state.step, steps=self.plan.total_steps)
 
     def change_plan(self, plan: Plan) -> None:
         """Write a changed plan, before it takes effect: a run that is killed then follows it when it is resumed."""

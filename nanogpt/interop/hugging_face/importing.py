@@ -26,7 +26,7 @@ from nanogpt.model.parameters import table_bytes
 from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.runs.find import RUNS
+from nanogpt.runs.folder import RUNS
 from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
 from nanogpt.text.tokenizer import Tokenizer
 from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context

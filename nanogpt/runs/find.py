@@ -1,0 +1,89 @@
+"""Finding runs, and the text of a run."""
+
+import contextlib
+from pathlib import Path
+
+from nanogpt.config import DataConfig
+from nanogpt.data.dataset import Dataset
+from nanogpt.errors import UserError
+from nanogpt.files import shell_quote
+from nanogpt.runs.folder import RUNS, SEEDS_FILE, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.text.corpus import Corpus, Sources, load_corpus
+
+
+def list_runs(parent: Path = RUNS) -> list[RunFolder]:
+    """Return the runs below a folder, those of a set of seeds included, the one trained last at the end."""
+    if not parent.is_dir():
+        return []
+    sets = [path.parent for path in parent.glob(f"*/{SEEDS_FILE}")]
+    found = [RunFolder(path.parent) for one in (parent, *sets) for path in one.glob("*/plan.toml") if path.is_file()]
+    return sorted(found, key=_last_change)
+
+
+def newest_run(parent: Path = RUNS) -> Path:
+    """Return the run that was trained last; raise UserError where there is none."""
+    runs = list_runs(parent)
+    if not runs:
+        raise UserError(
+            f"no run below {str(parent)!r}: train one with `nanogpt train`, or name a run folder, or {STARTER!r}, the "
+            f"small model that comes with Nano-GPT"
+        )
+    return runs[-1].path
+
+
+def newest_or_starter(parent: Path = RUNS) -> tuple[Path, tuple[str, ...]]:
+    """Return the run that was trained last; where there is none, the starter and a note about it."""
+    runs = list_runs(parent)
+    return (runs[-1].path, ()) if runs else (STARTER_FOLDER, (starter_note(parent),))
+
+
+def starter_note(parent: Path) -> str:
+    """Return the note that the starter model is used, as there is no run below a folder."""
+    return (
+        f"no run below {str(parent)!r}: this is the starter model that comes with Nano-GPT, trained on Tiny "
+        f"Shakespeare; train your own: nanogpt train book.txt"
+    )
+
+
+def open_corpus(text: Sources, config: DataConfig) -> Corpus:
+    """Open a text, to be read as a run's settings say."""
+    return load_corpus(text, config.encoding, pattern=config.pattern, column=config.column)
+
+
+def open_data(folder: RunFolder) -> Dataset:
+    """Return the token ids that a run was trained on, from the cache or made again from its text.
+
+    Raises:
+        UserError: The text is gone or has changed, or there never was one.
+    """
+    name, plan, config = str(folder.path), folder.read_plan(), folder.read_config().data
+    advice = (
+        f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"
+    )
+    if plan.data_key is None:
+        raise UserError(f"{name!r} was imported and has no text: {advice}")
+    data = Dataset.load(plan.data_key)
+    if data is not None:
+        return data
+    from nanogpt.data.dataset import tokenize
+
+    sources = [one for one in (plan.source, plan.val_source) if one is not None]
+    if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
+        raise UserError(
+            f"the text of {name!r} came from standard input or memory and is no longer in the cache: {advice}"
+        )
+    corpora = [open_corpus(one, config) for one in sources]
+    for corpus in corpora:
+        corpus.scan()  # raises for what cannot be read
+    with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text
+        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:])
+    if data is None or data.key != plan.data_key:
+        raise UserError(f"the text {plan.source!r} has changed since the run {name!r} began: restore it")
+    return data
+
+
+def _last_change(folder: RunFolder) -> float:
+    for name in ("checkpoints/last", "plan.toml"):
+        with contextlib.suppress(OSError):  # no checkpoint yet, or it is being deleted
+            return (folder.path / name).stat().st_mtime
+    return 0.0
