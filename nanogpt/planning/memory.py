@@ -5,22 +5,23 @@ counted from the model's parts, in bytes per token; a test compares the count wi
 measured: the process itself, and the allocator's fragmentation. `python -m benchmarks.memory` compares whole estimates
 with the peaks of real processes and reports the error.
 
-This module loads torch only to ask a device. C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
+C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from nanogpt.config import Config, ModelConfig
 from nanogpt.data.batches import micro_batch_size
 from nanogpt.errors import UserError
+from nanogpt.model.attention import BLOCK_QUERIES
+from nanogpt.model.loss import GPU_CHUNK_LOGITS
 from nanogpt.model.parameters import count_adapter_parameters, count_parameters
-
-if TYPE_CHECKING:
-    import torch
+from nanogpt.parallel.devices import pick_precision
 
 FLOAT, HALF = 4, 2
 """Bytes of a number."""
@@ -30,10 +31,6 @@ GAPS = {"rms": 1.25, "layer": 1.15}
 """Bytes that glibc takes for each byte kept: RMS norms leave many short-lived tensors, layer norms few."""
 CACHED_GAPS = 1.1
 """The same for torch's caching allocators, on GPUs."""
-PIECE_QUERIES = 64
-"""As in `nanogpt.model.attention`, which imports torch."""
-GPU_PIECE_LOGITS = 1 << 26
-"""As in `nanogpt.model.loss`. On a CPU the loss is computed in pieces too small to count."""
 EVALUATION_TOKENS = 8192
 """Tokens that an evaluation reads in one forward pass."""
 GIGABYTE = 1e9
@@ -85,8 +82,8 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
     gaps = GAPS[model.norm] if on_cpu else CACHED_GAPS
     tokens = sequences * model.block_size
     each = model.vocab_size * (HALF if half else FLOAT) * tokens
-    piece = 0 if on_cpu else 2 * FLOAT * min(GPU_PIECE_LOGITS, model.vocab_size * tokens)
-    logits = each + max(each, piece)  # the logits, and then their scaled gradient, or before it a piece in float32
+    chunk = 0 if on_cpu else 2 * FLOAT * min(GPU_CHUNK_LOGITS, model.vocab_size * tokens)  # small on a CPU
+    logits = each + max(each, chunk)  # the logits, and then their scaled gradient, or before it a chunk in float32
     return MemoryEstimate(
         process=PROCESS if on_cpu else 0,
         weights=(count.total + (0 if train.lora is None else learned)) * FLOAT // shared,
@@ -127,7 +124,7 @@ def _attention_bytes(model: ModelConfig, size: int, on_cpu: bool) -> int:
     T, dropped = model.block_size, model.dropout if model.attention_dropout is None else model.attention_dropout
     if not dropped and not (on_cpu and size == HALF):
         return model.n_head * model.head_channels * size  # the fused function keeps its result as well as the copy
-    return model.n_head * (T + min(T, PIECE_QUERIES)) // 2 * size  # a piece sees the keys up to its last query
+    return model.n_head * (T + min(T, BLOCK_QUERIES)) // 2 * size  # a block of queries sees the keys up to its last
 
 
 def evaluation_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int:
@@ -136,10 +133,8 @@ def evaluation_bytes(model: ModelConfig, tokens: int = EVALUATION_TOKENS) -> int
     return max(tokens, model.block_size) * FLOAT * max(inside, model.n_embd + 2 * model.vocab_size)
 
 
-def peak_bytes(config: Config, device: "torch.device", processes: int = 1) -> int:
+def peak_bytes(config: Config, device: torch.device, processes: int = 1) -> int:
     """Return the estimated peak of a training in each of its processes."""
-    from nanogpt.parallel.devices import pick_precision
-
     half = pick_precision(device, config.train.precision) == "bfloat16"
     return estimate_memory(config, device.type, half, processes).peak
 
@@ -153,7 +148,7 @@ class MemoryLimit:
     """who sets it, as the error message says it: --memory 2 allows"""
 
 
-def find_memory_limit(gigabytes: float | None, device: "torch.device", processes: int = 1) -> MemoryLimit | None:
+def find_memory_limit(gigabytes: float | None, device: torch.device, processes: int = 1) -> MemoryLimit | None:
     """Return the limit that the user set, else what is free on the device now; None where that is unknown.
 
     The `processes` of one machine share its memory; each has its own GPU.
@@ -165,11 +160,9 @@ def find_memory_limit(gigabytes: float | None, device: "torch.device", processes
     return None if free is None else MemoryLimit(USABLE * free / shared, "this machine now has")
 
 
-def free_bytes(device: "torch.device") -> float | None:
+def free_bytes(device: torch.device) -> float | None:
     """Return the memory that this process could take in all, its present memory included; None where unknown."""
     if device.type != "cpu":
-        import torch
-
         gpu = device.type == "cuda"
         return float(torch.cuda.mem_get_info(device)[0] if gpu else torch.mps.recommended_max_memory())
     limits = list(_system_limits())
@@ -239,13 +232,13 @@ def _limit_and_use(folder: Path, limit: str, current: str, files: str) -> tuple[
     return most, used - float(stat.get(files, 0))
 
 
-def fits(config: Config, limit: MemoryLimit | None, device: "torch.device", processes: int = 1) -> bool:
+def fits(config: Config, limit: MemoryLimit | None, device: torch.device, processes: int = 1) -> bool:
     """Return whether a training stays within the limit; True where there is none."""
     return limit is None or peak_bytes(config, device, processes) <= limit.bytes
 
 
 def check_memory(
-    config: Config, limit: MemoryLimit | None, device: "torch.device", processes: int = 1, fresh: bool = True
+    config: Config, limit: MemoryLimit | None, device: torch.device, processes: int = 1, fresh: bool = True
 ) -> None:
     """Raise UserError, with a training that would fit, where this one exceeds the limit.
 

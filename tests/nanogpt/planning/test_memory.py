@@ -12,7 +12,6 @@ import torch
 from tiny import PRESETS, SMALL_RUN, refuses, start, tiny_config, token_ids, write_text
 
 from nanogpt.data.dataset import Dataset
-from nanogpt.model import attention, loss
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.planning import memory as planned
@@ -29,7 +28,7 @@ from nanogpt.planning.memory import (
     peak_bytes,
 )
 from nanogpt.training.launch import start_run, train
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.training.trainer import TrainStep, build_model
 
 CPU = torch.device("cpu")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -39,7 +38,7 @@ SIZES = {"n_layer": 3, "n_head": 6, "n_embd": 84, "head_size": None, "mlp_hidden
 def really_kept(config):
     """Return the bytes that a forward pass keeps, each storage once, without the model's own."""
     ids = token_ids(500, vocab_size=config.model.vocab_size).numpy()
-    stepper = Stepper(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
+    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
     kept, alive = {}, []
 
     def pack(tensor):
@@ -48,8 +47,8 @@ def really_kept(config):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        stepper._loss(stepper.forward, 0, range(config.train.batch_size))
-    own = {t.untyped_storage().data_ptr() for t in (*stepper.model.parameters(), *stepper.model.buffers())}
+        train_step.loss(train_step.forward, 0, range(config.train.batch_size))
+    own = {t.untyped_storage().data_ptr() for t in (*train_step.model.parameters(), *train_step.model.buffers())}
     return sum(size for address, size in kept.items() if address not in own)
 
 
@@ -117,19 +116,14 @@ def test_a_gpu_does_not_hold_the_process():
     assert estimate_memory(tiny_config(), "cuda").process == 0
 
 
-def test_pieces_are_as_large_as_in_the_model():
-    assert planned.PIECE_QUERIES == attention.PIECE_QUERIES
-    assert planned.GPU_PIECE_LOGITS == loss.GPU_PIECE_LOGITS
-
-
-@pytest.mark.parametrize(("batch_size", "piece"), [(2, 2 * 4 * 2 * 44 * 50_257), (50, 2 * 4 * 2**26), (300, 0)])
-def test_a_gpus_loss_takes_two_float32_pieces_or_the_whole_gradient(batch_size, piece):
+@pytest.mark.parametrize(("batch_size", "chunk"), [(2, 2 * 4 * 2 * 44 * 50_257), (50, 2 * 4 * 2**26), (300, 0)])
+def test_a_gpus_loss_takes_two_float32_chunks_or_the_whole_gradient(batch_size, chunk):
     config = tiny_config(**SIZES, vocab_size=50_257, batch_size=batch_size)
     tokens = batch_size * 44
     kept = activation_bytes(config.model, tokens, half=True, on_cpu=False)
     counted = estimate_memory(config, "cuda", half=True).activations - int(1.1 * kept)
     each = 2 * tokens * 50_257
-    assert counted == each + max(each, piece)
+    assert counted == each + max(each, chunk)
 
 
 @pytest.fixture
@@ -263,4 +257,4 @@ def test_what_fits_is_trained():
 
 
 def test_resuming_takes_no_memory():
-    refuses(lambda: train(resume="x", memory=2.0), "leave memory out")
+    refuses(lambda: train(resume="x", memory=2.0), "--memory")

@@ -12,6 +12,7 @@ from nanogpt.config import load_preset
 from nanogpt.reporting import terminal
 from nanogpt.reporting.events import PlanEvent
 from nanogpt.reporting.terminal import show_training
+from nanogpt.training.pace import Pace
 
 
 @pytest.fixture
@@ -98,6 +99,8 @@ def test_an_early_end_says_so(screen, monkeypatch):
 def test_a_changed_plan_moves_the_end_of_the_bar(screen):
     file = screen(True)
     trainer = start("run", steps=30)
-    trainer.new_length = lambda trainer: 6 if trainer.state.step == 3 else None
+    trainer.pace = Pace(0.0, 1.0)
+    trainer.pace.new_length = lambda trainer: 6 if trainer.state.step == 3 else None
+    trainer.pace.skips_evaluation = lambda trainer: False
     assert [event.steps for event in show_training(trainer) if isinstance(event, PlanEvent)] == [6]
     assert "6/6" in file.getvalue()

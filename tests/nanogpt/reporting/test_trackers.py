@@ -188,7 +188,7 @@ def test_logs_are_closed_when_the_consumer_stops(wandb):
 
 def test_logs_are_closed_when_the_training_fails(wandb, monkeypatch):
     trainer = start("run", track=("wandb",))
-    monkeypatch.setattr(trainer.stepper, "step", lambda *args: 1 / 0)
+    monkeypatch.setattr("nanogpt.training.trainer.TrainStep.__call__", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_tracked(trainer)
     assert wandb.runs[0].finished == 1

@@ -237,4 +237,4 @@ def test_the_cache_is_allocated_at_the_start(run, engines):
     from nanogpt.sampling.generate import cache_bytes
 
     cache = engines(run, rows=3)._batch.cache
-    assert sum(layer.nbytes for layer in (*cache.k, *cache.v)) == cache_bytes(run.config.model, 3)
+    assert sum(one.nbytes for layer in cache.layers for one in (layer.k, layer.v)) == cache_bytes(run.config.model, 3)
