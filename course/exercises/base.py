@@ -5,6 +5,7 @@ note to show. The checks of an exercise run in order. Each relies on those befor
 run, so that one mistake is reported once, by the check that is about it.
 """
 
+import ast
 import importlib
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -47,10 +48,11 @@ class Exercise:
 
     name: str
     task: str
-    stub: str
     heading: str
     """the heading of the section to read when stuck"""
     checks: tuple[Check, ...]
+    stub: str = ""
+    """what to fill in; if empty, the solution without its function bodies"""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,24 @@ def stub_file(section: str, exercises: Sequence[Exercise], file: str) -> str:
     ]
     for number, exercise in enumerate(exercises, start=1):
         task = textwrap.fill(f"{number}. {exercise.task}", 110, initial_indent="# ", subsequent_indent="# ")
-        parts.append(f"\n\n{task}\n\n{exercise.stub.strip()}\n")
+        parts.append(f"\n\n{task}\n\n{exercise.stub or _stub_of_solution(section, exercise.name)}\n")
     return "".join(parts)
+
+
+def _stub_of_solution(section: str, name: str) -> str:
+    """Return the solution's class or function with `raise NotImplementedError` instead of each body."""
+    source = (Path(__file__).parent / "solutions" / f"{section}.py").read_text(encoding="utf-8")
+    lines, kept = source.splitlines(), list[str]()
+    definitions = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    solution = next(node for node in definitions if node.name == name)
+    start = solution.lineno - 1
+    for function in (node for node in ast.walk(solution) if isinstance(node, ast.FunctionDef)):
+        texts = [(one, ast.unparse(one)) for one in function.body]
+        body = [one for one, text in texts if not text.startswith(("'", '"', "super().__init__"))]
+        kept += lines[start : body[0].lineno - 1]
+        kept.append(" " * body[0].col_offset + "raise NotImplementedError")
+        start = function.end_lineno or 0
+    return "\n".join(kept)
 
 
 @cache

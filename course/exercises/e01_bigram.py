@@ -192,11 +192,6 @@ EXERCISES = (
         "(B, T). The target at each position is the token that follows. A sequence may start wherever it and its last "
         "target fit.",
         heading="What it may see, and what it is tested on",
-        stub='''
-def get_batch(data: Tensor, batch_size: int, block_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw sequences from `data` (N,): inputs (B, T), and targets (B, T), each the token that follows."""
-    raise NotImplementedError
-''',
         checks=(
             Check("two tensors of the right shape", _batch_shapes),
             Check("consecutive tokens", _batch_sequences),
@@ -212,11 +207,6 @@ def get_batch(data: Tensor, batch_size: int, block_size: int, generator: torch.G
         "model gave to the target. Try it without `F.cross_entropy`, for logits of any size (`log_softmax` can take "
         "large ones).",
         heading="How wrong is a guess? Cross-entropy",
-        stub='''
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of logits (B, T, V) for targets (B, T), a scalar."""
-    raise NotImplementedError
-''',
         checks=(
             Check("one number", _loss_shape),
             Check("the right number", _loss_value),

@@ -108,11 +108,6 @@ EXERCISES = (
         task="Write the mean of the past in any way you like: at each position, the mean of the vectors from the first "
         "up to and including this one.",
         heading="Four ways to one mean",
-        stub='''
-def running_mean(x: Tensor) -> Tensor:
-    """Return the mean of the past: (B, T, C) -> (B, T, C)."""
-    raise NotImplementedError
-''',
         checks=(
             Check("the shape, for any B, T and C", _mean_shape),
             Check("the future stays hidden", _mean_future),
@@ -127,11 +122,6 @@ def running_mean(x: Tensor) -> Tensor:
         task="Turn scores into weights: each row is a softmax over its scores up to the diagonal, and 0 to the right "
         "of it.",
         heading="Four ways to one mean",
-        stub='''
-def masked_weights(scores: Tensor) -> Tensor:
-    """Turn scores into causal weights: (..., T, T) -> (..., T, T), each row sums to 1, 0 above the diagonal."""
-    raise NotImplementedError
-''',
         checks=(
             Check("the shape, with a batch and without", _masked_shape),
             Check("each row sums to 1", lambda masked_weights: row_sum_fault(masked_weights(torch.randn(7, 7)))),

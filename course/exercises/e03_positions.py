@@ -184,11 +184,6 @@ EXERCISES = (
         task="Write the paper's table of positions: position t, from 0, has in channel 2i the sine and in channel "
         "2i + 1 the cosine of t / 10000^(2i/C).",
         heading="Two kinds of position vectors",
-        stub='''
-def sinusoids(length: int, n_embd: int) -> Tensor:
-    """Return the sinusoids of positions 0 to T - 1: (T, C)."""
-    raise NotImplementedError
-''',
         checks=(Check("the shape", _sinusoids_shape), Check("the waves", _sinusoids_value)),
     ),
     Exercise(
@@ -196,17 +191,6 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
         task="Turn token ids into vectors with positions: one learned vector per token of the vocabulary, one per "
         "position of the block, and their sum. A sequence may be shorter than the block.",
         heading="Two kinds of position vectors",
-        stub='''
-class PositionedEmbedding(nn.Module):
-    """Token ids to the sum of token and position vectors: (B, T) -> (B, T, C)."""
-
-    def __init__(self, vocab_size: int, block_size: int, n_embd: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, idx: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda embedding: module_fault(embedding, V, BLOCK, WIDTH)),
             Check("the shape", _embedding_shape),

@@ -167,11 +167,6 @@ EXERCISES = (
         task="Write the attention weights: products of queries and keys, divided by √D, masked, and a softmax along "
         "each row. They should work with any number of dimensions before the last two.",
         heading="# 4. Choosing whom to listen to: self-attention",
-        stub='''
-def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """Return how much each position attends to each: (..., T, D), (..., T, D) -> (..., T, T)."""
-    raise NotImplementedError
-''',
         checks=(
             Check("the shape", _weights_shape),
             Check("each row sums to 1", _weights_rows),
@@ -186,17 +181,6 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
         task="Write one head: query, key and value, a linear layer from C to D each, and the weighted sum of the "
         "values.",
         heading="# 4. Choosing whom to listen to: self-attention",
-        stub='''
-class Head(nn.Module):
-    """One head of causal self-attention: (B, T, C) -> (B, T, D)."""
-
-    def __init__(self, n_embd: int, head_size: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda head: module_fault(head, C, D)),
             Check("the shape", lambda head: shape_fault(build(head, C, D)(torch.randn(2, T, C)), "B T D", SIZES)),

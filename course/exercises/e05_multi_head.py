@@ -171,11 +171,6 @@ EXERCISES = (
         task="Split the channels of each position into heads: head 0 gets the first D = C / H of them, head 1 the "
         "next D, and so on. The heads become a dimension after the batch.",
         heading="The same, batched",
-        stub='''
-def split_heads(x: Tensor, n_head: int) -> Tensor:
-    """Split the channels into heads: (B, T, C) -> (B, H, T, D)."""
-    raise NotImplementedError
-''',
         checks=(
             Check("the shape", lambda split_heads: shape_fault(split_heads(torch.randn(B, T, C), H), "B H T D", SIZES)),
             Check("each head has its channels", _split_value),
@@ -189,17 +184,6 @@ def split_heads(x: Tensor, n_head: int) -> Tensor:
         task="Write several heads of size C / H in parallel, and a projection: as a list of heads (`from "
         "course.s04_self_attention import Head` is allowed), or with one product each for all heads.",
         heading="# 5. Several conversations at once: multi-head attention",
-        stub='''
-class MultiHead(nn.Module):
-    """Heads in parallel, concatenated and projected: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, n_embd: int, n_head: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda multi_head: module_fault(multi_head, C, H)),
             Check("the shape", _heads_shape),

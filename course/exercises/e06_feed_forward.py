@@ -180,17 +180,6 @@ EXERCISES = (
         name="FeedForward",
         task="Write the network that is applied at each position by itself: from C channels to 4 C, ReLU, back to C.",
         heading="# 6. Think after talking: the feed-forward network",
-        stub='''
-class FeedForward(nn.Module):
-    """Linear layer to 4 C, ReLU, linear layer back, at each position by itself: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, n_embd: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda network: module_fault(network, C)),
             Check("the shape", _network_shape),
@@ -208,11 +197,6 @@ class FeedForward(nn.Module):
         "x from 0 to 1, and 1 from there on: find the numbers for relu(x · w1 + b1) · w2 + b2, two each in w1, b1 and "
         "w2.",
         heading="# 6. Think after talking: the feed-forward network",
-        stub='''
-def clip_by_hand() -> tuple[list[float], list[float], list[float], float]:
-    """Return w1, b1, w2 (two numbers each) and b2, with relu(x * w1 + b1) @ w2 + b2 = min(max(x, 0), 1)."""
-    raise NotImplementedError
-''',
         checks=(
             Check("four things of the right size", _hand_sizes),
             Check("0 below 0", _hand_below),

@@ -138,17 +138,6 @@ EXERCISES = (
         task="Write a block from two given parts: attention, then the feed-forward network, each added to the stream "
         "that it reads.",
         heading="# 7. Depth that trains: residual connections",
-        stub='''
-class Block(nn.Module):
-    """Attention, then feed-forward, each added to the stream: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, attention: nn.Module, feed_forward: nn.Module) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda block: module_fault(block, *two_parts(C))),
             Check("the shape", lambda block: shape_fault(block(*two_parts(C))(torch.randn(B, T, C)), "B T C", SIZES)),
@@ -163,11 +152,6 @@ class Block(nn.Module):
         task="Measure the gradient by depth: apply the blocks to x, take the mean square of the output as the loss, "
         "and return for each block, from the lowest up, the norm of the gradients of all its parameters.",
         heading="What reaches the bottom",
-        stub='''
-def gradient_norms(body: nn.Sequential, x: Tensor) -> list[float]:
-    """Return each block's gradient norm, from the lowest up, for the loss `body(x).square().mean()`."""
-    raise NotImplementedError
-''',
         checks=(
             Check("one number per block", _norms_list),
             Check("the right numbers", _norms_value),

@@ -222,17 +222,6 @@ EXERCISES = (
         "root of the variance plus epsilon, then multiply by a gain (initially 1) and add a shift (initially 0) per "
         "channel.",
         heading="# 8. One size for what each layer reads: layer normalisation",
-        stub='''
-class LayerNorm(nn.Module):
-    """Mean 0 and variance 1 at each position, then gain and shift per channel: (..., C) -> (..., C)."""
-
-    def __init__(self, n_embd: int, epsilon: float = 1e-5) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda norm: module_fault(norm, C)),
             Check("the shape", lambda norm: shape_fault(norm(C)(_inputs()), "B T C", SIZES)),
@@ -250,17 +239,6 @@ class LayerNorm(nn.Module):
         task="Write the block of GPT-2: each part reads a normalised copy of the stream, and its output is added to "
         "the stream itself. (`from course.s08_layer_norm import LayerNorm` and torch's `nn.LayerNorm` are allowed.)",
         heading="After or before?",
-        stub='''
-class PreNormBlock(nn.Module):
-    """Each part reads a normalised copy of the stream and adds to it: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, attention: nn.Module, feed_forward: nn.Module, n_embd: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda block: module_fault(block, *two_parts(C), C)),
             Check("the shape", lambda block: shape_fault(block(*two_parts(C), C)(_inputs()), "B T C", SIZES)),

@@ -201,17 +201,6 @@ EXERCISES = (
         task="Write dropout: during training, each number is 0 with probability p, and those that are kept are scaled "
         "so that the mean stays; in evaluation the input is returned.",
         heading="# 9. Learning by heart, and what helps against it: dropout",
-        stub='''
-class Dropout(nn.Module):
-    """In training, each number is 0 with probability p; in evaluation nothing changes. Any shape."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module with nothing to learn", _dropout_module),
             Check("the shape", lambda dropout: shape_fault(dropout(P)(_ones()), "B T C", {"B": B, "T": T, "C": C})),
@@ -230,11 +219,6 @@ class Dropout(nn.Module):
         task="Evaluate a model with dropout: return the mean cross-entropy of its logits, as a number, with dropout "
         "off and without gradients. Afterwards the model should be in the same mode as before.",
         heading="Where it goes",
-        stub='''
-def evaluation_loss(model: nn.Module, idx: Tensor, targets: Tensor) -> float:
-    """Return the model's mean loss for token ids (B, T) and targets (B, T), with dropout off."""
-    raise NotImplementedError
-''',
         checks=(
             Check("a number", _measure_number),
             Check("dropout is off", _measure_mode),

@@ -342,11 +342,6 @@ EXERCISES = (
         task="Count with pencil and paper, and write a formula: how many parameters does the decoder of this section "
         "have, for any vocabulary, block, depth and width?",
         heading="Where the ten million are",
-        stub='''
-def count_weights(vocab_size: int, block_size: int, n_layer: int, n_embd: int) -> int:
-    """Return the parameter count of a GPT of these sizes."""
-    raise NotImplementedError
-''',
         checks=(Check("a whole number", _count_number), Check("the right number", _count_value)),
     ),
     Exercise(
@@ -354,11 +349,6 @@ def count_weights(vocab_size: int, block_size: int, n_layer: int, n_embd: int) -
         task="Generate text: ask a model for the next token, draw with its probabilities, append, and ask again. Never "
         "give the model more than block_size tokens. The seed decides what is drawn.",
         heading="The next token, and the next",
-        stub='''
-def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, seed: int) -> Tensor:
-    """Continue the sequences `idx`: (B, T) -> (B, T + new_tokens)."""
-    raise NotImplementedError
-''',
         checks=(
             Check("the shape", _generate_shape),
             Check("the prompt is kept", _generate_prompt),
@@ -376,17 +366,6 @@ def generate(model: nn.Module, idx: Tensor, new_tokens: int, block_size: int, se
         "deviation of 0.02 (`init_weights` of section 10 does), so that untrained it knows nothing. You may import "
         "everything from the sections before.",
         heading="# 10. The whole decoder: a GPT",
-        stub='''
-class GPT(nn.Module):
-    """A decoder of pre-norm blocks: token ids (B, T) -> logits (B, T, V), for T up to `block_size`."""
-
-    def __init__(self, vocab_size: int, *, block_size: int, n_layer: int, n_head: int, n_embd: int) -> None:
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, idx: Tensor) -> Tensor:
-        raise NotImplementedError
-''',
         checks=(
             Check("a module", lambda gpt: module_fault(gpt, **SIZES)),
             Check("the shape", _gpt_shape),

@@ -21,7 +21,7 @@ def parsed(out: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "section", [pytest.param(s, marks=[pytest.mark.slow] if s not in SECTIONS[3:5] else ()) for s in SECTIONS]
+    "section", [pytest.param(s, marks=[pytest.mark.slow] if s != "s05_multi_head" else ()) for s in SECTIONS]
 )
 def test_every_section_reports_its_work_as_json_lines(section: str, start) -> None:
     code, out, _ = start(f"course.{section}", "--steps", "3", "--seed", "5", "--events")

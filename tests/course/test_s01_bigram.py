@@ -12,14 +12,6 @@ from course import s01_bigram as s01
 from course.console import InputError
 
 
-def test_tokenizer_by_hand() -> None:
-    tokenizer = s01.CharTokenizer("banana\n")
-    assert tokenizer.characters == ["\n", "a", "b", "n"]
-    assert tokenizer.encode("nab") == [3, 1, 2]
-    assert tokenizer.decode([3, 1, 2, 0]) == "nab\n"
-    assert tokenizer.vocab_size == 4
-
-
 def test_an_unknown_character_is_named() -> None:
     with pytest.raises(InputError, match="'z'"):
         s01.CharTokenizer("banana").encode("baz")
@@ -46,12 +38,6 @@ def test_cross_entropy_by_hand() -> None:
     targets = torch.tensor([[1, 2]])
     second = -math.log(math.exp(2) / (math.e + math.exp(2) + 1))
     assert s01.cross_entropy(logits, targets).item() == pytest.approx((second + math.log(3)) / 2)
-
-
-def test_bigram_looks_up_rows() -> None:
-    model = s01.Bigram(7)
-    idx = torch.tensor([[3, 0, 6]])
-    assert torch.equal(model(idx), model.table.weight[[3, 0, 6]][None])
 
 
 def test_untrained_bigram_knows_nothing() -> None:

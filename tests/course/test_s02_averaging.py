@@ -3,23 +3,6 @@ import torch
 
 from course import s02_averaging as s02
 
-FOUR = (s02.mean_by_loop, s02.mean_by_matrix, s02.mean_by_softmax, s02.mean_by_cumsum)
-
-
-@pytest.mark.parametrize("mean", FOUR, ids=lambda mean: mean.__name__)
-def test_means_by_hand(mean) -> None:
-    x = torch.tensor([[[2.0], [4.0], [9.0]], [[0.0], [-2.0], [8.0]]])  # (2, 3, 1)
-    assert torch.allclose(mean(x), torch.tensor([[[2.0], [3.0], [5.0]], [[0.0], [-1.0], [2.0]]]))
-
-
-@pytest.mark.parametrize("mean", FOUR, ids=lambda mean: mean.__name__)
-def test_a_later_place_never_reaches_an_earlier_one(mean) -> None:
-    x = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0))
-    other = x.clone()
-    other[:, 4] += 1
-    moved = (mean(other) - mean(x)).abs().amax((0, 2)) > 1e-6
-    assert moved.tolist() == [False] * 4 + [True] * 3
-
 
 def test_causal_mask() -> None:
     assert s02.causal_mask(3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]

@@ -6,18 +6,6 @@ import torch
 
 from course import s05_multi_head as s05
 from course.s01_bigram import evaluate
-from course.s02_averaging import causal_mask
-
-
-@torch.no_grad()
-def test_list_of_heads_batched_and_torch_are_one_function() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 7, 15)  # H 5, D 3: a mix-up of H and D, or of T and H, changes numbers
-    looped = s05.MultiHead(15, 5)
-    batched = s05.batch_heads(looped)
-    theirs = s05.as_torch_attention(batched)(x, x, x, attn_mask=~causal_mask(7))[0]
-    assert torch.allclose(batched(x), looped(x), atol=1e-6)
-    assert torch.allclose(theirs, looped(x), atol=1e-6)
 
 
 @torch.no_grad()

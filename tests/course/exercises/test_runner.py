@@ -36,6 +36,7 @@ def passed(report):
     return [result.state for result in report.results.get("running_mean", [])] == ["passed"] * 6
 
 
+@pytest.mark.slow
 def test_results_before_an_endless_loop_are_kept(check):
     report = check(f"{GOOD}\ndef masked_weights(scores):\n    while True:\n        pass\n", seconds=1)
     assert passed(report)
