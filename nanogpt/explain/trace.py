@@ -15,8 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nanogpt.errors import UserError
 from nanogpt.explain.hooks import Head, ablate_heads, as_input, check_heads, evaluating, hooked, library_blocks
-from nanogpt.model.gpt import GPT, Attention, Block, Rotation, causal_mask
-from nanogpt.model.positions import rotate
+from nanogpt.model.gpt import GPT, Attention, Block, Rotation, causal_mask, rotate
 from nanogpt.runs.run import Run, Unknown
 from nanogpt.sampling.generate import encode_prompt
 
