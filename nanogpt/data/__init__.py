@@ -1,1 +1,5 @@
-"""Token ids on disk (`dataset`) and batches of them (`batches`)."""
+"""Token ids on disk.
+
+- `batches`: the data set and its batches
+- `tokenize`: from a text to the data set
+"""

@@ -1,4 +1,4 @@
-"""Batches: which windows of the text a step reads, as a function of (seed, step).
+"""Token ids on disk, and batches of them: which windows a step reads is a function of (seed, step).
 
 An epoch reads every window of `block_size` tokens once, ordered by a keyed permutation that needs no memory (a Feistel
 network, repeated until its result is in range). Each epoch starts at another offset, so windows are cut at other
@@ -6,36 +6,53 @@ positions. Finding a window costs the same whatever the length of the text, and 
 so a resumed run continues where it stopped, with any number of processes.
 """
 
-from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nanogpt.config import Config, ModelConfig, TrainConfig
-from nanogpt.data.dataset import Dataset, TokenIds
+from nanogpt.config import ModelConfig, TrainConfig
+from nanogpt.files import cache_folder
 from nanogpt.random_streams import stream
 
+TokenIds = NDArray[np.unsignedinteger]
 FEISTEL_ROUNDS = 4
-FEWEST_WINDOWS = 4
-"""Windows per epoch of a text so short that the block size is reduced."""
 CACHED_NUMBERS = 3 << 18
 """Numbers of the residual stream that a CPU processes at once. What a layer computes from them, about 15 MB in
 bfloat16, stays in its cache: with 384 channels and block size 256, 8 sequences at a time took half as long as 64."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The token ids of both parts, memory-mapped, and their key in the cache."""
+
+    train: TokenIds
+    val: TokenIds
+    key: str
+
+    @classmethod
+    def load(cls, key: str) -> "Dataset | None":
+        """Open the ids in the cache; None if they are missing or incomplete."""
+        try:
+            train, val = (
+                np.load(ids_folder(key) / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("train", "val")
+            )
+        except (OSError, ValueError, EOFError):
+            return None
+        return cls(train=train, val=val, key=key)
+
+
+def ids_folder(key: str) -> Path:
+    """Return the folder of a text's token ids in the cache."""
+    return cache_folder() / "tokens" / key
+
+
 def windows_per_epoch(tokens: int, block_size: int) -> int:
     """Return the number of windows per epoch: one less than would fit, so that every epoch can start at an offset."""
     return max(1, (tokens - 1) // block_size - 1)
-
-
-def fit_block(config: Config, data: Dataset, named: Collection[str]) -> Config:
-    """Reduce the block size so that an epoch has `FEWEST_WINDOWS`, unless `block_size` is in `named`."""
-    longest = max(1, (len(data.train) - 1) // (FEWEST_WINDOWS + 1))  # one more, for the offset
-    if "block_size" in named or config.model.block_size <= longest:
-        return config
-    return config.override(block_size=longest)
 
 
 def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, processes: int = 1) -> int:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nanogpt.data.dataset import TokenIds
+from nanogpt.data.batches import TokenIds
 from nanogpt.evaluation.ngrams import Ngrams
 from nanogpt.text.tokenizer import Tokenizer
 

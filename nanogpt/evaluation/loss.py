@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from nanogpt.data.dataset import TokenIds
+from nanogpt.data.batches import TokenIds
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
 from nanogpt.parallel.world import ALONE, World

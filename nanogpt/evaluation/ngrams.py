@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogpt.data.dataset import TokenIds
+from nanogpt.data.batches import TokenIds
 
 Smoothing = Literal["witten-bell", "kneser-ney"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanogpt.data.dataset import TokenIds
+from nanogpt.data.batches import TokenIds
 from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import window_losses
 from nanogpt.model.gpt import GPT

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from nanogpt.config import Config
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.planning.speed import Speed
 from nanogpt.runs.plan import EVALUATIONS
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from nanogpt.config import DEFAULT_PRESET, Config, load_preset
-from nanogpt.data.dataset import TokenIds
+from nanogpt.data.batches import TokenIds
 from nanogpt.evaluation.ngrams import Ngrams
 from nanogpt.files import read_toml
 from nanogpt.model.parameters import count_parameters

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from nanogpt.config import DEFAULT_PRESET, Config
-from nanogpt.data.batches import fit_block
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import fit_block
 from nanogpt.errors import UserError
 from nanogpt.model.parameters import count_parameters
 from nanogpt.parallel.devices import OutOfMemory

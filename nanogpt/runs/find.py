@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from nanogpt.config import DataConfig
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.errors import UserError
 from nanogpt.files import shell_quote
 from nanogpt.runs.folder import RUNS, SEEDS_FILE, STARTER, STARTER_FOLDER, RunFolder
@@ -65,7 +65,7 @@ def open_data(folder: RunFolder) -> Dataset:
     data = Dataset.load(plan.data_key)
     if data is not None:
         return data
-    from nanogpt.data.dataset import tokenize
+    from nanogpt.data.tokenize import tokenize
 
     sources = [one for one in (plan.source, plan.val_source) if one is not None]
     if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from nanogpt.config import Config, SampleConfig
-from nanogpt.data.dataset import Dataset, TokenIds
+from nanogpt.data.batches import Dataset, TokenIds
 from nanogpt.errors import UserError, nearest
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.files import check_plain, shell_quote
@@ -124,7 +124,7 @@ class Run:
         """Return the token ids, (T,), of the run's validation part, or of another text."""
         if text is None:
             return self.data().val
-        from nanogpt.data.dataset import encode_corpus
+        from nanogpt.data.tokenize import encode_corpus
         from nanogpt.runs.find import open_corpus
 
         return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)

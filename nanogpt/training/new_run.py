@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
-from nanogpt.data.batches import fit_block
-from nanogpt.data.dataset import Dataset, check_length, short_text_notes, tokenize
+from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import check_length, fit_block, short_text_notes, tokenize
 from nanogpt.errors import UserError
 from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World

@@ -206,7 +206,7 @@ def start_training(
     Raises:
         UserError: Something the caller can fix.
     """
-    from nanogpt.data.dataset import Dataset
+    from nanogpt.data.batches import Dataset
     from nanogpt.model.gpt import Block
     from nanogpt.optim.optimizers import make_optimizers
     from nanogpt.parallel.world import ALONE
@@ -275,7 +275,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
-    from nanogpt.data.dataset import Dataset
+    from nanogpt.data.batches import Dataset
     from nanogpt.runs.folder import RunFolder
 
     folder = RunFolder.open(path)

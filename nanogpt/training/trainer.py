@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
-from nanogpt.data.batches import get_batch, micro_batch_size
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
 from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.files import shell_quote

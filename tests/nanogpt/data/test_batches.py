@@ -7,16 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanogpt.config import ModelConfig, TrainConfig, load_preset
-from nanogpt.data.batches import (
-    CACHED_NUMBERS,
-    fit_block,
-    get_batch,
-    micro_batch_size,
-    permute,
-    window_starts,
-    windows_per_epoch,
-)
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import CACHED_NUMBERS, get_batch, micro_batch_size, permute, window_starts, windows_per_epoch
+from nanogpt.data.tokenize import fit_block
+from nanogpt.data.batches import Dataset
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**62))

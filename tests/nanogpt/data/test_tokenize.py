@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanogpt.data import dataset
-from nanogpt.data.dataset import Dataset, check_length, encode_corpus, tokenize
+from nanogpt.data import tokenize as dataset
+from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import check_length, encode_corpus, tokenize
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text.bpe import ByteTokenizer
@@ -179,7 +180,7 @@ def test_a_file_that_cannot_grow_is_named_and_removed():
 
 KILLED = """
 import sys, time
-from nanogpt.data import dataset
+from nanogpt.data import tokenize as dataset
 from nanogpt.text.corpus import load_corpus
 from nanogpt.text.tokenizer import CharTokenizer
 original = dataset.encode_chunks

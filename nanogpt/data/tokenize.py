@@ -1,4 +1,4 @@
-"""Token ids on disk: tokenize a text once into the cache, and read it memory-mapped.
+"""From a text to token ids: tokenize it once into the cache.
 
 The validation part is cut off before tokenizing (`nanogpt.text.scan`). A text is read twice in bounded memory: once for
 its hash, alphabet and length, once to be tokenized on all cores. The cache is keyed by the hash of text and tokenizer,
@@ -11,15 +11,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nanogpt.config import Config
+from nanogpt.data.batches import Dataset, TokenIds, ids_folder
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text.chunks import CHUNK_CHARACTERS
@@ -27,29 +26,10 @@ from nanogpt.text.corpus import Corpus
 from nanogpt.text.scan import FEW_TOKENS, VALIDATION_BYTES, VALIDATION_SHARE
 from nanogpt.text.tokenizer import Tokenizer, Unknown, dump_tokenizer, encode_chunks, id_type
 
-TokenIds = NDArray[np.unsignedinteger]
+FEWEST_WINDOWS = 4
+"""Windows per epoch of a text so short that the block size is reduced."""
 ABANDONED_SECONDS = 3600.0
 """Unfinished ids that nobody wrote to for so long are from a process that was killed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """The token ids of both parts, memory-mapped, and their key in the cache."""
-
-    train: TokenIds
-    val: TokenIds
-    key: str
-
-    @classmethod
-    def load(cls, key: str) -> "Dataset | None":
-        """Open the ids in the cache; None if they are missing or incomplete."""
-        try:
-            train, val = (
-                np.load(_folder(key) / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("train", "val")
-            )
-        except (OSError, ValueError, EOFError):
-            return None
-        return cls(train=train, val=val, key=key)
 
 
 def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:
@@ -65,7 +45,7 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     found = Dataset.load(key)
     if found is not None:
         return found
-    folder = _folder(key)
+    folder = ids_folder(key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as unfinished:
@@ -104,6 +84,14 @@ def check_length(data: Dataset, block_size: int) -> None:
             )
 
 
+def fit_block(config: Config, data: Dataset, named: Collection[str]) -> Config:
+    """Reduce the block size so that an epoch has `FEWEST_WINDOWS`, unless `block_size` is in `named`."""
+    longest = max(1, (len(data.train) - 1) // (FEWEST_WINDOWS + 1))  # one more, for the offset
+    if "block_size" in named or config.model.block_size <= longest:
+        return config
+    return config.override(block_size=longest)
+
+
 def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, ...]:
     """Return notes on a short text: a block size below the `wanted` one, and how little it can teach."""
     tokens, block = len(data.train), config.model.block_size
@@ -116,10 +104,6 @@ def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, .
             f"thousand characters are a good start), or stop early with --patience 3; the best checkpoint is kept"
         )
     return tuple(notes)
-
-
-def _folder(key: str) -> Path:
-    return cache_folder() / "tokens" / key
 
 
 def _write_ids(path: Path, parts: Iterable[TokenIds], kind: type[np.unsignedinteger]) -> None:
