@@ -1,6 +1,9 @@
-"""Errors that a user can cause and fix, and suggestions for misspelt names."""
+"""Errors that a user can cause and fix, and what their messages are made of."""
 
+import os
+import shlex
 from collections.abc import Iterable
+from pathlib import Path, PurePath
 
 
 class UserError(ValueError):
@@ -27,3 +30,25 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     close = get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(names))}"
+
+
+def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:
+    """Return a path as it is typed into a shell of this system, or of Windows.
+
+    >>> shell_quote("runs/my book", windows=False), shell_quote("runs/my book", windows=True)
+    ("'runs/my book'", '"runs/my book"')
+    """
+    plain = PurePath(path).as_posix()  # Windows takes / too
+    quoted = shlex.quote(plain)
+    # cmd.exe knows double quotes only, and no name on Windows contains one.
+    return f'"{plain}"' if windows and quoted != plain else quoted
+
+
+def write_error(what: str, run: Path, error: Exception) -> UserError:
+    """Return the error to raise where the system refuses a write."""
+    reason = getattr(error, "strerror", None) or str(error)
+    action = "Free some disk space" if "space" in reason else "Fix that"
+    return UserError(
+        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {action}, then continue with: "
+        f"nanogpt train --resume {shell_quote(run)}"
+    )

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from nanogpt.errors import UserError
@@ -21,18 +20,6 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get("NANOGPT_CACHE") or platformdirs.user_cache_dir("nanogpt"))
-
-
-def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:
-    """Return a path as it is typed into a shell of this system, or of Windows.
-
-    >>> shell_quote("runs/my book", windows=False), shell_quote("runs/my book", windows=True)
-    ("'runs/my book'", '"runs/my book"')
-    """
-    plain = PurePath(path).as_posix()  # Windows takes / too
-    quoted = shlex.quote(plain)
-    # cmd.exe knows double quotes only, and no name on Windows contains one.
-    return f'"{plain}"' if windows and quoted != plain else quoted
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from nanogpt.cli.arguments import Parser, add_settings
-from nanogpt.files import shell_quote
+from nanogpt.errors import shell_quote
 from nanogpt.training.options import MOVABLE, TrainOptions
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     options, settings = parse_train(argv)
     # torch takes seconds to import: it waits until the arguments are known to be right.
-    from nanogpt.training.options import joined_world
     from nanogpt.runs.folder import has_seeds
+    from nanogpt.training.options import joined_world
 
     with joined_world() as world:
         if (options.seeds is not None and options.resume is None) or has_seeds(options.resume):

@@ -1,4 +1,4 @@
-"""The machine: device, number format, threads, memory that runs out."""
+"""The machine: device, number format, threads."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,9 +8,6 @@ import torch
 from torch import Tensor
 
 from nanogpt.errors import UserError
-
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory")
-"""Parts of the messages of torch and its allocators"""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -70,22 +67,3 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class OutOfMemory(RuntimeError):
-    """A step ran out of memory; weights and optimizers are as they were."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out: Python's, a GPU's, or the CPU allocator's, whose error has no class."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
-
-
-def release_memory(device: torch.device) -> None:
-    """Free memory that torch's allocator keeps for tensors of other sizes."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

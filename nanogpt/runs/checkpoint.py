@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, shell_quote, write_error
 from nanogpt.files import (
     FORMAT,
     atomic_path,
@@ -28,7 +28,6 @@ from nanogpt.files import (
     flush,
     flush_folder,
     read_text,
-    shell_quote,
     write_atomically,
 )
 from nanogpt.runs.weights import read_layout
@@ -244,16 +243,6 @@ def read_state(checkpoint: Path) -> State:
             raise
         raise UserError(f"{path} is damaged: restore it, or delete {checkpoint.name} and its name in 'last'") from None
     return state
-
-
-def write_error(what: str, run: Path, error: Exception) -> UserError:
-    """Return the error to raise where the system refuses a write."""
-    reason = getattr(error, "strerror", None) or str(error)
-    action = "Free some disk space" if "space" in reason else "Fix that"
-    return UserError(
-        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {action}, then continue with: "
-        f"nanogpt train --resume {shell_quote(run)}"
-    )
 
 
 def _is_step(name: str) -> bool:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from nanogpt.config import DataConfig
 from nanogpt.data.batches import Dataset
-from nanogpt.errors import UserError
-from nanogpt.files import shell_quote
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.runs.folder import RUNS, SEEDS_FILE, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.text.corpus import Corpus, Sources, load_corpus
 

@@ -19,9 +19,9 @@ from typing import Any
 import tomli_w
 
 from nanogpt.config import Config
-from nanogpt.errors import UserError
-from nanogpt.files import check_plain, read_text, read_toml, shell_quote, write_atomically
-from nanogpt.runs.checkpoint import Checkpoints, sha256, write_error
+from nanogpt.errors import UserError, shell_quote, write_error
+from nanogpt.files import check_plain, read_text, read_toml, write_atomically
+from nanogpt.runs.checkpoint import Checkpoints, sha256
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import read_layout
 from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer

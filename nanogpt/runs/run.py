@@ -10,9 +10,9 @@ import torch
 
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data.batches import Dataset, TokenIds
-from nanogpt.errors import UserError, nearest
+from nanogpt.errors import UserError, nearest, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
-from nanogpt.files import check_plain, shell_quote
+from nanogpt.files import check_plain
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
 from nanogpt.runs.folder import RunFolder

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig, flag
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, write_error
 from nanogpt.files import atomic_path
-from nanogpt.runs.checkpoint import sha256, write_error
+from nanogpt.runs.checkpoint import sha256
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import Run, load
 from nanogpt.runs.weights import model_tensors

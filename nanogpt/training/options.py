@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanogpt.errors import UserError
-from nanogpt.files import shell_quote
+from nanogpt.errors import UserError, shell_quote
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nanogpt.errors import UserError
-from nanogpt.parallel.devices import release_memory
+from nanogpt.parallel.out_of_memory import release_memory
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
 from nanogpt.training.trainer import Diverged, Trainer

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from nanogpt.config import DEFAULT_PRESET, load_preset
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.significance import compare, spread
-from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, shell_quote, write_atomically
+from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, write_atomically
 from nanogpt.runs.folder import RUNS, SEEDS_FILE, RunFolder, has_seeds
 from nanogpt.training.options import MOVABLE, TrainOptions, start_training
 

@@ -20,37 +20,22 @@ from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
 from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import evaluate
-from nanogpt.files import shell_quote
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
 from nanogpt.optim.optimizers import make_optimizers
 from nanogpt.optim.schedule import apply_schedule, learning_rate
-from nanogpt.parallel.devices import OutOfMemory, autocast, is_out_of_memory, pick_precision, threads, to_device
+from nanogpt.parallel.devices import autocast, pick_precision, threads, to_device
+from nanogpt.parallel.out_of_memory import OutOfMemory, is_out_of_memory
 from nanogpt.parallel.world import ALONE, World, full_tensor
 from nanogpt.random_streams import stream
-from nanogpt.reporting.events import (
-    CheckpointEvent,
-    DoneEvent,
-    EvalEvent,
-    Event,
-    NoteEvent,
-    SampleEvent,
-    StartEvent,
-    StepEvent,
-    StopEvent,
-)
+from nanogpt.reporting import events
+from nanogpt.reporting.events import Event
+from nanogpt.runs import weights
 from nanogpt.runs.checkpoint import Checkpoint, State, is_in_history, read_state
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import EVALUATIONS, Plan
-from nanogpt.runs.weights import (
-    check_savable,
-    load_model_tensors,
-    load_optimizer_tensors,
-    model_tensors,
-    optimizer_tensors,
-)
 from nanogpt.sampling.generate import generate_text
 
 if TYPE_CHECKING:
@@ -71,7 +56,7 @@ def build_model(config: Config, block: type[nn.Module] = Block, start: Path | No
         torch.manual_seed(seed)  # for what a block of your own draws by itself
         model = GPT(config.model, torch.Generator().manual_seed(seed), block)
     if start is not None:
-        load_model_tensors(model, start)
+        weights.load_model_tensors(model, start)
     if config.train.lora is not None:
         from nanogpt.model.lora import add_lora
 
@@ -121,7 +106,7 @@ class TrainStep:
             The mean loss and the gradient's norm before clipping, (2,), on the device.
 
         Raises:
-            OutOfMemory: Weights and optimizers are as they were.
+            OutOfMemory: Memory ran out; weights and optimizers are as they were.
         """
         self.model.train()
         try:
@@ -210,7 +195,8 @@ class Trainer:
         self.tokenizer = folder.read_tokenizer()
         settings = config if plan.precision is None else config.override(precision=plan.precision)
         model = build_model(config, block, folder.checked_start(plan))
-        check_savable(model)
+        if block is not Block:
+            weights.check_savable(model)
         self.train_step = TrainStep(model, settings.train, data, world, optimizers)
         self.model, self._micro_batch = self.train_step.model, self.train_step.micro_batch
         self.state = State()
@@ -254,11 +240,11 @@ class Trainer:
         """Restore weights, optimizers and state from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
-            load_model_tensors(self.model, checkpoint.model)
+            weights.load_model_tensors(self.model, checkpoint.model)
             for optimizer in self.train_step.optimizers:
                 optimizer.state.clear()
             if self.state.step:
-                load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
+                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
             self._last_log = (self.state.step, self.state.seconds)
         self._losses.clear()
         self.saved_step = None if checkpoint is None else checkpoint.state.step
@@ -286,7 +272,7 @@ class Trainer:
             if self._restored is not None:
                 self.world.on_main(self._check_unchanged)
                 self.rewind_folder()
-            yield StartEvent(
+            yield events.StartEvent(
                 step=self.state.step,
                 folder=self.folder.path.as_posix(),
                 parameters=self.model.parameter_count,
@@ -297,7 +283,7 @@ class Trainer:
                 processes=self.world.size,
             )
             for note in self.notes:
-                yield NoteEvent(step=self.state.step, text=note)
+                yield events.NoteEvent(step=self.state.step, text=note)
             while True:
                 try:
                     yield from self._train()
@@ -330,7 +316,7 @@ class Trainer:
             if self.world.any(self.should_stop()):
                 if self.saved_step != self.state.step:
                     yield self._save()
-                yield StopEvent(step=self.state.step)
+                yield events.StopEvent(step=self.state.step)
                 return
         yield from self._finish()
 
@@ -378,7 +364,7 @@ class Trainer:
         self._read_losses()
         self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
 
-    def _log_step(self, lr: float) -> StepEvent:
+    def _log_step(self, lr: float) -> Event:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
         self._last_log = (self.state.step, self.state.seconds)
         self.state = replace(self.state, pending=())
@@ -386,7 +372,7 @@ class Trainer:
         tokens = (self.state.step - last_step) * self.train_step.tokens
         speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
         self._log("step", loss=loss, learning_rate=lr, tokens_per_second=speed)
-        return StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed)
+        return events.StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed)
 
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
@@ -420,13 +406,13 @@ class Trainer:
         else:
             self.state = replace(self.state, stale=self.state.stale + 1)
         self._log("eval", **asdict(result), best=best)
-        yield EvalEvent(step=step, evaluation=result, best=best)
+        yield events.EvalEvent(step=step, evaluation=result, best=best)
         if self.config.train.sample_tokens:
             seed = stream(self.config.train.seed, "sample", step)
             sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
             (text,) = generate_text(self.model, self.tokenizer, config=sample)
             self._log("sample", text=text[:SAMPLE_LIMIT])
-            yield SampleEvent(step=step, text=text)
+            yield events.SampleEvent(step=step, text=text)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.train.patience
@@ -437,32 +423,32 @@ class Trainer:
         self.plan = plan
         self.world.on_main(lambda: self.folder.write_plan(plan))
 
-    def _save(self) -> CheckpointEvent:
+    def _save(self) -> Event:
         self._wait_for_losses()
-        weights = model_tensors(self.model, keep=self.world.main)
-        optimizers = optimizer_tensors(self.model, self.train_step.optimizers, keep=self.world.main)
-        path = self.world.on_main(lambda: str(self.folder.checkpoints.save(self.state, weights, optimizers)))
+        model = weights.model_tensors(self.model, keep=self.world.main)
+        optimizers = weights.optimizer_tensors(self.model, self.train_step.optimizers, keep=self.world.main)
+        path = self.world.on_main(lambda: str(self.folder.checkpoints.save(self.state, model, optimizers)))
         self.saved_step, self._saved_at = self.state.step, time.monotonic()
-        return CheckpointEvent(step=self.state.step, path=path)
+        return events.CheckpointEvent(step=self.state.step, path=path)
 
     def _save_history(self) -> None:
         if self.config.train.history == "on" and is_in_history(self.state.step):
             self._read_losses()  # a step that diverged is not saved
-            weights = model_tensors(self.model, keep=self.world.main)
-            self.world.on_main(lambda: self.folder.checkpoints.save_history(self.state.step, weights))
+            model = weights.model_tensors(self.model, keep=self.world.main)
+            self.world.on_main(lambda: self.folder.checkpoints.save_history(self.state.step, model))
 
     def _finish(self) -> Iterator[Event]:
         """Evaluate the best checkpoint, on the whole validation part unless planned otherwise."""
         best_step = self.state.step
         if self.state.best_step != best_step and (best := self.find_checkpoint("best")) is not None:
             for note in best.notes:
-                yield NoteEvent(step=self.state.step, text=note)
-            load_model_tensors(self.model, best.model)
+                yield events.NoteEvent(step=self.state.step, text=note)
+            weights.load_model_tensors(self.model, best.model)
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
         self._log("done", **asdict(result), best_step=best_step, early=early)
-        yield DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
+        yield events.DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
 
     def _log(self, event: str, **values: object) -> None:
         """Add a line to the metrics."""
