@@ -5,7 +5,6 @@ file hold each of our weights. Each of our tensors is some of theirs stacked by 
 computed, so every number keeps its bits.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -79,44 +78,7 @@ def import_tensors(theirs: Mapping[str, Tensor], tensor_map: TensorMap) -> dict[
     return {name: torch.cat([rows(one) for one in found]) for name, found in tensor_map.items()}
 
 
-class Architecture(ABC):
-    """A model architecture of Transformers."""
-
-    name: str
-    model_type: str
-    """`model_type` in config.json"""
-    model_class: str
-    """its class in Transformers"""
-    preset: str
-    """our preset with its parts"""
-
-    @abstractmethod
-    def unsupported(self, model: ModelConfig) -> dict[str, str]:
-        """Return the settings of a model that the architecture cannot express, each with the reason."""
-
-    @abstractmethod
-    def to_settings(self, model: ModelConfig) -> dict[str, Any]:
-        """Return config.json's settings for a model, without the tokens."""
-
-    @abstractmethod
-    def from_settings(self, tables: Mapping[str, Any]) -> ModelConfig:
-        """Return the model that a config.json describes; raise UserError for what ours cannot express."""
-
-    @abstractmethod
-    def tensor_map(self, model: ModelConfig) -> TensorMap:
-        """Return which tensors of the file hold each of our weights."""
-
-    def _require(self, tables: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) -> None:
-        """Raise UserError if config.json has a value that ours cannot express."""
-        for key, values in allowed.items():
-            if key in tables and tables[key] not in values:
-                raise UserError(
-                    f"config.json: {key} is {tables[key]!r}, but of {self.name} models only those with "
-                    f"{' or '.join(map(repr, values))} can be imported"
-                )
-
-
-class Qwen3(Architecture):
+class Qwen3:
     """Qwen3, which has separate matrices for queries, keys, values, gate and product."""
 
     name, model_type, model_class, preset = "Qwen3", "qwen3", "Qwen3ForCausalLM", "modern"
@@ -159,7 +121,7 @@ class Qwen3(Architecture):
     def from_settings(self, tables: Mapping[str, Any]) -> ModelConfig:
         """Return the model that a config.json describes; raise UserError for what ours cannot express."""
         allowed = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False, "rope_scaling": None}
-        self._require(tables, {key: (value,) for key, value in allowed.items()})
+        _require(self.name, tables, {key: (value,) for key, value in allowed.items()})
         rope = tables.get("rope_parameters") or {}
         if rope.get("rope_type", "default") != "default":
             raise UserError(f"config.json: rope_type is {rope['rope_type']!r}, but only 'default' can be imported")
@@ -216,7 +178,7 @@ class Qwen3(Architecture):
         return found | _output_layer(model)
 
 
-class GPT2(Architecture):
+class GPT2:
     """GPT-2, whose file has the transposes of torch's linear weights."""
 
     name, model_type, model_class, preset = "GPT-2", "gpt2", "GPT2LMHeadModel", "gpt2"
@@ -258,7 +220,8 @@ class GPT2(Architecture):
         """Return the model that a config.json describes; raise UserError for what ours cannot express."""
         activations: dict[str, Any] = {theirs: ours for ours, theirs in self.activations.items()}
         activations["gelu_pytorch_tanh"] = "gelu_tanh"
-        self._require(
+        _require(
+            self.name,
             tables,
             {
                 "scale_attn_weights": (True,),
@@ -319,6 +282,8 @@ class GPT2(Architecture):
         }
 
 
+Architecture = Qwen3 | GPT2
+"""An architecture: its `name`, `model_type` in config.json, `model_class` in Transformers, and our `preset` for it."""
 ARCHITECTURES: tuple[Architecture, ...] = (Qwen3(), GPT2())
 
 
@@ -355,6 +320,16 @@ def check_expressible(name: str, reasons: Mapping[str, str]) -> None:
     if reasons:
         parts = "; ".join(f"{setting} ({reason})" for setting, reason in reasons.items())
         raise UserError(f"{name} cannot express this model's {parts}: train with other settings to export it")
+
+
+def _require(name: str, tables: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise UserError if config.json has a value that ours cannot express."""
+    for key, values in allowed.items():
+        if key in tables and tables[key] not in values:
+            raise UserError(
+                f"config.json: {key} is {tables[key]!r}, but of {name} models only those with "
+                f"{' or '.join(map(repr, values))} can be imported"
+            )
 
 
 def _reasons(**settings: tuple[bool, str]) -> dict[str, str]:

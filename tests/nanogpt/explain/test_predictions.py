@@ -10,7 +10,7 @@ from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.explain.predictions import Choice, alternatives, choice, score, visible_text
-from nanogpt.sampling import batch
+from nanogpt.sampling import generate
 from nanogpt.sampling.filters import draw
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
@@ -68,7 +68,7 @@ def test_probabilities_are_those_that_a_text_was_drawn_from(model, length, cache
         seen.append(logits[0].double().softmax(-1))
         return draw(logits, numbers)
 
-    monkeypatch.setattr(batch, "draw", watch)
+    monkeypatch.setattr(generate, "draw", watch)
     prompt = token_ids(length)
     config = SampleConfig(tokens=3 * BLOCK, temperature=1.0)
     ids = prompt.tolist() + [row[0] for row in generate_ids(model, prompt, config, cached)]

@@ -51,17 +51,13 @@ def opened(run, precision="f32", change=lambda path: None):
         yield llama
 
 
-def trained_bpe() -> BpeTokenizer:
-    return BpeTokenizer.train([SENTENCES * 5, SPANISH * 5], vocab_size=400)
-
-
 TOKENIZERS = {
     "char": CharTokenizer.train([SENTENCES]),
     "char, not ASCII": CharTokenizer.train([SPANISH]),
     "char, without an end": CharTokenizer("né–—𝄞", end_of_document=False),
     "byte": ByteTokenizer(),
     "byte, without an end": ByteTokenizer(end_of_document=False),
-    "bpe": trained_bpe(),
+    "bpe": BpeTokenizer.train([SENTENCES * 5, SPANISH * 5], vocab_size=400),
 }
 some_text = st.text(st.one_of(st.sampled_from(SPANISH + SENTENCES), st.characters(exclude_categories=["Cs", "Cn"])))
 
@@ -81,7 +77,7 @@ def test_any_text_has_the_same_ids(name):
             assert llama.encode(text) == tokenizer.encode(text, "skip").tolist()
 
 
-def test_a_text_is_divided_alike_at_every_character():
+def test_text_is_split_the_same_at_every_character():
     """A vocabulary that joins whatever stands side by side in a word, with every character of an old Unicode."""
     letter_of = {byte: letter for letter, byte in BYTE_OF.items()}
     pairs = [(letter_of[first], letter_of[second]) for first in b"a1! \n" for second in range(256)]
@@ -113,8 +109,8 @@ def test_each_token_has_its_text_and_only_the_end_ends_one(name):
             assert ends == [tokenizer.end_of_document]
 
 
-def furthest(run, llama, seed=3):
-    """The largest difference of a logit on a prompt that fills the block, and ours."""
+def largest_difference(run, llama, seed=3):
+    """The largest difference of a logit on a prompt that fills the block, and our logits."""
     model = run.config.model
     ids = torch.randint(model.vocab_size, (model.block_size,), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -144,7 +140,7 @@ EVEN = [
 def test_logits_are_ours_on_the_same_weights(preset, settings, precision):
     run = make_run("run", preset, **settings)
     with opened(run, precision) as llama:
-        difference, ours = furthest(run, llama)
+        difference, ours = largest_difference(run, llama)
         family = "gpt2" if preset == "gpt2" else "qwen3"
         assert difference <= allowed_difference(TOLERANCE[family][precision], ours)
         assert 0.3 < ours.std() < 10  # neither flat nor absurd
@@ -194,7 +190,7 @@ def swapped(first: str, second: str):
 def test_the_tolerance_sees_a_wrong_file(preset, change, seen, precision):
     run = make_run("run", preset, **FITTING | ({"head_size": None} if preset == "gpt2" else {}), block_size=61)
     with opened(run, precision, change) as llama:
-        difference, ours = furthest(run, llama)
+        difference, ours = largest_difference(run, llama)
         allowed = allowed_difference(TOLERANCE["gpt2" if preset == "gpt2" else "qwen3"][precision], ours)
         if precision in seen:
             assert difference > allowed
@@ -226,23 +222,18 @@ def test_qwens_vocabulary():
             assert llama.encode(text) == tokenizer.encode(text).tolist()
 
 
-def test_what_is_longer_than_the_block_is_refused_and_not_the_end_of_the_process():
+def test_what_would_end_the_process_is_refused():
     for run in (make_run("modern"), make_run("gpt2", "gpt2", **GPT2)):
         with opened(run) as llama:
             assert llama.logits([1] * 11).shape == (11, run.config.model.vocab_size)
-            assert llama.logits([1]).shape == (1, run.config.model.vocab_size)
+            first = llama.logits([1])
+            assert first.shape == (1, run.config.model.vocab_size)
             assert len(llama.greedy([1, 2, 3], 9)) == 9  # the last one is written and not read
+            assert torch.equal(llama.logits([1]), first)  # nothing is left of the prompt before
             refuses(lambda: llama.logits([1] * 12), "12 tokens", "block_size 11")
             refuses(lambda: llama.greedy([1, 2, 3], 10), "12 tokens", "block_size 11")
             for ids in ([], [-1], [1, run.config.model.vocab_size]):
                 refuses(lambda ids=ids: llama.logits(ids), "token ids")
-
-
-def test_an_earlier_prompt_leaves_nothing_behind():
-    with opened(make_run("run")) as llama:
-        first = llama.logits([1, 2, 3])
-        llama.greedy([5, 4, 3, 2], 6)
-        assert torch.equal(llama.logits([1, 2, 3]), first)
 
 
 def test_a_file_that_llama_cpp_refuses():
@@ -251,7 +242,7 @@ def test_a_file_that_llama_cpp_refuses():
     refuses(lambda: LlamaCpp("nothing.gguf", 11), "no such file")
 
 
-def test_without_llama_cpp_the_remedy_is_told(monkeypatch):
+def test_without_llama_cpp_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(MissingProgram, match=r"pip install 'nanogpt\[llama\]'"):
         LlamaCpp("x.gguf", 11)

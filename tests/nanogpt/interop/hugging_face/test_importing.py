@@ -84,19 +84,9 @@ def test_theirs_to_ours_and_back(kind, sizes):
     before, after = load_file("theirs/model.safetensors"), load_file("back/model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "sizes"), [MODELS[1], MODELS[3], MODELS[6]])
-def test_ours_to_theirs_and_back(kind, sizes):
-    save_theirs(kind, sizes)
-    run = nanogpt.load(import_model("theirs", "run").path)
-    export_hugging_face(run, "back")
     again = nanogpt.load(import_model("back", "again").path)
     assert again.config.model == run.config.model
     assert again.tokenizer.to_dict() == run.tokenizer.to_dict()
-    for (name, before), after in zip(run.model.named_parameters(), again.model.parameters()):
-        assert torch.equal(before, after), name
 
 
 @pytest.mark.parametrize("preset", ["modern", "gpt2"])
