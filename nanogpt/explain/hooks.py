@@ -1,6 +1,6 @@
 """Hooks on a model's modules, set for one forward pass or one `with` block, and head ablation with them.
 
-Hooks belong to the model, whoever calls it: while one thread reads a model this way, no other thread may use it.
+Hooks act on every call of the model: while one thread inspects a model, no other thread may use it.
 
 Shapes: B batch, T time, C channels, H heads, D channels per head.
 """
