@@ -16,8 +16,7 @@ from torch import Tensor
 
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
-from nanogpt.sampling.generate import Batch, Row
-from nanogpt.sampling.generate import default_batch_size
+from nanogpt.sampling.generate import Batch, Row, default_batch_size
 from nanogpt.sampling.kv_cache import KVCache
 from nanogpt.sampling.precision import lower_precision
 from nanogpt.serving.api import ApiError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny_config, token_ids
 
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.planning import budget
 from nanogpt.planning.budget import (
     COMPILE_SECONDS,
@@ -82,7 +82,8 @@ def test_named_settings_stay(data):
     ],
 )
 def test_compile_where_it_saves_more_than_it_takes(  # noqa: PLR0917
-    monkeypatch, seconds, step, compiler, mode, device, chosen):
+    monkeypatch, seconds, step, compiler, mode, device, chosen
+):
     monkeypatch.setattr(budget, "has_compiler", lambda: compiler)
     config, taken, speed = with_compile(tiny_config(compile=mode), seconds, Speed(step, 1e-5, 1e-3), device)
     assert config == tiny_config(compile=chosen)

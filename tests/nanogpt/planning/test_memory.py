@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import PRESETS, SMALL_RUN, refuses, start, tiny_config, token_ids, write_text
+from tiny import PRESETS, SMALL_RUN, refuses, start, start_run, tiny_config, token_ids, write_text
 
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.planning import memory as planned
@@ -27,7 +27,7 @@ from nanogpt.planning.memory import (
     free_bytes,
     peak_bytes,
 )
-from nanogpt.training.launch import start_run, train
+from nanogpt.training.options import train
 from nanogpt.training.trainer import TrainStep, build_model
 
 CPU = torch.device("cpu")
@@ -87,6 +87,7 @@ def test_by_hand():
     assert memory.optimizer == 4 * (count.matrices + 2 * count.rest)
     assert memory.evaluation == 8192 * 4 * max(2 * 13 + 4 * 17, 13 + 2 * 37)
     assert estimate_memory(config.override(optimizer="adamw")).optimizer == 8 * count.total
+    assert estimate_memory(config, "cuda").process == 0
 
 
 def test_the_peak_by_hand():
@@ -110,10 +111,6 @@ def test_several_processes_share_a_batch_and_under_fsdp_the_weights():
     divided = estimate_memory(config.override(parallel="fsdp"), processes=4)
     assert four.activations * 4 == pytest.approx(alone.activations, rel=1e-6)
     assert (four.weights, divided.weights) == (alone.weights, alone.weights // 4)
-
-
-def test_a_gpu_does_not_hold_the_process():
-    assert estimate_memory(tiny_config(), "cuda").process == 0
 
 
 @pytest.mark.parametrize(("batch_size", "chunk"), [(2, 2 * 4 * 2 * 44 * 50_257), (50, 2 * 4 * 2**26), (300, 0)])
@@ -231,10 +228,6 @@ def test_a_smaller_model_is_advised_where_no_batch_is_small_enough():
     check_memory(config.override(**advised(message)), MemoryLimit(0.9e9, ""), CPU)
 
 
-def test_no_size_fits():
-    refuses(lambda: check_memory(tiny_config(), MemoryLimit(1e6, "--memory 0.001 allows"), CPU), "no size fits")
-
-
 @pytest.mark.parametrize("length", [{"steps": 3}, {"minutes": 0.1}], ids=str)
 def test_too_large_is_refused_before_anything_is_allocated(monkeypatch, length):
     write_text()
@@ -254,7 +247,3 @@ def test_what_fits_is_trained():
     write_text()
     assert start_run("tale.txt", steps=1, memory=1.0, **SMALL_RUN).plan.steps == 1
     refuses(lambda: start("x", memory=0.33), "--memory 0.33 allows 0.33 GB")
-
-
-def test_resuming_takes_no_memory():
-    refuses(lambda: train(resume="x", memory=2.0), "--memory")

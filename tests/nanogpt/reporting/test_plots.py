@@ -118,11 +118,6 @@ def test_a_line_cut_off_by_a_kill_is_left_out(run):
     assert read_plot([run]) == before
 
 
-def test_too_many_to_tell_apart(run):
-    with pytest.raises(UserError, match="27 runs"):
-        read_plot([run] * 27)
-
-
 def test_with_characters(run, other):
     alone = draw_text(read_plot([run]))
     assert "  · training: " in alone
@@ -222,11 +217,6 @@ def test_marks_alternate_where_curves_meet():
 def test_nothing_is_drawn_outside_the_limits():
     lines = draw_curves({"o one": curve((0, 1, 2), 9.0, 2.0, 1.0)}, *FRAME, (0.9, 2.1), width=40, height=9)[1:10]
     assert min(line.index("o") for line in lines if "o" in line) > 15  # at 9 the curve is above the frame
-
-
-def test_the_lowest_loss_where_it_is_not_the_last():
-    lines = draw_curves({"o x": curve((0, 1, 2), 3.0, 1.0, 2.0)}, *FRAME, (1, 3), width=30, height=4)
-    assert lines[-1] == "  o x: 2.0000 at the end, 1.0000 at the lowest"
 
 
 @pytest.mark.parametrize("x", [0, 7])

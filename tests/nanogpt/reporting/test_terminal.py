@@ -1,12 +1,11 @@
 """A training as seen in a terminal."""
 
 import io
-import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from tiny import finish, start
+from tiny import finish, resume_run, start
 
 from nanogpt.config import load_preset
 from nanogpt.reporting import terminal
@@ -38,7 +37,7 @@ def test_what_is_shown(screen, is_terminal):
     assert "run: modern," in shown
     assert f"{events[0].parameters:,} parameters (2 layers, 2 heads, 16 channels, block 12) on cpu" in shown
     assert "20 steps of 3 x 12 tokens: 720 tokens, 0.8 times the training text" in shown
-    assert re.search(r"dropout 0; about 0\.\d GB of memory", shown)
+    assert "dropout 0" in shown
     assert f"validation loss {done.evaluation.loss:.4f} nats/token" in shown
     assert f"{done.evaluation.bits_per_byte:.4f} bits per byte" in shown
     assert done.evaluation.protocol in shown
@@ -68,32 +67,18 @@ def test_events_are_passed_on(screen):
     assert quiet == [type(event) for event in show_training(start("two"))] == [type(e) for e in finish(start("three"))]
 
 
-def test_brackets_in_a_text_are_no_markup(screen, monkeypatch):
+def test_a_resumed_run_its_notes_and_text_with_brackets(screen, monkeypatch):
     file = screen(False)
     monkeypatch.setattr(
         "nanogpt.training.trainer.generate_text", lambda *args, **kwargs: ["[bold]a[/] [/none] :smile:"]
     )
-    list(show_training(start("run", steps=2)))
-    assert "[bold]a[/] [/none] :smile:" in file.getvalue()
-
-
-def test_a_resumed_run_and_notes_say_so(screen):
-    file = screen(False)
+    monkeypatch.setattr("nanogpt.training.trainer.Trainer._out_of_patience", lambda self: self.state.step >= 5)
     finish(start("run", stop_at=3))
-    from nanogpt.training.launch import resume_run
-
     trainer = resume_run("run")
     trainer.notes = ("mind the gap",)
     list(show_training(trainer))
-    assert "step 3" in file.getvalue()
-    assert "mind the gap" in file.getvalue()
-
-
-def test_an_early_end_says_so(screen, monkeypatch):
-    file = screen(False)
-    monkeypatch.setattr("nanogpt.training.trainer.Trainer._out_of_patience", lambda self: self.state.step >= 4)
-    list(show_training(start("run")))
-    assert "stopped early" in file.getvalue()
+    for shown in ("step 3", "mind the gap", "[bold]a[/] [/none] :smile:", "stopped early"):
+        assert shown in file.getvalue()
 
 
 def test_a_changed_plan_moves_the_end_of_the_bar(screen):

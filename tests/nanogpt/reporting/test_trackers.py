@@ -7,14 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tiny import finish, metrics, outcome, start, stopped_and_resumed, trained, write_text
+from tiny import finish, metrics, outcome, resume_run, start, start_run, trained, write_text
 
 from nanogpt.config import TrainConfig
 from nanogpt.errors import UserError
 from nanogpt.reporting.events import NoteEvent, StopEvent
 from nanogpt.reporting.terminal import show_training
 from nanogpt.reporting.trackers import TRACKERS
-from nanogpt.training.launch import resume_run, start_run, train
+from nanogpt.training.options import train
 
 
 def run_tracked(trainer):
@@ -68,13 +68,7 @@ def test_tensorboard_has_what_the_metrics_have():
     assert "    n_layer = 2\n" in texts["settings/text_summary"][0][1]
 
 
-def test_a_resumed_run_goes_on_in_the_same_log():
-    run_tracked(start("run", stop_at=5, **SETTINGS))
-    run_tracked(resume_run("run"))
-    assert_the_board_has_the_metrics(Path("run"))
-
-
-def test_what_was_logged_after_the_last_checkpoint_is_there_once():
+def test_a_killed_and_resumed_run_continues_the_same_log():
     # Killed after step 6, the last checkpoint being that of step 4: step 6 is logged a second time.
     trainer = start("run", **SETTINGS)
     for event in (events := show_training(trainer, quiet=True)):
@@ -83,14 +77,7 @@ def test_what_was_logged_after_the_last_checkpoint_is_there_once():
     events.close()
     run_tracked(resume_run("run"))
     assert_the_board_has_the_metrics(trainer.folder.path)
-
-
-def test_tracking_changes_nothing():
-    plain = outcome(trained("plain", log_every=2))
-    trainer = start("tracked", **SETTINGS)
-    run_tracked(trainer)
-    assert outcome(trainer.folder.path) == plain
-    assert outcome(stopped_and_resumed("again", 5, log_every=2)) == plain
+    assert outcome(trainer.folder.path) == outcome(trained("plain", log_every=2))  # tracking changes nothing
 
 
 class FakeRun:
@@ -157,14 +144,6 @@ def test_wandb_writes_inside_the_run_and_leaves_the_environment_alone(wandb, mon
     assert (wandb.asked[1]["cache"], wandb.asked[1]["project"]) == ("mine", "cats")
 
 
-def test_wandb_goes_on_with_the_same_id(wandb):
-    assert isinstance(run_tracked(start("run", stop_at=3, track=("wandb",)))[-1], StopEvent)
-    run_tracked(resume_run("run"))
-    first, second = wandb.asked
-    assert first["id"] == second["id"]
-    assert [run.finished for run in wandb.runs] == [1, 1]
-
-
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
 def test_a_tracker_that_fails_is_reported_once(wandb, monkeypatch, where):
     def fail(*args, **kwargs):
@@ -179,19 +158,17 @@ def test_a_tracker_that_fails_is_reported_once(wandb, monkeypatch, where):
     assert_the_board_has_the_metrics(trainer.folder.path)
 
 
-def test_logs_are_closed_when_the_consumer_stops(wandb):
-    events = show_training(start("run", track=("wandb",)), quiet=True)
+def test_a_run_keeps_its_id_and_is_closed_however_it_ends(wandb, monkeypatch):
+    assert isinstance(run_tracked(start("run", stop_at=3, track=("wandb",)))[-1], StopEvent)
+    events = show_training(resume_run("run"), quiet=True)
     next(events)
     events.close()
-    assert wandb.runs[0].finished == 1
-
-
-def test_logs_are_closed_when_the_training_fails(wandb, monkeypatch):
-    trainer = start("run", track=("wandb",))
+    trainer = resume_run("run")
     monkeypatch.setattr("nanogpt.training.trainer.TrainStep.__call__", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_tracked(trainer)
-    assert wandb.runs[0].finished == 1
+    assert [run.finished for run in wandb.runs] == [1, 1, 1]
+    assert len({asked["id"] for asked in wandb.asked}) == 1
 
 
 def test_every_name_has_a_tracker():

@@ -176,25 +176,6 @@ def test_seeds(client):
     assert ask(seed=first[1]) == first
 
 
-def test_many_clients_at_once(server, run):
-    """More clients than rows; each gets what it gets alone."""
-
-    async def ask(client, number):
-        await asyncio.sleep(number % 7 * 0.01)
-        stream = await client.completions.create(
-            model=NAME, prompt="hello"[: number % 6], max_tokens=25, seed=number, stream=True
-        )
-        return "".join([part.choices[0].text async for part in stream])
-
-    async def all_of_them():
-        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-            return await asyncio.gather(*(ask(client, number) for number in range(30)))
-
-    found = asyncio.run(all_of_them())
-    for number, text in enumerate(found):
-        assert [text] == alone(run, "hello"[: number % 6], 25, seed=number, temperature=1.0)
-
-
 @pytest.mark.parametrize(
     ("asked", "param", "words"),
     [

@@ -189,6 +189,7 @@ def test_huge_headers(server):
     assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_is_dropped(live, endless, monkeypatch):
     monkeypatch.setattr(serving, "STUCK_SECONDS", 0.3)
     server = live(run=endless, limits=Limits(max_tokens=10**6))

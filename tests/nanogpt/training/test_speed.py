@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import SMALL_RUN, tiny_config, token_ids
 
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.training import speed
 from nanogpt.training.speed import measure_speed, seconds_per_step
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.training.trainer import TrainStep, build_model
 
 
 @pytest.fixture
@@ -18,27 +18,27 @@ def data():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that only steps move: so many seconds for each sequence, and once for the optimizer."""
+    """Return a clock that only steps move: by `each` per sequence, and by `once` for the optimizer."""
     now, asked = [0.0], []
 
     def set_(each, once):
-        def step(self, step, rate):
+        def step(self, step, lr):
             asked.append(self.config.batch_sequences)
             now[0] += once + each * self.config.batch_sequences
             return token_ids(2).float()
 
-        monkeypatch.setattr(Stepper, "step", step)
+        monkeypatch.setattr(TrainStep, "__call__", step)
         monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
         return asked
 
     return set_
 
 
-def stepper(config, data):
-    return Stepper(build_model(config), config.train, data)
+def train_step(config, data):
+    return TrainStep(build_model(config), config.train, data)
 
 
-CONFIG = tiny_config(**SMALL_RUN, batch_size=64) if "batch_size" not in SMALL_RUN else tiny_config(batch_size=64)
+CONFIG = tiny_config(batch_size=64)
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])
@@ -47,12 +47,12 @@ def test_a_step_is_measured_whole_or_from_parts_of_it(data, clock, each, once, a
     clock(each, once)
     config = CONFIG.override(accumulation=accumulation)
     expected = once + 64 * accumulation * each
-    assert seconds_per_step(stepper(config, data)) == pytest.approx(expected, rel=1e-6)
+    assert seconds_per_step(train_step(config, data)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_large_step_is_not_measured_whole(data, clock):
     asked = clock(0.5, 0.0)
-    seconds_per_step(stepper(CONFIG, data))
+    seconds_per_step(train_step(CONFIG, data))
     assert sum(asked) * 0.5 < 6
     assert max(asked) == 2
 
@@ -64,16 +64,16 @@ def test_a_small_size_is_measured(data):
 
 def test_a_size_is_measured_with_the_threads_that_will_train_it(data, monkeypatch):
     before, asked = torch.get_num_threads(), []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: asked.append(torch.get_num_threads()) or 1.0)
+    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: asked.append(torch.get_num_threads()) or 1.0)
     measure_speed(tiny_config(**SMALL_RUN, threads=before + 2), data)
     assert (asked, torch.get_num_threads()) == ([before + 2], before)
 
 
 def test_a_large_size_is_read_in_part(data, monkeypatch):
     asked = []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: 64.0)
-    monkeypatch.setattr(speed, "seconds_per_read_token", lambda stepper, rows: asked.append(rows) or 1.0)
+    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: 64.0)
+    monkeypatch.setattr(speed, "seconds_per_evaluated_token", lambda train_step, rows: asked.append(rows) or 1.0)
     measure_speed(CONFIG, data)
-    monkeypatch.setattr(speed, "seconds_per_step", lambda stepper: 0.643)
+    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: 0.643)
     measure_speed(CONFIG, data)
     assert asked == [1, 89]
