@@ -26,6 +26,16 @@ V, BLOCK, LAYERS, HEADS, C, HIDDEN = 37, 11, 2, 3, 13, 17
 D = 10  # even, for RoPE: 2 x 5
 B, T = 5, 7
 
+PARTS = [
+    *({"norm": norm} for norm in ("rms", "layer")), {"norm_position": "post"}, {"norm_eps": 0.1},
+    *({"position": position} for position in ("learned", "sinusoidal", "rope")),
+    *({"activation": activation} for activation in ("relu", "gelu", "gelu_tanh", "swiglu")),
+    {"rope_theta": 100.0, "position": "rope"}, {"mlp_hidden": 19}, {"qk_norm": True}, {"qkv_bias": True},
+    {"bias": True}, {"bias": False}, {"head_bias": True}, {"tie_embeddings": True},
+    {"n_kv_head": 1}, {"n_head": 6, "n_kv_head": 2}, {"head_size": 6}, {"head_size": 5, "position": "learned"},
+]  # fmt: skip
+"""Changes of a preset's parts, which a model and whatever computes its logits must all follow."""
+
 SMALL_RUN = {
     **{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12},
     **{"batch_size": 3, "sample_tokens": 5, "eval_every": 4},

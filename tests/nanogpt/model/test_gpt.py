@@ -1,115 +1,53 @@
-"""The model against formulas written out, torch's own layers, and figures from the papers and the lecture."""
+"""The model compared with formulas written out, torch's own layers, and figures from the papers and the lecture."""
 
 import math
 from dataclasses import fields
 
 import pytest
 import torch
-from tiny import BLOCK, HEADS, HIDDEN, LAYERS, PRESETS, B, C, D, T, V, shake, tiny_config, tiny_model, token_ids
+from tiny import BLOCK, HEADS, PARTS, PRESETS, B, C, D, T, V, refuses, shake, tiny_config, tiny_model, token_ids
 from torch import nn
 from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig, load_preset
-from nanogpt.errors import UserError
-from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, initialise, make_norm
-from nanogpt.model.positions import rotate, rotations, sinusoids
-from nanogpt.sampling.cache import KeyValueCache
+from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, make_norm, rotate, rotations, sinusoids
+from nanogpt.sampling.kv_cache import KVCache
 
-EXCHANGES = [
-    {"norm": "rms"},
-    {"norm": "layer"},
-    {"norm_position": "post"},
-    {"norm_eps": 0.1},
-    {"position": "learned"},
-    {"position": "sinusoidal"},
-    {"position": "rope"},
-    {"position": "rope", "rope_theta": 100.0},
-    {"activation": "relu"},
-    {"activation": "gelu"},
-    {"activation": "gelu_tanh"},
-    {"activation": "swiglu"},
-    {"mlp_hidden": 19},
-    {"qk_norm": True},
-    {"qkv_bias": True},
-    {"bias": True},
-    {"bias": False},
-    {"head_bias": True},
-    {"tie_embeddings": True},
-    {"n_kv_head": 1},
-    {"head_size": 6},
-    {"head_size": 5, "position": "learned"},
-]
-EACH_PART = pytest.mark.parametrize(
-    "parts", EXCHANGES, ids=lambda parts: "-".join(f"{k}={v}" for k, v in parts.items())
-)
+EACH_PART = pytest.mark.parametrize("parts", PARTS, ids=str)
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
+CAUSAL = torch.ones(T, T).triu(1).bool()
 
 
-def explicit_attention(layer: Attention, x, turn=None):
-    """The paper's formula, one head at a time, from the layer's own weights."""
-    T = x.size(1)
-    H, K, D = layer.n_head, layer.kv_heads, layer.size
-    out = layer.qkv(x)
-    heads = []
-    for h in range(H):
-        k_head = h // (H // K)
-        q = out[..., h * D : (h + 1) * D]
-        k = out[..., (H + k_head) * D : (H + k_head + 1) * D]
-        v = out[..., (H + K + k_head) * D : (H + K + k_head + 1) * D]
-        q, k = layer.q_norm(q), layer.k_norm(k)
-        if turn is not None:
-            q, k = rotate(q[:, None], turn)[:, 0], rotate(k[:, None], turn)[:, 0]
-        scores = q @ k.transpose(1, 2) / math.sqrt(D)
-        future = torch.ones(T, T).triu(1).bool()
-        heads.append(scores.masked_fill(future, -torch.inf).softmax(-1) @ v)
-    return layer.proj(torch.cat(heads, dim=-1))
+def cache_of(model, rows):
+    return KVCache(model.config, rows, model.lm_head.weight)
 
 
-# Shapes, causality, first loss
-
-
-@EACH_PRESET
-@pytest.mark.parametrize("length", [1, 2, T, BLOCK])
-def test_logits_have_a_row_for_each_token(preset, length):
-    assert tiny_model(preset)(token_ids(B, length)).shape == (B, length, V)
+# The whole model
 
 
 @EACH_PRESET
 @EACH_PART
-def test_no_position_sees_its_future_and_each_sees_its_past(preset, parts):
+def test_each_position_sees_itself_and_its_past(preset, parts):
+    """And no other row; and keys and values from a cache change nothing."""
     model, idx = tiny_model(preset, **parts), token_ids(B, T)
     changed = idx.clone()
     changed[:, 4] = (changed[:, 4] + 1) % V
-    before, after = model(idx), model(changed)
-    torch.testing.assert_close(after[:, :4], before[:, :4], rtol=0, atol=1e-6)
-    for t in range(4, T):
-        assert (after[:, t] - before[:, t]).abs().max() > 1e-4, f"position {t} does not see position 4"
+    with torch.no_grad():
+        before, after, cache = model(idx), model(changed), cache_of(model, B)
+        assert before.shape == (B, T, V)
+        torch.testing.assert_close(after[:, :4], before[:, :4], rtol=0, atol=1e-6)
+        assert ((after - before)[:, 4:].abs().amax((0, 2)) > 1e-4).all()
+        torch.testing.assert_close(model(idx[3:4]), before[3:4], rtol=1e-5, atol=1e-5)
+        parts = [model(part, cache) for part in idx.split([2, 1, 3, 1], dim=1)]
+        torch.testing.assert_close(torch.cat(parts, dim=1), before, rtol=1e-5, atol=1e-5)
+        assert cache.lengths == [T] * B
 
 
 @EACH_PRESET
 @EACH_PART
-def test_rows_of_a_batch_do_not_see_each_other(preset, parts):
-    model, idx = tiny_model(preset, **parts), token_ids(B, T)
-    torch.testing.assert_close(model(idx)[3:4], model(idx[3:4]), rtol=1e-5, atol=1e-5)
-
-
-@EACH_PRESET
-@EACH_PART
-def test_a_cache_gives_the_logits_of_the_whole(preset, parts):
-    model, idx = tiny_model(preset, **parts), token_ids(B, T)
-    cache = KeyValueCache(model.config, B, model.lm_head.weight).rows([*range(B)])
-    pieces = [model(part, cache) for part in idx.split([2, 1, 3, 1], dim=1)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(idx), rtol=1e-5, atol=1e-5)
-    assert cache.length == T
-
-
-@EACH_PRESET
-@EACH_PART
-def test_an_untrained_model_is_as_good_as_a_guess(preset, parts):
-    config = tiny_config(preset, **parts)
-    model = GPT(config.model, torch.Generator().manual_seed(5)).eval()
-    idx = token_ids(29, BLOCK)
-    loss = F.cross_entropy(model(idx).flatten(0, 1), token_ids(29, BLOCK, seed=8).flatten())
+def test_an_untrained_model_predicts_uniformly(preset, parts):
+    model = GPT(tiny_config(preset, **parts).model, torch.Generator().manual_seed(5)).eval()
+    loss = F.cross_entropy(model(token_ids(29, BLOCK)).flatten(0, 1), token_ids(29, BLOCK, seed=8).flatten())
     assert loss.item() == pytest.approx(math.log(V), abs=0.05)
 
 
@@ -125,36 +63,72 @@ def test_every_weight_gets_a_gradient(preset):
 
 @EACH_PRESET
 def test_a_context_longer_than_the_block_names_both_lengths(preset):
-    with pytest.raises(UserError, match="13 tokens is longer than block_size 11"):
-        tiny_model(preset)(token_ids(1, 13))
-
-
-def test_a_cache_counts_towards_the_block():
-    model = tiny_model()
-    cache = KeyValueCache(model.config, 1, model.lm_head.weight).rows([0])
+    model = tiny_model(preset)
+    cache = cache_of(model, 1)
     model(token_ids(1, 9), cache)
-    with pytest.raises(UserError, match="12 tokens is longer than block_size 11"):
-        model(token_ids(1, 3), cache)
+    for call in (lambda: model(token_ids(1, 12)), lambda: model(token_ids(1, 3), cache)):
+        refuses(call, "12 tokens", "block_size 11")
 
 
-# Parts against their formulas
+def test_the_model_is_embedding_blocks_norm_head():
+    model, idx = tiny_model("modern"), token_ids(B, T)
+    x, rotation = model.token_embedding(idx), rotations(T, D, 10_000.0)
+    for block in model.blocks:
+        x = block(x, rotation)
+    torch.testing.assert_close(model(idx), model.final_norm(x) @ model.lm_head.weight.T, rtol=1e-5, atol=1e-5)
 
 
-def test_layer_norm_is_the_formula():
-    x = torch.randn(B, T, C) * 3 + 2
-    norm = make_norm(ModelConfig(norm="layer", norm_eps=0.1, bias=True), C)
-    shake(norm)
-    centered = x - x.mean(-1, keepdim=True)
-    expected = centered / (centered.pow(2).mean(-1, keepdim=True) + 0.1).sqrt() * norm.weight + norm.bias
-    torch.testing.assert_close(norm(x), expected)
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+def test_positions_are_added_to_the_embeddings(position):
+    model, idx = tiny_model("lecture", position=position), token_ids(B, T)
+    table = model.position_embedding.weight if position == "learned" else sinusoids(BLOCK, C)
+    torch.testing.assert_close(model.embed(idx, slice(T)), model.token_embedding.weight[idx] + table[:T])
 
 
-def test_rms_norm_is_the_formula():
-    x = torch.randn(B, T, C) * 3 + 2
-    norm = make_norm(ModelConfig(norm="rms", norm_eps=0.1), C)
-    shake(norm)
-    torch.testing.assert_close(norm(x), x / (x.pow(2).mean(-1, keepdim=True) + 0.1).sqrt() * norm.weight)
-    assert not hasattr(norm, "bias") or norm.bias is None
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+def test_a_block_adds_both_sub_layers_to_the_stream(norm_position):
+    model = tiny_model("gpt2", norm_position=norm_position)
+    block, x = model.blocks[0], torch.randn(B, T, C)
+    n1, n2 = block.attention_norm, block.mlp_norm
+    if norm_position == "pre":
+        middle = x + block.attention(n1(x), None, None)
+        expected = middle + block.mlp(n2(middle))
+    else:
+        middle = n1(x + block.attention(x, None, None))
+        expected = n2(middle + block.mlp(middle))
+    torch.testing.assert_close(block(x), expected)
+    assert type(model.final_norm) is (nn.LayerNorm if norm_position == "pre" else nn.Identity)
+
+
+def test_a_block_of_ones_own():
+    class Identity(Block):
+        def forward(self, x, rotation=None, cache=None, mask=None):
+            return x
+
+    model, idx = GPT(tiny_config().model, block=Identity), token_ids(B, T)
+    shake(model)
+    torch.testing.assert_close(model(idx), model.lm_head(model.final_norm(model.token_embedding(idx))))
+
+
+def test_the_stream_has_autocasts_number_format():
+    model, seen = tiny_model(), []
+    model.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled):
+            model(token_ids(B, T))
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+# Parts and their formulas
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_norms_by_their_formulas(norm):
+    layer, x = make_norm(tiny_config("gpt2", norm=norm, norm_eps=0.1).model), torch.randn(B, T, C) * 3 + 2
+    shake(layer)
+    centered = x - x.mean(-1, keepdim=True) if norm == "layer" else x
+    expected = centered / (centered.pow(2).mean(-1, keepdim=True) + 0.1).sqrt() * layer.weight
+    torch.testing.assert_close(layer(x), expected + layer.bias if norm == "layer" else expected)
 
 
 @pytest.mark.parametrize(
@@ -163,23 +137,15 @@ def test_rms_norm_is_the_formula():
         ("relu", lambda x: x.clamp(min=0)),
         ("gelu", lambda x: x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))),
         ("gelu_tanh", lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
+        ("swiglu", lambda x: x[..., :17] * torch.sigmoid(x[..., :17]) * x[..., 17:]),
     ],
 )
 def test_the_feed_forward_network_is_two_layers_around_its_activation(activation, function):
-    layer = FeedForward(tiny_config("gpt2", activation=activation).model)
+    layer, x = FeedForward(tiny_config("gpt2", activation=activation).model), torch.randn(B, T, C)
     shake(layer)
-    x = torch.randn(B, T, C)
     hidden = function(x @ layer.up.weight.T + layer.up.bias)
-    assert hidden.shape == (B, T, HIDDEN)
+    assert hidden.shape == (B, T, 17)
     torch.testing.assert_close(layer(x), hidden @ layer.down.weight.T + layer.down.bias)
-
-
-def test_swiglu_is_gated():
-    layer = FeedForward(tiny_config("modern").model)
-    shake(layer)
-    x = torch.randn(B, T, C)
-    gate, value = x @ layer.up.weight[:HIDDEN].T, x @ layer.up.weight[HIDDEN:].T
-    torch.testing.assert_close(layer(x), (gate * torch.sigmoid(gate) * value) @ layer.down.weight.T)
 
 
 @pytest.mark.parametrize(
@@ -195,95 +161,70 @@ def test_the_hidden_width(parts, hidden):
     assert ModelConfig(**parts).hidden == hidden
 
 
-@pytest.mark.parametrize("n_kv_head", [1, 3])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(3, 3), (3, 1), (6, 2)])
 @pytest.mark.parametrize("qk_norm", [False, True])
-@pytest.mark.parametrize("turned", [False, True])
-def test_attention_is_the_papers_formula(n_kv_head, qk_norm, turned):
-    layer = Attention(tiny_config("modern", n_kv_head=n_kv_head, qk_norm=qk_norm, qkv_bias=True, bias=True).model)
+@pytest.mark.parametrize("rotated", [False, True])
+def test_attention_is_the_papers_formula(heads, kv_heads, qk_norm, rotated):
+    """One head at a time, from the layer's own weights; neighbouring heads share keys and values."""
+    parts = {"n_head": heads, "n_kv_head": kv_heads, "qk_norm": qk_norm, "qkv_bias": True, "bias": True}
+    layer, x, outputs = Attention(tiny_config("modern", **parts).model), torch.randn(B, T, C), []
     shake(layer)
-    x = torch.randn(B, T, C)
-    turn = rotations(T, D, 10_000.0) if turned else None
-    torch.testing.assert_close(layer(x, turn, None), explicit_attention(layer, x, turn), rtol=1e-5, atol=1e-5)
+    rotation = rotations(T, D, 10_000.0) if rotated else None
+    queries, keys, values = layer.qkv(x).split([heads * D, kv_heads * D, kv_heads * D], -1)
+    for h in range(heads):
+        shared = h // (heads // kv_heads)
+        q, k, v = queries[..., h * D :][..., :D], keys[..., shared * D :][..., :D], values[..., shared * D :][..., :D]
+        q, k = layer.q_norm(q), layer.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q[:, None], rotation)[:, 0], rotate(k[:, None], rotation)[:, 0]
+        scores = q @ k.transpose(1, 2) / math.sqrt(D)
+        outputs.append(scores.masked_fill(CAUSAL, -torch.inf).softmax(-1) @ v)
+    expected = layer.proj(torch.cat(outputs, dim=-1))
+    torch.testing.assert_close(layer(x, rotation, None), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_equals_torchs_own():
-    config = tiny_config("gpt2", n_embd=21, head_size=None).model
-    layer, reference = Attention(config), nn.MultiheadAttention(21, HEADS, bias=True, batch_first=True)
+    layer = Attention(tiny_config("gpt2", n_embd=21, head_size=None).model)
+    reference, x = nn.MultiheadAttention(21, HEADS, bias=True, batch_first=True), torch.randn(B, T, 21)
     shake(layer)
-    with torch.no_grad():
-        reference.in_proj_weight.copy_(layer.qkv.weight)
-        reference.in_proj_bias.copy_(layer.qkv.bias)
-        reference.out_proj.weight.copy_(layer.proj.weight)
-        reference.out_proj.bias.copy_(layer.proj.bias)
-    x = torch.randn(B, T, 21)
-    expected, _ = reference(x, x, x, attn_mask=torch.ones(T, T).triu(1).bool(), need_weights=False)
+    names = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+    reference.load_state_dict(dict(zip(names, (p for m in (layer.qkv, layer.proj) for p in (m.weight, m.bias)))))
+    expected, _ = reference(x, x, x, attn_mask=CAUSAL, need_weights=False)
     torch.testing.assert_close(layer(x, None, None), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_grouped_queries_are_key_and_value_heads_repeated():
-    grouped = Attention(tiny_config("modern", n_head=6, n_kv_head=2).model)
-    full = Attention(tiny_config("modern", n_head=6).model)
-    shake(grouped)
-    q, k, v = grouped.qkv.weight.split([6 * D, 2 * D, 2 * D])
-    repeated = [part.view(2, D, C).repeat_interleave(3, dim=0).reshape(6 * D, C) for part in (k, v)]
-    with torch.no_grad():
-        full.qkv.weight.copy_(torch.cat([q, *repeated]))
-        full.proj.weight.copy_(grouped.proj.weight)
-        full.q_norm.weight.copy_(grouped.q_norm.weight)
-        full.k_norm.weight.copy_(grouped.k_norm.weight)
-    x, turn = torch.randn(B, T, C), rotations(T, D, 10_000.0)
-    torch.testing.assert_close(grouped(x, turn, None), full(x, turn, None), rtol=1e-5, atol=1e-5)
+# Positions
 
 
-def test_positions_are_added_to_the_embeddings():
-    for position in ("learned", "sinusoidal"):
-        model = tiny_model("lecture", position=position)
-        table = model.position_embedding.weight if position == "learned" else sinusoids(BLOCK, C)
-        seen = []
-        model.blocks[0].register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0]))
-        idx = token_ids(B, T)
-        model(idx)
-        torch.testing.assert_close(seen[0], model.token_embedding.weight[idx] + table[:T])
+def test_rotation_of_pairs_of_halves_by_position_times_rate():
+    x = torch.tensor([1.0, 10.0, 2.0, 20.0])[None, None, None].expand(1, 1, 4, 4)  # (1, 1, T, D)
+    rotated = rotate(x, rotations(4, 4, 100.0))
+    for t in range(4):
+        for pair, rate in enumerate((1.0, 0.1)):  # 100^0 and 100^(-2/4)
+            a, b, angle = x[0, 0, t, pair], x[0, 0, t, pair + 2], t * rate
+            expected = (a * math.cos(angle) - b * math.sin(angle), b * math.cos(angle) + a * math.sin(angle))
+            torch.testing.assert_close(rotated[0, 0, t, [pair, pair + 2]], torch.stack(expected), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_a_block_adds_both_sub_layers_to_the_stream(norm_position):
-    block = Block(tiny_config("gpt2", norm_position=norm_position).model).eval()
-    shake(block)
-    x = torch.randn(B, T, C)
-    n1, n2 = block.attention_norm, block.mlp_norm
-    if norm_position == "pre":
-        middle = x + block.attention(n1(x), None, None)
-        expected = middle + block.mlp(n2(middle))
-    else:
-        middle = n1(x + block.attention(x, None, None))
-        expected = n2(middle + block.mlp(middle))
-    torch.testing.assert_close(block(x), expected)
+def test_rotated_products_depend_on_the_distance_alone():
+    rotation = rotations(53, D, 10_000.0)
+    q, k = (rotate(torch.randn(1, HEADS, 1, D).expand(-1, -1, 53, -1), rotation) for _ in range(2))
+    product = q @ k.transpose(2, 3)  # (1, H, 53, 53)
+    for distance in (0, 1, 17):
+        same = product.diagonal(-distance, 2, 3)
+        torch.testing.assert_close(same, same[..., :1].expand_as(same), rtol=1e-4, atol=1e-4)
+    assert (product.diagonal(-1, 2, 3)[..., 0] - product.diagonal(-17, 2, 3)[..., 0]).abs().min() > 1e-3
 
 
-def test_post_norm_has_no_further_norm_at_the_end():
-    assert isinstance(tiny_model("gpt2", norm_position="post").final_norm, nn.Identity)
-    assert isinstance(tiny_model("gpt2", norm_position="pre").final_norm, nn.LayerNorm)
-
-
-def test_the_model_is_embedding_blocks_norm_head():
-    model, idx = tiny_model("modern"), token_ids(B, T)
-    x, turn = model.token_embedding(idx), rotations(T, D, 10_000.0)
-    for block in model.blocks:
-        x = block(x, turn)
-    torch.testing.assert_close(model(idx), model.final_norm(x) @ model.lm_head.weight.T, rtol=1e-5, atol=1e-5)
-
-
-def test_a_block_of_ones_own_takes_the_place():
-    class Still(Block):
-        def forward(self, x, turn=None, cache=None):
-            return x
-
-    model = GPT(tiny_config().model, block=Still)
-    assert all(type(block) is Still for block in model.blocks)
-    shake(model)
-    idx = token_ids(B, T)
-    torch.testing.assert_close(model(idx), model.lm_head(model.final_norm(model.token_embedding(idx))))
+@pytest.mark.parametrize("n_embd", [C, 12])
+def test_sinusoids_are_the_papers(n_embd):
+    table = sinusoids(19, n_embd)
+    assert table.shape == (19, n_embd)
+    for position in (0, 1, 18):
+        for channel in range(n_embd):
+            angle = position / 10_000 ** (channel // 2 * 2 / n_embd)
+            expected = math.cos(angle) if channel % 2 else math.sin(angle)
+            assert table[position, channel].item() == pytest.approx(expected, abs=1e-5)
 
 
 # Documents
@@ -292,7 +233,7 @@ END = 3  # opens a document
 
 
 def packed(*lengths, seed=11):
-    """Documents of so many tokens each, every one but the first opened by END, and their ids in one row (1, T)."""
+    """Documents of these lengths, every one but the first opened by END, and their ids in one row (1, T)."""
     documents = []
     for number, length in enumerate(lengths):
         ids = END + 1 + token_ids(length, vocab_size=V - END - 1, seed=seed + number)
@@ -306,56 +247,47 @@ def masked_model(preset="modern", **settings):
     return tiny_model(preset, mask_documents=True, document_token=END, **settings)
 
 
-def test_which_keys_are_seen_by_hand():
+def test_visible_keys_by_hand():
     idx = torch.tensor([[7, 8, END, 5, END], [END, 4, 4, 4, 4]])
     rows = [[[0], [0, 1], [2], [2, 3], [4]], [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]]
-    seen = masked_model()._see_own_document(idx, None)
-    assert seen.shape == (2, 1, 5, 5)
-    assert [[torch.nonzero(keys).flatten().tolist() for keys in row[0]] for row in seen] == rows
+    mask = masked_model().document_mask(idx)
+    assert mask.shape == (2, 1, 5, 5)
+    assert [[torch.nonzero(keys).flatten().tolist() for keys in row[0]] for row in mask] == rows
 
 
 @pytest.mark.parametrize("lengths", [(4, 7), (5, 1, 3), (1, 1, 1), (11,)])
 @pytest.mark.parametrize("n_kv_head", [None, 1])
 def test_documents_in_one_window_are_read_as_each_alone(lengths, n_kv_head):
-    """Turned queries and keys know distances alone, so where a document lies in the window changes nothing."""
+    """Rotated queries and keys know distances only, so a document's position in the window changes nothing."""
     documents, idx = packed(*lengths)
-    model = masked_model(position="rope", n_kv_head=n_kv_head)
+    model, plain = (make(position="rope", n_kv_head=n_kv_head) for make in (masked_model, tiny_model))
     alone = torch.cat([model(document) for document in documents], dim=1)
     torch.testing.assert_close(model(idx), alone, rtol=1e-5, atol=1e-5)
-    if len(lengths) > 1:
-        plain = tiny_model(position="rope", n_kv_head=n_kv_head)
-        assert (plain(idx) - alone).abs().max() > 1e-2
+    assert (len(lengths) == 1) == ((plain(idx) - alone).abs().max() < 1e-2)
 
 
-def test_so_are_their_gradients():
+def test_their_gradients_are_those_of_each_alone():
     documents, idx = packed(4, 2, 5)
     model = masked_model()
 
-    def gradient(*parts):
+    def gradients(*parts):
         model.zero_grad()
-        for ids in parts:
-            logits = model(ids)
-            # A document's last token is not asked for the next document's first, which it alone does not know.
-            F.cross_entropy(logits[0], (ids[0] * 5 + 1) % V, reduction="sum").backward()
+        for ids in parts:  # targets are a function of the token: the next one is in another document at the end
+            F.cross_entropy(model(ids)[0], (ids[0] * 5 + 1) % V, reduction="sum").backward()
         return [p.grad.clone() for p in model.parameters()]
 
-    for packed_gradient, alone in zip(gradient(idx), gradient(*documents)):
-        torch.testing.assert_close(packed_gradient, alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients(idx), gradients(*documents), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("position", ["learned", "sinusoidal"])
-@pytest.mark.parametrize("dropped", [False, True])
-def test_attention_within_documents_is_the_masked_formula(position, dropped):
-    """With positions added to the embeddings: against the formula with a mask made by a loop."""
+@pytest.mark.parametrize("p", [0.0, 1e-9])
+def test_attention_within_documents_is_the_masked_formula(position, p):
+    """The mask is made by a loop; with a dropout that drops nothing, attention takes the blockwise path."""
     _, idx = packed(3, 2, 4)
-    model = masked_model("gpt2", n_layer=1, position=position, attention_dropout=1e-9 if dropped else 0.0)
-    model.train(dropped)  # the path by hand, dropping nothing
-    number, of = -1, []
-    for token in idx[0].tolist():
-        number += token == END
-        of.append(number)
-    hidden = torch.tensor([[j > i or of[i] != of[j] for j in range(9)] for i in range(9)])
-    block, x = model.blocks[0], model._embed(idx, slice(9))
+    model = masked_model("gpt2", n_layer=1, position=position, attention_dropout=p).train(p > 0)
+    document = [sum(token == END for token in idx[0, : i + 1].tolist()) for i in range(9)]
+    hidden = torch.tensor([[j > i or document[i] != document[j] for j in range(9)] for i in range(9)])
+    block, x = model.blocks[0], model.embed(idx, slice(9))
     q, k, v = block.attention.qkv(block.attention_norm(x)).view(1, 9, 3, HEADS, D).permute(2, 0, 3, 1, 4)
     weights = (q @ k.mT / math.sqrt(D)).masked_fill(hidden, -torch.inf).softmax(-1)
     x = x + block.attention.proj((weights @ v).transpose(1, 2).reshape(1, 9, -1))
@@ -364,208 +296,155 @@ def test_attention_within_documents_is_the_masked_formula(position, dropped):
 
 
 @EACH_PRESET
-@pytest.mark.parametrize("pieces", [(1,) * 11, (5, 6), (4, 1, 1, 5)])
-def test_a_cache_keeps_documents_apart(preset, pieces):
-    rows = [packed(*lengths)[1] for lengths in ((4, 7), (11,), (1, 1, 9), (5, 6), (10, 1))]
-    idx, model = torch.cat(rows), masked_model(preset)
-    cache = KeyValueCache(model.config, len(rows), model.lm_head.weight).rows([*range(len(rows))])
-    found = torch.cat([model(part, cache) for part in idx.split(pieces, dim=1)], dim=1)
+@pytest.mark.parametrize("parts", [(1,) * 11, (5, 6), (4, 1, 1, 5)])
+def test_a_cache_keeps_documents_apart(preset, parts):
+    idx = torch.cat([packed(*lengths)[1] for lengths in ((4, 7), (11,), (1, 1, 9), (5, 6), (10, 1))])
+    model = masked_model(preset)
+    cache = cache_of(model, len(idx))
+    found = torch.cat([model(part, cache) for part in idx.split(parts, dim=1)], dim=1)
     torch.testing.assert_close(found, model(idx), rtol=1e-5, atol=1e-5)
 
 
-def test_without_an_end_of_a_document_the_mask_changes_nothing():
-    idx = packed(9)[1]
-    torch.testing.assert_close(masked_model()(idx), tiny_model()(idx), rtol=1e-5, atol=1e-5)
-
-
-def test_documents_cannot_be_told_apart_without_their_token():
-    with pytest.raises(UserError, match="mask_documents needs the end-of-document token"):
-        GPT(tiny_config(mask_documents=True).model)
-
-
-def test_a_model_that_knows_no_token_is_not_made():
-    with pytest.raises(UserError, match=r"vocab_size is 0.*: give it"):
-        GPT(ModelConfig())
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [({"mask_documents": True, "vocab_size": V}, "document_token"), ({}, "vocab_size is 0")],
+)
+def test_a_config_that_no_model_can_have(config, words):
+    refuses(lambda: GPT(ModelConfig(**config)), words)
 
 
 # Parameters
 
 
-def test_the_lectures_model_has_the_lectures_parameters():
+@pytest.mark.parametrize(
+    ("preset", "settings", "count"),
+    [
+        ("lecture", {"vocab_size": 65}, 10_788_929),
+        (
+            "gpt2",
+            {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768},
+            124_439_808,
+        ),
+        (  # Qwen3-0.6B
+            "modern",
+            {"vocab_size": 151_936, "block_size": 64, "n_layer": 28, "n_head": 16, "n_kv_head": 8, "n_embd": 1024}
+            | {"head_size": 128, "mlp_hidden": 3072, "tie_embeddings": True},
+            596_049_920,
+        ),
+    ],
+)
+def test_parameter_counts_are_those_of_the_known_models(preset, settings, count):
     with torch.device("meta"):
-        assert GPT(load_preset("lecture").override(vocab_size=65).model).parameter_count == 10_788_929
-
-
-def test_gpt2_has_gpt2s_parameters():
-    sizes = {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768}
-    with torch.device("meta"):
-        assert GPT(load_preset("gpt2").override(**sizes).model).parameter_count == 124_439_808
-
-
-def test_modern_has_qwen3s_parameters():
-    sizes = {"vocab_size": 151_936, "block_size": 64, "n_layer": 28, "n_head": 16, "n_kv_head": 8, "n_embd": 1024}
-    parts = {"head_size": 128, "mlp_hidden": 3072, "tie_embeddings": True}
-    with torch.device("meta"):
-        assert GPT(load_preset("modern").override(**sizes, **parts).model).parameter_count == 596_049_920  # Qwen3-0.6B
+        assert GPT(load_preset(preset).override(**settings).model).parameter_count == count
 
 
 def test_modern_counted_by_hand():
     attention = C * 3 * HEADS * D + HEADS * D * C + 2 * D  # query, key, value; projection; two norms of a head
-    mlp = C * 2 * HIDDEN + HIDDEN * C
-    assert tiny_model().parameter_count == V * C + LAYERS * (attention + mlp + 2 * C) + C + C * V
-
-
-def test_tied_embeddings_are_one_tensor():
+    mlp = C * 2 * 17 + 17 * C
     free, tied = tiny_model(tie_embeddings=False), tiny_model(tie_embeddings=True)
+    assert free.parameter_count == V * C + 2 * (attention + mlp + 2 * C) + C + C * V
+    assert tied.parameter_count == free.parameter_count - V * C
     assert tied.lm_head.weight is tied.token_embedding.weight
-    assert free.lm_head.weight is not free.token_embedding.weight
-    assert free.parameter_count - tied.parameter_count == V * C
 
 
-BIASES = {
-    "qkv_bias": {"qkv"},
-    "bias": {"proj", "up", "down", "attention_norm", "mlp_norm", "final_norm"},
-    "head_bias": {"lm_head"},
-}
-
-
-@pytest.mark.parametrize("name", BIASES)
-def test_each_bias_switch_rules_its_own_layers(name):
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("qkv_bias", {"qkv"}),
+        ("bias", {"proj", "up", "down", "attention_norm", "mlp_norm", "final_norm"}),
+        ("head_bias", {"lm_head"}),
+    ],
+)
+def test_each_bias_switch_rules_its_own_layers(name, layers):
     model = tiny_model("lecture", **{"qkv_bias": False, "bias": False, "head_bias": False} | {name: True})
-    assert {p.split(".")[-2] for p, _ in model.named_parameters() if p.endswith("bias")} == BIASES[name]
+    assert {p.split(".")[-2] for p, _ in model.named_parameters() if p.endswith("bias")} == layers
 
 
 # First weights
 
 WIDE = {"vocab_size": 211, "block_size": 101, "n_layer": 3, "n_head": 4, "n_embd": 128, "head_size": None}
+STREAM = 0.02 / math.sqrt(2 * 3)  # 3 layers
 
 
-def spreads(preset, **settings):
-    config = tiny_config(preset, **WIDE | {"mlp_hidden": 257} | settings).model
+@pytest.mark.parametrize(
+    ("preset", "tied", "expected"),
+    [  # of embeddings, matrices, those that write into the residual stream, and the output layer
+        ("lecture", False, (0.02, 0.02, 0.02, 0.02)),
+        ("gpt2", True, (0.02, 0.02, STREAM, None)),
+        ("modern", False, (0.3, 1 / math.sqrt(128), 0, 0)),
+        ("modern", True, (0.02, 1 / math.sqrt(128), 0, None)),
+    ],
+)
+def test_initial_standard_deviations(preset, tied, expected):
+    config = tiny_config(preset, **WIDE, mlp_hidden=257, tie_embeddings=tied).model
     model = GPT(config, torch.Generator().manual_seed(11))
-    return {name: p.std().item() for name, p in model.named_parameters() if p.ndim == 2}, model
-
-
-def test_gpt2_starts_at_0_02_and_smaller_into_the_stream():
-    found, _ = spreads("gpt2")
-    for name, std in found.items():
-        into_stream = name.endswith(("attention.proj.weight", "mlp.down.weight"))
-        assert std == pytest.approx(0.02 / math.sqrt(2 * 3) if into_stream else 0.02, rel=0.04), name
-    assert len(found) == 2 + 3 * 4
-
-
-def test_the_lecture_starts_at_0_02_everywhere():
-    found, model = spreads("lecture")
-    assert all(std == pytest.approx(0.02, rel=0.04) for std in found.values())
-    assert all(p.abs().max() == 0 for name, p in model.named_parameters() if name.endswith("bias"))
-
-
-def test_modern_starts_as_the_identity_and_uniform():
-    found, model = spreads("modern")
-    for name, std in found.items():
-        if name.endswith(("attention.proj.weight", "mlp.down.weight")) or name == "lm_head.weight":
-            assert std == 0, name
-        elif name != "token_embedding.weight":
-            assert std == pytest.approx(1 / math.sqrt(128), rel=0.04), name
-    assert found["token_embedding.weight"] == pytest.approx(0.3, rel=0.04)
-    idx = token_ids(2, T, vocab_size=211)
-    assert model(idx).abs().max() == 0
-    block = model.blocks[0](x := torch.randn(1, T, 128), rotations(T, 32, 10_000.0))
-    assert torch.equal(block, x)
-
-
-def test_a_tied_zero_start_still_predicts_nearly_uniformly():
-    found, model = spreads("modern", tie_embeddings=True)
-    assert found["token_embedding.weight"] == pytest.approx(0.02, rel=0.04)
-    assert model(token_ids(2, T, vocab_size=211)).abs().max() > 0
+    ends = {"embedding.weight": 0, "proj.weight": 2, "down.weight": 2, "lm_head.weight": 3}
+    for name, p in model.named_parameters():
+        if p.ndim == 2:
+            std = expected[next((number for end, number in ends.items() if name.endswith(end)), 1)]
+            assert p.std().item() == pytest.approx(std, rel=0.04), name
+            assert abs(p.mean().item()) <= 0.02 * std, name
+        else:
+            assert (p == ("norm" in name and name.endswith("weight"))).all(), name
+    if preset == "modern":  # each block starts as the identity, and only a tied prediction is not quite uniform
+        x = torch.randn(1, T, 128)
+        assert torch.equal(model.blocks[0](x, rotations(T, 32, 10_000.0)), x)
+        assert (model(token_ids(2, T, vocab_size=211)).abs().max() == 0) == (not tied)
+        assert model.blocks[0].mlp.up.weight.abs().max() <= math.sqrt(3 / 128)  # uniform
 
 
 @EACH_PRESET
 def test_first_weights_come_from_the_generator_alone(preset):
-    config = tiny_config(preset).model
-    one = GPT(config, torch.Generator().manual_seed(5)).state_dict()
+    def drawn(seed):
+        return GPT(tiny_config(preset).model, torch.Generator().manual_seed(seed)).state_dict()
+
+    one = drawn(5)
     torch.manual_seed(99)
-    two = GPT(config, torch.Generator().manual_seed(5)).state_dict()
-    other = GPT(config, torch.Generator().manual_seed(6)).state_dict()
+    two, other = drawn(5), drawn(6)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_initialise_sets_every_matrix():
-    model = GPT(tiny_config("lecture").model)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.fill_(7.0)
-    initialise(model)
-    for name, p in model.named_parameters():
-        assert (p == 7).all() == ("norm" in name), name
 
 
 # Every setting does something
 
 EFFECTS = {
-    "vocab_size": ("modern", {"vocab_size": 41}),
-    "block_size": ("lecture", {"block_size": 13}),
-    "n_layer": ("modern", {"n_layer": 3}),
-    "n_head": ("modern", {"n_head": 1}),
-    "n_embd": ("modern", {"n_embd": 17}),
-    "n_kv_head": ("modern", {"n_kv_head": 1}),
-    "head_size": ("modern", {"head_size": 6}),
-    "mlp_hidden": ("modern", {"mlp_hidden": 19}),
-    "norm": ("modern", {"norm": "layer"}),
-    "norm_position": ("gpt2", {"norm_position": "post"}),
-    "norm_eps": ("modern", {"norm_eps": 0.5}),
-    "position": ("lecture", {"position": "sinusoidal"}),
-    "rope_theta": ("modern", {"rope_theta": 3.0}),
-    "activation": ("gpt2", {"activation": "relu"}),
-    "qk_norm": ("modern", {"qk_norm": False}),
-    "qkv_bias": ("modern", {"qkv_bias": True}),
-    "bias": ("gpt2", {"bias": False}),
-    "head_bias": ("gpt2", {"head_bias": True}),
-    "tie_embeddings": ("modern", {"tie_embeddings": True}),
-    "mask_documents": ("modern", {"mask_documents": True, "document_token": 27}),
-    "document_token": ("modern", {"mask_documents": True, "document_token": 35}),
-    "dropout": ("gpt2", {"dropout": 0.5}),
-    "attention_dropout": ("gpt2", {"attention_dropout": 0.5}),
-    "embedding_dropout": ("gpt2", {"embedding_dropout": 0.5}),
-    "init": ("gpt2", {"init": "normal"}),
-}
+    "modern": {
+        "vocab_size": 41, "n_layer": 3, "n_head": 1, "n_embd": 17, "n_kv_head": 1, "head_size": 6, "mlp_hidden": 19,
+        "norm": "layer", "norm_eps": 0.5, "rope_theta": 3.0, "qk_norm": False, "qkv_bias": True, "tie_embeddings": True,
+        "mask_documents": True, "document_token": 35,
+    },
+    "gpt2": {
+        "norm_position": "post", "activation": "relu", "bias": False, "head_bias": True, "init": "normal",
+        "dropout": 0.5, "attention_dropout": 0.5, "embedding_dropout": 0.5,
+    },
+    "lecture": {"block_size": 13, "position": "sinusoidal"},
+}  # fmt: skip
 
 
-def test_each_setting_has_a_case_here():
-    assert EFFECTS.keys() == {field.name for field in fields(ModelConfig)}
-
-
-@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("name", [field.name for field in fields(ModelConfig)])
 def test_changing_a_setting_changes_the_model(name):
-    preset, change = EFFECTS[name]
-    results = []
-    for settings in ({}, change):
+    ((preset, value),) = ((preset, values[name]) for preset, values in EFFECTS.items() if name in values)
+    results, before = [], {"document_token": 27, "mask_documents": name == "document_token"}
+    for settings in (before, before | {name: value}):
         model = GPT(tiny_config(preset, **settings).model, torch.Generator().manual_seed(5))
         if name != "init":
             shake(model)
         torch.manual_seed(0)
         results.append((model.train()(token_ids(B, T)), model.parameter_count))
-    (before, count), (after, other_count) = results
-    assert count != other_count or (after - before).abs().max() > 1e-4
+    (logits, count), (other_logits, other_count) = results
+    assert count != other_count or (other_logits - logits).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["dropout", "attention_dropout", "embedding_dropout"])
-def test_dropout_is_off_in_evaluation(name):
-    plain, dropped = tiny_model("gpt2"), tiny_model("gpt2", **{name: 0.5})
-    torch.testing.assert_close(plain(token_ids(B, T)), dropped(token_ids(B, T)))
-
-
-def test_the_two_further_dropouts_follow_the_first_unless_given():
-    model = tiny_model("gpt2", dropout=0.3)
-    assert (model.dropout.share, model.blocks[0].attention.dropout.share, model.blocks[0].dropout.share) == (
-        0.3,
-        0.3,
-        0.3,
-    )
-    model = tiny_model("gpt2", dropout=0.3, attention_dropout=0.0, embedding_dropout=0.1)
-    assert (model.dropout.share, model.blocks[0].attention.dropout.share, model.blocks[0].dropout.share) == (
-        0.1,
-        0.0,
-        0.3,
-    )
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"dropout": 0.3}, [0.3, 0.3, 0.3]),
+        ({"dropout": 0.3, "attention_dropout": 0.0, "embedding_dropout": 0.1}, [0.1, 0.0, 0.3]),
+        ({"attention_dropout": 0.2}, [0.0, 0.2, 0.0]),
+    ],
+)
+def test_the_two_further_dropouts_follow_the_first_unless_given(settings, expected):
+    model = tiny_model("gpt2", **settings)
+    layers = (model.dropout, model.blocks[0].attention.dropout, model.blocks[0].dropout)
+    assert [getattr(layer, "p", 0.0) for layer in layers] == expected
+    torch.testing.assert_close(model(token_ids(B, T)), tiny_model("gpt2")(token_ids(B, T)))  # off in evaluation
