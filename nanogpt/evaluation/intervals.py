@@ -1,6 +1,6 @@
 r"""The confidence interval of a loss, from the losses of a text's windows, by a block bootstrap.
 
-It tells how much the loss of the same model varies between texts of the same kind and length. How much it varies
+It is how much the loss of the same model varies between texts of the same kind and length. How much it varies
 between seeds of the training is another question (`nanogpt.evaluation.significance`).
 
 Neighbouring windows lie in the same scene, chapter or file, and are hard or easy together: resampled one by one, they

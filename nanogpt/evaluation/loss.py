@@ -2,7 +2,7 @@
 
 Whole split: consecutive windows of `block_size`, and the mean negative log-likelihood of every token but the first,
 each predicted exactly once. Where that is too slow: evenly spaced windows. Always in float32 and without dropout.
-`nanogpt.evaluation.intervals` tells how far a figure can be trusted.
+How far a figure can be trusted: `nanogpt.evaluation.intervals`.
 """
 
 import math
@@ -60,10 +60,7 @@ class Windows:
 def evaluate(
     model: GPT, ids: TokenIds, tokenizer: Tokenizer, max_tokens: int | None = None, world: World = ALONE
 ) -> Evaluation:
-    """Return the mean loss on token ids (T,): on all windows, or evenly spaced ones with about `max_tokens` at most.
-
-    Raises UserError where there is nothing to predict.
-    """
+    """Return the mean loss on token ids (T,): on all windows, or evenly spaced ones with about `max_tokens` at most."""
     return measure_windows(model, ids, tokenizer, max_tokens, world=world).evaluation()
 
 
@@ -78,8 +75,7 @@ def measure_windows(
 ) -> Windows:
     """Return the loss of each window, as in `evaluate`. `on_progress` is called with the tokens of each batch.
 
-    Several processes share the work, and each returns the whole result. The batches are the same for any number of
-    processes, so the result is the same too.
+    Several processes share the batches, which are the same for any number of processes, and return the same result.
     """
     block_size, last = model.config.block_size, len(ids) - 1
     if last < 1:

@@ -49,8 +49,8 @@ class Order:
 
     def find(self, keys: Integers) -> Integers:
         """Return each key's rank; -1 where it was never seen."""
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[places] == keys, places, -1)
+        ranks = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[ranks] == keys, ranks, -1)
 
 
 class Ngrams:
@@ -90,11 +90,11 @@ class Ngrams:
         found = np.full(len(tokens), 1 / self.vocab_size)
         contexts = np.zeros(len(tokens), dtype=np.int64)  # rank of the n - 1 tokens before each; -1: never seen
         for order in orders:
-            places = np.flatnonzero(contexts >= 0)
+            known = np.flatnonzero(contexts >= 0)
             ngrams = np.full(len(tokens), -1)
-            ngrams[places] = order.find(contexts[places] * self.vocab_size + tokens[places])
-            own = np.where(ngrams[places] >= 0, order.share[ngrams[places]], 0.0)
-            found[places] = own + order.rest[contexts[places]] * found[places]
+            ngrams[known] = order.find(contexts[known] * self.vocab_size + tokens[known])
+            own = np.where(ngrams[known] >= 0, order.share[ngrams[known]], 0.0)
+            found[known] = own + order.rest[contexts[known]] * found[known]
             # The n tokens that end before a position are its context in the next order; the first has none.
             contexts = np.concatenate([[-1], ngrams[:-1]])
         return found

@@ -1,4 +1,4 @@
-"""The size to train in so many minutes: of those that fit the memory, the one with the lowest expected loss."""
+"""The choice of a size: of those that fit the memory, the one that reaches the lowest expected loss in the time."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass

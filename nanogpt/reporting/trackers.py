@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nanogpt.config import Config
 from nanogpt.errors import UserError
@@ -28,26 +28,6 @@ from nanogpt.reporting.events import (
 )
 
 WANDB_FOLDERS = {"WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data", "WANDB_ARTIFACT_DIR": "artifacts"}
-
-
-class Tracker(Protocol):
-    """A log of numbers and texts."""
-
-    def begin(self, step: int) -> None:
-        """Open or continue the log; entries of later steps will be written again."""
-        ...
-
-    def numbers(self, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers."""
-        ...
-
-    def text(self, step: int, name: str, text: str) -> None:
-        """Log a text."""
-        ...
-
-    def end(self) -> None:
-        """Flush and close."""
-        ...
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -78,7 +58,7 @@ def track(events: Iterator[Event], config: Config, folder: Path) -> Iterator[Eve
             _close_quietly(tracker)
 
 
-def send(event: Event, tracker: Tracker) -> None:
+def send(event: Event, tracker: "Tracker") -> None:
     """Log an event."""
     match event:
         case StartEvent() | RollbackEvent():
@@ -114,7 +94,7 @@ class TensorBoard:
         self._writer: Any = None
 
     def begin(self, step: int) -> None:
-        """Open or continue the log."""
+        """Open or continue the log; entries of later steps will be written again."""
         from torch.utils.tensorboard import SummaryWriter
 
         again = self._folder.is_dir()
@@ -193,7 +173,8 @@ class WeightsAndBiases:
             wandb.teardown()  # ends its process, which uses this run's folders
 
 
-TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+Tracker = TensorBoard | WeightsAndBiases
+TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A thread that owns a model's batch: texts join and leave it between two steps (continuous batching).
 
-Each text is what it would be alone (`nanogpt.sampling.generate`). Waiting requests take turns, one text each, so a request
-for many texts does not block a request for one. The prompts read between two steps are limited, so running texts go on.
-The key-value cache is allocated at the start and never grows.
+Each text is what it would be alone (`nanogpt.sampling.generate`). Waiting requests take turns, one text each, so a
+request for many texts does not block a request for one. The prompts read between two steps are limited, so running
+texts go on. The key-value cache is allocated at the start and never grows.
 """
 
 import asyncio

@@ -76,27 +76,12 @@ def test_every_distribution_sums_to_one_and_has_no_zero(train, context, order, s
     assert min(p) > 0
 
 
-def test_witten_bell_by_hand():
-    # c = 6 6 4 2 and 0, so p_1(1) = (6 + 4/5) / 22; after 0: 1 1 1 0 3 1, thus c(0 1) = 4 of c(0) = 6, three kinds.
-    model = Ngrams(np.array(TEXT), V, 3, "witten-bell")
-    unigram = (6 + 4 / 5) / 22
-    assert math.exp(-model.losses(np.array([0, 1]), 1)[0]) == pytest.approx(unigram)
-    assert math.exp(-model.losses(np.array([0, 1]), 2)[0]) == pytest.approx((4 + 3 * unigram) / (6 + 3))
-
-
 def test_kneser_ney_by_hand():
     # "a b a c a b": bigrams ab 2, ba 1, ac 1, ca 1. No bigram occurs thrice, so discounts 0.5, 1, 1.5. a follows b and
     # c, b follows a, c follows a: continuations 2, 1, 1 of 4. p_1(b) = (1 - 0.5)/4 + (1 + 0.5 + 0.5)/4 · 1/3 = 7/24.
     # p(b | a) = (2 - 1)/3 + (1 + 0.5)/3 · 7/24 = 23/48.
     model = Ngrams(np.array([0, 1, 0, 2, 0, 1]), 3, 2, "kneser-ney")
     assert math.exp(-model.losses(np.array([0, 1]))[0]) == pytest.approx(23 / 48)
-
-
-def test_a_lower_order_of_witten_bell_is_its_own_model():
-    ids = np.array(TEXT)
-    for order in (1, 2, 3):
-        alone = Ngrams(ids, V, order, "witten-bell").losses(ids)
-        assert Ngrams(ids, V, 4, "witten-bell").losses(ids, order).tolist() == pytest.approx(alone.tolist())
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
