@@ -2,6 +2,7 @@
 
 - `gpt`: the whole model in plain PyTorch, position encodings included
 - `attention`, `dropout`, `norm`, `loss`: faster versions of these parts, each with a plain reference
+- `documents`: attention that stays inside a document
 - `parameters`: parameter counts from a config, before a model exists
 - `lora`: fine-tuning by low-rank adapters
 """

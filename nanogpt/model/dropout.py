@@ -1,6 +1,6 @@
 """Dropout whose masks are a function of (seed, step, sample), whatever batch the sample is in.
 
-torch draws masks from one sequence of random numbers: a sample's mask then depends on its batch, micro-step and process.
+torch draws masks from one sequence of numbers: a sample's mask then depends on its batch, micro-step and process.
 Here a mask's bits are hashed from (sample, element), so a run continues with the same masks however its batches are
 split. The backward pass hashes a mask again instead of storing it, and a mask is applied to the bits of the numbers: on
 a CPU both take a fraction of the time of drawing a mask and multiplying by it.

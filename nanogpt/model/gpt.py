@@ -1,7 +1,7 @@
 """The decoder: token ids in, logits of the next token out.
 
-One class for the lecture's model, GPT-2 and the modern block (Qwen3's); `ModelConfig` selects the parts. Sampling, mixed
-precision and compilation are applied from outside.
+One class for the lecture's model, GPT-2 and the modern block (Qwen3's); `ModelConfig` selects the parts. Sampling,
+mixed precision and compilation are applied from outside.
 
 Shapes: B batch, T time, S time of keys and values (T plus what a cache holds), C channels (n_embd), H heads, K key and
 value heads, D channels of a head, F channels inside the feed-forward network, V vocabulary.
@@ -26,24 +26,20 @@ Rotation = tuple[Tensor, Tensor]
 class LayerCache(Protocol):
     """Keys and values of one layer (`sampling.kv_cache`)."""
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values, (B, K, T, D); return all so far, (B, K, S, D)."""
-        ...
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
 
 
 class Cache(Protocol):
-    """What a model needs of a key-value cache."""
+    """What a model needs of a key-value cache (`sampling.kv_cache`)."""
 
     length: int
     mask: Tensor | None
     documents: Tensor | None
+    layers: Sequence[LayerCache]
 
-    @property
-    def layers(self) -> Sequence[LayerCache]: ...
+    def positions(self, T: int) -> slice | Tensor: ...  # noqa: D102
 
-    def positions(self, T: int) -> slice | Tensor: ...
-
-    def advance(self, T: int) -> None: ...
+    def advance(self, T: int) -> None: ...  # noqa: D102
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -63,7 +59,7 @@ def make_dropout(p: float) -> nn.Module:
 
 
 def sinusoids(length: int, n_embd: int) -> Tensor:
-    """Return the paper's position encodings (Vaswani et al. 2017, section 3.5), sine and cosine in turn, (length, C)."""
+    """Return the paper's position encodings (Vaswani et al. 2017, section 3.5), (length, C): sine, cosine, sine …"""
     rates = 10_000.0 ** (-torch.arange(0, n_embd, 2) / n_embd)  # (ceil(C/2),)
     angles = torch.arange(length)[:, None] * rates  # (length, ceil(C/2))
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
@@ -122,11 +118,8 @@ class Attention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return softmax(q k' / sqrt(D)) v, where each position sees itself and those before it, (B, H, T, D).
 
-        Args:
-            q: Queries, (B, H, T, D).
-            k: Keys, (B, H, S, D); the queries are the last T of their S positions.
-            v: Values, (B, H, S, D).
-            mask: Which keys each query sees, (B, 1, T, S), where that is not all up to its own position.
+        `k` and `v` are (B, H, S, D), and the queries are the last T of these S positions. `mask`, (B, 1, T, S), says
+        which keys each query sees, where that is not all up to its own position.
         """
         T, S = q.size(2), k.size(2)
         if T < S:  # the earlier positions are in a cache
@@ -206,11 +199,8 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """The model: token ids (B, T) to logits of each next token (B, T, V).
 
-    Args:
-        config: Sizes and parts.
-        generator: Source of the initial weights.
-        block: Class of the blocks, the place for one of your own: made from a `ModelConfig`, its `forward` takes what
-            `Block.forward` takes. Subclass `Block` and override what differs.
+    `block` is the class of the blocks, and the place for one of your own: made from a `ModelConfig`, its `forward`
+    takes what `Block.forward` takes. Subclass `Block` and override what differs.
 
     >>> model = GPT(ModelConfig(vocab_size=11, block_size=7, n_layer=2, n_head=3, n_embd=12))
     >>> model(torch.tensor([[1, 2, 3, 5, 8]])).shape
@@ -251,12 +241,8 @@ class GPT(nn.Module):
     def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
         """Return the logits of the token after each of `idx`, (B, T) -> (B, T, V).
 
-        Args:
-            idx: Token ids, (B, T).
-            cache: Keys and values of the tokens before `idx`; those of `idx` are added.
-
-        Raises:
-            UserError: The cache and idx together are longer than block_size.
+        `cache` holds keys and values of the tokens before `idx`; those of `idx` are added. Raises UserError where they
+        are longer than block_size together.
         """
         T, start = idx.size(1), cache.length if cache else 0
         if start + T > self.config.block_size:
@@ -269,7 +255,9 @@ class GPT(nn.Module):
         rotation = self.rotation(positions)
         mask = cache.mask if cache else None
         if self.config.mask_documents:
-            mask = self.document_mask(idx, cache)  # (B, 1, T, S)
+            from nanogpt.model.documents import document_mask
+
+            mask = document_mask(idx, self.config.document_token, cache)  # (B, 1, T, S)
         for layer, block in enumerate(self.blocks):
             x = block(x, rotation, cache.layers[layer] if cache else None, mask)
         if cache:
@@ -292,22 +280,6 @@ class GPT(nn.Module):
         cos, sin = self.cos[positions], self.sin[positions]
         return (cos, sin) if isinstance(positions, slice) else (cos[:, None], sin[:, None])
 
-    def document_mask(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
-        """Return which keys each position sees, (B, 1, T, S): those of its own document, up to itself.
-
-        An end-of-document token belongs to the document that it opens: the first token is predicted from it.
-        """
-        assert self.config.document_token is not None
-        documents = idx.eq(self.config.document_token).cumsum(1)  # (B, T), numbered
-        if cache and cache.documents is not None:
-            before = cache.documents  # (B, S - T)
-            documents = torch.cat([before, before[:, -1:] + documents], dim=1)  # (B, S)
-        if cache:
-            cache.documents = documents
-        T, S = idx.size(1), documents.size(1)
-        same = documents[:, -T:, None] == documents[:, None, :]  # (B, T, S)
-        return (same & causal_mask(T, S, idx.device))[:, None]
-
     @property
     def parameter_count(self) -> int:
         """Number of trained weights; a tied one counts once."""
@@ -315,10 +287,7 @@ class GPT(nn.Module):
 
 
 def to_autocast_dtype(x: Tensor) -> Tensor:
-    """Cast the residual stream to the number format of mixed precision, so that nothing after it is cast again.
-
-    (On GPUs layer norms are: CUDA's autocast computes them in float32.)
-    """
+    """Cast the residual stream to mixed precision's number format, so that only CUDA's layer norms cast it again."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 

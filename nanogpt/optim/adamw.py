@@ -11,8 +11,8 @@ from torch.optim.adamw import adamw
 class QuickOptimizer(torch.optim.Optimizer):
     """An optimizer that is made without importing torch's compiler.
 
-    `torch.optim.Optimizer.add_param_group` imports it (torch._dynamo, 800 modules, 1.5 to 3 s on two cores) to mark itself
-    as not to be compiled. A training of one minute would wait for that; so the undecorated method is called.
+    `torch.optim.Optimizer.add_param_group` is decorated to be left uncompiled, which imports torch._dynamo (800
+    modules, 1.5 to 3 s on two cores). A short training should not wait for that: the undecorated method is called.
     """
 
     state_names: tuple[str, ...]
@@ -25,17 +25,7 @@ class QuickOptimizer(torch.optim.Optimizer):
 
 
 class AdamW(QuickOptimizer):
-    """Adam with decoupled weight decay.
-
-    torch's class does the same by the same kernel; its `step` imports the compiler.
-
-    Args:
-        params: Parameters, or parameter groups with their own `lr` and `weight_decay`.
-        lr: Learning rate.
-        betas: Decay of the running means of the gradient and of its square.
-        eps: Added to the root of the second mean.
-        weight_decay: Share of a weight that an update takes off, times the learning rate.
-    """
+    """Adam with decoupled weight decay. torch's class does the same by the same kernel, and imports the compiler."""
 
     state_names = ("exp_avg", "exp_avg_sq", "step")
 
@@ -57,11 +47,12 @@ class AdamW(QuickOptimizer):
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             states = [self._state(p) for p in params]
+            options: Any = {"fused": True} if self.fused else {}
             means, squares, steps = ([state[name] for state in states] for name in self.state_names)
             adamw(
                 params, [p.grad for p in params], means, squares, [], steps,
                 lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-                weight_decay=group["weight_decay"], amsgrad=False, maximize=False, **({"fused": True} if self.fused else {}),
+                weight_decay=group["weight_decay"], amsgrad=False, maximize=False, **options,
             )  # fmt: skip
 
     def _state(self, p: Tensor) -> dict[str, Tensor]:

@@ -1,9 +1,8 @@
 """Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): orthogonalised momentum.
 
-A gradient matrix has a few large singular values, so an update moves the weights along a few directions. Muon replaces
-it by the nearest semi-orthogonal matrix, which moves all directions alike. Newton-Schulz iterations find that matrix by
-matrix products alone. All matrices of one shape are iterated as one batch: at small sizes, one matrix at a time would
-cost more than the forward and backward pass.
+A gradient matrix has a few large singular values, so an update moves the weights along a few directions. Muon takes the
+nearest semi-orthogonal matrix, which moves all directions alike; Newton-Schulz iterations find it by matrix products
+alone. Matrices of one shape are iterated as a batch: one at a time would cost more than a small model's other work.
 """
 
 from collections import defaultdict
@@ -40,13 +39,8 @@ class Muon(QuickOptimizer):
     An update's spectral norm is the learning rate times sqrt(max(1, rows / columns)), so that one learning rate serves
     every width (Yang et al. 2023, "A spectral condition for feature learning").
 
-    Args:
-        params: Parameter groups of matrices. A group's `rows` say how many matrices lie below each other in each of its
-            parameters (queries, keys and values, for example): each is orthogonalised by itself.
-        lr: Learning rate.
-        momentum: Decay of the running mean of the gradient.
-        weight_decay: Share of a weight that an update takes off, times the learning rate.
-        precision: Number format of the iterations.
+    A group's `rows` are those of the matrices that lie below each other in each of its parameters (queries, keys and
+    values, for example); each is orthogonalised by itself, in the number format `precision`.
     """
 
     state_names = ("momentum",)

@@ -1,9 +1,9 @@
 """Several processes train one run: how they meet, agree and share the work.
 
 `torchrun` starts the processes and sets their environment variables. ddp: every process has the whole model, reads its
-part of each batch, and gradients are averaged (Li et al. 2020, "PyTorch distributed"). fsdp: every process keeps a shard
-of each weight, its gradient and optimizer state, and gathers the weights block by block (Zhao et al. 2023, "PyTorch
-FSDP"; torch's `fully_shard`). What the processes say to each other besides gradients is small (a path, a decision) and
+part of each batch, and gradients are averaged (Li et al. 2020, "PyTorch distributed"). fsdp: every process keeps a
+shard of each weight, its gradient and optimizer state, and gathers the weights block by block (Zhao et al. 2023,
+"PyTorch FSDP"; torch's `fully_shard`). What processes exchange besides gradients is small (a path, a decision) and
 travels as JSON: what torch offers for objects is pickled.
 """
 
@@ -69,10 +69,6 @@ class ProcessGroup(World):
                 f"the environment variables {', '.join(VARIABLES.values())} don't describe a process group: start "
                 f"several processes with torchrun, which sets them, or unset WORLD_SIZE to train in one"
             ) from None
-
-    @property
-    def processes_per_machine(self) -> int:
-        return self.local_size
 
     def device(self, name: str = "auto") -> torch.device:
         """Return the device of this process: the CPU, or a GPU for each process of a machine."""

@@ -29,8 +29,8 @@ def limit_spinning() -> None:
     """Let OpenMP's idle threads spin for a moment only, then sleep; libgomp reads this when torch loads it.
 
     A spinning thread takes the processor from the thread it waits for as soon as anything else runs: next to one busy
-    program, a step of a small model took 4 to 50 times as long. Sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs a quiet
-    machine nearly half its speed.
+    program, a step of a small model took 4 to 50 times as long. Sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs a
+    quiet machine nearly half its speed.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "3000"

@@ -1,8 +1,4 @@
-"""The place of a process among those that train one run. Here is the usual case: one process, alone.
-
-Training code asks a `World` wherever several processes would have to agree, and never asks how many there are.
-`parallel.distributed` has the world of several processes that `torchrun` starts.
-"""
+"""One process, or one of several: training code asks a `World` wherever several processes would have to agree."""
 
 import contextlib
 from collections.abc import Callable
@@ -31,11 +27,6 @@ class World:
         """Whether this process decides, writes files and talks to the user."""
         return self.rank == 0
 
-    @property
-    def processes_per_machine(self) -> int:
-        """Processes that share this machine's memory."""
-        return 1
-
     def device(self, name: str = "auto") -> torch.device:
         """Return the device of this process."""
         return pick_device(name)
@@ -45,14 +36,8 @@ class World:
         return value
 
     def on_main(self, call: Callable[[], Json], assist: Callable[[Any], object] | None = None) -> Json:
-        """Call a function on the main process alone; return its result, which JSON can hold, on every process.
-
-        Meanwhile the others run `assist` on whatever the call passes to `ask`.
-        """
+        """Call on the main process alone; return the result on all. The others `assist` with what the call asks for."""
         return call()
-
-    def ask(self, request: Any) -> None:
-        """Inside `on_main`: let the other processes run `assist` on a request that JSON can hold."""
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any process."""
@@ -63,11 +48,11 @@ class World:
         return tensor
 
     def wrap(self, model: nn.Module, parallel: str, device: torch.device) -> nn.Module:
-        """Return the module to call in a training step. Make optimizers after this: fsdp exchanges the parameters."""
+        """Return the module to call in a training step; fsdp exchanges its parameters."""
         return model
 
     def no_sync(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which a backward pass leaves the averaging of gradients to a later one."""
+        """Return a context for a backward pass after which gradients are not averaged yet."""
         return contextlib.nullcontext()
 
 

@@ -6,5 +6,6 @@
 - `weights`: weights and optimizer state to and from safetensors
 - `run`: `Run` and `load`: generate, stream, evaluate
 - `find`: finding runs, and the text of a run
+- `custom_blocks`: checks for models with blocks of your own
 - `eight_bits`: weights stored in 8 bits
 """

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nanogpt.config import check_types
 from nanogpt.errors import UserError, shell_quote, write_error
 from nanogpt.files import (
     FORMAT,
@@ -98,10 +99,7 @@ class Checkpoints:
     def find(self, which: str = "last") -> Checkpoint | None:
         """Return the checkpoint that `last` or `best` names, or if it is damaged the newest whole one.
 
-        None where there is none yet.
-
-        Raises:
-            UserError: All checkpoints are damaged.
+        None where there is none yet; UserError where all are damaged.
         """
         named, notes = self.pointer(which), list[str]()
         for step in [*([] if named is None else [named]), *(s for s in reversed(self.steps()) if s != named)]:
@@ -118,8 +116,7 @@ class Checkpoints:
     def save(self, state: State, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> Path:
         """Write `step-N`, let `last` (and `best`, if it is) point to it, and delete old checkpoints.
 
-        Raises:
-            UserError: The system refuses a write. All that was saved before is still whole.
+        Raises UserError where the system refuses a write; all that was saved before is still whole.
         """
         name = f"step-{state.step}"
         if not self.run.is_dir():
@@ -229,19 +226,14 @@ def sha256(path: Path) -> str:
 def read_state(checkpoint: Path) -> State:
     """Read a checkpoint's `state.json`."""
     path = checkpoint / "state.json"
+    text, problem = read_text(path), f"restore it, or delete {checkpoint.name} and its name in 'last'"
     try:
-        tables = json.loads(read_text(path))
-        check_format(tables, str(path))
-        values = {field.name: tables[field.name] for field in fields(State)}
-        state = State(**values | {"pending": tuple(values["pending"])})
-        optional = [number for number in (state.best_step, state.best_loss) if number is not None]
-        numbers = (state.step, state.stale, state.seconds, *state.pending, *optional)
-        if not all(isinstance(number, int | float) for number in numbers):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is damaged: restore it, or delete {checkpoint.name} and its name in 'last'") from None
+        tables = json.loads(text)
+        state = State(**{one.name: tables[one.name] for one in fields(State)} | {"pending": tuple(tables["pending"])})
+        check_types(state)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path} is damaged: {problem}") from None
+    check_format(tables, str(path))
     return state
 
 

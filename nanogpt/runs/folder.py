@@ -103,11 +103,7 @@ class RunFolder:
         return STARTER if self.is_starter else str(self.path)
 
     def checked_start(self, plan: Plan) -> Path | None:
-        """Return the file of the weights that the training began with; None for a new model.
-
-        Raises:
-            UserError: The file is missing or damaged.
-        """
+        """Return the file of the weights that the training began with, checked; None for a new model."""
         if plan.start_from is None:
             return None
         check_plain(self.start, within=self.path)
@@ -118,10 +114,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock of the one process that trains this run; it is released however the process ends.
-
-        Deletes what a killed process left half-written.
-        """
+        """Hold the lock of the one process that trains this run; delete what a killed one left half-written."""
         from filelock import FileLock, Timeout
 
         try:
@@ -154,29 +147,22 @@ class RunFolder:
         self._write("plan.toml", tomli_w.dumps(plan.to_dict()))
 
     def read_tokenizer(self) -> Tokenizer:
-        """Read `tokenizer.json`."""
-        path = self.path / "tokenizer.json"
-        return parse_tokenizer(read_text(path, TOKENIZER_LIMIT, within=self.path), str(path))
+        """Read `tokenizer.json`; raise UserError where it is not the one that the model was made for."""
+        path, expected = self.path / "tokenizer.json", self.read_config().model.vocab_size
+        tokenizer = parse_tokenizer(read_text(path, TOKENIZER_LIMIT, within=self.path), str(path))
+        if tokenizer.vocab_size != expected:
+            raise UserError(
+                f"{path} has {tokenizer.vocab_size} tokens, but config.toml says vocab_size {expected}: restore the "
+                f"tokenizer that the run was trained with"
+            )
+        return tokenizer
 
     def write_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Write `tokenizer.json`."""
         self._write("tokenizer.json", dump_tokenizer(tokenizer))
 
-    def check_vocabulary(self) -> None:
-        """Raise UserError where tokenizer and config don't belong together."""
-        size, expected = self.read_tokenizer().vocab_size, self.read_config().model.vocab_size
-        if size != expected:
-            raise UserError(
-                f"{self.path / 'tokenizer.json'} has {size} tokens, but config.toml says vocab_size {expected}: "
-                f"restore the tokenizer that the run was trained with"
-            )
-
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of `metrics.jsonl`, without a last line that a crash cut off.
-
-        Raises:
-            UserError: A line before the last is damaged.
-        """
+        """Yield the lines of `metrics.jsonl`, without a last one that a crash cut off; UserError for damage before."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return

@@ -28,23 +28,19 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """A return to a checkpoint after the training diverged, with a lower learning rate from there on."""
+    """A return to the checkpoint of `step`, as step `failed` diverged; `factor` multiplies later learning rates."""
 
     step: int
-    """step of the checkpoint"""
     failed: int
-    """step at which a number was not finite"""
     factor: float
-    """multiplies the learning rate from `step` on"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """A smaller micro-batch from `step` on, after memory ran out; the batch stays the same."""
+    """A smaller micro-batch from `step` on, as memory ran out: at most `size` sequences in one forward pass."""
 
     step: int
     size: int
-    """most sequences in one forward pass"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +66,9 @@ class Plan:
     memory_bytes: int | None = None
     """estimated peak of each process"""
     expected_loss: float | None = None
-    """forecast of the validation loss, nats per token"""
+    """forecast of the validation loss, nats per token, and its interval"""
     expected_low: float | None = None
-    """lower end of its interval"""
     expected_high: float | None = None
-    """upper end of its interval"""
     block: str | None = None
     """name of the class of the blocks, if not the library's"""
     threads: int | None = None
@@ -130,8 +124,8 @@ class Plan:
         if name != self.block:
             trained, given = (one or "of the library" for one in (self.block, name))
             raise UserError(
-                f"this run was trained with the blocks {trained}, not {given}: open it from Python with the block it was "
-                f"trained with, nanogpt.load(path, block=...)"
+                f"this run was trained with the blocks {trained}, not {given}: open it from Python with its own, "
+                f"nanogpt.load(path, block=...)"
             )
 
     def to_dict(self) -> dict[str, Any]:

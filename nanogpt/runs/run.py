@@ -52,16 +52,9 @@ class Run:
     def generate(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
     ) -> str:
-        """Return the prompt and its continuation.
+        """Return the prompt and its continuation. Give a `SampleConfig`, or its fields by name.
 
-        Args:
-            prompt: The text's beginning.
-            unknown: Whether characters that the model never saw are an error, or skipped.
-            config: Sampling settings; or give fields of `SampleConfig` by name.
-            **settings: Fields of `SampleConfig`.
-
-        Raises:
-            UserError: The prompt has unknown characters, or a setting is out of range.
+        Raises UserError for characters that the model never saw (`unknown="skip"` skips them) and bad settings.
 
         >>> run = nanogpt.load(folder)
         >>> text = run.generate("the c", tokens=7, temperature=0.5)
@@ -78,7 +71,7 @@ class Run:
         config: SampleConfig | None = None,
         **settings: Any,
     ) -> list[str]:
-        """Return several texts, as `generate` returns each: `samples=3` gives three for each prompt, in order.
+        """Return several texts, each as from `generate`: `samples=3` gives three for each prompt, in order.
 
         >>> len(nanogpt.load(folder).generate_batch("the", tokens=5, samples=3))
         3
@@ -137,18 +130,11 @@ def load(
     device: str = "auto",
     block: type[torch.nn.Module] = Block,
 ) -> Run:
-    """Open a run.
+    """Open a run: its `best` checkpoint by validation loss, its `last`, or a step of its history.
 
-    Args:
-        path: Run folder, or `starter` for the small model that comes with the package; the newest run below `runs` by
-            default.
-        checkpoint: `best` by validation loss, `last`, or a step of the history. Where it is damaged, the newest whole
-            one is opened and the run's `notes` say so.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        block: Class of the blocks, if the model was trained with one of your own.
-
-    Raises:
-        UserError: There is no run, or its files are damaged or don't match.
+    `path` is a run folder, or `starter` for the small model that comes with the package; by default the newest run
+    below `runs`. `block` is the class of the blocks, if it is your own. Where a checkpoint is damaged, the newest whole
+    one is opened and the run's `notes` say so. Raises UserError where files are missing, damaged or don't match.
 
     >>> run = nanogpt.load(folder)
     >>> run.config.model.n_layer, nanogpt.load(folder, checkpoint=8).step
@@ -161,7 +147,6 @@ def load(
     folder = RunFolder.open(path)
     plan, config = folder.read_plan(), folder.read_config()
     plan.check_block(block)
-    folder.check_vocabulary()
     file, step, notes = _choose_weights(folder, checkpoint)
     model = load_model(config.model, file, block, folder.checked_start(plan))
     model.to(pick_device(device)).eval()

@@ -41,17 +41,6 @@ def _saved_parameters(model: GPT) -> dict[str, nn.Parameter]:
     return {name: p for name, p in own.items() if ADAPTER in name} or own
 
 
-def check_savable(model: nn.Module) -> None:
-    """Raise UserError where a block of your own has a persistent buffer, which no checkpoint would hold."""
-    saved = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    for name in model.state_dict():
-        if name not in saved:
-            raise UserError(
-                f"the buffer {name} would not be saved, as checkpoints hold parameters only: make it an nn.Parameter "
-                f"with requires_grad=False, or register it with persistent=False"
-            )
-
-
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
     """Return a model with the weights of a file; adapters in it are added to the weights in `start`.
 
@@ -86,12 +75,9 @@ def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None
             expected["position_embedding.weight"] = (config.block_size, C)
         _compare(path, {name: layout[name] for name in expected if name in layout}, _float32(expected))
     else:
-        try:
-            with torch.device("meta"):  # without memory; torch imports its compiler for it, which takes seconds
-                empty = GPT(config, block=block)
-        except (RuntimeError, OverflowError) as error:
-            raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None
-        _compare(path, layout, _layout(dict(empty.named_parameters())))
+        from nanogpt.runs.custom_blocks import empty_model
+
+        _compare(path, layout, _layout(dict(empty_model(config, block, path).named_parameters())))
     if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
         raise UserError(
             f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "

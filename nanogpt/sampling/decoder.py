@@ -1,9 +1,8 @@
 """One token of each row through the model with few operations: the step of generation.
 
-For a small model, launching a step's operations takes as long as computing them. `Decoder` calls the model's own parts in
-the order in which its blocks do, without what a single position in evaluation does not need: dropout, masks, module
-calls. Tests compare it with `GPT.forward` for every part. A model with blocks of your own, or with hooks, is called as
-it is (`can_decode`).
+For a small model, launching operations takes as long as computing them. `Decoder` calls the model's own parts in their
+order, without what a single position in evaluation does not need: dropout, masks, module calls. Tests compare it with
+`GPT.forward` for every part. A model with blocks of your own, or with hooks, is called as it is (`can_decode`).
 
 Shapes: B rows, C channels, H heads, K key and value heads, G = H / K, S positions in the cache, D channels of a head, V
 vocabulary.
@@ -102,8 +101,7 @@ def linear_function(linear: nn.Module) -> Map:
     """Return a linear layer as a function, (B, N) -> (B, M).
 
     A few rows should cost little more than reading the weights once. MKL's product of a matrix and a vector reached a
-    third of one core's memory bandwidth (on a processor not made by Intel), its batched product of two half matrices
-    nearly all; for two to eight rows that took 0.4 to 0.7 of the time of one product, and for more it was no slower.
+    third of one core's memory bandwidth (not on Intel), its batched product of two half matrices nearly all. For two to eight rows that took 0.4 to 0.7 of the time of one product, and for more it was no slower.
     """
     if not isinstance(linear, nn.Linear):
         return linear.forward

@@ -56,10 +56,7 @@ def stream_text(
     """Yield new text of all samples, without the prompts; "" where a sample has no complete character yet.
 
     With several prompts the samples of the first come first. A sample ends at its end-of-document token, before a stop
-    string, or after `config.tokens`; text that could become a stop string is held back.
-
-    Raises:
-        UserError: A prompt has unknown characters, and `unknown` is not "skip".
+    string, or after `config.tokens`. Raises UserError for unknown characters in a prompt, unless `unknown` is "skip".
     """
     config = config or SampleConfig()
     prompts = [encode_prompt(tokenizer, one, unknown) for one in ([prompt] if isinstance(prompt, str) else prompt)]
@@ -76,17 +73,8 @@ def generate_ids(
 ) -> Iterator[list[int]]:
     """Yield the next token of each row that continues prompt ids, (T,), T at least 1, or several such prompts.
 
-    The rows are the samples of the first prompt, then of the next. The model is in evaluation mode until the last token
-    was taken or the generator closed.
-
-    Args:
-        model: The model.
-        prompts: Token ids of a prompt, or of several of different lengths.
-        config: How to draw.
-        cached: Whether to use a key-value cache; without one the same tokens take longer.
-
-    Raises:
-        UserError: There is no prompt.
+    The rows are the samples of the first prompt, then of the next. Without `cached` the same tokens take longer. The
+    model is in evaluation mode until the last token was taken or the generator closed.
     """
     prompts = [prompts] if isinstance(prompts, Tensor) else prompts
     rows = range(len(prompts) * config.samples)
@@ -172,11 +160,7 @@ class Batch:
         )  # windows, next tokens
 
     def join(self, prompt: Tensor, config: SampleConfig, number: int = 0) -> Row:
-        """Add a row, last in `rows`, that continues prompt ids, (T,), T at least 1.
-
-        Raises:
-            UserError: The batch is full.
-        """
+        """Add a row, last in `rows`, that continues prompt ids, (T,), T at least 1; UserError where all are taken."""
         if len(self.rows) == self.size:
             raise UserError(f"all {self.size} rows are taken: let one leave first")
         row = Row(config, number, len(prompt), window_start(len(prompt), self.block_size))
@@ -281,7 +265,7 @@ def _evaluation_mode(model: GPT) -> Iterator[None]:
 
 
 def cache_bytes(config: ModelConfig, rows: int) -> int:
-    """Return the bytes of the keys and values of some rows, in float32.
+    """Return the bytes of some rows' keys and values, in float32.
 
     >>> cache_bytes(ModelConfig(n_layer=2, n_head=3, n_embd=12, block_size=5), rows=7)
     6720

@@ -1,7 +1,7 @@
 """Keys and values of the tokens that rows have read, so that a new token costs one position.
 
-The cache never rolls: without its oldest entries it would still hold what deeper layers computed from them, and the
-text would be no model's. When a row's context is full, the newest half of it is read again (`window_start`).
+The cache never rolls: deeper layers' entries depend on the oldest tokens, and without those the text would be no
+model's. When a row's context is full, its newest half is read again (`window_start`).
 
 Shapes: B rows, K key and value heads, S positions in the cache, T positions that are read, D channels of a head.
 """
@@ -27,9 +27,8 @@ def window_start(position: int, block_size: int) -> int:
 class KVCache:
     """Space for `block_size` keys and values in each layer of each row; a row has its own length.
 
-    `select` says which rows the next call of the model reads: rows of one length, with any number of tokens each, or
-    rows of different lengths, with one token each. The model then uses `length`, `positions`, `mask`, `documents`,
-    `layers` and `advance`.
+    `select` says which rows the model reads next: rows of one length, with any number of tokens each, or rows of
+    different lengths, with one token each.
     """
 
     def __init__(self, config: ModelConfig, rows: int, like: Tensor) -> None:

@@ -39,8 +39,8 @@ RESET = (
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
     *("encoding", "pattern", "column"),
 )
-"""Settings that return to their defaults: another text, length and machine have no reason to share them. The second line
-is what the planner fits to the minutes."""
+"""Settings that return to their defaults: another text, length and machine have no reason to share them. The second
+line is what the planner fits to the minutes."""
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}
 TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
 
@@ -72,8 +72,8 @@ def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
     for name in settings:
         if name in fixed:
             raise UserError(
-                f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it out, or train a new model without "
-                f"--from"
+                f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it out, or train a new model, "
+                f"without --from"
             )
     defaults = {one.name: getattr(part, one.name) for part in (DataConfig(), TrainConfig()) for one in fields(part)}
     config = run.config.override(**{name: defaults[name] for name in RESET})

@@ -1,4 +1,4 @@
-"""From options to a run folder: read the text, make the tokenizer, decide sizes and length, write what training needs."""
+"""From options to a run folder: read the text, make the tokenizer, decide sizes and length, write the folder."""
 
 import re
 import time
@@ -75,7 +75,7 @@ class Prepared:
         from nanogpt.planning.memory import find_memory_limit
 
         device = self.world.device(self.config.train.device)
-        return find_memory_limit(self.options.memory, device, self.world.processes_per_machine)
+        return find_memory_limit(self.options.memory, device, getattr(self.world, "local_size", 1))
 
     def check_memory(self, config: Config) -> int | None:
         """Return the estimated peak memory in bytes; None for a small training, which fits any machine.
@@ -253,8 +253,8 @@ def _with_tokenizer(config: Config, tokenizer: Tokenizer) -> Config:
     """Return the config of a model for this vocabulary."""
     if config.model.mask_documents and tokenizer.end_of_document is None:
         raise UserError(
-            "--mask-documents needs the end-of-document token, and this tokenizer has none: add --end-of-document True, "
-            "or leave --mask-documents out"
+            "--mask-documents needs the end-of-document token, and this tokenizer has none: add --end-of-document "
+            "True, or leave --mask-documents out"
         )
     token = tokenizer.end_of_document if config.model.mask_documents else None
     return config.override(vocab_size=tokenizer.vocab_size, document_token=token)
@@ -272,7 +272,7 @@ def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> list
     if named and wanted and found != wanted:
         origin = data.tokenizer_from or f"this text with --tokenizer {data.tokenizer}"
         raise UserError(
-            f"--vocab-size {wanted}: {origin} gives {found:,} tokens; leave it out, or learn as many with --tokenizer bpe"
+            f"--vocab-size {wanted}: {origin} gives {found:,} tokens; leave it out, or learn them with --tokenizer bpe"
         )
     return []
 

@@ -83,8 +83,8 @@ def train(
         optimizers: Makes the optimizers from (model, TrainConfig, number format), if they are your own: any
             `torch.optim.Optimizer` whose state is tensors.
         progress: Whether to show progress on standard error.
-        **options: Fields of `TrainOptions` but `seeds`, and settings: fields of `nanogpt.config` by name, which override
-            the preset.
+        **options: Fields of `TrainOptions` but `seeds`, and settings: fields of `nanogpt.config` by name, which
+            override the preset.
 
     Raises:
         UserError: Something the caller can fix.
@@ -283,7 +283,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
         if last is None or not last.notes:
             return None
     folder.read_plan().check_block(block)
-    folder.check_vocabulary()
+    folder.read_tokenizer()  # raises where it is another model's
     if folder.read_config().train.track:
         from nanogpt.reporting.trackers import check_trackers
 

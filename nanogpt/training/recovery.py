@@ -7,7 +7,7 @@ from nanogpt.errors import UserError
 from nanogpt.parallel.out_of_memory import release_memory
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
-from nanogpt.training.trainer import Diverged, Trainer
+from nanogpt.training.trainer import SMALLER_MODEL, Diverged, Trainer
 
 ROLLBACKS = 3
 """How often a run goes back after it diverged; then it stops."""
@@ -28,8 +28,8 @@ def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
         lowered = f", and {config.learning_rate * ROLLBACK_FACTOR**times:g} after {times} rollbacks" if times else ""
         advice = "" if asked else ", or with --on-divergence rollback, which goes back and lowers it by itself"
         raise UserError(
-            f"{error.what}; {saved}. Train again with a lower --learning-rate (it was {config.learning_rate:g}{lowered})"
-            f"{advice}"
+            f"{error.what}; {saved}. Train again with a lower --learning-rate (it was {config.learning_rate:g}"
+            f"{lowered}){advice}"
         ) from None
     checkpoint = trainer.find_checkpoint("last")
     assert checkpoint is not None
@@ -65,14 +65,11 @@ def shrink_micro_batch(trainer: Trainer) -> NoteEvent:
     if trainer.world.size > 1:
         smaller = max(1, size // 2)
         raise UserError(
-            f"process {trainer.world.rank} ran out of memory at step {step}: train a new run with --batch-size {smaller} "
-            f"and --accumulation {-(-batch // smaller)}"
+            f"process {trainer.world.rank} ran out of memory at step {step}: train a new run with --batch-size "
+            f"{smaller} and --accumulation {-(-batch // smaller)}"
         )
     if size == 1:
-        raise UserError(
-            f"out of memory at step {step} with one sequence at a time: choose a smaller model (--n-layer, --n-embd, "
-            f"--block-size), or close other programs and continue with --resume"
-        )
+        raise UserError(f"out of memory at step {step} with one sequence at a time: {SMALLER_MODEL}")
     smaller_batches = (*trainer.plan.micro_batches, MicroBatch(step=step, size=size // 2))
     trainer.change_plan(replace(trainer.plan, micro_batches=smaller_batches))
     release_memory(trainer.train_step.device)

@@ -4,8 +4,8 @@
     runs/seeds-1/seed-1337/     a run like any other
     runs/seeds-1/seed-1338/     the same text, settings and length, another seed
 
-The first run is planned as usual; the others repeat it, also where its size and length came from minutes. An interrupted
-set continues with the interrupted run, then the next.
+The first run is planned as usual; the others repeat it, also where its size and length came from minutes. An
+interrupted set continues with the interrupted run, then the next.
 """
 
 import json
@@ -185,7 +185,7 @@ def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
         name = next(iter(_differences(found[0].run, one.run)), None)
         if name is not None:
             raise UserError(
-                f"{found[0].run.path} and {one.run.path} differ in {name}: compare repeats that differ in their seed only"
+                f"{found[0].run.path} and {one.run.path} differ in {name}: compare runs that differ in their seed only"
             )
     return found
 

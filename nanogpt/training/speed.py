@@ -14,6 +14,7 @@ from nanogpt.data.batches import Dataset
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import Block
 from nanogpt.parallel.devices import threads
+from nanogpt.parallel.distributed import ProcessGroup
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.planning.speed import Speed
 from nanogpt.sampling.generate import generate_ids
@@ -29,7 +30,9 @@ SAMPLE_TOKENS = 8
 
 def measure_together(config: Config, data: Dataset, block: type[nn.Module], world: World) -> Speed:
     """Measure the speed of a size on the main process, with the others in `help_to_measure`."""
-    world.ask({"config": config.to_dict(), "data": data.key})
+    if world.size > 1:
+        assert isinstance(world, ProcessGroup)
+        world.ask({"config": config.to_dict(), "data": data.key})
     return measure_speed(config, data, block, world)
 
 

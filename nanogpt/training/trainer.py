@@ -1,9 +1,8 @@
 """The training loop: batch, forward, backward, clip, step, log, evaluate, sample, save.
 
-`Trainer.events` is an iterator. Terminal, web page and tests iterate over it and see what happens; between two events
-nothing is left half done. What a step draws (its batch, its dropout) is a function of the seed and the step, so neither
-a consumer nor an evaluation nor an interruption changes the weights. What few trainings need is not here:
-`recovery` (divergence, memory), `pace` (keeping the time), `compilation`, `parallel.distributed`.
+`Trainer.events` is an iterator: terminal, web page and tests iterate over it and see what happens. What a step draws
+(its batch, its dropout) is a function of the seed and the step, so nobody who watches changes the weights. What few
+trainings need is elsewhere: `recovery`, `pace`, `compilation`, `parallel.distributed`.
 """
 
 import contextlib
@@ -45,6 +44,9 @@ SAVE_SECONDS = 600.0
 """Most time between two checkpoints: evaluations, which save too, may be hours apart."""
 SAMPLE_LIMIT = 10_000
 """Characters of a sample that are logged"""
+SMALLER_MODEL = (
+    "choose a smaller model (--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
+)
 
 MakeOptimizers = Callable[[nn.Module, TrainConfig, str], Sequence[torch.optim.Optimizer]]
 
@@ -65,25 +67,15 @@ def build_model(config: Config, block: type[nn.Module] = Block, start: Path | No
 
 
 class TrainStep:
-    """One update of a model's weights on a text; knows nothing of runs and files.
-
-    Of several processes each learns from an equal part of a step's samples; batch, masks and update are those of one
-    process, and only sums are rounded differently.
-    """
+    """One update of a model's weights on a text. Several processes divide a step's samples equally."""
 
     def __init__(
-        self,
-        model: GPT,
-        config: TrainConfig,
-        data: Dataset,
-        world: World = ALONE,
-        optimizers: MakeOptimizers = make_optimizers,
+        self, model: GPT, config: TrainConfig, data: Dataset, world: World, optimizers: MakeOptimizers = make_optimizers
     ) -> None:
         self.device = world.device(config.device)
         self.model = model.to(self.device)
         self.config, self.data, self.world = config, data, world
         self.micro_batch = micro_batch_size(model.config, config, self.device.type, world.size)
-        """most sequences in one forward pass; it does not change a step's samples"""
         self.precision = pick_precision(self.device, config.precision)
         self.module = world.wrap(model, config.parallel, self.device)
         self.optimizers = list(optimizers(model, config, self.precision))
@@ -100,13 +92,9 @@ class TrainStep:
         return self.config.batch_sequences * self.model.config.block_size
 
     def __call__(self, step: int, lr: float) -> Tensor:
-        """Make step number `step` (from 0) at a learning rate.
+        """Make step number `step` (from 0); return its loss and the gradient's norm before clipping, (2,), still unread.
 
-        Returns:
-            The mean loss and the gradient's norm before clipping, (2,), on the device.
-
-        Raises:
-            OutOfMemory: Memory ran out; weights and optimizers are as they were.
+        Raises OutOfMemory, with weights and optimizers as they were.
         """
         self.model.train()
         try:
@@ -172,9 +160,7 @@ class Diverged(UserError):
 class Trainer:
     """The training of a run, from its plan to its end; it can be resumed from every checkpoint.
 
-    Of several processes each has a trainer and iterates over its events; the main one decides and writes files.
-
-    `should_stop` is called after each step; `pace` keeps the run to its minutes; `optimizers` makes the optimizers.
+    `should_stop` is called after each step. Of several processes each has a trainer; the main one writes files.
     """
 
     def __init__(
@@ -196,16 +182,15 @@ class Trainer:
         settings = config if plan.precision is None else config.override(precision=plan.precision)
         model = build_model(config, block, folder.checked_start(plan))
         if block is not Block:
-            weights.check_savable(model)
+            from nanogpt.runs.custom_blocks import check_savable
+
+            check_savable(model)
         self.train_step = TrainStep(model, settings.train, data, world, optimizers)
         self.model, self._micro_batch = self.train_step.model, self.train_step.micro_batch
         self.state = State()
         self.notes = [*notes, *([self.train_step.note] if self.train_step.note else [])]
         self.should_stop, self.pace = should_stop, pace
-        self.pause_seconds: list[float] = []
-        """length of each evaluation with its sample and checkpoint"""
-        self.evaluation_seconds: list[float] = []
-        """length of each evaluation alone"""
+        self.evaluation_seconds, self.pause_seconds = list[float](), list[float]()  # the latter with sample and saving
         self.saved_step: int | None = None
         self._saved_at = time.monotonic()
         self._restored: tuple[Plan, int | None] | None = None  # plan, and step of `last`, as they were read
@@ -213,10 +198,7 @@ class Trainer:
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Load the last whole checkpoint, if there is one.
-
-        Only reads: whether another process trains this run is known when `events` takes its lock.
-        """
+        """Load the last whole checkpoint, if there is one. `events` takes the lock, and checks that it is still last."""
         self._restored = (self.plan, self.world.on_main(lambda: self.folder.checkpoints.pointer("last")))
         checkpoint = self.find_checkpoint("last")
         if checkpoint is not None:
@@ -228,13 +210,10 @@ class Trainer:
 
         def find() -> tuple[str, list[str]] | None:
             found = self.folder.checkpoints.find(which)
-            return None if found is None else (found.path.name, list(found.notes))
+            return None if found is None else (str(found.path), list(found.notes))
 
         found = self.world.on_main(find)
-        if found is None:
-            return None
-        path = self.folder.checkpoints.path / found[0]
-        return Checkpoint(path=path, state=read_state(path), notes=tuple(found[1]))
+        return found and Checkpoint(path=Path(found[0]), state=read_state(Path(found[0])), notes=tuple(found[1]))
 
     def load_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """Restore weights, optimizers and state from a checkpoint; None means step 0."""
@@ -260,11 +239,7 @@ class Trainer:
         self.world.on_main(rewind)
 
     def events(self) -> Iterator[Event]:
-        """Train to the end of the plan; yield what happens.
-
-        Raises:
-            UserError: The training diverged, memory ran out, a file cannot be written, or the run is locked.
-        """
+        """Train to the end of the plan; yield what happens. Raises UserError for whatever ends it early."""
         # Several processes share a machine: torchrun, not the plan, gives them their threads.
         count = self.plan.threads if self.world.size == 1 else self.config.train.threads
         with contextlib.ExitStack() as stack, threads(count):
@@ -295,10 +270,7 @@ class Trainer:
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                    raise UserError(
-                        f"out of memory after step {self.state.step}, outside the training step: choose a smaller model "
-                        f"(--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
-                    ) from None
+                    raise UserError(f"out of memory after step {self.state.step}: {SMALLER_MODEL}") from None
 
     def _train(self) -> Iterator[Event]:
         if self.saved_step is None:  # the untrained model, to compare with
@@ -359,7 +331,7 @@ class Trainer:
         self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
 
     def _wait_for_losses(self) -> None:
-        """Read all losses, and count the time that a GPU still computes as training time."""
+        """Read all losses; the time that a GPU still computes is training time."""
         start = time.perf_counter()
         self._read_losses()
         self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
@@ -459,8 +431,5 @@ class Trainer:
     def _check_unchanged(self) -> None:
         """Raise UserError where another process trained the run since its plan and checkpoint were read."""
         if (self.folder.read_plan(), self.folder.checkpoints.pointer("last")) != self._restored:
-            path = self.folder.path
-            raise UserError(
-                f"another process trained the run {str(path)!r} while it was opened: try again with "
-                f"--resume {shell_quote(path)}"
-            )
+            path = shell_quote(self.folder.path)
+            raise UserError(f"another process trained the run while it was opened: try again with --resume {path}")

@@ -1,0 +1,33 @@
+"""Checks for models with blocks of your own, whose parameters no config describes."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nanogpt.config import ModelConfig
+from nanogpt.errors import UserError
+from nanogpt.model.gpt import GPT
+
+
+def check_savable(model: nn.Module) -> None:
+    """Raise UserError where a block of your own has a persistent buffer, which no checkpoint would hold."""
+    saved = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name in model.state_dict():
+        if name not in saved:
+            raise UserError(
+                f"the buffer {name} would not be saved, as checkpoints hold parameters only: make it an nn.Parameter "
+                f"with requires_grad=False, or register it with persistent=False"
+            )
+
+
+def empty_model(config: ModelConfig, block: type[nn.Module], path: Path) -> GPT:
+    """Return a model without memory, to compare its shapes with the file at `path` before it is allocated.
+
+    torch imports its compiler for it, which takes seconds.
+    """
+    try:
+        with torch.device("meta"):
+            return GPT(config, block=block)
+    except (RuntimeError, OverflowError) as error:
+        raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None
