@@ -147,7 +147,7 @@ def draw_weights(axes: Any, weights: Tensor, labels: Sequence[str]) -> Any:
     """Draw attention weights (T, T) on matplotlib axes, the future white; returns the image."""
     future = ~causal_mask(len(weights))  # (T, T)
     image = axes.imshow(weights.masked_fill(future, torch.nan).numpy(), cmap="cividis", vmin=0, vmax=1)
-    axes.set(xlabel="is listened to", xticks=range(len(labels)), yticks=range(len(labels)))
+    axes.set(xlabel="attends to", xticks=range(len(labels)), yticks=range(len(labels)))
     axes.set_xticklabels(labels)
     axes.set_yticklabels(labels)
     return image
@@ -163,7 +163,7 @@ def draw_means(length: int = 8) -> "Figure":
     image = draw_weights(axes, weights, [str(t + 1) for t in range(length)])
     for t, s in causal_mask(length).nonzero().tolist():
         axes.text(s, t, f"1/{t + 1}", ha="center", va="center", fontsize=8, color="black" if t < 2 else "white")
-    axes.set(ylabel="listens", title="The mean of the past: equal weights")
+    axes.set(ylabel="position", title="The mean of the past: equal weights")
     figure.colorbar(image, label="weight", shrink=0.8)
     return figure
 

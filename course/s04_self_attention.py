@@ -333,7 +333,7 @@ def draw_matrices(weights: Tensor, characters: Sequence[str], titles: Sequence[s
     for axes, matrix, title in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, titles):
         image = draw_weights(axes, matrix, [character_label(character) for character in characters])
         axes.set_title(title, fontsize=10)
-    figure.axes[0].set_ylabel("listens")
+    figure.axes[0].set_ylabel("position")
     figure.colorbar(image, ax=figure.axes, label="weight", shrink=0.8)
     return figure
 

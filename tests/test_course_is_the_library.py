@@ -1,4 +1,4 @@
-"""One line of code from bigram to product: section ten and the library's `lecture` model are the same function."""
+"""Section ten of the course and the library's `lecture` model compute the same function."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SIZES = {
 
 
 def to_library(course: CourseGPT, n_layer: int) -> dict[str, torch.Tensor]:
-    """Section ten's weights under the library's names; queries, keys and values become the rows of one matrix."""
+    """Rename section ten's weights for the library; query, key and value become one matrix."""
     own = course.state_dict()
     names = {
         "token_embedding.weight": "token_embedding.weight",
@@ -46,7 +46,7 @@ def to_library(course: CourseGPT, n_layer: int) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(params=SIZES.values(), ids=SIZES)
 def pair(request) -> tuple[CourseGPT, GPT]:
-    """Both models, with one set of weights: as large as trained ones, so that every part matters."""
+    """Both models with the same weights, as large as trained ones, so that every part matters."""
     torch.manual_seed(1337)
     course = CourseGPT(vocab_size=65, **request.param, dropout=0.2).eval()
     for parameter in course.parameters():
@@ -62,7 +62,7 @@ def test_same_logits(pair):
     course, library = pair
     idx = torch.randint(65, (3, library.config.block_size))
     ours, theirs = library(idx), course(idx)
-    assert theirs.std() > 0.5  # not equal for being near zero
+    assert theirs.std() > 0.5  # equal values near zero would prove nothing
     assert (ours - theirs).abs().max() < 1e-5
 
 

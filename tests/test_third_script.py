@@ -1,4 +1,4 @@
-"""A text that is neither English nor Latin: made here, trained on by characters and by bytes, and written again."""
+"""Training on Georgian, by characters and by bytes: the samples and the run's name keep the script."""
 
 import random
 
@@ -12,7 +12,7 @@ GEORGIAN = set("აბგდევზთიკლმნოპჟრსტუფ�
 
 @pytest.fixture
 def georgian(tmp_path):
-    """Some thousand words of made-up Georgian, three bytes of UTF-8 to a letter, in a file."""
+    """A file with 4,000 words of made-up Georgian, three UTF-8 bytes per letter."""
     draw = random.Random(1337)
     words = ("".join(draw.choices(SYLLABLES, k=draw.randint(1, 3))) for _ in range(4000))
     path = tmp_path / "ზღაპარი.txt"
@@ -20,6 +20,7 @@ def georgian(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])
 def test_learns_and_writes_a_third_script(georgian, tokenizer):
     settings = {"n_layer": 2, "n_embd": 32, "n_head": 2, "block_size": 48, "sample_tokens": 12, "log_every": 7}
@@ -29,7 +30,7 @@ def test_learns_and_writes_a_third_script(georgian, tokenizer):
     text = run.generate("მზე", tokens=240, temperature=0.5)
     assert text.startswith("მზე")
     letters = [character for character in text if character not in " .\n"]
-    # By bytes a model can still write a broken character; most are whole by now.
+    # A model of bytes can still write a broken character.
     known = sum(letter in GEORGIAN for letter in letters) / len(letters)
     assert known == 1 if tokenizer == "char" else known > 0.9
 

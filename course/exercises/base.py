@@ -151,7 +151,7 @@ def prediction_exercise(
     return Exercise(
         name=name,
         task=f"Break it, and predict first what will happen. {task}",
-        stub=f"{name} = None  # write {wanted} in place of None",
+        stub=f"{name} = None  # write {wanted} instead of None",
         heading=heading,
         checks=(Check("an answer", is_an_answer), Check("as predicted", is_as_predicted)),
     )

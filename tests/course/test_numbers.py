@@ -1,4 +1,4 @@
-"""Losses that the prose promises, against the recorded climb; and the climb against what the course sets out to reach."""
+"""The recorded losses: as low as the course aims for, and as its pages promise."""
 
 import json
 import re
@@ -21,7 +21,7 @@ HIGHEST = {
 @pytest.fixture(scope="module")
 def losses() -> dict[str, float]:
     if not RECORD.exists():
-        pytest.skip("no recorded climb; make it with: python -m benchmarks.ladder")
+        pytest.skip("no recorded losses; run: python -m benchmarks.ladder")
     rows = json.loads(RECORD.read_text(encoding="utf-8"))["sections"]
     return {row["section"]: row["val_loss"] for row in rows if not row["variant"]}
 

@@ -24,12 +24,12 @@ def test_split_is_the_lectures() -> None:
     assert last[-1] == 1_115_393
 
 
-def test_targets_are_inputs_shifted_by_one_and_every_place_is_drawn() -> None:
+def test_targets_are_inputs_shifted_by_one_and_every_start_is_drawn() -> None:
     data = torch.arange(23)
     inputs, targets = s01.get_batch(data, batch_size=997, block_size=5, generator=torch.Generator().manual_seed(0))
     assert inputs.shape == targets.shape == (997, 5)
     assert torch.equal(targets, inputs + 1)
-    # The last possible piece ends with the last token; 997 draws of 18 places miss one with odds below 1e-22.
+    # The last possible sequence ends with the last token; 997 draws of 18 starts miss one with odds below 1e-22.
     assert sorted(set(inputs[:, 0].tolist())) == list(range(18))
 
 
@@ -140,20 +140,20 @@ def test_generation_draws_from_the_model() -> None:
     assert s01.generate(model, torch.tensor([[3]]), 6, block_size=2).tolist() == [[3, 4, 0, 1, 2, 3, 4]]
 
 
-def test_an_experiment_measures_before_and_after_and_tells(text: str) -> None:
-    told: list[tuple[str, dict]] = []
+def test_an_experiment_evaluates_before_and_after_and_reports(text: str) -> None:
+    events: list[tuple[str, dict]] = []
     result = s01.run_experiment(
         s01.Bigram,
         label="x",
         steps=9,
         seed=5,
         text=text,
-        report=lambda event, **fields: told.append((event, fields)),
+        report=lambda event, **fields: events.append((event, fields)),
         evaluate_every=4,
     )
     assert [losses.step for losses in result.curve] == [0, 4, 8, 9]
-    assert [fields["step"] for event, fields in told if event == "step"] == list(range(1, 10))
-    assert [fields["val"] for event, fields in told if event == "loss"] == [losses.val for losses in result.curve]
+    assert [fields["step"] for event, fields in events if event == "step"] == list(range(1, 10))
+    assert [fields["val"] for event, fields in events if event == "loss"] == [losses.val for losses in result.curve]
     assert result.parameters == len(set(text)) ** 2
     assert len(result.sample) == 300
     assert result.after.val == s01.evaluate(result.model, result.validation, 8)
