@@ -26,7 +26,7 @@ NEEDED_DISK = 0.1
 """Gigabytes for a short training run and its text as token ids."""
 NEEDED_MEMORY = 0.5
 """Gigabytes for torch and a small model."""
-NO_EXTRAS = ("test", "docs")
+NO_EXTRAS = ("test", "docs", "mutants")
 """Extras for developers of this program."""
 FOR = {
     "plot": "curves as pictures, `nanogpt plot --out`",

@@ -23,7 +23,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
-    from nanogpt.data.dataset import TokenIds
+    from nanogpt.data.batches import TokenIds
     from nanogpt.runs.run import Run
 
 

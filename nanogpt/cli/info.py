@@ -8,6 +8,7 @@ Examples:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanogpt.cli.arguments import TextOptions, chosen, parser_of, positional
@@ -46,10 +47,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _is_run(what: str) -> bool:
-    from nanogpt.runs.folder import run_path
-
+    path = Path(what)
     try:
-        return (run_path(what) / "config.toml").exists()
+        return (path / "config.toml").exists() or (what == "starter" and not path.exists())
     except OSError:  # the name is too long or the folder unreadable: reading it as a text reports that
         return False
 

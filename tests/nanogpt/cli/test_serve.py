@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tiny import make_run
 
+from nanogpt.cli.arguments import ServerOptions
 from nanogpt.text.tokenizer import CharTokenizer
 
 
@@ -41,8 +42,20 @@ def endless(tmp_path):
     return make_run(tmp_path / "tale-1", tokenizer=CharTokenizer.train(["hello"], end_of_document=False)).path
 
 
-def test_what_it_prints_works(serving, endless):
-    server = serving(endless)
+def test_a_token_is_named_or_in_the_environment(serving, endless, monkeypatch):
+    monkeypatch.setenv("NANOGPT_TOKEN", "of the environment")
+    assert ServerOptions().access().token == "of the environment"
+    server = serving(endless, "--token", "named")
+    assert 'Bearer $NANOGPT_TOKEN"' in server.printed[3]
+    for token, status in (("of the environment", 401), ("named", 200)):
+        answer = httpx.get(f"{server.address}/v1/models", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_what_it_prints_works_until_a_signal(serving, endless, number):
+    """A short stream has all its text; a long one is stopped; both answers are complete."""
+    server = serving(endless, "--max-tokens", "1000000")
     assert "tale-1, step 1, at http://127.0.0.1:" in server.printed[0]
     curl = server.printed[3]
     assert f"{server.address}/v1/completions" in curl
@@ -50,24 +63,6 @@ def test_what_it_prints_works(serving, endless):
     answer = httpx.post(f"{server.address}/v1/completions", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 200
     assert answer.json()["usage"]["completion_tokens"] == 200
-
-
-def test_a_token_of_the_environment(serving, endless, monkeypatch):
-    monkeypatch.setenv("NANOGPT_TOKEN", "from the environment")
-    server = serving(endless)
-    assert 'Bearer $NANOGPT_TOKEN"' in server.printed[3]
-    assert httpx.get(f"{server.address}/v1/models").status_code == 401
-    shown = {"Authorization": "Bearer from the environment"}
-    assert httpx.get(f"{server.address}/v1/models", headers=shown).status_code == 200
-    monkeypatch.undo()
-    other = serving(endless, "--token", "named")
-    assert httpx.get(f"{other.address}/v1/models", headers={"Authorization": "Bearer named"}).status_code == 200
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_streams_end(serving, endless, number):
-    """One that ends soon has all its text; one that would take long is stopped; both answers are complete."""
-    server = serving(endless, "--max-tokens", "1000000")
     began, found = threading.Barrier(3), {}
 
     def ask(tokens):

@@ -142,7 +142,7 @@ def test_a_full_disk_is_no_traceback(refuses, monkeypatch):
         raise OSError(28, "No space left on device")
 
     write_text()
-    monkeypatch.setattr("nanogpt.data.dataset.os.fsync", full)
+    monkeypatch.setattr("nanogpt.data.tokenize.os.fsync", full)
     refuses("train", "tale.txt", "--steps", 1, saying=["cannot write", ".npy", "No space left", "NANOGPT_CACHE"])
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
