@@ -67,23 +67,34 @@ def test_bytes_come_as_whole_characters(tmp_path, engines):
     assert found == alone(run, "né", 60, samples=3, temperature=1.5)
 
 
-def test_a_request_for_many_texts_does_not_block_one_for_one(endless, engines):
-    engine = engines(endless, rows=1)
+def finished_order(engine, run, first, second):
+    """Return the prompts of two jobs in the order in which they end; the second comes when the first has started."""
     ended = []
 
-    async def ask(name, samples):
-        job = job_of(endless, "he", tokens=20, samples=samples, temperature=0)
+    async def ask(prompt, **options):
+        job = job_of(run, prompt, **options)
         engine.submit(job)
         await read(job)
-        ended.append(name)
+        ended.append(prompt)
 
     async def both():
-        many = asyncio.ensure_future(ask("many", 20))
-        await wait_for(lambda: engine.running)
-        await asyncio.gather(many, ask("one", 1))
+        one = asyncio.ensure_future(ask(**first))
+        await wait_for(lambda: engine._jobs)
+        await asyncio.gather(one, ask(**second))
 
     asyncio.run(both())
-    assert ended == ["one", "many"]
+    return ended
+
+
+def test_a_request_for_many_texts_does_not_block_one_for_one(endless, engines):
+    many = {"prompt": "hello", "tokens": 20, "samples": 20, "temperature": 0}
+    one = {"prompt": "he", "tokens": 20, "temperature": 0}
+    assert finished_order(engines(endless, rows=1), endless, many, one) == ["he", "hello"]
+
+
+def test_scoring_a_long_prompt_does_not_block_others(run, engines):
+    long = {"prompt": "hello there " * 400, "tokens": 1, "logprobs": 0, "score_prompts": True}
+    assert finished_order(engines(run), run, long, {"prompt": "he", "tokens": 3})[0] == "he"
 
 
 def test_a_cancelled_job_frees_its_rows_within_a_second(endless, engines):
@@ -106,26 +117,6 @@ def test_a_cancelled_job_frees_its_rows_within_a_second(endless, engines):
         assert await read(after) == alone(endless, "he", 7)
 
     asyncio.run(scenario())
-
-
-def test_a_long_prompt_does_not_keep_others_waiting(run, engines):
-    """Scoring a prompt of many windows takes turns with the steps of running texts."""
-    engine = engines(run)
-    order = []
-
-    async def ask(name, prompt, **options):
-        job = job_of(run, prompt, **options)
-        engine.submit(job)
-        await read(job)
-        order.append(name)
-
-    async def both():
-        long = asyncio.ensure_future(ask("long", "hello there " * 400, tokens=1, logprobs=0, score_prompts=True))
-        await asyncio.sleep(0)
-        await asyncio.gather(long, ask("short", "he", tokens=3))
-
-    asyncio.run(both())
-    assert order == ["short", "long"]
 
 
 def test_a_slow_reader_gets_everything(run, engines):
