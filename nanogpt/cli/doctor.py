@@ -9,6 +9,7 @@ Examples:
 
 import json
 import os
+import platform
 import re
 import shutil
 import sys
@@ -96,14 +97,9 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
     yield f"to fix: {', '.join(off)}" if off else "everything required is installed"
 
 
-def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
-    """Check for Python 3.11 or newer."""
-    remedy = "install Python 3.11 or newer" if version < (3, 11) else None
-    yield Finding("Python", f"{'.'.join(map(str, version))}, {sys.executable}", remedy, required=True)
-
-
 def check_packages() -> Iterator[Finding]:
     """Check that the required packages are there and new enough, and that torch can be imported."""
+    yield Finding("Python", f"{platform.python_version()}, {sys.executable}")
     if problems := problems_with(requirements()):
         remedy = "install them: pip install --upgrade nanogpt, or in a copy of its source pip install -e ."
         yield Finding("packages", "; ".join(problems), remedy, required=True)
@@ -278,7 +274,6 @@ def with_torch(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    check_python,
     check_packages,
     *map(with_torch, (check_threads, check_device, check_compiler, check_memory)),
     check_disk,

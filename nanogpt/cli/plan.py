@@ -22,11 +22,6 @@ from nanogpt.training.options import PLAN_MINUTES, TrainOptions
 if TYPE_CHECKING:
     from nanogpt.planning.planner import Proposal
 
-HEADINGS = (
-    *("minutes", "parameters", "layers", "channels", "block", "batch", "dropout"),
-    *("steps", "tokens", "epochs", "memory", "expected loss"),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
@@ -66,24 +61,25 @@ def _row(one: "Proposal") -> dict[str, Any]:
 
 def table(found: Sequence["Proposal"]) -> list[str]:
     """Return a line for each proposal, below headings."""
-    rows = [HEADINGS, *(_cells(one) for one in found)]
+    cells = [_cells(one) for one in found]
+    rows = [list(cells[0]), *(list(one.values()) for one in cells)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
 
 
-def _cells(one: "Proposal") -> tuple[str, ...]:
-    model, train, expected = one.config.model, one.config.train, one.expected
-    return (
-        f"{one.minutes:g}",
-        f"{one.parameters:,}",
-        str(model.n_layer),
-        str(model.n_embd),
-        str(model.block_size),
-        str(train.batch_size) + (f" x {train.accumulation}" if train.accumulation > 1 else ""),
-        f"{model.dropout:g}",
-        f"{one.steps:,}",
-        f"{one.tokens:,}",
-        f"{one.epochs:.1f}",
-        f"{one.memory_bytes / 1e9:.1f} GB",
-        "–" if expected is None else f"{expected.loss:.2f} ({expected.low:.2f} to {expected.high:.2f})",
-    )
+def _cells(one: "Proposal") -> dict[str, str]:
+    model, train, loss = one.config.model, one.config.train, one.expected
+    return {
+        "minutes": f"{one.minutes:g}",
+        "parameters": f"{one.parameters:,}",
+        "layers": str(model.n_layer),
+        "channels": str(model.n_embd),
+        "block": str(model.block_size),
+        "batch": str(train.batch_size) + (f" x {train.accumulation}" if train.accumulation > 1 else ""),
+        "dropout": f"{model.dropout:g}",
+        "steps": f"{one.steps:,}",
+        "tokens": f"{one.tokens:,}",
+        "epochs": f"{one.epochs:.1f}",
+        "memory": f"{one.memory_bytes / 1e9:.1f} GB",
+        "expected loss": "–" if loss is None else f"{loss.loss:.2f} ({loss.low:.2f} to {loss.high:.2f})",
+    }

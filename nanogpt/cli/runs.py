@@ -70,6 +70,8 @@ DURING_TRAINING = "the lowest of a subset of windows, during training"
 
 def describe(folder: "RunFolder") -> dict[str, str]:
     """Return a run's figures, by name."""
+    from nanogpt.model.parameters import count_parameters
+
     config, plan = folder.read_config(), folder.read_plan()
     model, losses, done = config.model, _losses(folder), _done(folder)
     step = folder.checkpoints.pointer("last") or 0
@@ -81,7 +83,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "preset": config.preset,
         "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
         f"vocabulary {model.vocab_size}",
-        "parameters": f"{_parameters(folder):,}",
+        "parameters": f"{count_parameters(model).total:,}",
         "products in": plan.precision or config.train.precision,
         "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),
         "validation": f"{min(losses):.4f} nats/token" if losses else "none yet",
@@ -170,15 +172,6 @@ def _losses(run: "RunFolder") -> list[float]:
 
 def _done(run: "RunFolder") -> dict[str, Any] | None:
     return next((line for line in run.metrics() if line["event"] == "done"), None)
-
-
-def _parameters(run: "RunFolder") -> int:
-    import torch
-
-    from nanogpt.model.gpt import GPT
-
-    with torch.device("meta"):  # takes no memory
-        return GPT(run.read_config().model).parameter_count
 
 
 def _size(path: Path) -> str:

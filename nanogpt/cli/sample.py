@@ -76,7 +76,7 @@ def _prompt(options: Sample) -> str:
         return options.prompt
     if options.prompt:
         raise UserError("--prompt and --prompt-file were both given; leave one of them out")
-    from nanogpt.text.decoding import decode_text
+    from nanogpt.text.chunks import decode_text
 
     try:
         data = Path(options.prompt_file).read_bytes()

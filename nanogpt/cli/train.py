@@ -18,8 +18,8 @@ from nanogpt.errors import shell_quote
 from nanogpt.training.options import MOVABLE, TrainOptions
 
 if TYPE_CHECKING:
+    from nanogpt.parallel.process import Interrupt
     from nanogpt.parallel.world import World
-    from nanogpt.training.interrupt import Interrupt
     from nanogpt.training.trainer import Trainer
 
 EVERYDAY = (
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train_run(options: TrainOptions, settings: Mapping[str, Any], started: float, world: "World") -> None:
-    from nanogpt.training.interrupt import Interrupt
+    from nanogpt.parallel.process import Interrupt
     from nanogpt.training.options import start_training
 
     interrupt = Interrupt(world)
@@ -81,7 +81,7 @@ def _train_run(options: TrainOptions, settings: Mapping[str, Any], started: floa
 
 def _train_seeds(options: TrainOptions, settings: Mapping[str, Any], started: float) -> None:
     """Train a run per seed, one after the other, and print what they reached together."""
-    from nanogpt.training.interrupt import Interrupt
+    from nanogpt.parallel.process import Interrupt
     from nanogpt.training.options import refuse_with_resume
     from nanogpt.training.seeds import SeedRuns, outcomes, resume_seeds, spread_lines, start_seeds
 

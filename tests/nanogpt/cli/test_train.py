@@ -280,7 +280,7 @@ def test_ctrl_c_between_seeds_and_going_on(nanogpt, monkeypatch):
         asked.append(1)
         return len(asked) == 5
 
-    monkeypatch.setattr("nanogpt.training.interrupt.Interrupt.__call__", after_five)
+    monkeypatch.setattr("nanogpt.parallel.process.Interrupt.__call__", after_five)
     found = nanogpt("train", "tale.txt", "--steps", 3, *FLAGS, "--seeds", 2)
     assert found.code == 130
     assert "stopped at step 2 and saved; resume with: nanogpt train --resume runs/seeds-1\n" in found.out
