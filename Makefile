@@ -4,6 +4,7 @@
 #   make course    climb the ten sections
 #   make docs      build the site, the sections trained for it;  make docs STEPS=20  sooner
 #   make notebooks the sections as notebooks, for Jupyter and Colab
+#   make mutants   mutation testing of the core: do the tests notice a changed line?
 #   make test      lint, types and the fast tests;  make test-all  also the slow ones
 #   make test-browser  those of them that open pages in Chromium, which is installed where it can be
 #   make test-llama  exports in llama.cpp, which is compiled for it (some minutes)
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_THERE := -c "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 8))" 2>/dev/null
 
-.PHONY: demo studio course docs notebooks test test-all test-browser test-llama screenshots chromium lint format clean
+.PHONY: demo studio course docs notebooks test test-all test-browser test-llama mutants screenshots chromium lint format clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/nanogpt train --minutes 1
@@ -63,7 +64,15 @@ test-llama: $(VENV)/llama.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.house
+
+# Do the tests notice a changed line? Mutation testing of the core, in copies of this folder.
+mutants: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[mutants]"
+	$(BIN)/python -m benchmarks.mutants
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .

@@ -6,13 +6,14 @@ query may see is never computed.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nanogpt.model.dropout import Dropout, hash_elements, keep_bits, mask_out
+if TYPE_CHECKING:
+    from nanogpt.model.dropout import Dropout
 
 BLOCK_WEIGHTS = 1 << 20
 """Most attention weights in a block: 2 MB in bfloat16, which fit the second-level caches of two cores."""
@@ -37,7 +38,7 @@ def attention_reference(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, keep: Ten
 
 
 def blockwise_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: nn.Module | None = None
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: "Dropout | None" = None
 ) -> Tensor:
     """Return dropout(softmax(q k' / sqrt(D))) v, causal: three (B, H, T, D) -> (B, H, T, D).
 
@@ -50,14 +51,15 @@ def blockwise_attention(
         mask: Which keys each query sees, (B, 1, T, T), where that is not all up to its own position.
         dropout: A `Dropout` of attention weights.
     """
-    p, keys = (dropout.p, dropout.sample_keys(q)) if isinstance(dropout, Dropout) else (0.0, None)
+    p, keys = (dropout.p, dropout.sample_keys(q)) if dropout is not None else (0.0, None)
     y: Tensor = _Attention.apply(q, k, v, mask, p, keys)
     return y
 
 
 class _Attention(torch.autograd.Function):
-    """With S = q k' / sqrt(D), P = softmax(S), and M the dropout mask over 1 - p: y = (P M) v, and
+    """Attention and its gradients.
 
+    With S = q k' / sqrt(D), P = softmax(S), and M the dropout mask over 1 - p: y = (P M) v, and
     dv = (P M)' dy,  dP = (dy v') M,  dS = P (dP - rowsum(dP P)),  dq = dS k / sqrt(D),  dk = dS' q / sqrt(D).
 
     The products scale their results at no cost, so they take over M's denominator.
@@ -149,13 +151,19 @@ def _hide(scores: Tensor, mask: Tensor | None, samples: slice, queries: slice) -
 
 def _row_keys(q: Tensor, keys: Tensor | None) -> Tensor | None:
     """Return a key for each query of each head, (B, H, T), from the samples' (B,): masks don't depend on blocks."""
+    if keys is None:
+        return None
+    from nanogpt.model.dropout import hash_elements
+
     B, H, T, _ = q.shape
-    return None if keys is None else hash_elements(keys, H * T).view(B, H, T)
+    return hash_elements(keys, H * T).view(B, H, T)
 
 
 def _dropped(rows: Tensor | None, p: float, samples: slice, queries: slice) -> Callable[[Tensor], Tensor]:
     """Return a function that zeroes the dropped ones of a block's weights, (N, t, s) -> (N, t, s)."""
     if rows is None:
         return lambda weights: weights
+    from nanogpt.model.dropout import keep_bits, mask_out
+
     bits = keep_bits(rows[samples, :, queries].flatten(0, 1), queries.stop, p)  # (N, t, s)
     return lambda weights: mask_out(weights, bits)

@@ -36,6 +36,7 @@ class Dropout(nn.Module):
         self.register_buffer("keys", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x with dropped elements, in training."""
         if not self.training or not self.p:
             return x
         y: Tensor = _Dropout.apply(x, self.sample_keys(x), self.p)
@@ -48,6 +49,7 @@ class Dropout(nn.Module):
         return torch.randint(-(1 << 31), 1 << 31, x.shape[:1], dtype=torch.int32, device=x.device)
 
     def extra_repr(self) -> str:
+        """Return what torch prints of this layer."""
         return f"p={self.p}"
 
 

@@ -35,7 +35,9 @@ class Cache(Protocol):
     length: int
     mask: Tensor | None
     documents: Tensor | None
-    layers: Sequence[LayerCache]
+
+    @property
+    def layers(self) -> Sequence[LayerCache]: ...  # noqa: D102
 
     def positions(self, T: int) -> slice | Tensor: ...  # noqa: D102
 
@@ -59,7 +61,7 @@ def make_dropout(p: float) -> nn.Module:
 
 
 def sinusoids(length: int, n_embd: int) -> Tensor:
-    """Return the paper's position encodings (Vaswani et al. 2017, section 3.5), (length, C): sine, cosine, sine …"""
+    """Return the paper's position encodings (Vaswani et al. 2017, section 3.5), sines and cosines in turn."""
     rates = 10_000.0 ** (-torch.arange(0, n_embd, 2) / n_embd)  # (ceil(C/2),)
     angles = torch.arange(length)[:, None] * rates  # (length, ceil(C/2))
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
@@ -101,6 +103,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None, mask: Tensor | None = None
     ) -> Tensor:
+        """Return attention's output, (B, T, C) -> (B, T, C); arguments as for `Block.forward`."""
         B, T, _ = x.shape
         heads = self.qkv(x).view(B, T, -1, self.head_size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split([self.n_head, self.n_kv_head, self.n_kv_head], dim=1)  # (B, H, T, D), 2 x (B, K, T, D)
@@ -130,7 +133,7 @@ class Attention(nn.Module):
         if dropout or (learns_in_bfloat16 and q.device.type == "cpu"):  # torch's is slow there
             from nanogpt.model.attention import blockwise_attention
 
-            return blockwise_attention(q, k, v, mask, self.dropout if dropout else None)
+            return blockwise_attention(q, k, v, mask, self.dropout if dropout else None)  # type: ignore[arg-type]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
@@ -155,6 +158,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.hidden, config.n_embd, config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the network's output, (B, T, C) -> (B, T, C)."""
         return self.down(self.activate(self.up(x)))  # (B, T, C)
 
     def activate(self, x: Tensor) -> Tensor:
@@ -189,6 +193,11 @@ class Block(nn.Module):
         cache: LayerCache | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
+        """Return the new residual stream, (B, T, C) -> (B, T, C).
+
+        `rotation` holds cosines and sines of rotary positions, `cache` this layer's earlier keys and values, `mask`,
+        (B, 1, T, S), which keys each position sees, where that is not all up to itself.
+        """
         if self.pre_norm:
             x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache, mask))
             return x + self.dropout(self.mlp(self.mlp_norm(x)))

@@ -20,6 +20,7 @@ class RMSNorm(nn.RMSNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x normalised, (..., C) -> (..., C)."""
         kind = x.device.type
         if kind == "cpu" and torch.is_grad_enabled():
             y: Tensor = _RMSNorm.apply(x, self.weight, self.eps)

@@ -18,7 +18,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig, precision: str = "flo
     the rest. Matrices and embeddings decay, biases and norm gains don't.
     """
     matrices = block_matrices(model) if config.optimizer == "muon" else {}
-    rest = [p for p in model.parameters() if p.requires_grad and p not in matrices]
+    rest: list[Tensor] = [p for p in model.parameters() if p.requires_grad and p not in matrices]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
         groups = [

@@ -86,6 +86,8 @@ class ProcessGroup(World):
         return torch.device("cuda", self.local_rank)
 
     def broadcast(self, value: Json) -> Json:
+        """Return the main process's value on every process."""
+
         def from_main(numbers: list[int]) -> list[int]:
             return _exchange(lambda tensor: distributed.broadcast(tensor, src=0), numbers)
 
@@ -95,6 +97,7 @@ class ProcessGroup(World):
         return result
 
     def on_main(self, call: Callable[[], Json], assist: Callable[[Any], object] | None = None) -> Json:
+        """Call on the main process; the others assist with what it asks for."""
         if not self.main:
             return self._follow(assist)
         try:
@@ -116,22 +119,27 @@ class ProcessGroup(World):
             assist(message["ask"])
 
     def ask(self, request: Any) -> None:
+        """Let the other processes run `assist` on a request that JSON can hold, inside `on_main`."""
         self.broadcast({"ask": request})
 
     def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any process."""
         (vote,) = _exchange(lambda tensor: distributed.all_reduce(tensor, distributed.ReduceOp.MAX), [int(flag)])
         return bool(vote)
 
     def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of all processes' tensors, the same bits on every process."""
         total = tensor.clone()
         distributed.all_reduce(total)
         return total
 
     def wrap(self, model: nn.Module, parallel: str, device: torch.device) -> nn.Module:
+        """Return the module to call in a training step, under ddp or fsdp."""
         assert isinstance(model, GPT)
         return shard(model, self.size, device) if parallel == "fsdp" else replicate(model, device)
 
     def no_sync(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """Return a context for a backward pass after which gradients are not averaged yet."""
         # fsdp has none: it averages after every backward pass, as waiting would take memory for a whole gradient.
         no_sync = getattr(module, "no_sync", contextlib.nullcontext)
         context: contextlib.AbstractContextManager[None] = no_sync()

@@ -1,13 +1,24 @@
-"""Settings of this process that make training faster: OpenMP's idle threads, the C library's freed memory.
+"""This process: settings that make training faster, and signals that stop it.
 
-They change how long a training takes, never what it computes. The command line makes them when it starts. A library
-call doesn't change its host process: from Python, call `keep_freed_memory` yourself before you train. An environment
-variable named here that you set yourself wins.
+The settings (OpenMP's idle threads, the C library's freed memory) change how long a training takes, never what it
+computes. The command line makes them when it starts. A library call doesn't change its host process: from Python, call
+`keep_freed_memory` yourself before you train. An environment variable named here that you set yourself wins.
+
+During training the first Ctrl-C, SIGTERM or lost terminal saves and stops; a second stops at once.
 """
 
+import contextlib
 import ctypes
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nanogpt.parallel.world import World
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Parameters of mallopt, as in glibc's malloc.h"""
@@ -17,6 +28,10 @@ MALLOC_SETTINGS = (
     (M_TOP_PAD, 64 << 20),
 )
 MALLOC_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""A second one of these stops at once."""
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""Sent when a terminal is closed or a connection lost, often twice: a second one asks for nothing more."""
 
 
 def prepare_process() -> None:
@@ -48,3 +63,51 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, value in MALLOC_SETTINGS:
             mallopt(parameter, value)
+
+
+class Interrupt:
+    """Remembers the first signal inside its `with` block; call it to ask whether there was one.
+
+    A second signal has its usual effect, unless there are several processes: torchrun passes signals on and ends
+    processes that don't end. Handlers belong to the main thread; in another one nothing changes.
+    """
+
+    def __init__(self, world: "World | None" = None) -> None:
+        self._reports = world is None or world.main
+        self._alone, self._received = world is None or world.size == 1, False
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether the training should save and stop."""
+        return self._received
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            # nohup ignores SIGHUP for what should outlive the terminal: then it stays ignored.
+            hangup = [HANGUP] if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN else []
+            self._handlers = {number: signal.signal(number, self._receive) for number in (*SIGNALS, *hangup)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore(tuple(self._handlers))
+
+    def _receive(self, number: int, frame: Any) -> None:
+        again, self._received = self._received, True  # before the message, which may fail
+        if self._alone and number != HANGUP:
+            self._restore(SIGNALS)
+            _report("saving after this step or evaluation; press again to stop at once")
+        elif self._reports and not again:
+            _report("saving after this step or evaluation")
+
+    def _restore(self, numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            if number in self._handlers:
+                signal.signal(number, self._handlers.pop(number))
+
+
+def _report(text: str) -> None:
+    # Ctrl-C also ends the `tee` behind a pipe, and a handler may run in the middle of another print.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        print(f"\nnanogpt: {text}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""Weights in 8 bits in a safetensors file: each matrix as int8, and beside it a float16 scale for each of its rows.
+"""Weights stored in 8 bits in a safetensors file: each matrix as int8 with a float16 scale for each row.
 
-The matrix `name` (N, K) is kept as `name`, I8 (N, K), and `name:scale`, F16 (N,); vectors stay float32. Reading
-multiplies: what comes out is float32, and nothing else has to know. The product of an int8 and a float16 has at most
-18 bits, so it is the same number everywhere, and rounding it to 8 bits again changes nothing.
+The matrix `name` (N, K) is stored as `name`, I8 (N, K), and `name:scale`, F16 (N,); vectors stay float32. Reading
+multiplies them to float32, so nothing else has to know. The product of an int8 and a float16 has at most 18 bits: it is
+the same number everywhere, and rounding it to 8 bits again changes nothing.
 """
 
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ from torch import Tensor
 from nanogpt.errors import UserError
 
 TOP = 127
-"""The largest value of an 8-bit weight; -128 is not used, so that both signs reach equally far."""
+"""Largest 8-bit weight; -128 is not used, so that both signs have the same range."""
 MATRIX = 2
-"""Dimensions of what is kept in 8 bits."""
+"""Dimensions of a tensor that is stored in 8 bits."""
 SCALE = ":scale"
-"""What follows the name of a matrix in that of its scales."""
+"""Suffix of the name of a matrix's scales"""
 
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
 """Name to shape and number format, as a safetensors header gives it."""
 
 
 def quantise(weight: NDArray[np.float32], name: str = "a matrix") -> tuple[NDArray[np.float16], NDArray[np.int8]]:
-    """Scales (N,) and values (N, K) of a matrix (N, K): values times scales are nearly it.
+    """Return scales (N,) and values (N, K) whose product is nearly the matrix (N, K).
 
-    The scale is rounded up, so that the largest of a row is not cut, and only then divided by: it adds no error of its
-    own. Raises UserError for a row that is larger than a float16 can scale.
+    A scale is rounded up before the division: a row's largest weight is not cut off, and the scale adds no error.
+    Raises UserError for a row too large for a float16 scale.
 
     >>> import numpy as np
     >>> scales, values = quantise(np.array([[1.27, -0.5, 0.004]], dtype=np.float32))
@@ -47,7 +47,7 @@ def quantise(weight: NDArray[np.float32], name: str = "a matrix") -> tuple[NDArr
 
 
 def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Float32 weights as they are kept in 8 bits. Raises UserError as `quantise`.
+    """Return float32 weights as they are stored in 8 bits. Raises UserError as `quantise` does.
 
     >>> {name: str(t.dtype) for name, t in narrow({"up": torch.ones(2, 3), "gain": torch.ones(3)}).items()}
     {'up': 'torch.int8', 'up:scale': 'torch.float16', 'gain': 'torch.float32'}
@@ -63,7 +63,7 @@ def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as `narrow` gave them, in float32; others as they are.
+    """Return the float32 weights of what `narrow` returned; other tensors stay as they are.
 
     >>> widen({"up": torch.tensor([[1, -2]], dtype=torch.int8), "up:scale": torch.tensor([0.5]).half()})
     {'up': tensor([[ 0.5000, -1.0000]])}
@@ -77,7 +77,7 @@ def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def wide_layout(layout: Layout) -> dict[str, tuple[tuple[int, ...], str]]:
-    """The layout of what `widen` makes of a file. What does not belong together stays, and fits no config.
+    """Return a file's layout after `widen`. Entries that don't belong together stay, and match no config.
 
     >>> wide_layout({"up": ((2, 3), "I8"), "up:scale": ((2,), "F16"), "gain": ((3,), "F32")})
     {'up': ((2, 3), 'F32'), 'gain': ((3,), 'F32')}

@@ -141,7 +141,9 @@ class Plan:
         for key in tables.keys() - known - {"format", "job"}:  # earlier versions wrote torchrun's job
             raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
         try:
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in tables.items()}
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in tables.items()
+            }
             values |= {name: tuple(kind(**one) for one in tables.get(name, [])) for name, kind in LISTS.items()}
             plan = cls(**{name: values[name] for name in known & values.keys()})
             _check(plan)
@@ -157,7 +159,7 @@ LISTS: dict[str, type] = {"changes": Change, "rollbacks": Rollback, "micro_batch
 
 def _check(plan: Plan) -> None:
     """Raise TypeError or ValueError for a plan that no run could have."""
-    entries = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
+    entries: list[Any] = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
     for checked in (plan, *entries):
         check_types(checked)
     at = [*(entry.step for entry in entries), *plan.left_out]

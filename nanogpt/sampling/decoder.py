@@ -101,7 +101,8 @@ def linear_function(linear: nn.Module) -> Map:
     """Return a linear layer as a function, (B, N) -> (B, M).
 
     A few rows should cost little more than reading the weights once. MKL's product of a matrix and a vector reached a
-    third of one core's memory bandwidth (not on Intel), its batched product of two half matrices nearly all. For two to eight rows that took 0.4 to 0.7 of the time of one product, and for more it was no slower.
+    third of one core's memory bandwidth (not on Intel), its batched product of two half matrices nearly all. For two
+    to eight rows that took 0.4 to 0.7 of the time of one product, and for more it was no slower.
     """
     if not isinstance(linear, nn.Linear):
         return linear.forward

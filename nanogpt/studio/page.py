@@ -24,7 +24,7 @@ _SKIP = "() => document.getElementById('content').focus()"
 """Not by a link to `#content`, since the fragment is the view's state."""
 
 
-class BrowserWindow(Element, component="assets/window.js"):
+class BrowserWindow(Element, component="assets/browser_window.js"):
     """The address's fragment, and the button for dark mode.
 
     `arrived` is called with the fragment, at first and when a person changes it.

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from nanogpt.errors import UserError, nearest
 from nanogpt.runs.checkpoint import sha256
+from nanogpt.runs.find import RUNS, list_runs, starter_note
 from nanogpt.runs.folder import STARTER, STARTER_FOLDER, RunFolder
-from nanogpt.runs.run import RUNS, Run, list_runs, load, starter_note
+from nanogpt.runs.run import Run, load
 
 CACHE_BYTES = 2_000_000_000
 """Limit on the weights of all cached models together; the newest is kept in any case."""

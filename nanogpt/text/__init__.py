@@ -4,8 +4,7 @@
 - `named_corpora`: Tiny Shakespeare and the Python standard library
 - `records`: `.jsonl`, `.parquet` and Hugging Face data sets
 - `streams`: `.zst`, and input that can be read only once
-- `decoding`: bytes to text
-- `chunks`: a text as a stream of chunks
+- `chunks`: from bytes to a stream of chunks of text
 - `scan`: hash, figures, alphabet, and where the validation part begins
 - `tokenizer`: the interface of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE

@@ -18,8 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nanogpt.errors import UserError
-from nanogpt.text.chunks import Chunk, chunks_of, divide_chunks, show_progress
-from nanogpt.text.decoding import READ_BYTES, BinaryFile, Notes, decode_blocks
+from nanogpt.text.chunks import (
+    READ_BYTES,
+    BinaryFile,
+    Chunk,
+    Notes,
+    chunks_of,
+    decode_blocks,
+    divide_chunks,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from nanogpt.text.scan import Scan

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder, write_atomically
-from nanogpt.text.chunks import Chunk, chunks_of
-from nanogpt.text.decoding import Notes, decode_text
+from nanogpt.text.chunks import Chunk, Notes, chunks_of, decode_text
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanogpt.errors import UserError
-from nanogpt.text.chunks import Chunk, chunks_of
-from nanogpt.text.decoding import READ_BYTES, Notes, unify_line_ends
+from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, chunks_of, unify_line_ends
 from nanogpt.text.streams import import_optional
 
 LONGEST_RECORD_BYTES = 64_000_000

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
-from nanogpt.text.decoding import READ_BYTES
+from nanogpt.text.chunks import READ_BYTES
 
 
 class ZstandardReader(io.RawIOBase):

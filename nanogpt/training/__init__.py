@@ -3,7 +3,6 @@
 - `options`: the front door: what a training is asked for; `nanogpt.train` and `nanogpt.plan`
 - `new_run`: from options to a run folder with config, tokenizer and plan
 - `trainer`: the loop: batch, forward, backward, clip, step, log, evaluate, sample, save
-- `interrupt`: Ctrl-C and signals
 - `pace`: keeping a run to its minutes
 - `speed`: measuring this machine
 - `recovery`: divergence, and memory that runs out

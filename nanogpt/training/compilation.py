@@ -16,7 +16,8 @@ def compile_step(step: TrainStep) -> tuple[Callable[..., Tensor], str | None]:
     if step.world.size > 1 and step.config.parallel == "fsdp":
         asked = step.config.compile == "on"
         return step.module, "with --parallel fsdp the step is not compiled" if asked else None
-    forward, note = step.module, None
+    forward: Callable[..., Tensor] = step.module
+    note: str | None = None
     try:
         forward = torch.compile(step.module, dynamic=False)
         _try_once(step, forward)

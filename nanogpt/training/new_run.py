@@ -18,7 +18,6 @@ from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan, block_name
-from nanogpt.runs.run import Run
 from nanogpt.text.corpus import Corpus, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
@@ -26,6 +25,7 @@ from nanogpt.training.options import TrainOptions
 if TYPE_CHECKING:
     from nanogpt.planning.memory import MemoryLimit
     from nanogpt.planning.planner import Planner
+    from nanogpt.runs.run import Run
 
 SMALL_BYTES = 1e9
 """Rough size of a training below which its memory is not estimated"""
@@ -43,7 +43,7 @@ class Prepared:
     config: Config
     wanted_block: int
     """context length before the text was read"""
-    start: Run | None
+    start: "Run | None"
     """run whose weights it starts from"""
     corpora: list[Corpus]
     """the text, and the validation text if there is one"""
@@ -219,7 +219,7 @@ def create_run(
 
 def _start_config(
     options: TrainOptions, settings: Mapping[str, Any], block: type[nn.Module]
-) -> tuple[Run | None, Config]:
+) -> "tuple[Run | None, Config]":
     """Return the run to start from, if there is one, and the settings: its own or the preset's, then the user's."""
     if options.start_from is not None:
         from nanogpt.training.fine_tuning import open_start
@@ -243,7 +243,7 @@ def _make_tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Token
     if data.tokenizer == "bpe":  # learned like weights, from the training part only: it can write any text
         from nanogpt.text.chunks import cut_chunks
 
-        texts = (chunk.text for chunk in cut_chunks(corpora[0].split(*corpora[1:], quiet=quiet)[0]))
+        texts = (chunk.text for chunk in cut_chunks(corpora[0].split(corpora[1] if corpora[1:] else None, quiet)[0]))
     else:  # the alphabet of both parts, as in the lecture: the loss of an unknown character would be infinite
         texts = [corpus.scan(quiet).alphabet for corpus in corpora]
     return train_tokenizer(data.tokenizer, texts, data.end_of_document, config.model.vocab_size, config.train.seed)

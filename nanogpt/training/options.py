@@ -97,10 +97,10 @@ def train(
     started = time.monotonic()
     asked, settings = split_options(text, options)
     from nanogpt.model.gpt import Block
+    from nanogpt.parallel.process import Interrupt
     from nanogpt.reporting.events import StopEvent
     from nanogpt.reporting.terminal import show_training
     from nanogpt.runs.run import load
-    from nanogpt.training.interrupt import Interrupt
 
     block = block or Block
     with joined_world() as world:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from nanogpt.errors import UserError
-from nanogpt.parallel.out_of_memory import release_memory
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
 from nanogpt.training.trainer import SMALLER_MODEL, Diverged, Trainer
@@ -41,6 +42,14 @@ def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
         yield NoteEvent(step=trainer.state.step, text=note)
     factor = trainer.plan.lr_factor(trainer.state.step)
     yield RollbackEvent(step=trainer.state.step, failed=error.step, rate_factor=factor)
+
+
+def release_memory(device: torch.device) -> None:
+    """Free memory that torch's allocator keeps for tensors of other sizes."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def rolled_back(plan: Plan, rollback: Rollback) -> Plan:

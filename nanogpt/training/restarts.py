@@ -24,7 +24,7 @@ def run_before_restart(world: World, out: str | os.PathLike[str] | None) -> RunF
         return None
     for folder in list_runs() if out is None else [RunFolder(Path(out))]:
         file = folder.path / JOB_FILE
-        if (folder.path / "plan.toml").is_file() and file.is_file():
-            if file.read_text(encoding="utf-8").strip() == world.job:
-                return folder
+        begun = (folder.path / "plan.toml").is_file() and file.is_file()
+        if begun and file.read_text(encoding="utf-8").strip() == world.job:
+            return folder
     return None

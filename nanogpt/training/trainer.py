@@ -25,8 +25,7 @@ from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
 from nanogpt.optim.optimizers import make_optimizers
 from nanogpt.optim.schedule import apply_schedule, learning_rate
-from nanogpt.parallel.devices import autocast, pick_precision, threads, to_device
-from nanogpt.parallel.out_of_memory import OutOfMemory, is_out_of_memory
+from nanogpt.parallel.devices import OutOfMemory, autocast, is_out_of_memory, pick_precision, threads, to_device
 from nanogpt.parallel.world import ALONE, World, full_tensor
 from nanogpt.random_streams import stream
 from nanogpt.reporting import events
@@ -92,7 +91,7 @@ class TrainStep:
         return self.config.batch_sequences * self.model.config.block_size
 
     def __call__(self, step: int, lr: float) -> Tensor:
-        """Make step number `step` (from 0); return its loss and the gradient's norm before clipping, (2,), still unread.
+        """Make step number `step` (from 0); return its loss and the gradient's norm before clipping, (2,), unread.
 
         Raises OutOfMemory, with weights and optimizers as they were.
         """
@@ -198,7 +197,7 @@ class Trainer:
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Load the last whole checkpoint, if there is one. `events` takes the lock, and checks that it is still last."""
+        """Load the last whole checkpoint, if there is one. `events` takes the lock and checks that it is the last."""
         self._restored = (self.plan, self.world.on_main(lambda: self.folder.checkpoints.pointer("last")))
         checkpoint = self.find_checkpoint("last")
         if checkpoint is not None:
@@ -243,7 +242,7 @@ class Trainer:
         # Several processes share a machine: torchrun, not the plan, gives them their threads.
         count = self.plan.threads if self.world.size == 1 else self.config.train.threads
         with contextlib.ExitStack() as stack, threads(count):
-            self.world.on_main(lambda: stack.enter_context(self.folder.locked()) and None)
+            self.world.on_main(lambda: stack.enter_context(self.folder.locked()))
             if self._restored is not None:
                 self.world.on_main(self._check_unchanged)
                 self.rewind_folder()

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 from groups import together
+from nanogpt.parallel.sharding import check_divisible, whole
+from nanogpt.training.launch import resume_run, start_run
 from tiny import SMALL_RUN, finish, metrics, refuses, tiny_config, write_text
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import nanogpt
-from nanogpt.data.dataset import Dataset
-from nanogpt.errors import ToldElsewhere, UserError
+from nanogpt.data.batches import Dataset
+from nanogpt.errors import ReportedElsewhere, UserError
 from nanogpt.evaluation import loss as evaluation
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import Block
 from nanogpt.parallel import world as distributed
-from nanogpt.parallel.sharding import check_divisible, whole
 from nanogpt.parallel.world import ALONE, World
-from nanogpt.training.launch import resume_run, start_run
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.training.trainer import TrainStep, build_model
 
 EACH_WAY = pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 
@@ -123,7 +123,7 @@ def test_what_is_shared_led_and_voted():
         assert summed == [3.0, 20.0]
         assert asked == ([] if rank == 0 else ["one", ["two"]])
         assert led == [None, None, 0]
-        assert errors == [(UserError if rank == 0 else ToldElsewhere, "no 0")] * 2
+        assert errors == [(UserError if rank == 0 else ReportedElsewhere, "no 0")] * 2
         assert last == 0
 
 
@@ -148,7 +148,7 @@ def test_an_exchange_waits_until_the_thread_that_did_it_has_let_go(monkeypatch):
 def stepper(world=ALONE, preset="modern", **settings):
     config = tiny_config(preset, **settings)
     ids = np.random.default_rng(3).integers(0, 37, 500).astype(np.uint16)
-    return Stepper(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""), world)
+    return TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""), world)
 
 
 def updates(world, preset, settings):
@@ -231,7 +231,7 @@ class Detour(Block):
 
 def updates_of_detours(world, parallel):
     config = tiny_config(batch_size=6, parallel=parallel)
-    made = Stepper(build_model(config, Detour), config.train, stepper().data, world)
+    made = TrainStep(build_model(config, Detour), config.train, stepper().data, world)
     return [made.step(step, 1e-2).tolist() for step in range(3)]
 
 
@@ -396,7 +396,7 @@ def test_what_is_refused_is_told_once():
         ({"n_head": 3}, "n_head 3"),
     ):
         (first, text), (second, _) = together(2, refused, settings)
-        assert (first, second) == (UserError, ToldElsewhere)
+        assert (first, second) == (UserError, ReportedElsewhere)
         assert words in text
         assert not Path("run").exists()
 
@@ -405,9 +405,9 @@ def test_what_is_refused_is_told_once():
 
 PROGRAM = """
 import os, signal, sys
-from nanogpt.training.step import Stepper
+from nanogpt.training.trainer import TrainStep
 
-original = Stepper.step
+original = TrainStep.step
 
 def step(self, step, rate):
     if step == 5 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
@@ -417,8 +417,8 @@ def step(self, step, rate):
             os.kill(os.getppid(), signal.SIGTERM)
     return original(self, step, rate)
 
-Stepper.step = step
-from nanogpt.cli import main
+TrainStep.step = step
+from nanogpt.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tiny import SMALL_RUN, write_text
 
+from nanogpt.parallel.process import Interrupt
 from nanogpt.parallel.world import World
 from nanogpt.runs.run import load
-from nanogpt.training.interrupt import Interrupt
 
 HANGUP = getattr(signal, "SIGHUP", None)
 needs_hangup = pytest.mark.skipif(HANGUP is None, reason="this system has no SIGHUP")

@@ -1,0 +1,333 @@
+"""Mutation testing: which small faults in the code its own tests find.
+
+cosmic-ray makes the mutants. Each is the code with one change: another operator, another number, a negated condition, a
+loop that never runs. A mutant that fails the tests is killed; one that passes them survives and shows what no test
+checks. The score is the share of killed mutants among those that are not equivalent to the code.
+
+A sample depends on the seed and on the text of the lines, not on the files they are in: code that has only moved gets
+the same mutants. They run in scratch copies; the tree itself is never changed.
+
+    python -m benchmarks.mutants --module optim --sample 20
+"""
+
+import argparse
+import ast
+import contextlib
+import difflib
+import hashlib
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RECORDS, circumstances, write_record
+
+WORKERS = 2
+MEMORY = 8 << 30
+"""Address space of a test process in bytes: a mutant may ask for more than the machine has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A part of the library and its tests: names of modules below `nanogpt/` as glob patterns, in any layout."""
+
+    modules: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    def code(self, tree: Path) -> list[str]:
+        """Return the files of the modules that exist."""
+        return self._existing(tree, "nanogpt", "")
+
+    def tests(self, tree: Path) -> list[str]:
+        """Return the test files of those modules that have one."""
+        return self._existing(tree, "tests/nanogpt", "test_")
+
+    def _existing(self, tree: Path, root: str, prefix: str) -> list[str]:
+        folders = [(tree / root / module).parent for module in self.modules]
+        names = [f"{prefix}{module.rpartition('/')[2]}.py" for module in self.modules]
+        found = [path for folder, name in zip(folders, names) for path in sorted(folder.glob(name))]
+        kept = (path for path in found if path.stem.removeprefix(prefix) not in self.without)
+        return [path.relative_to(tree).as_posix() for path in kept]
+
+
+SUBJECTS = {
+    "model": Subject(
+        modules=("model", "attention", "dropout", "rmsnorm", "positions", "loss", "model/*"),
+        without=("lora", "parameters"),
+    ),
+    "optim": Subject(modules=("optim", "adamw", "muon", "groups", "optim/*")),
+    "batches": Subject(modules=("batches", "data/batches")),
+    "filters": Subject(modules=("generation/filters", "sampling/filters")),
+    "checkpoint": Subject(modules=("checkpoint", "runs/checkpoint")),
+    "evaluation": Subject(modules=("evaluation", "evaluation/loss")),
+}
+
+# Operators are replaced within a family: `a << b` in place of `a + b` of two tensors raises, and any test notices.
+_ARITHMETIC, _BITS = ("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"), ("RShift", "LShift", "BitOr", "BitAnd")
+_ORDER = ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")
+_BINARY = (*itertools.permutations(_ARITHMETIC, 2), *itertools.permutations(_BITS, 2))
+_COMPARISON = (*itertools.permutations(_ORDER, 2), ("Is", "IsNot"), ("IsNot", "Is"))
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{one}_{other}" for one, other in _BINARY),
+    *(f"ReplaceComparisonOperator_{one}_{other}" for one, other in _COMPARISON),
+    *("ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_Delete_USub", "AddNot", "ReplaceTrueWithFalse"),
+    *("ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue"),
+    *("ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator", "ZeroIterationForLoop"),
+)
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+"""(subject, line, mutated line) of mutants that no test can kill, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One change of one file."""
+
+    file: str
+    line: int
+    operator: str
+    before: str
+    after: str
+    code: str
+    """the whole mutated file"""
+
+
+def draw_mutants(tree: Path, subject: Subject, count: int, seed: int) -> list[Mutant]:
+    """Draw at most `count` mutants: one at each place in the code before a second one at any."""
+    from cosmic_ray.mutating import mutate_code  # type: ignore
+    from cosmic_ray.plugins import get_operator  # type: ignore
+
+    operators = {name: get_operator(f"core/{name}")() for name in OPERATORS}
+    sources = {file: (tree / file).read_text(encoding="utf-8") for file in subject.code(tree)}
+    at_place: Counter[tuple[str, int, int]] = Counter()
+    order = []
+    for candidate in sorted(_candidates(sources, operators, seed)):
+        order.append((at_place[candidate[1]], candidate))
+        at_place[candidate[1]] += 1
+    drawn: dict[str, Mutant] = {}
+    for _, (_, (file, line, _), operator, occurrence) in sorted(order):
+        if len(drawn) == count:
+            break
+        code = mutate_code(sources[file], operators[operator], occurrence)
+        if code is not None and _changes_behaviour(sources[file], code):
+            before, after = _difference(sources[file], code)
+            mutant = Mutant(file=file, line=line, operator=operator, before=before, after=after, code=code)
+            drawn.setdefault(code, mutant)  # two operators may make the same change
+    return sorted(drawn.values(), key=lambda mutant: (mutant.file, mutant.line, mutant.after))
+
+
+def _candidates(
+    sources: dict[str, str], operators: dict[str, Any], seed: int
+) -> Iterator[tuple[str, tuple[str, int, int], str, int]]:
+    """Yield the rank, the place (file, line, column), the operator and its occurrence of each possible mutant."""
+    from cosmic_ray.ast import Visitor, get_ast  # type: ignore
+
+    class Places(Visitor):
+        def __init__(self, operator: Any) -> None:
+            self.operator, self.found = operator, list[tuple[int, int]]()
+
+        def visit(self, node: Any) -> Any:
+            self.found += [start for start, _ in self.operator.mutation_positions(node)]
+            return node
+
+    repeats: Counter[tuple[str, str, int]] = Counter()
+    for file, source in sources.items():
+        parsed, lines = get_ast(source), source.splitlines()
+        for name, operator in operators.items():
+            places = Places(operator)
+            places.walk(parsed)
+            for occurrence, (line, column) in enumerate(places.found):
+                text = lines[line - 1].lstrip()
+                key = (name, text, column - len(lines[line - 1]) + len(text))
+                rank = hashlib.sha256(repr((seed, key, repeats[key])).encode()).hexdigest()
+                repeats[key] += 1
+                yield rank, (file, line, column), name, occurrence
+
+
+def _changes_behaviour(source: str, mutated: str) -> bool:
+    """Return whether mutated code is valid and differs in more than annotations and decorators of classes.
+
+    >>> [_changes_behaviour("x: int | None = 1", code) for code in ("x: int & None = 1", "x: int | None = 2", "x: =")]
+    [False, True, False]
+    """
+    try:
+        trees = [ast.parse(text) for text in (source, mutated)]
+    except SyntaxError:
+        return False
+    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
+        for field in ("annotation", "returns"):
+            if getattr(node, field, None) is not None:
+                setattr(node, field, ast.Constant(value=None))
+        if isinstance(node, ast.ClassDef):
+            node.decorator_list = []
+    return ast.dump(trees[0]) != ast.dump(trees[1])
+
+
+def _difference(source: str, mutated: str) -> tuple[str, str]:
+    """Return the changed lines before and after, without indentation, comments and repeated spaces."""
+    one, other = (
+        [" ".join(line.partition("  # ")[0].split()) for line in text.splitlines()] for text in (source, mutated)
+    )
+    changes = [line for line in difflib.ndiff(one, other) if line[0] in "-+"]
+    before, after = ("\n".join(line[2:] for line in changes if line[0] == sign) for sign in "-+")
+    return before, after
+
+
+class ScratchCopy:
+    """A copy of the tree in a temporary folder, in which one mutant at a time is tested."""
+
+    def __init__(self, tree: Path, folder: Path) -> None:
+        """Copy the files that git does not ignore."""
+        self.root, self.temporary, self.log = folder / "tree", folder / "tmp", folder / "log.txt"
+        self.temporary.mkdir(parents=True)
+        words = ["git", "-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0"):
+            if name and (tree / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.root / name).write_bytes((tree / name).read_bytes())
+
+    def check(self, name: str, paths: list[str]) -> float:
+        """Return the seconds that the tests of the unchanged code take; exit where they fail."""
+        probe = self.root / "tests" / "test_which_tree_is_imported.py"
+        text = "def test_it():\n    import nanogpt\n\n    assert nanogpt.__file__.startswith({root!r})\n"
+        probe.write_text(text.format(root=str(self.root)), encoding="utf-8")
+        before = time.perf_counter()
+        status = self._run([*paths, str(probe.relative_to(self.root))])
+        probe.unlink()
+        if status != 0:
+            end = self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+            raise SystemExit(f"the tests of {name} fail without a mutant:\n{end}")
+        return time.perf_counter() - before
+
+    def test(self, mutant: Mutant, tests: list[str], timeout: float) -> str:
+        """Return `killed`, `timeout` or `survived`."""
+        file = self.root / mutant.file
+        original = file.read_bytes()
+        file.write_text(mutant.code, encoding="utf-8")
+        # The module's doctests and its own test file come first: they kill most mutants.
+        tests = sorted(tests, key=lambda test: Path(test).name != f"test_{file.name}")
+        status = self._run([mutant.file, *tests], timeout)
+        file.write_bytes(original)
+        return {0: "survived", None: "timeout"}.get(status, "killed")
+
+    def _run(self, paths: list[str], timeout: float | None = None) -> int | None:
+        """Return pytest's exit status, None after a timeout."""
+        words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n0", *paths]
+        # No bytecode files: Python takes two mutants of one length, written within a second, for the same.
+        ours = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **ours, "TMPDIR": str(self.temporary), "PYTEST_ADDOPTS": ""}
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                words, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            if sys.platform == "linux":
+                import resource
+
+                resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all have ended
+                os.killpg(process.pid, signal.SIGKILL)  # also what a test started and left running
+            process.wait()
+
+
+def measure(tree: Path, name: str, subject: Subject, count: int, seed: int) -> dict[str, Any]:
+    """Test a sample of a subject's mutants; return the score and the survivors."""
+    code, tests = subject.code(tree), subject.tests(tree)
+    if not code or not tests:
+        raise SystemExit(f"{tree} has no code or no tests of {name}: correct SUBJECTS")
+    drawn = draw_mutants(tree, subject, count, seed)
+    mutants = [mutant for mutant in drawn if (name, mutant.before, mutant.after) not in EQUIVALENT]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(WORKERS) as pool:
+        copies: queue.SimpleQueue[ScratchCopy] = queue.SimpleQueue()
+        for worker in range(WORKERS):
+            copies.put(ScratchCopy(tree, Path(scratch).resolve() / str(worker)))
+        first = copies.get()
+        timeout = 3 * first.check(name, [*code, *tests]) + 10
+        copies.put(first)
+
+        def test(mutant: Mutant) -> str:
+            copy = copies.get()
+            outcome = copy.test(mutant, tests, timeout)
+            copies.put(copy)
+            print("S" if outcome == "survived" else ".", end="", file=sys.stderr, flush=True)
+            return outcome
+
+        outcomes = list(pool.map(test, mutants))
+    print(file=sys.stderr)
+    survivors = [asdict(mutant) for mutant, outcome in zip(mutants, outcomes) if outcome == "survived"]
+    killed = len(mutants) - len(survivors)
+    return {
+        "mutants": len(drawn),
+        "equivalent": len(drawn) - len(mutants),
+        "killed": killed,
+        "timeouts": outcomes.count("timeout"),
+        "survived": len(survivors),
+        "score": round(killed / len(mutants), 3) if mutants else None,
+        "survivors": [{key: value for key, value in mutant.items() if key != "code"} for mutant in survivors],
+    }
+
+
+def report(name: str, result: dict[str, Any]) -> str:
+    """Return a subject's result as text, with a diff of each survivor."""
+    lines = [
+        f"{name}: {result['mutants']} mutants, {result['equivalent']} equivalent, {result['killed']} killed "
+        f"({result['timeouts']} by timeout), {result['survived']} survived, score {result['score']}"
+    ]
+    for mutant in result["survivors"]:
+        lines.append(f"  {mutant['file']}:{mutant['line']} {mutant['operator']}")
+        for sign, text in (("-", mutant["before"]), ("+", mutant["after"])):
+            lines += [f"    {sign} {line}" for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def commit_of(tree: Path) -> str:
+    """Return the tree's commit, with `+` where its code or tests differ from it."""
+    git = ["git", "-C", str(tree)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+    words = ["status", "--porcelain", "--", "nanogpt", "tests", "conftest.py"]
+    edits = subprocess.run([*git, *words], capture_output=True, text=True, check=True)
+    return head.stdout.strip() + ("+" if edits.stdout else "")
+
+
+def main(words: list[str] | None = None) -> None:
+    """Test the mutants of the chosen subjects and print the scores."""
+    here = Path(__file__).parent.parent
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("--module", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="subjects (default: all)")
+    parser.add_argument("--sample", type=int, default=60, help="mutants per subject, at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
+    parser.add_argument("--tree", type=Path, default=here, metavar="FOLDER", help="a git checkout (default: this one)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    parser.add_argument("--record", action="store_true", help="write the results to benchmarks/records/mutants.json")
+    options = parser.parse_args(words)
+    measured_in, tree = circumstances(), options.tree.resolve()
+    commit, subjects = commit_of(tree), dict[str, Any]()
+    trees = {commit: {"seed": options.seed, "sample": options.sample, "subjects": subjects}}
+    for name in options.module:
+        subjects[name] = measure(tree, name, SUBJECTS[name], options.sample, options.seed)
+        print(report(name, subjects[name]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps({"trees": trees}, indent=2) + "\n", encoding="utf-8")
+    if options.record:
+        path = RECORDS / "mutants.json"
+        earlier = json.loads(path.read_text(encoding="utf-8"))["trees"] if path.exists() else {}
+        print(f"wrote {write_record('mutants', measured_in, {'trees': earlier | trees})}")
+
+
+if __name__ == "__main__":
+    main()
