@@ -1,95 +1,66 @@
-"""A decoded token has the logits of the model's own forward, for every part; what cannot be decoded is not."""
+"""A decoded token has the logits of the model's own forward pass, for every part."""
 
 import pytest
 import torch
-from tiny import BLOCK, PRESETS, B, V, tiny_model, token_ids
+from tiny import BLOCK, PARTS, PRESETS, B, V, tiny_model, token_ids
 from torch import nn
 from torch.nn import functional as F
 
 from nanogpt.config import SampleConfig
 from nanogpt.model.gpt import GPT, Block
-from nanogpt.sampling.batch import Batch
-from nanogpt.sampling.cache import KeyValueCache
-from nanogpt.sampling.decoder import Decoder, can_decode, norm_of, product_of
-from nanogpt.sampling.generate import generate_ids
+from nanogpt.sampling.decoder import Decoder, can_decode, linear_function, norm_function
+from nanogpt.sampling.generate import Batch, generate_ids
+from nanogpt.sampling.kv_cache import KVCache
 from nanogpt.sampling.precision import lower_precision
 
-EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
-EXCHANGES = [
-    *({"norm": kind} for kind in ("rms", "layer")),
-    {"norm_position": "post"},
-    *({"position": kind} for kind in ("learned", "sinusoidal", "rope")),
-    *({"activation": kind} for kind in ("relu", "gelu", "gelu_tanh", "swiglu")),
-    {"qk_norm": True},
-    {"qkv_bias": True},
-    {"bias": True},
-    {"bias": False},
-    {"head_bias": True},
-    {"tie_embeddings": True},
-    {"n_kv_head": 1},
-    {"n_head": 6, "n_kv_head": 2},
-    {"head_size": 6},
-]
+X = torch.randn(3, 7, generator=torch.Generator().manual_seed(3))
 
 
-def cached(model, rows, lengths):
-    """A cache whose rows have read so many tokens."""
-    cache, idx = KeyValueCache(model.config, rows, model.token_embedding.weight), token_ids(rows, BLOCK)
-    for row, length in enumerate(lengths):
-        if length:
-            model(idx[row : row + 1, :length], cache.rows([row]))
-    return cache, idx
-
-
-@EACH_PRESET
-@pytest.mark.parametrize("parts", EXCHANGES, ids=str)
-@pytest.mark.parametrize("lengths", [(7,), (0,), (7,) * B, (3, 0, 9, 10, 1)], ids=str)
-def test_a_decoded_token_has_the_models_logits(preset, parts, lengths):
-    model, rows = tiny_model(preset, **parts), len(lengths)
+def check_decoder(model, lengths, tolerance=1e-4):
+    """Decode two tokens for rows of these lengths; each has the logits that the whole row has."""
+    rows, idx, second = len(lengths), token_ids(len(lengths), BLOCK), token_ids(len(lengths), 1, seed=5)
+    cache, decoder = KVCache(model.config, rows, model.token_embedding.weight), Decoder(model)
     with torch.no_grad():
-        cache, idx = cached(model, rows, lengths)
-        last = idx.gather(1, torch.tensor(lengths)[:, None])
-        found = Decoder(model)(last, cache.first(rows))
-        again = Decoder(model)(token_ids(rows, 1, seed=5), cache.first(rows)) if max(lengths) < BLOCK - 1 else None
         for row, length in enumerate(lengths):
-            whole = idx[row : row + 1, : length + 1]
-            torch.testing.assert_close(found[row], model(whole)[0, -1], rtol=1e-4, atol=1e-4)
-            if again is not None:
-                more = torch.cat([whole, token_ids(rows, 1, seed=5)[row : row + 1]], dim=1)
-                torch.testing.assert_close(again[row], model(more)[0, -1], rtol=1e-4, atol=1e-4)
-    assert cache.lengths == [length + (1 if again is None else 2) for length in lengths]
+            if length:
+                model(idx[[row], :length], cache.select([row]))
+        newest = idx.gather(1, torch.tensor(lengths)[:, None])
+        found = [decoder(tokens, cache.select([*range(rows)])) for tokens in (newest, second)]
+        for row, length in enumerate(lengths):
+            whole = model(torch.cat([idx[[row], : length + 1], second[[row]]], dim=1))[0, -2:]
+            torch.testing.assert_close(torch.stack([f[row] for f in found]), whole, rtol=tolerance, atol=tolerance)
+    assert cache.lengths == [length + 2 for length in lengths]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+@pytest.mark.parametrize("lengths", [(7,), (0,), (7,) * B, (3, 0, 9, 8, 1)], ids=str)
+def test_a_decoded_token_has_the_models_logits(preset, parts, lengths):
+    check_decoder(tiny_model(preset, **parts), lengths)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_lowered_models_are_decoded(precision):
+def test_models_of_lower_precision_are_decoded(precision):
     model = lower_precision(tiny_model(), precision)
     assert can_decode(model)
-    with torch.no_grad():
-        cache, idx = cached(model, 1, [7])
-        torch.testing.assert_close(
-            Decoder(model)(idx[:, 7:8], cache.first(1)), model(idx[:, :8])[:, -1], rtol=0.05, atol=0.05
-        )
+    check_decoder(model, (7,), tolerance=0.05)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("rows", "M"), [(1, 10), (3, 10), (1, 11)])
-def test_products(bias, rows, M):
-    layer, x = nn.Linear(7, M, bias=bias), torch.randn(rows, 7, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(product_of(layer)(x), F.linear(x, layer.weight, layer.bias))
-    torch.testing.assert_close(product_of(layer.double())(x.double()), F.linear(x.double(), layer.weight, layer.bias))
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_norms(bias):
-    layer, x = nn.LayerNorm(7, eps=0.1, bias=bias), torch.randn(3, 7, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(norm_of(layer)(x), layer(x))
+def test_linear_layers_and_norms_as_functions(bias, rows, M):
+    layer, norm, x = nn.Linear(7, M, bias=bias), nn.LayerNorm(7, eps=0.1, bias=bias), X[:rows]
+    torch.testing.assert_close(norm_function(norm)(x), norm(x))
+    torch.testing.assert_close(linear_function(layer)(x), F.linear(x, layer.weight, layer.bias))
+    wide = linear_function(layer.double())(x.double())
+    torch.testing.assert_close(wide, F.linear(x.double(), layer.weight, layer.bias))
 
 
 class Negative(Block):
     """A block that does something else."""
 
-    def forward(self, x, turn=None, cache=None, seen=None):
-        return -super().forward(x, turn, cache, seen)
+    def forward(self, x, rotation=None, cache=None, mask=None):
+        return -super().forward(x, rotation, cache, mask)
 
 
 def test_a_block_of_ones_own_is_not_decoded_but_generates():
@@ -100,7 +71,7 @@ def test_a_block_of_ones_own_is_not_decoded_but_generates():
     assert found == list(generate_ids(model, prompts, config, cached=False))
 
 
-def test_what_hooks_see_is_not_passed_by():
+def test_hooks_are_called():
     model, seen = tiny_model(), []
     assert can_decode(model)
     model.blocks[1].attention.register_forward_hook(lambda module, args, y: seen.append(y.shape))

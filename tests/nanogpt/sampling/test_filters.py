@@ -22,60 +22,36 @@ from nanogpt.sampling.filters import (
     penalise_repetition,
 )
 
+ALL, THREE, TWO, ONE = [0.1, 0.5, 0.3, 0.1], [0.111, 0.556, 0.333, 0], [0, 0.625, 0.375, 0], [0, 1, 0, 0]
+NO_CONTEXT = torch.zeros(1, 0, dtype=torch.long)
+
 
 def logits_of(*probabilities):
     return torch.tensor([probabilities]).log()
 
 
-def kept(logits):
-    """The probabilities that are left, to three places."""
-    return [round(p, 3) for p in logits.softmax(-1)[0].tolist()]
-
-
-# Filters
-
-
 @pytest.mark.parametrize(
-    ("k", "expected"),
-    [(1, [0, 1, 0, 0]), (2, [0, 0.625, 0.375, 0]), (4, [0.1, 0.5, 0.3, 0.1]), (99, [0.1, 0.5, 0.3, 0.1])],
+    ("keep", "expected"),
+    [
+        (keep_top_k, {1: ONE, 2: TWO, 4: ALL, 99: ALL}),
+        (keep_top_p, {0.0: ONE, 1e-9: ONE, 0.4: ONE, 0.5: ONE, 0.55: TWO, 0.75: TWO, 0.85: THREE, 1.0: ALL}),
+        (keep_min_p, {1.0: ONE, 0.61: ONE, 0.59: TWO, 0.19: ALL}),
+    ],
 )
-def test_top_k(k, expected):
-    assert kept(keep_top_k(logits_of(0.1, 0.5, 0.3, 0.1), k)) == expected
+def test_filters_by_hand(keep, expected):
+    for setting, probabilities in expected.items():
+        assert [round(p, 3) for p in keep(logits_of(*ALL), setting).softmax(-1)[0].tolist()] == probabilities, setting
+
+
+def test_filters_treat_each_row_by_itself():
+    both = torch.cat([logits_of(*ALL), logits_of(0.7, 0.1, 0.1, 0.1)])
+    for keep, setting, first in ((keep_top_p, 0.6, TWO), (keep_min_p, 0.5, TWO), (keep_top_k, 1, ONE)):
+        kept = torch.isfinite(keep(both, setting)).tolist()
+        assert kept == [[p > 0 for p in first], [True, False, False, False]]
 
 
 def test_top_k_keeps_exactly_k_of_equal_ones():
     assert torch.isfinite(keep_top_k(torch.zeros(3, 4), 2)).sum(-1).tolist() == [2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        (0.4, [0, 1, 0, 0]),
-        (0.5, [0, 1, 0, 0]),
-        (0.55, [0, 0.625, 0.375, 0]),
-        (0.75, [0, 0.625, 0.375, 0]),
-        (0.85, [0.111, 0.556, 0.333, 0]),
-        (1e-9, [0, 1, 0, 0]),
-        (1.0, [0.1, 0.5, 0.3, 0.1]),
-    ],
-)
-def test_top_p(p, expected):
-    assert kept(keep_top_p(logits_of(0.1, 0.5, 0.3, 0.1), p)) == expected
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [(1.0, [0, 1, 0, 0]), (0.61, [0, 1, 0, 0]), (0.59, [0, 0.625, 0.375, 0]), (0.19, [0.1, 0.5, 0.3, 0.1])],
-)
-def test_min_p(p, expected):
-    assert kept(keep_min_p(logits_of(0.1, 0.5, 0.3, 0.1), p)) == expected
-
-
-def test_filters_treat_each_row_by_itself():
-    both = torch.cat([logits_of(0.1, 0.5, 0.3, 0.1), logits_of(0.7, 0.1, 0.1, 0.1)])
-    assert torch.isfinite(keep_top_p(both, 0.6)).tolist() == [[False, True, True, False], [True, False, False, False]]
-    assert torch.isfinite(keep_min_p(both, 0.5)).tolist() == [[False, True, True, False], [True, False, False, False]]
-    assert torch.isfinite(keep_top_k(both, 1)).tolist() == [[False, True, False, False], [True, False, False, False]]
 
 
 def test_repetition():
@@ -85,8 +61,7 @@ def test_repetition():
 
 
 def test_the_order_of_the_filters():
-    logits = torch.tensor([[4.0, 3.9, 1.0, 0.0]])
-    context = torch.tensor([[0]])
+    logits, context = torch.tensor([[4.0, 3.9, 1.0, 0.0]]), torch.tensor([[0]])
     # Repetition first: token 0 falls to 2.0 and behind token 1; then temperature; then the shares.
     config = SampleConfig(repetition_penalty=2.0, temperature=0.5, top_k=3, top_p=0.9, min_p=0.001)
     found = filter_logits(logits, context, config)
@@ -96,17 +71,27 @@ def test_the_order_of_the_filters():
     assert everything.tolist() == [pytest.approx([2.0, 1.95, 0.5, 0.0])]
 
 
-def test_temperature_comes_before_top_p():
-    logits = logits_of(0.4, 0.3, 0.2, 0.1)
-    cold = filter_logits(logits, torch.zeros(1, 1, dtype=torch.long), SampleConfig(temperature=0.1, top_p=0.9))
-    hot = filter_logits(logits, torch.zeros(1, 1, dtype=torch.long), SampleConfig(temperature=10.0, top_p=0.9))
-    assert torch.isfinite(cold).sum() == 1
-    assert torch.isfinite(hot).sum() == 4
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"temperature": 0.1, "top_p": 0.9}, 1),  # temperature comes before top-p
+        ({"temperature": 10.0, "top_p": 0.9}, 4),
+        ({"top_k": 3}, 3),
+        ({"top_p": 0.65}, 2),
+        ({"min_p": 0.3}, 3),
+        ({"top_k": 3, "top_p": 0.75}, 2),  # of 4, 3 and 2 ninths
+        ({"top_k": 2, "min_p": 0.9}, 1),
+        ({"temperature": 0.0, "top_k": 2}, 2),
+    ],
+)
+def test_settings_of_the_filters(settings, kept):
+    found = filter_logits(logits_of(0.2, 0.4, 0.1, 0.3), NO_CONTEXT, SampleConfig(**settings))
+    assert torch.isfinite(found).sum() == kept
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-40, COLDEST / 2, COLDEST, 1e-10])
 def test_a_temperature_near_0_keeps_numbers_and_their_order(temperature):
-    found = filter_logits(torch.tensor([[-30.0, 50.0, 49.0]]), torch.zeros(1, 0), SampleConfig(temperature=temperature))
+    found = filter_logits(torch.tensor([[-30.0, 50.0, 49.0]]), NO_CONTEXT, SampleConfig(temperature=temperature))
     assert torch.isfinite(found).all()
     assert found.argsort().tolist() == [[0, 2, 1]]
 
@@ -119,7 +104,7 @@ def test_the_likeliest():
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_is_no_number_is_refused(place):
+def test_logits_that_are_not_numbers_are_refused(place):
     logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
     logits[1, place] = torch.nan
     refuses(lambda: likeliest(logits), "not numbers", "train it again")
@@ -131,11 +116,11 @@ def test_what_is_no_number_is_refused(place):
     [(0.0, 0), (0.0999, 0), (0.1001, 1), (0.5999, 1), (0.6001, 2), (0.8999, 2), (0.9001, 3), (1 - 2**-53, 3)],
 )
 def test_draw_is_where_the_running_sum_passes_the_number(number, token):
-    assert draw(logits_of(0.1, 0.5, 0.3, 0.1), [number]).tolist() == [token]
+    assert draw(logits_of(*ALL), [number]).tolist() == [token]
 
 
 def test_draw_takes_a_number_for_each_row():
-    assert draw(logits_of(0.1, 0.5, 0.3, 0.1).expand(3, -1), [0.95, 0.05, 0.3]).tolist() == [3, 0, 1]
+    assert draw(logits_of(*ALL).expand(3, -1), [0.95, 0.05, 0.3]).tolist() == [3, 0, 1]
 
 
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=9), st.floats(0, 1, exclude_max=True), st.data())
@@ -148,6 +133,6 @@ def test_draw_never_takes_what_was_filtered_out(values, number, data):
 
 def test_draw_follows_the_probabilities():
     numbers = [uniform(1337, "sample", 0, position) for position in range(10_000)]
-    counts = Counter(draw(logits_of(0.1, 0.5, 0.3, 0.1).expand(10_000, -1), numbers).tolist())
-    for token, p in enumerate((0.1, 0.5, 0.3, 0.1)):
+    counts = Counter(draw(logits_of(*ALL).expand(10_000, -1), numbers).tolist())
+    for token, p in enumerate(ALL):
         assert abs(counts[token] - 10_000 * p) < 6 * math.sqrt(10_000 * p * (1 - p))
