@@ -10,8 +10,8 @@ from pathlib import Path
 
 from nanogpt.errors import UserError, nearest
 from nanogpt.runs.checkpoint import sha256
-from nanogpt.runs.find import RUNS, list_runs, starter_note
-from nanogpt.runs.folder import STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.find import is_starter, list_runs, starter_note
+from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.runs.run import Run, load
 
 CACHE_BYTES = 2_000_000_000
@@ -71,7 +71,7 @@ class RunRegistry:
     def name_of(self, run: Run | RunFolder) -> str:
         """Return a run's path in the folder, with slashes on every system; the folder's own name if it is the run."""
         path = run.path
-        if RunFolder(path).is_starter:
+        if is_starter(RunFolder(path)):
             return STARTER
         return path.name if path.resolve() == self.folder else path.relative_to(self.folder).as_posix()
 

@@ -120,13 +120,13 @@ def test_two_starts_at_the_same_time_get_a_folder_each(jobs, monkeypatch):
     assert {one.name for one in runs} == {"tale-1", "tale-2"}
 
 
-def test_two_resumes_at_the_same_time_start_one_process(jobs, monkeypatch):
+def test_two_resumes_at_the_same_time_start_one_process(jobs, sleeper, monkeypatch):
     begun = []
 
     def start_slowly(*words):
         time.sleep(0.1)
         begun.append(words)
-        return os.getpid()
+        return sleeper.pid
 
     monkeypatch.setattr(training_jobs, "start_detached", start_slowly)
     run = jobs.folder / "tale-1"
