@@ -71,7 +71,7 @@ def ladder_table(record: dict[str, Any]) -> str:
         spread = f" ± {row['val_spread'] / 2:.3f}" if len(row["val_losses"]) > 1 else ""
         seconds = sum(row["seconds"]) / len(row["seconds"])
         lines.append(
-            f"| {number} | [`{row['section']}`](course/{row['section']}.py) | {row['idea']} | {row['parameters']:,} | "
+            f"| {number} | [`{row['section']}`](../course/{row['section']}.py) | {row['idea']} | {row['parameters']:,} | "
             f"{row['val_loss']:.3f}{spread} | {seconds:.0f} | {LECTURE.get(row['section'], '–')} |"
         )
     return "\n".join(lines) + "\n\n" + _measured(record)
@@ -169,16 +169,17 @@ COMMANDS = {
 """What makes a record whose command has another name."""
 
 PAGES = {
-    ROOT / "README.md": ("headline", "ladder", "minutes", "recipe", "floors"),
+    ROOT / "README.md": ("headline", "minutes"),
+    ROOT / "docs" / "index.md": ("ladder",),
     ROOT / "docs" / "resume.md": ("kills",),
     ROOT / "docs" / "texts.md": ("large_text",),
-    ROOT / "docs" / "speed.md": tuple(SPEED_TABLES),
+    ROOT / "docs" / "speed.md": (*SPEED_TABLES, "recipe"),
     ROOT / "docs" / "what-was-tried.md": ("tried",),
     ROOT / "docs" / "elsewhere.md": tuple(EXPORT_TABLES),
     ROOT / "docs" / "fine-tuning.md": tuple(FINE_TUNING_TABLES),
     ROOT / "docs" / "studio.md": tuple(STUDIO_TABLES),
     ROOT / "docs" / "serving.md": tuple(SERVING_TABLES),
-    ROOT / "docs" / "losses.md": tuple(LOSSES_TABLES),
+    ROOT / "docs" / "losses.md": (*LOSSES_TABLES, "floors"),
     ROOT / "docs" / "from-gpt-to-chatgpt.md": tuple(ANSWERS_TABLES),
     **{ROOT / "docs" / "beyond" / f"{page}.md": names for page, names in BEYOND_PAGES.items()},
 }

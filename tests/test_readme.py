@@ -1,4 +1,4 @@
-"""README says what is true: its commands exist, its links lead somewhere, its figures stand in a record."""
+"""README and docs/ are true: commands parse, links lead somewhere, modules exist, tables are those of the records."""
 
 import importlib.util
 import re
@@ -11,51 +11,51 @@ from benchmarks.tables import PAGES, fill
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = typed(README)
-NANOGPT = sorted({line for line in SHELL if line.startswith("nanogpt ")})
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [page for page in DOCS if "_build" not in page.parts]
 
 
-def test_there_are_commands_to_check():
-    assert len(NANOGPT) >= 8
+def names(path):
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("command", NANOGPT)
-def test_a_command_is_understood(command):
-    understand(command)
+def anchors(page):
+    """Return the anchors of a page's headings."""
+    headings = (line.lstrip("# ") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-def test_make_targets_exist():
+@pytest.mark.parametrize("page", DOCS, ids=names)
+def test_a_page_names_what_exists(page):
+    """Commands of `nanogpt` parse, modules can be found, links lead to files and headings."""
+    text = page.read_text(encoding="utf-8")
+    for command in typed(text):
+        if command.startswith("nanogpt "):
+            understand(command)
+    for module in set(re.findall(r"python -m ([\w.]+)", text)) | set(re.findall(r"\.\. auto\w+:: ([\w.]+)", text)):
+        parts = module.split(".")
+        assert any(importlib.util.find_spec(".".join(parts[:end])) for end in (len(parts), len(parts) - 1)), module
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if not target.startswith("http"):
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
+
+
+def test_readme_has_commands_whose_targets_exist():
+    shell = typed(README)
+    assert sum(line.startswith("nanogpt ") for line in shell) >= 5
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"`?make ([\w-]+)", "\n".join(SHELL))) | set(re.findall(r"`make ([\w-]+)`", README))
-    assert {"demo", "course", "test", "test-all"} <= named <= targets
+    named = set(re.findall(r"`?make ([\w-]+)", "\n".join(shell))) | set(re.findall(r"`make ([\w-]+)`", README))
+    assert {"demo", "test", "studio", "course"} <= named <= targets
 
 
-def test_modules_named_with_python_m_exist():
-    modules = set(re.findall(r"python -m ([\w.]+)", README))
-    assert "course" in modules
-    for module in modules:
-        assert importlib.util.find_spec(module) is not None, module
-
-
-def test_links_inside_the_repository_lead_somewhere():
-    anchors = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
-        for line in README.splitlines()
-        if line.startswith("#")
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not target.startswith("http"):
-            assert (ROOT / target).exists(), target
-
-
-def test_the_file_tree_names_what_exists():
-    tree = README.split("## What is where")[1].split("```")[1]
-    for name in re.findall(r"[\w.]+\.py\b", tree):
-        assert list((ROOT / "nanogpt").rglob(name)), name
-    for name in re.findall(r"^(\w+/)", tree, re.MULTILINE):
-        assert (ROOT / name).is_dir(), name
+def test_the_folders_are_those_that_exist():
+    tree = README.split("## Folders")[1].split("```")[1]
+    assert all((ROOT / name).is_dir() for name in re.findall(r"^(\w+)/", tree, re.MULTILINE))
+    packages = {path.parent.name for path in (ROOT / "nanogpt").glob("*/__init__.py")}
+    assert packages <= set(re.findall(r"(\w+)/", tree))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -64,18 +64,9 @@ def test_tables_are_those_of_the_records(page):
     assert fill(text, PAGES[page]) == text, "run: python -m benchmarks.tables"
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
-def test_the_links_and_modules_of_a_page_exist(page):
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("http") or (page.parent / target).exists(), target
-    for module in set(re.findall(r"python -m ([\w.]+)", text)):
-        assert importlib.util.find_spec(module) is not None, module
-
-
 @pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch):
-    """As printed, but for the minute: three seconds are enough to see it work."""
+    """As printed, but for the minute: a few seconds are enough to see it work."""
     monkeypatch.chdir(tmp_path)
     text = "Once upon a time there was a king who had twelve daughters, each one more beautiful than the other.\n"
     (tmp_path / "book.txt").write_text(text * 400, encoding="utf-8")
