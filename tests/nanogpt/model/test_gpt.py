@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig, load_preset
+from nanogpt.model.documents import document_mask
 from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, make_norm, rotate, rotations, sinusoids
 from nanogpt.sampling.kv_cache import KVCache
 
@@ -250,7 +251,7 @@ def masked_model(preset="modern", **settings):
 def test_visible_keys_by_hand():
     idx = torch.tensor([[7, 8, END, 5, END], [END, 4, 4, 4, 4]])
     rows = [[[0], [0, 1], [2], [2, 3], [4]], [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]]
-    mask = masked_model().document_mask(idx)
+    mask = document_mask(idx, END)
     assert mask.shape == (2, 1, 5, 5)
     assert [[torch.nonzero(keys).flatten().tolist() for keys in row[0]] for row in mask] == rows
 
