@@ -71,13 +71,14 @@ DURING_TRAINING = "the lowest of a subset of windows, during training"
 def describe(folder: "RunFolder") -> dict[str, str]:
     """Return a run's figures, by name."""
     from nanogpt.model.parameters import count_parameters
+    from nanogpt.runs.find import display_name
 
     config, plan = folder.read_config(), folder.read_plan()
     model, losses, done = config.model, _losses(folder), _done(folder)
     step = folder.checkpoints.pointer("last") or 0
     adapters = "" if config.train.lora is None else f", adapters of rank {config.train.lora}"
     return {
-        "run": folder.name,
+        "run": display_name(folder),
         "text": plan.text,
         **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{adapters}"}),
         "preset": config.preset,
@@ -136,7 +137,9 @@ def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
 
 
 def _delete(runs: "list[RunFolder]", yes: bool) -> None:
-    if any(run.is_starter for run in runs):
+    from nanogpt.runs.find import is_starter
+
+    if any(is_starter(run) for run in runs):
         raise UserError("the starter model is part of Nano-GPT and is not deleted; name your own runs")
     for run in runs:
         if not yes and not _confirmed(f"delete {run.path} ({_size(run.path)})? [y/N] "):

@@ -1,6 +1,7 @@
 """Finding runs, and the text of a run."""
 
 import contextlib
+import os
 from pathlib import Path
 
 from nanogpt.config import DataConfig
@@ -8,6 +9,21 @@ from nanogpt.data.batches import Dataset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.runs.folder import RUNS, SEEDS_FILE, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.text.corpus import Corpus, Sources, load_corpus
+
+
+def has_seeds(path: str | os.PathLike[str] | None) -> bool:
+    """Return whether a folder holds runs with several seeds."""
+    return path is not None and (Path(path) / SEEDS_FILE).is_file()
+
+
+def is_starter(folder: RunFolder) -> bool:
+    """Return whether this is the run that comes with the package."""
+    return folder.path.absolute() == STARTER_FOLDER.absolute()
+
+
+def display_name(folder: RunFolder) -> str:
+    """Return a run's path, or the starter's name."""
+    return STARTER if is_starter(folder) else str(folder.path)
 
 
 def list_runs(parent: Path = RUNS) -> list[RunFolder]:

@@ -19,7 +19,7 @@ from typing import Any
 import tomli_w
 
 from nanogpt.config import Config
-from nanogpt.errors import UserError, shell_quote, write_error
+from nanogpt.errors import UserError, write_error
 from nanogpt.files import check_plain, read_text, read_toml, write_atomically
 from nanogpt.runs.checkpoint import Checkpoints, sha256
 from nanogpt.runs.plan import Plan
@@ -48,11 +48,6 @@ def run_path(path: str | os.PathLike[str]) -> Path:
     return STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else Path(path)
 
 
-def has_seeds(path: str | os.PathLike[str] | None) -> bool:
-    """Return whether a folder holds runs with several seeds."""
-    return path is not None and (Path(path) / SEEDS_FILE).is_file()
-
-
 class RunFolder:
     """The files of a run."""
 
@@ -60,22 +55,6 @@ class RunFolder:
         self.path = Path(path)
         self.start = self.path / "start.safetensors"
         self.checkpoints = Checkpoints(self.path)
-
-    @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Make a new folder; raise UserError where it exists: a run is never overwritten."""
-        try:
-            Path(path).mkdir(parents=True)
-        except FileExistsError:
-            raise UserError(
-                f"{os.fspath(path)!r} already exists and is not overwritten: choose another --out, continue it with "
-                f"--resume {shell_quote(path)}, or delete it"
-            ) from None
-        except OSError as error:
-            raise UserError(
-                f"cannot make the folder {os.fspath(path)!r}: {error.strerror}; choose another --out"
-            ) from None
-        return cls(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
@@ -91,16 +70,6 @@ class RunFolder:
                 f"nanogpt runs"
             )
         return folder
-
-    @property
-    def is_starter(self) -> bool:
-        """Whether this is the run that comes with the package."""
-        return self.path.absolute() == STARTER_FOLDER.absolute()
-
-    @property
-    def name(self) -> str:
-        """The path, or the starter's name."""
-        return STARTER if self.is_starter else str(self.path)
 
     def checked_start(self, plan: Plan) -> Path | None:
         """Return the file of the weights that the training began with, checked; None for a new model."""

@@ -47,7 +47,9 @@ class Run:
     @property
     def name(self) -> str:
         """The run folder's path, or `starter`."""
-        return self.folder.name
+        from nanogpt.runs.find import display_name
+
+        return display_name(self.folder)
 
     def generate(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any

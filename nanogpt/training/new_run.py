@@ -1,5 +1,6 @@
 """From options to a run folder: read the text, make the tokenizer, decide sizes and length, write the folder."""
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from torch import nn
 from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
 from nanogpt.data.batches import Dataset
 from nanogpt.data.tokenize import check_length, fit_block, short_text_notes, tokenize
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
@@ -113,7 +114,7 @@ def prepare(
 
         check_trackers(config.train.track)
     if options.out is not None and Path(options.out).exists():
-        RunFolder.create(options.out)  # raises
+        create_folder(options.out)  # raises
     texts = [options.text if options.text != () else None, *([options.val] if options.val is not None else [])]
     how = config.data
     corpora = [load_corpus(text, how.encoding, pattern=how.pattern, column=how.column) for text in texts]
@@ -277,17 +278,31 @@ def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> list
     return []
 
 
+def create_folder(path: str | os.PathLike[str]) -> RunFolder:
+    """Make a new run folder; raise UserError where it exists: a run is never overwritten."""
+    try:
+        Path(path).mkdir(parents=True)
+    except FileExistsError:
+        raise UserError(
+            f"{os.fspath(path)!r} already exists and is not overwritten: choose another --out, continue it with "
+            f"--resume {shell_quote(path)}, or delete it"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot make the folder {os.fspath(path)!r}: {error.strerror}; choose another --out") from None
+    return RunFolder(path)
+
+
 def _create_folder(options: TrainOptions, text: str, config: Config) -> RunFolder:
     """Make the folder that was asked for, or `runs/<text>-<preset>-<n>` with the first free n."""
     if options.out is not None:
-        return RunFolder.create(options.out)
+        return create_folder(options.out)
     safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"
     number = 1
     while True:
         path = RUNS / f"{safe}-{Path(config.preset).stem}-{number}"
         if not path.exists():
             try:
-                return RunFolder.create(path)
+                return create_folder(path)
             except UserError:
                 if not path.exists():  # else another training just took the number
                     raise

@@ -22,7 +22,9 @@ from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, write_atomically
-from nanogpt.runs.folder import RUNS, SEEDS_FILE, RunFolder, has_seeds
+from nanogpt.runs.find import has_seeds
+from nanogpt.runs.folder import RUNS, SEEDS_FILE, RunFolder
+from nanogpt.training.new_run import create_folder
 from nanogpt.training.options import MOVABLE, TrainOptions, start_training
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def start_seeds(
             )
         return found, resume_seeds(found, should_stop=should_stop)
     if path.exists():
-        RunFolder.create(path)  # raises
+        create_folder(path)  # raises
     runs = SeedRuns(path, tuple(range(base, base + count)), request)
     first = start_training(
         replace(options, out=runs.run(base), seeds=None), settings, started=started, should_stop=should_stop

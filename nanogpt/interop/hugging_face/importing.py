@@ -29,6 +29,7 @@ from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
 from nanogpt.text.tokenizer import Tokenizer
 from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
+from nanogpt.training.new_run import create_folder
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -55,10 +56,10 @@ def import_model(
     name = Path(source).resolve().name if Path(source).is_dir() else os.fspath(source).split("/")[-1]
     target = RUNS / name if out is None else Path(out)
     if target.exists():
-        RunFolder.create(target)  # raises UserError
+        create_folder(target)  # raises UserError
     model = read_pretrained(folder, block_size)
     tokenizer = read_tokenizer(folder, model.config.vocab_size, model.end_of_document)
-    run = RunFolder.create(target)
+    run = create_folder(target)
     try:
         _write(run, name, model, tokenizer)
     except BaseException:

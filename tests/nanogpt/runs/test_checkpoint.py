@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from nanogpt.training.launch import resume_run
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import add_up, finish, flip_a_bit, outcome, refuses, start, trained, weights
 
-from nanogpt.runs import checkpoint
-
-from nanogpt.training import trainer as training
-from nanogpt.runs.checkpoint import Checkpoints, State, is_in_history, read_state
-from nanogpt.reporting.events import NoteEvent
 from nanogpt.files import FORMAT
-from nanogpt.training.launch import resume_run
+from nanogpt.reporting.events import NoteEvent
+from nanogpt.runs import checkpoint
+from nanogpt.runs.checkpoint import Checkpoints, State, is_in_history, read_state
 from nanogpt.runs.run import load
+from nanogpt.training import trainer as training
 
 
 @pytest.fixture

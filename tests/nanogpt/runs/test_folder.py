@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from nanogpt.training.launch import resume_run
 from safetensors.torch import load_file
 from tiny import add_up, finish, refuses, start, trained
 
 from nanogpt.runs.folder import RunFolder
-from nanogpt.training.launch import resume_run
 from nanogpt.runs.run import load
+from nanogpt.training.new_run import create_folder
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_files_are_plain_bytes(run):
 
 
 def test_a_last_line_that_was_cut_off_is_left_out():
-    folder = RunFolder.create("run")
+    folder = create_folder("run")
     folder.append_metrics({"event": "step", "step": 1, "loss": 2.5})
     with Path("run/metrics.jsonl").open("a") as file:
         file.write('{"event": "step", "st')
@@ -58,7 +59,7 @@ def test_a_last_line_that_was_cut_off_is_left_out():
 
 
 def test_metrics_are_cut_back_to_a_step():
-    folder = RunFolder.create("run")
+    folder = create_folder("run")
     for step in (0, 1, 2, 3):
         folder.append_metrics({"event": "step", "step": step, "loss": 0.1 + step})
     folder.cut_metrics(2)
@@ -76,13 +77,13 @@ def test_an_existing_folder_is_never_taken():
     Path("file").write_text("mine")
     for name in ("run", "file"):
         refuses(
-            lambda name=name: RunFolder.create(name),
+            lambda name=name: create_folder(name),
             f"'{name}' exists already",
             "never overwritten",
             "--out",
             f"--resume {name}",
         )
-    refuses(lambda: RunFolder.create("file/run"), "cannot make the folder 'file/run'", "--out")
+    refuses(lambda: create_folder("file/run"), "cannot make the folder 'file/run'", "--out")
     assert Path("file").read_text() == "mine"
 
 
@@ -126,7 +127,7 @@ def test_a_file_from_a_newer_version(run, name):
     "line", ['{"event": "step"}', '{"step": 1}', "5", '{"event": "eval", "step": 1, "loss": "x"}', "\xff", "[" * 10_000]
 )
 def test_a_damaged_line_of_metrics_is_named_and_a_last_one_left_out(line):
-    folder = RunFolder.create("run")
+    folder = create_folder("run")
     folder.append_metrics({"event": "step", "step": 1, "loss": 2.0})
     with Path("run/metrics.jsonl").open("a") as file:
         file.write(line + "\n")
@@ -136,7 +137,7 @@ def test_a_damaged_line_of_metrics_is_named_and_a_last_one_left_out(line):
 
 
 def test_a_line_without_end_takes_bounded_memory():
-    folder = RunFolder.create("run")
+    folder = create_folder("run")
     with Path("run/metrics.jsonl").open("wb") as file:
         file.truncate(1 << 40)  # a terabyte of zeros, which takes no place on the disk
     refuses(lambda: list(folder.metrics()), "line 1 is damaged")

@@ -13,13 +13,13 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nanogpt.training.launch import resume_run
 from tiny import add_up
 
 from nanogpt.cli.runs import describe
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.runs.folder import RunFolder
-from nanogpt.training.launch import resume_run
 from nanogpt.runs.run import load
 
 MEMORY = 300_000_000

@@ -10,12 +10,12 @@ from tiny import make_run, refuses, start, trained
 
 import nanogpt
 from nanogpt.config import SampleConfig
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import evaluate
-from nanogpt.files import typed
+from nanogpt.runs.find import list_runs, newest_run
 from nanogpt.runs.folder import RunFolder
-from nanogpt.runs.run import _last_change, list_runs, load, newest_run
 from nanogpt.runs.plan import Plan
+from nanogpt.runs.run import _last_change, load
 from nanogpt.sampling.generate import generate_text
 
 
@@ -140,10 +140,10 @@ def test_a_device_that_is_not_there(finished_run, monkeypatch):
 
 def test_a_command_to_type_quotes_the_folder():
     start("a young run")
-    refuses(lambda: load("a young run"), "no checkpoint yet", f"--resume {typed('a young run')}")
+    refuses(lambda: load("a young run"), "no checkpoint yet", f"--resume {shell_quote('a young run')}")
     imported = make_run("an imported run")
     imported.folder.write_plan(Plan(text="elsewhere", steps=0))
-    refuses(imported.data, f"--from {typed('an imported run')}`")
+    refuses(imported.data, f"--from {shell_quote('an imported run')}`")
 
 
 def test_runs_in_the_order_of_their_training():

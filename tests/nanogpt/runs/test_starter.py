@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nanogpt.runs.starter import PLACE, STARTER, how_it_was_made, is_starter, run_folder, told_instead
 from tiny import make_run, refuses
 
 import nanogpt
 from nanogpt.runs.checkpoint import damage
+from nanogpt.runs.find import RUNS, newest_or_starter
 from nanogpt.runs.folder import RunFolder
-from nanogpt.runs.run import RUNS, load, newest_or_starter
-from nanogpt.runs.starter import PLACE, STARTER, how_it_was_made, is_starter, run_folder, told_instead
+from nanogpt.runs.run import load
 
 DATA = os.environ.get("NANOGPT_DATA")  # a test's own environment has none
 RECORD = Path(__file__).parents[2] / "benchmarks" / "records" / "starter.json"

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from nanogpt.training.launch import resume_run
 from safetensors.torch import load_file, save_file
 from tiny import PRESETS, add_up, finish, refuses, start, tiny_config, tiny_model, token_ids
 
 from nanogpt.config import TrainConfig
-from nanogpt.runs.folder import RunFolder
-from nanogpt.training.launch import resume_run
 from nanogpt.model.gpt import Block
-from nanogpt.optim.optimizer import make_optimizer
+from nanogpt.optim.optimizers import make_optimizers
+from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import load
-from nanogpt.training.step import build_model
 from nanogpt.runs.weights import (
     check_savable,
     load_model,
@@ -23,6 +22,7 @@ from nanogpt.runs.weights import (
     model_tensors,
     optimizer_tensors,
 )
+from nanogpt.training.trainer import build_model
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_weights_come_back_bit_for_bit(preset, tied):
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_the_optimizer_comes_back_bit_for_bit(kind):
     models = [tiny_model(seed=1) for _ in range(2)]
-    optimizers = [make_optimizer(model, TrainConfig(optimizer=kind)) for model in models]
+    optimizers = [make_optimizers(model, TrainConfig(optimizer=kind)) for model in models]
     for p in models[0].parameters():
         p.grad = torch.ones_like(p)
     optimizers[0].step(7, 0.01)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from nanogpt.training.launch import resume_run
 from safetensors.torch import load_file
 from tiny import finish, make_run, refuses, start, write_text
 
@@ -15,7 +16,6 @@ from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.runs.run import load
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.training.fine_tuning import ADAMW_RATE, LORA_RATE, RATE, begin_with
-from nanogpt.training.launch import resume_run
 
 QUIET = {"progress": False, "precision": "float32", "sample_tokens": 5, "batch_size": 3}
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import torch
 from groups import together
+from nanogpt.training.keeper import Keeper
 from safetensors.torch import load_file
 from tiny import refuses, tiny_config, tiny_model
 
-from nanogpt.errors import ToldElsewhere, UserError
-from nanogpt.optim.optimizer import make_optimizer
+from nanogpt.errors import ReportedElsewhere, UserError
+from nanogpt.optim.optimizers import make_optimizers
 from nanogpt.parallel.world import ALONE
 from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.training.keeper import Keeper
 
 
 def keeper(world=ALONE):
@@ -28,7 +28,7 @@ def save(kept, step, best_step=0, **settings):
         for p in model.parameters():
             p.fill_(step)
     state = State(step=step, best_step=best_step, best_loss=1.5, **settings)
-    return kept.save(state, model, make_optimizer(model, tiny_config().train))
+    return kept.save(state, model, make_optimizers(model, tiny_config().train))
 
 
 def test_what_is_saved_is_found_again():
@@ -128,7 +128,7 @@ def lock(world):
 def test_a_run_is_trained_by_one_job_at_a_time():
     with keeper().locked():
         (told, words), (elsewhere, _) = together(2, lock)
-        assert (told, elsewhere) == (UserError, ToldElsewhere)
+        assert (told, elsewhere) == (UserError, ReportedElsewhere)
         assert "another process is training 'run'" in words
     assert together(2, lock) == ["trained", "trained"]
 
@@ -144,7 +144,7 @@ def save_where_none_can(world):
 
 def test_what_cannot_be_written_ends_all_of_them():
     (told, words), (elsewhere, _) = together(2, save_where_none_can)
-    assert (told, elsewhere) == (UserError, ToldElsewhere)
+    assert (told, elsewhere) == (UserError, ReportedElsewhere)
     assert "run's folder 'run' is gone" in words
     Path("elsewhere").rename("run")
     refuses(lambda: Keeper(RunFolder("nowhere"), ALONE).save_history(1, tiny_model()), "cannot write", "step 1")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nanogpt.training.launch import resume_run, start_run, train
 from tiny import PRESETS, SMALL_RUN, finish, metrics, outcome, start, stopped_and_resumed, trained, weights, write_text
 
 import nanogpt
@@ -17,7 +18,6 @@ from nanogpt.planning.memory import peak_bytes
 from nanogpt.planning.planner import Planner
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
-from nanogpt.training.launch import resume_run, start_run, train
 from nanogpt.training.pace import Pace
 
 QUIET = SMALL_RUN | {"progress": False}

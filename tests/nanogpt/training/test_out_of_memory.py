@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from nanogpt.training.launch import resume_run
 from tiny import finish, outcome, refuses, start, tiny_config, token_ids, weights
 
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.parallel.devices import OutOfMemory, is_out_of_memory
 from nanogpt.reporting.events import NoteEvent
 from nanogpt.runs.plan import MicroBatch
 from nanogpt.runs.weights import load_file
-from nanogpt.training.launch import resume_run
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.training.trainer import TrainStep, build_model
 
 CPU = "[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 ERRORS = [RuntimeError(CPU), RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes")]
@@ -25,7 +25,7 @@ def memory(monkeypatch):
     seen = []
 
     def fits(sequences, error=ERRORS[0], since=0):
-        original = Stepper._loss
+        original = TrainStep._loss
 
         def loss(self, forward, step, samples):
             seen.append((step, len(samples)))
@@ -33,7 +33,7 @@ def memory(monkeypatch):
                 raise error
             return original(self, forward, step, samples)
 
-        monkeypatch.setattr(Stepper, "_loss", loss)
+        monkeypatch.setattr(TrainStep, "_loss", loss)
         return seen
 
     return fits
@@ -124,10 +124,10 @@ def test_no_smaller_batch_helps_an_optimizer(monkeypatch):
 def test_a_failed_step_leaves_nothing(monkeypatch):
     config = tiny_config(batch_size=4)
     ids = token_ids(200).numpy()
-    stepper = Stepper(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
+    stepper = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
     stepper.micro_batch = 2
     before = [p.clone() for p in stepper.model.parameters()]
-    original = Stepper._loss
+    original = TrainStep._loss
     calls = []
 
     def loss(self, forward, step, samples):
@@ -136,7 +136,7 @@ def test_a_failed_step_leaves_nothing(monkeypatch):
             raise RuntimeError(CPU)
         return original(self, forward, step, samples)
 
-    monkeypatch.setattr(Stepper, "_loss", loss)
+    monkeypatch.setattr(TrainStep, "_loss", loss)
     with pytest.raises(OutOfMemory):
         stepper.step(0, 0.1)
     assert all(p.grad is None for p in stepper.model.parameters())
@@ -145,6 +145,6 @@ def test_a_failed_step_leaves_nothing(monkeypatch):
 
 def test_other_failures_of_a_step_are_ours(monkeypatch):
     trainer = start("run")
-    monkeypatch.setattr(Stepper, "_loss", lambda *_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(TrainStep, "_loss", lambda *_: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match=r"inconsistent|size"):
         finish(trainer)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from nanogpt.training.outlook import plan
 from tiny import SMALL_RUN, refuses, write_text
 
 import nanogpt
@@ -10,7 +11,6 @@ from nanogpt.planning.planner import Planner
 from nanogpt.planning.speed import Speed, step_operations
 from nanogpt.text.corpus import Corpus
 from nanogpt.training import speed
-from nanogpt.training.outlook import plan
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nanogpt.training.launch import is_done
 from tiny import SMALL_RUN, finish, metrics, outcome, trained, write_text
 
 from nanogpt.errors import UserError
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.reporting.events import StopEvent
+from nanogpt.runs.find import list_runs, newest_run
 from nanogpt.runs.folder import RunFolder
-from nanogpt.runs.run import list_runs, newest_run
-from nanogpt.training.launch import is_done
 from nanogpt.training.seeds import (
     Series,
     comparison_lines,

@@ -7,10 +7,9 @@ from tiny import PRESETS, tiny_config
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nanogpt.data import micro_batch as microbatch
-from nanogpt.data.batches import batch
-from nanogpt.data.dataset import Dataset
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.data import batches
+from nanogpt.data.batches import Dataset, get_batch
+from nanogpt.training.trainer import TrainStep, build_model
 
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
 
@@ -18,7 +17,7 @@ EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
 def stepper(preset="gpt2", **settings):
     config = tiny_config(preset, **settings)
     ids = np.random.default_rng(3).integers(0, 37, 500).astype(np.uint16)
-    return Stepper(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""))
+    return TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids[:50], key=""))
 
 
 def state_of(model):
@@ -34,7 +33,7 @@ def test_a_step_is_loss_gradient_clip_update(preset):
     twin = stepper(preset, **settings).model
     for step, rate in enumerate((1e-2, 3e-3)):
         loss, norm = made.step(step, rate).tolist()
-        x, y = batch(data.train, 11, 1337, 5 * step, 5)
+        x, y = get_batch(data.train, 11, 1337, 5 * step, 5)
         expected = F.cross_entropy(twin(x).flatten(0, 1), y.flatten())
         gradients = torch.autograd.grad(expected, list(twin.parameters()))
         length = torch.stack([g.norm() for g in gradients]).norm().item()
@@ -135,7 +134,7 @@ def test_first_weights_are_a_function_of_the_seed():
 def test_micro_steps_that_fit_a_cache_are_one_big_batch(monkeypatch):
     settings = {"batch_size": 6, "dropout": 0.3, "attention_dropout": 0.3}
     whole = stepper(**settings)
-    monkeypatch.setattr(microbatch, "CACHED_NUMBERS", 2 * 11 * 13)
+    monkeypatch.setattr(batches, "CACHED_NUMBERS", 2 * 11 * 13)
     parts = stepper(**settings)
     assert (whole.micro_batch, parts.micro_batch) == (6, 2)
     for step in range(3):  # with the same masks of dropout
