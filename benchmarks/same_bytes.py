@@ -32,8 +32,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CLOCKS = ("seconds", "tokens_per_second")
 """Fields of metrics, checkpoint states and evaluations that are times."""
-PLAN_MAY_DIFFER = ("job",)
-"""Keys of plan.toml that differ between two runs of one version: `job` contains torchrun's process id."""
+PLAN_MAY_DIFFER = ("job", "memory_bytes")
+"""Keys of plan.toml that may differ: `job` contains torchrun's process id, and small runs no longer estimate memory."""
 SECONDS = 600
 """Time limit of one command."""
 STARTER = "starter"

@@ -10,18 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nanogpt.config import Config
-from nanogpt.reporting.events import (
-    DoneEvent,
-    EvalEvent,
-    Event,
-    NoteEvent,
-    PlanEvent,
-    RollbackEvent,
-    SampleEvent,
-    StartEvent,
-    StepEvent,
-    Training,
-)
+from nanogpt.reporting import events
+from nanogpt.reporting.events import Event, Training
 from nanogpt.runs.plan import Plan
 
 
@@ -30,13 +20,13 @@ def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
 
     Only the main process shows and tracks them.
     """
-    events = trainer.events()
+    reported = trainer.events()
     if trainer.world.main and trainer.config.train.track:
         from nanogpt.reporting.trackers import track
 
-        events = track(events, trainer.config, trainer.folder.path)
+        reported = track(reported, trainer.config, trainer.folder.path)
     if quiet or not trainer.world.main:
-        yield from events
+        yield from reported
         return
     console = Console(stderr=True, highlight=False)
     columns = (
@@ -51,7 +41,7 @@ def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
         steps, step = trainer.plan.total_steps, trainer.state.step
         task = bar.add_task("", total=steps, completed=step, loss="–", val="–", speed="")
         view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
-        for event in events:
+        for event in reported:
             view.show(event)
             yield event
 
@@ -81,31 +71,31 @@ class TerminalView:
     def show(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case StartEvent():
+            case events.StartEvent():
                 self._start(event)
-            case NoteEvent():
+            case events.NoteEvent():
                 self._print(f"note: {event.text}", "yellow")
-            case StepEvent():
+            case events.StepEvent():
                 self._loss = f"{event.loss:.3f}"
                 speed = f"{event.tokens_per_second:,.0f} tokens/s"
                 self._update(completed=event.step, loss=self._loss, speed=speed)
-            case EvalEvent():
+            case events.EvalEvent():
                 self._evaluation(event)
-            case SampleEvent() if event.step:  # a sample before the first step is noise
+            case events.SampleEvent() if event.step:  # a sample before the first step is noise
                 self._print(event.text.strip("\n"), "dim")
-            case PlanEvent():
+            case events.PlanEvent():
                 self._update(total=event.steps)
-            case RollbackEvent():
+            case events.RollbackEvent():
                 self._update(completed=event.step)
                 self._print(
                     f"step {event.failed:,} diverged: back to step {event.step:,}, from there with "
                     f"{event.rate_factor:g} of the planned learning rate",
                     "yellow",
                 )
-            case DoneEvent():
+            case events.DoneEvent():
                 self._done(event)
 
-    def _start(self, event: StartEvent) -> None:
+    def _start(self, event: events.StartEvent) -> None:
         model, train = self._trainer.config.model, self._trainer.config.train
         tokens = event.steps * event.tokens_per_step
         self._print(
@@ -120,7 +110,7 @@ class TerminalView:
         )
         self._print(expectations(self._trainer.plan, self._trainer.config), "bold")
 
-    def _evaluation(self, event: EvalEvent) -> None:
+    def _evaluation(self, event: events.EvalEvent) -> None:
         loss, since = event.evaluation.loss, self._trainer.state.pending
         self._update(completed=event.step, val=f"{loss:.3f}")
         # The mean since the last logged step, so that both losses belong to about the same weights.
@@ -130,7 +120,7 @@ class TerminalView:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
         self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
 
-    def _done(self, event: DoneEvent) -> None:
+    def _done(self, event: events.DoneEvent) -> None:
         result = event.evaluation
         early = "stopped early, out of patience; " if event.early else ""
         self._update(completed=event.step, total=event.step)

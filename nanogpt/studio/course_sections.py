@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.studio.run_metrics import Point, Points
@@ -26,6 +25,7 @@ MAX_TEXT = 4_000
 MAX_SECONDS = 900
 GRACE_SECONDS = 3
 SOURCE_BYTES = 1_000_000
+RESULTS = ("parameters", "val_loss", "train_loss", "seconds")
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,8 @@ class SectionRun:
     steps: int = 0
     curve: Points = field(default_factory=lambda: Points(MAX_POINTS))
     """losses of batches"""
-    measured: list[Point] = field(default_factory=list)
-    """validation losses"""
     sample: str = ""
-    result: dict[str, Any] | None = None
+    result: dict[str, float] | None = None
     notes: list[str] = field(default_factory=list)
     problem: str = ""
     running: bool = True
@@ -69,26 +67,18 @@ class SectionRun:
             line = json.loads(raw)
             event = line["event"]
             if event == "step":
-                self._begin(str(line["label"]))
+                if self.label != str(line["label"]):
+                    self.label, self.curve = str(line["label"]), Points(MAX_POINTS)
                 self.steps = int(line["steps"])
                 self.curve.add(Point(float(line["step"]), 0.0, float(line["loss"])))
-            elif event == "loss":
-                self._begin(str(line["label"]))
-                if len(self.measured) < MAX_POINTS:
-                    self.measured.append(Point(float(line["step"]), 0.0, float(line["val"])))
             elif event == "sample":
                 self.sample = str(line["text"])[:MAX_TEXT]
             elif event == "note" and len(self.notes) < 10:
                 self.notes.append(str(line["text"])[:MAX_TEXT])
             elif event == "done":
-                numbers = {name: float(line[name]) for name in ("parameters", "val_loss", "train_loss", "seconds")}
-                self.result = numbers | {"protocol": str(line.get("protocol", ""))[:MAX_TEXT]}
+                self.result = {name: float(line[name]) for name in RESULTS}
         except (ValueError, KeyError, TypeError, RecursionError):
             return
-
-    def _begin(self, label: str) -> None:
-        if label != self.label:
-            self.label, self.measured, self.curve = label, [], Points(MAX_POINTS)
 
 
 def find_course() -> Path | None:

@@ -81,13 +81,14 @@ class Prepared:
     def check_memory(self, config: Config) -> int | None:
         """Return the estimated peak memory in bytes; None for a small training, which fits any machine.
 
-        Raises:
-            UserError: The training would take more memory than there is.
+        Raises UserError where the training would take more memory than there is.
         """
         model, tokens = config.model, config.train.batch_size * config.model.block_size
-        per_token = model.n_layer * (200 * model.n_embd + 4 * model.n_head * model.block_size) + 16 * model.vocab_size
-        rough_bytes = tokens * per_token + 200 * model.n_layer * model.n_embd**2 + 40 * model.vocab_size * model.n_embd
-        if rough_bytes < SMALL_BYTES and self.minutes is None and self.options.memory is None:
+        width = model.n_embd + model.hidden
+        weights = 4 * model.n_layer * model.n_embd * width + 2 * model.vocab_size * model.n_embd
+        per_token = model.n_layer * (60 * width + 4 * model.n_head * model.block_size) + 16 * model.vocab_size
+        is_small = 20 * weights + tokens * per_token < SMALL_BYTES
+        if is_small and self.minutes is None and self.options.memory is None:
             return None
         from nanogpt.planning.memory import check_memory, peak_bytes
 
@@ -100,7 +101,6 @@ def prepare(
     options: TrainOptions,
     settings: Mapping[str, Any],
     block: type[nn.Module],
-    *,
     quiet: bool = False,
     world: World = ALONE,
 ) -> Prepared:
@@ -160,16 +160,7 @@ def create_run(
     quiet: bool = False,
     world: World = ALONE,
 ) -> tuple[RunFolder, list[str]]:
-    """Make a run folder with all that training needs; return it and notes for the user.
-
-    Args:
-        options: What is asked for.
-        settings: Fields of `nanogpt.config` that the user named.
-        block: Class of the blocks.
-        started: When the time began, by `time.monotonic`.
-        quiet: Whether to read a long text without showing progress.
-        world: This process's place among those that train the run.
-    """
+    """Make a run folder with all that training needs; return it and notes for the user."""
     ready = prepare(options, settings, block, quiet=quiet, world=world)
     config, steps, wanted_block, expected = ready.config, options.steps, ready.wanted_block, None
     if ready.minutes is not None:

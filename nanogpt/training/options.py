@@ -4,6 +4,7 @@ An option is one field of `TrainOptions`; its docstring is its help. Settings of
 `nanogpt.config`. Light to import: torch comes with the first call.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,13 +79,11 @@ def train(
     Ctrl-C saves and stops. For a fifth more speed on Linux call `nanogpt.parallel.process.keep_freed_memory` first.
 
     Args:
-        text: What to train on: a path, a folder, `-`, a data set or a corpus name, or several (`text.corpus`).
+        text: A path, a folder, `-`, a data set or a corpus name, or several (`text.corpus`).
         block: Class of the blocks, if it is your own.
-        optimizers: Makes the optimizers from (model, TrainConfig, number format), if they are your own: any
-            `torch.optim.Optimizer` whose state is tensors.
+        optimizers: Makes your own optimizers from (model, TrainConfig, number format): any `torch.optim.Optimizer`s.
         progress: Whether to show progress on standard error.
-        **options: Fields of `TrainOptions` but `seeds`, and settings: fields of `nanogpt.config` by name, which
-            override the preset.
+        **options: Fields of `TrainOptions` but `seeds`, and fields of `nanogpt.config`, which override the preset.
 
     Raises:
         UserError: Something the caller can fix.
@@ -105,16 +104,8 @@ def train(
     block = block or Block
     with joined_world() as world:
         interrupt = Interrupt(world)
-        trainer = start_training(
-            asked,
-            settings,
-            block=block,
-            optimizers=optimizers,
-            started=started,
-            should_stop=interrupt,
-            quiet=not progress,
-            world=world,
-        )
+        given: Any = {"block": block, "optimizers": optimizers, "started": started, "world": world}
+        trainer = start_training(asked, settings, should_stop=interrupt, quiet=not progress, **given)
         if trainer is None:
             return load(resumed_path(asked.resume), block=block, device=settings.get("device") or "auto")
         with interrupt:
@@ -138,18 +129,8 @@ def plan(
 ) -> "list[Proposal]":
     """Return what `nanogpt.train` would train in each of `minutes`; nothing is trained.
 
-    Reads the text, as training does, and measures the machine for some seconds.
-
-    Args:
-        text: As for `train`.
-        minutes: Training times to plan for.
-        block: Class of the blocks, if it is your own.
-        progress: Whether to show progress of a long text on standard error.
-        started: When the time began, by `time.monotonic`.
-        **options: `memory`, `preset`, `val`, `start_from`, and settings, as for `train`.
-
-    Raises:
-        UserError: Something the caller can fix.
+    Reads the text, as training does, and measures the machine for some seconds. `started` is when the time began, by
+    `time.monotonic`; the other arguments are those of `train`. Raises UserError for something the caller can fix.
 
     >>> for one in nanogpt.plan("tale.txt", minutes=[0.1, 2], progress=False):
     ...     print(one.minutes, one.steps > 0, one.expected.low < one.expected.loss <= one.expected.high)
@@ -192,18 +173,8 @@ def start_training(
 ) -> "Trainer | None":
     """Make a new run or open one to resume; return its trainer, or None where the run is finished.
 
-    Args:
-        options: What is asked for.
-        settings: Fields of `nanogpt.config` that the user named.
-        block: Class of the blocks, if it is your own.
-        optimizers: Makes the optimizers, if they are your own.
-        started: When the time began, by `time.monotonic`.
-        should_stop: Called after each step: whether to save and stop.
-        quiet: Whether to read a long text without showing progress.
-        world: This process's place among those that train the run.
-
-    Raises:
-        UserError: Something the caller can fix.
+    `settings` are the fields of `nanogpt.config` that the user named, `started` is when the time began
+    (`time.monotonic`), and `should_stop` is called after each step. Raises UserError for something the caller can fix.
     """
     from nanogpt.data.batches import Dataset
     from nanogpt.model.gpt import Block
@@ -318,12 +289,10 @@ def resumed_path(resume: str | os.PathLike[str] | None) -> Path:
 
 def joined_world() -> Any:
     """Return a context that gives this process's world: of several processes under torchrun, else of one."""
-    import contextlib
+    if "WORLD_SIZE" in os.environ:
+        from nanogpt.parallel.distributed import joined
 
+        return joined()
     from nanogpt.parallel.world import ALONE
 
-    if "WORLD_SIZE" not in os.environ:
-        return contextlib.nullcontext(ALONE)
-    from nanogpt.parallel.distributed import joined
-
-    return joined()
+    return contextlib.nullcontext(ALONE)
