@@ -1,4 +1,4 @@
-"""What every test gets: a folder of its own, a cache of its own, no network, one thread, a fixed seed.
+"""What every test gets: an empty folder, an empty cache, no network, one thread, a fixed seed.
 
 At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-# One thread each: tests run beside each other, and sums then add up in one order. Also for processes started here.
+# One thread each, also in child processes: tests run in parallel, and sums are then rounded in one way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
@@ -20,22 +20,22 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
-# The same examples each time, and as long as a busy machine needs for them.
+# The same examples each time, and no deadline on a busy machine.
 settings.register_profile("nanogpt", derandomize=True, deadline=None)
 settings.load_profile("nanogpt")
 
-# What a shell starts in the background ignores Ctrl-C, and Python then raises no KeyboardInterrupt, which tests expect.
+# A shell's background process ignores Ctrl-C; then Python raises no KeyboardInterrupt, which tests expect.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For the module `tiny`, which the tests in this folder and below it share.
 sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))
 
-# A port that nothing listens on: whoever reads the usual variables, in this process or a child, is refused at once.
+# A port that nothing listens on: a client that respects the proxy variables fails at once, also in a child process.
 NOWHERE = "http://127.0.0.1:9"
 
 BROWSERS = {"browser", "open_page", "open_window"}
-"""Fixtures that open Chromium; whatever asks for one gets the mark `browser`."""
+"""Fixtures that open Chromium; tests that use one are marked `browser`."""
 
 WORDS = "the cat sat on the mat, and the dog saw that the cat sat there. so they ran to a tree; it was red."
 
@@ -49,8 +49,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, tmp_path_factory):
-    """An empty working folder, an empty cache, no data folder, no network, a seed."""
-    with pytest.MonkeyPatch.context() as patch:  # of its own: a test's `monkeypatch.undo()` leaves it alone
+    """Set an empty working folder, an empty cache, no data folder, no network, and a seed."""
+    with pytest.MonkeyPatch.context() as patch:  # a test's `monkeypatch.undo()` does not undo it
         patch.chdir(tmp_path)
         patch.setenv("NANOGPT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("NANOGPT_DATA", raising=False)
@@ -59,12 +59,13 @@ def isolated(tmp_path, tmp_path_factory):
             patch.setenv(name, NOWHERE)
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         forbid_network(patch)
+        patch.setattr(os, "fsync", lambda file: None)  # no test outlives a power failure, and a busy disk takes long
         torch.manual_seed(1337)
         yield
 
 
 def forbid_network(patch):
-    """Connections to anything but this machine raise."""
+    """Let connections to other machines raise."""
 
     def guarded(original):
         def connect(self, address):
@@ -80,7 +81,7 @@ def forbid_network(patch):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
-    """The folder of a small run that has ended: 2 layers, trained on 2,000 characters."""
+    """Return the folder of a small finished run: 2 layers, trained on 2,000 characters."""
     import nanogpt
 
     home = tmp_path_factory.mktemp("finished")
@@ -96,7 +97,7 @@ def finished_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _doctests(request, isolated):
-    """The names that the examples in docstrings use, and the text that they train on."""
+    """Provide the names that the examples in docstrings use, and the text that they train on."""
     if isinstance(request.node, pytest.DoctestItem):
         import nanogpt
 
@@ -104,5 +105,5 @@ def _doctests(request, isolated):
         names.update(nanogpt=nanogpt, torch=torch, folder=request.getfixturevalue("finished_run"))
         Path("tale.txt").write_text((WORDS + "\n") * 10, encoding="utf-8")
     yield
-    # An example's last value stays there for all, and who looks through the builtins (tyro does) may stumble over it.
+    # A doctest leaves its last value there, and tyro looks through the builtins.
     vars(builtins).pop("_", None)

@@ -1,7 +1,8 @@
-"""Small models and runs for tests. Sizes are primes, each another, wherever the architecture allows."""
+"""Small models and runs for tests. Sizes are different primes wherever the architecture allows."""
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
 from nanogpt.reporting.events import StopEvent
 from nanogpt.runs.checkpoint import FILES, SUMS, State
-from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import Run, load
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.tokenizer import CharTokenizer
+from nanogpt.training.new_run import create_folder
 from nanogpt.training.options import TrainOptions, split_options, start_training
+from nanogpt.training.pace import Pace
 from nanogpt.training.trainer import Trainer
 
 PRESETS = ("lecture", "gpt2", "modern")
@@ -44,7 +46,7 @@ SMALL_RUN = {
 
 
 def tiny_config(preset: str = "modern", **settings) -> Config:
-    """A preset's parts at tiny sizes, without dropout unless it is named."""
+    """Return a preset at tiny sizes, without dropout unless it is named."""
     sizes = {"vocab_size": V, "block_size": BLOCK, "n_layer": LAYERS, "n_head": HEADS, "n_embd": C, "head_size": D}
     return load_preset(preset).override(
         **sizes | {"mlp_hidden": HIDDEN, "dropout": 0.0, "precision": "float32"} | settings
@@ -52,7 +54,7 @@ def tiny_config(preset: str = "modern", **settings) -> Config:
 
 
 def tiny_model(preset: str = "modern", seed: int = 7, **settings) -> GPT:
-    """A model in evaluation mode with every weight drawn, so that no path through it is zero or one."""
+    """Return a model in evaluation mode whose weights are all random, so that no path through it is zero or one."""
     model = GPT(tiny_config(preset, **settings).model).eval()
     shake(model, seed)
     return model
@@ -60,7 +62,7 @@ def tiny_model(preset: str = "modern", seed: int = 7, **settings) -> GPT:
 
 @torch.no_grad()
 def shake(model: torch.nn.Module, seed: int = 7) -> None:
-    """Draw every weight anew: matrices small, norms near 1, biases near 0, none of them a round number."""
+    """Make every weight random: matrices small, norms near 1, biases near 0, none a round number."""
     generator = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=generator)
@@ -73,7 +75,7 @@ def token_ids(*shape: int, vocab_size: int = V, seed: int = 3) -> torch.Tensor:
 
 
 def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
-    """A text of so many characters, about twenty distinct ones, never twice the same line."""
+    """Write a text with this number of characters, about twenty distinct ones, no line twice; return its path."""
     lines = (f"{n} cats and {n * n % 97} dogs ran to tree {n * 7 % 31}.\n" for n in range(10**6))
     text = ""
     while len(text) < characters:
@@ -85,7 +87,7 @@ def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
 
 
 def start_run(text=None, *, block=None, optimizers=None, should_stop=lambda: False, world=None, quiet=True, **options):
-    """The trainer of a new run: options and settings as for `nanogpt.train`."""
+    """Return the trainer of a new run; options and settings as for `nanogpt.train`."""
     asked, settings = split_options(text, options)
     return start_training(
         asked, settings, block=block, optimizers=optimizers, should_stop=should_stop, world=world, quiet=quiet
@@ -93,14 +95,14 @@ def start_run(text=None, *, block=None, optimizers=None, should_stop=lambda: Fal
 
 
 def resume_run(path, *, block=None, optimizers=None, should_stop=lambda: False, world=None, **moved) -> Trainer | None:
-    """The trainer of a run to resume, perhaps on another device; None where it is finished."""
+    """Return the trainer of a run to resume, perhaps on another device; None where it is finished."""
     return start_training(
         TrainOptions(resume=path), moved, block=block, optimizers=optimizers, should_stop=should_stop, world=world
     )
 
 
 def start(out: str, steps: int = 8, preset: str = "modern", stop_at: int | None = None, text="tale.txt", **settings):
-    """A trainer of a small run on `tale.txt`; `stop_at` asks it to stop after so many steps."""
+    """Return the trainer of a small run on `tale.txt`; it stops after `stop_at` steps."""
     if not Path(text).exists():
         write_text(text)
     trainer = start_run(text, steps=steps, preset=preset, out=out, **SMALL_RUN | settings)
@@ -110,21 +112,44 @@ def start(out: str, steps: int = 8, preset: str = "modern", stop_at: int | None 
 
 
 def finish(trainer) -> list:
-    """All events to the end."""
+    """Train to the end; return all events."""
     return list(trainer.events())
 
 
+def kill(trainer, when) -> list:
+    """Train until `when(event)`, then abandon the training as a kill does; return the events."""
+    events, seen = trainer.events(), []
+    while not seen or not when(seen[-1]):
+        seen.append(next(events))
+    events.close()
+    return seen
+
+
+def of_kind(events, kind) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
 def trained(out: str, **settings) -> Path:
-    """The folder of a small finished run."""
+    """Return the folder of a small finished run."""
     trainer = start(out, **settings)
     finish(trainer)
     return trainer.folder.path
 
 
+def whole(**settings) -> tuple:
+    """Return the outcome of a small run that was never interrupted; each is trained once."""
+    key = repr(sorted(settings.items()))
+    if key not in WHOLE:
+        WHOLE[key] = outcome(trained(f"whole-{len(WHOLE)}", **settings))
+    return WHOLE[key]
+
+
+WHOLE: dict[str, tuple] = {}
+
+
 def stopped_and_resumed(out: str, stop_at: int, **settings) -> Path:
-    """As `trained`, but stopped and saved on the way, and gone on with by a new trainer."""
-    first = start(out, stop_at=stop_at, **settings)
-    assert isinstance(finish(first)[-1], StopEvent)
+    """Return the folder of a finished run that was stopped, saved and resumed by a new trainer."""
+    assert isinstance(finish(start(out, stop_at=stop_at, **settings))[-1], StopEvent)
     second = resume_run(out)
     assert second.state.step == stop_at
     finish(second)
@@ -132,25 +157,39 @@ def stopped_and_resumed(out: str, stop_at: int, **settings) -> Path:
 
 
 def weights(run: Path, which: str = "last") -> bytes:
-    """The bytes of a checkpoint's model and optimizer."""
+    """Return the bytes of a checkpoint's model and optimizer."""
     folder = run / "checkpoints" / (run / "checkpoints" / which).read_text().strip()
     return (folder / "model.safetensors").read_bytes() + (folder / "optimizer.safetensors").read_bytes()
 
 
 def metrics(run: Path) -> list[dict]:
-    """The lines of metrics.jsonl without what a clock says."""
+    """Return the lines of metrics.jsonl without times."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
 
 
 def outcome(run: Path) -> tuple:
-    """All of a finished run that must not depend on how often it was interrupted."""
+    """Return all of a finished run that interruptions must not change."""
     pointers = [(run / "checkpoints" / name).read_text() for name in ("last", "best")]
     return weights(run, "last"), weights(run, "best"), metrics(run), pointers
 
 
+class ScriptedPace(Pace):
+    """A pace that follows a script instead of a clock: lengths by step, and the steps whose evaluation is skipped."""
+
+    def __init__(self, lengths: Mapping[int, int] | None = None, skipped: Collection[int] = ()) -> None:
+        super().__init__(0.0, 1.0)
+        self.lengths, self.skipped = lengths or {}, skipped
+
+    def new_length(self, trainer: Trainer) -> int | None:
+        return self.lengths.get(trainer.state.step)
+
+    def has_no_time(self, trainer: Trainer) -> bool:
+        return trainer.state.step in self.skipped
+
+
 def refuses(call, *words) -> str:
-    """The message of the UserError that a call raises; each of the words is in it."""
+    """Return the message of the UserError that a call raises; it contains the words."""
     with pytest.raises(UserError) as caught:
         call()
     for word in words:
@@ -159,13 +198,13 @@ def refuses(call, *words) -> str:
 
 
 def add_up(checkpoint: Path) -> None:
-    """Write a checkpoint's hashes anew, as whoever changed its files on purpose would."""
+    """Write the right hashes of a checkpoint whose files were changed on purpose."""
     sums = "".join(f"{hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES)
     (checkpoint / SUMS).write_text(sums)
 
 
 def flip_a_bit(path: Path) -> None:
-    """Harm a file as a disk might: its size stays."""
+    """Damage a file as a disk might: its size stays."""
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -174,10 +213,10 @@ def flip_a_bit(path: Path) -> None:
 def make_run(
     out, preset: str = "modern", text="hello there, old world", tokenizer=None, name="a tale", **settings
 ) -> Run:
-    """A run of a model that was never trained, every weight of it drawn, on the alphabet of a text."""
+    """Return a run of an untrained model with random weights, on the alphabet of a text."""
     tokenizer = tokenizer or CharTokenizer.train([text])
     config = tiny_config(preset, **{"vocab_size": tokenizer.vocab_size} | settings)
-    folder = RunFolder.create(out)
+    folder = create_folder(out)
     folder.write_config(config)
     folder.write_tokenizer(tokenizer)
     folder.write_plan(Plan(text=name, source="tale.txt", data_key="k", steps=1))

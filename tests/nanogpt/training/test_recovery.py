@@ -7,10 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import finish, flip_a_bit, kill, metrics, outcome, refuses, resume_run, start, tiny_config, token_ids, weights
+from tiny import (
+    finish,
+    flip_a_bit,
+    kill,
+    metrics,
+    of_kind,
+    outcome,
+    refuses,
+    resume_run,
+    start,
+    tiny_config,
+    token_ids,
+    weights,
+)
 
 from nanogpt.data.batches import Dataset
 from nanogpt.parallel.devices import OutOfMemory, is_out_of_memory
+from nanogpt.parallel.world import ALONE
 from nanogpt.reporting.events import CheckpointEvent, DoneEvent, NoteEvent, RollbackEvent
 from nanogpt.runs.checkpoint import damage
 from nanogpt.runs.plan import MicroBatch, Rollback
@@ -18,11 +32,6 @@ from nanogpt.runs.run import load
 from nanogpt.training import trainer as training
 from nanogpt.training.new_run import create_folder
 from nanogpt.training.trainer import TrainStep, build_model
-
-
-def of_kind(events, kind):
-    return [event for event in events if isinstance(event, kind)]
-
 
 # Divergence
 
@@ -263,7 +272,7 @@ def test_a_smaller_batch_does_not_help_an_optimizer(monkeypatch):
 def test_a_failed_step_leaves_no_gradient_and_no_update(memory):
     config = tiny_config(batch_size=4)
     ids = token_ids(200).numpy()
-    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
+    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"), ALONE)
     train_step.micro_batch = 3
     train_step.micro_steps = lambda: [range(1), range(1, 4)]  # the first one has a gradient when the second fails
     before = [p.clone() for p in train_step.model.parameters()]

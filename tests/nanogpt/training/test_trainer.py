@@ -24,6 +24,7 @@ from tiny import (
     flip_a_bit,
     kill,
     metrics,
+    of_kind,
     outcome,
     refuses,
     resume_run,
@@ -58,10 +59,6 @@ from nanogpt.training import trainer as training
 from nanogpt.training.trainer import SAMPLE_LIMIT, SAVE_SECONDS, TrainStep
 
 EVERYTHING = {"dropout": 0.1, "accumulation": 2, "log_every": 3}
-
-
-def of_kind(events, kind):
-    return [event for event in events if isinstance(event, kind)]
 
 
 def logged(run, event):
@@ -254,19 +251,12 @@ def test_a_run_killed_before_its_first_event():
     assert outcome(Path("killed")) == whole()
 
 
-@pytest.mark.parametrize("way", ["killed after the last checkpoint", "stopped during the last evaluation"])
-def test_only_the_final_evaluation_is_left(way):
+@pytest.mark.parametrize(("stop_at", "last"), [(None, CheckpointEvent), (8, StopEvent)], ids=["killed", "stopped"])
+def test_only_the_final_evaluation_is_left(stop_at, last):
     """It may take long, and all is saved by then: so a stop leaves it for later."""
-    trainer, events = start("run"), []
-    trainer.should_stop = lambda: way.startswith("stopped") and trainer.state.step == 8
-    for event in trainer.events():
-        events.append(event)
-        if way.startswith("killed") and isinstance(event, CheckpointEvent) and event.step == 8:
-            break
-    last = [CheckpointEvent] if way.startswith("killed") else [CheckpointEvent, StopEvent]
-    assert [type(event) for event in events[-len(last) :]] == last
+    trainer = start("run", stop_at=stop_at)
+    kill(trainer, lambda event: isinstance(event, last) and event.step == 8)
     assert not trainer.folder.is_done()
-    del trainer
     assert [type(event) for event in finish(resume_run("run"))] == [StartEvent, DoneEvent]
     assert outcome(Path("run")) == whole()
 
