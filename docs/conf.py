@@ -1,4 +1,4 @@
-"""Sphinx' settings. The pages are put together by `docs.building`, which calls it: `make docs`."""
+"""Sphinx settings. `python -m docs.building` (`make docs`) writes the pages and calls Sphinx."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from nanogpt import __version__
 
 project = "Nano-GPT"
 release = __version__
-extensions = ["myst_nb", "docs.building.mathml", "docs.building.docstrings"]
+extensions = ["myst_nb", "docs.building.sphinx_extensions"]
 exclude_patterns = ["notebooks"]  # for download
 
-# Nothing is loaded from elsewhere: formulas are MathML, and there are no widgets.
+# Nothing is loaded from other servers: formulas are MathML, and there are no widgets.
 html_math_renderer = "mathml"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 
@@ -22,8 +22,8 @@ myst_heading_anchors = 4
 
 nb_execution_mode = "cache"
 nb_execution_cache_path = os.environ.get("NANOGPT_SITE_CACHE", "")
-nb_execution_timeout = 900  # seconds for a cell: the longest trains for two minutes on two cores
-nb_execution_show_tb = True  # a cell that fails is a warning, and `docs.building` takes warnings for errors
+nb_execution_timeout = 900  # seconds per cell; the longest trains for two minutes on two cores
+nb_execution_show_tb = True  # a cell that fails is a warning, and warnings are errors
 nb_output_stderr = "remove"  # progress
 nb_merge_streams = True
 

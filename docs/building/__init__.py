@@ -1,13 +1,11 @@
-"""Building the site: `python -m docs.building` assembles its pages, lets Sphinx build them, and checks the links.
+"""Building the site: `python -m docs.building` writes the pages, runs Sphinx, and checks the links.
 
-sections     a section of the course as a page: its place, what it adds, the ladder so far
-adds         what a section adds: new names, and how model and training differ from the section before
-ladder       recorded losses, and what a build measured beside them
-pages        the Markdown pages, README among them, with links that lead somewhere on the site
-notebooks    the sections as notebooks for Jupyter and Colab: `python -m docs.building.notebooks`
-mathml       formulas as MathML (Sphinx extension)
-docstrings   our docstrings as reStructuredText (Sphinx extension)
-check        links and loaded files of the finished site
+sections            a section of the course as a page, with its lecture times, changes and losses
+changes             what a section adds: new names, and how its model and its training differ from the section before
+losses              the recorded losses, and a comparison with those of a build
+pages               the Markdown pages, with links as on the site, and the table of contents
+notebooks           the sections as notebooks for Jupyter and Colab: `python -m docs.building.notebooks`
+sphinx_extensions   formulas as MathML, and our docstrings as reStructuredText
 """
 
 from pathlib import Path

@@ -1,14 +1,13 @@
 """What a section adds to the one before: new names, and how the model and its training differ.
 
-A section is a whole file, mostly prose, so that a difference of files would say little. What changes from one to the
-next is the model; so it is the model's outline that is compared, and `main`, which builds and trains it.
+A section is mostly prose, so a diff of the files would say little. The page compares the outline of the model, and the
+code of `main`, which builds and trains it.
 """
 
 import ast
 import difflib
 import importlib
 import inspect
-from dataclasses import dataclass
 from functools import cache
 
 from torch import nn
@@ -16,41 +15,31 @@ from torch import nn
 from course.console import one_thread
 
 ALPHABET = "".join(chr(33 + i) for i in range(65)) * 20
-"""A text with as many different characters as Tiny Shakespeare, so that the models have their sizes."""
+"""A text with as many different characters as Tiny Shakespeare, which gives the models their usual sizes."""
 
 
-@dataclass(frozen=True)
-class Name:
-    """A class or function that later sections can import."""
+def new_names(source: str) -> dict[str, str]:
+    """Return a section's documented classes and functions, each with the first line of its docstring.
 
-    name: str
-    says: str
-    """The first line of its docstring."""
-
-
-def new_names(source: str) -> list[Name]:
-    """What a section defines with a docstring, without `main` and the demonstrations that `show` and `run` call."""
+    Leaves out `main`, and the demonstrations that the section passes to `show` and `run`.
+    """
     tree = ast.parse(source)
-    called = {
-        node.args[0].id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in ("show", "run")
-        and node.args
-        and isinstance(node.args[0], ast.Name)
-    }
-    return [
-        Name(node.name, says.partition("\n")[0])
+    left_out = {"main"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name("show" | "run"), args=[ast.Name(name), *_]):
+                left_out.add(name)
+    return {
+        node.name: says.partition("\n")[0]
         for node in tree.body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
-        and node.name not in {*called, "main"}
+        and node.name not in left_out
         and (says := ast.get_docstring(node))
-    ]
+    }
 
 
 def main_of(source: str) -> str:
-    """The code of a section's `main`."""
+    """Return the code of a section's `main`, or an empty string."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name == "main":
             return ast.get_source_segment(source, node) or ""
@@ -58,7 +47,7 @@ def main_of(source: str) -> str:
 
 
 def outline(module: nn.Module, name: str = "") -> str:
-    """A model's parts, one a line, indented below what they belong to; equal neighbours are told once.
+    """Return a model's submodules, one per line, indented by depth; equal neighbours share a line.
 
     >>> print(outline(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.ReLU())))
     Sequential
@@ -83,7 +72,7 @@ def outline(module: nn.Module, name: str = "") -> str:
 
 @cache
 def model_of(section: str) -> str:
-    """The outline of the model that a section of the course trains, at the sizes that it has on a CPU."""
+    """Return the outline of a section's model, in its size for a CPU."""
     main = importlib.import_module(f"course.{section}").main
     sizes = {"full": False} if "full" in inspect.signature(main).parameters else {}
     with one_thread():
@@ -91,6 +80,6 @@ def model_of(section: str) -> str:
 
 
 def difference(before: str, after: str) -> str:
-    """Both texts in one, lines that went marked by -, lines that came by +."""
+    """Return a diff of two texts with all their lines, or an empty string if they are equal."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=10_000, lineterm="")
     return "\n".join(list(lines)[3:])

@@ -1,7 +1,7 @@
-"""The Markdown pages as the site has them, and in which order.
+"""The Markdown pages with links as on the site, and the table of contents.
 
 The pages are written for readers of the folder: their links are paths in it. On the site a link to another page or to a
-section leads to that page there; what has no page is named by its path.
+section leads to its page; a file without a page is named by its path.
 """
 
 import os
@@ -13,69 +13,41 @@ from course.__main__ import SECTIONS
 from docs.building import ROOT
 
 NO_PAGES = ("_build", "_static", "building", "pictures")
-"""Folders below docs/ that hold no pages."""
+"""Folders below docs/ without pages."""
 
+BEYOND = ("index", "initialisation", "rope", "rmsnorm", "swiglu", "qk-norm", "muon", "kv-cache", "planner", "*")
+REFERENCE = ("python", "config", "data", "model", "training", "sampling", "evaluation", "explain", "*")
 CONTENTS = {
-    "The course": [*(f"course/{section}" for section in SECTIONS), "exercises", "glossary"],
-    "How to": [
-        "commands",
-        "texts",
-        "minutes",
-        "resume",
-        "several-processes",
-        "fine-tuning",
-        "add-a-block",
-        "elsewhere",
-        "looking-inside",
-        "studio",
-        "serving",
-    ],
-    "Beyond the course": [
-        "beyond/index",
-        "beyond/initialisation",
-        "beyond/rope",
-        "beyond/rmsnorm",
-        "beyond/swiglu",
-        "beyond/qk-norm",
-        "beyond/muon",
-        "beyond/kv-cache",
-        "beyond/planner",
-        "beyond/*",
+    "Start": ["readme", "installation", "commands"],
+    "Learn": [
+        *(f"course/{section}" for section in SECTIONS),
+        "exercises",
+        *(f"beyond/{page}" for page in BEYOND),
         "from-gpt-to-chatgpt",
+        "glossary",
     ],
-    "Figures": ["speed", "losses", "what-was-tried"],
-    "Reference": [
-        "reference/python",
-        "reference/config",
-        "reference/data",
-        "reference/model",
-        "reference/training",
-        "reference/sampling",
-        "reference/explain",
-        "reference/serving",
-        "reference/*",
-    ],
-    "The project": ["readme", "contributing", "changelog", "*"],
+    "Make": ["texts", "minutes", "resume", "several-processes", "fine-tuning", "elsewhere", "studio", "serving"],
+    "Research": ["architecture", "add-a-block", "looking-inside", "losses", "speed", "what-was-tried"],
+    "Reference": [f"reference/{page}" for page in REFERENCE],
+    "The project": ["contributing", "changelog", "*"],
 }
-"""Captions, and their pages in order; what a pattern finds is in alphabetical order, and nothing stands twice."""
+"""Captions with their pages in order; a pattern takes the remaining pages that match, in alphabetical order."""
 
 
 class BrokenLink(ValueError):
-    """A link to what is not there; the message names page and link."""
+    """A link to a file that does not exist; the message names the page and the link."""
 
 
 def markdown_pages(root: Path = ROOT) -> Iterator[Path]:
-    """README and its neighbours, and the pages of docs/, as paths in the project's folder."""
-    for path in sorted(root.glob("*.md")):
-        yield path.relative_to(root)
-    for path in sorted((root / "docs").rglob("*.md")):
+    """Yield the Markdown files of the project's folder and of docs/, as paths in the project's folder."""
+    for path in [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]:
         inside = path.relative_to(root)
         if not set(inside.parts) & set(NO_PAGES):
             yield inside
 
 
 def page_name(path: str | PurePosixPath) -> str | None:
-    """What a file of the project is called on the site, with its ending; None where it has no page.
+    """Return the name on the site of a file of the project, or None if the file is not on the site.
 
     >>> page_name("docs/texts.md"), page_name("course/s01_bigram.py"), page_name("README.md"), page_name("LICENSE")
     ('texts.md', 'course/s01_bigram.ipynb', 'readme.md', None)
@@ -90,7 +62,11 @@ def page_name(path: str | PurePosixPath) -> str | None:
 
 
 def with_links(markdown: str, page: Path, root: Path = ROOT) -> str:
-    """A page's text with links as they are on the site; code is left as it is. Raises BrokenLink."""
+    """Return a page's text with links as on the site, leaving code unchanged.
+
+    Raises:
+        BrokenLink: if a link leads to a file that does not exist.
+    """
     parts = re.split(r"(^```.*?^```[^\n]*$|`[^`\n]+`(?!\]\())", markdown, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [
         re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)\)", lambda found: _link(found, page, root), part)
@@ -106,7 +82,7 @@ def _link(found: re.Match[str], page: Path, root: Path) -> str:
     path, _, anchor = target.partition("#")
     inside = PurePosixPath(os.path.normpath(page.parent / path))
     if not (root / inside).exists():
-        raise BrokenLink(f"{page}: the link {target!r} leads to {str(inside)!r}, which is not there")
+        raise BrokenLink(f"{page}: the link {target!r} leads to {str(inside)!r}, which does not exist")
     name = page_name(inside)
     if name is None:
         said = text[1:-1]
@@ -116,7 +92,7 @@ def _link(found: re.Match[str], page: Path, root: Path) -> str:
 
 
 def contents(pages: list[str]) -> dict[str, list[str]]:
-    """The captions with those of the pages (names without ending) that exist, in order; the first page is no entry."""
+    """Return the captions with their pages in order (names without ending; "index", the first page, is left out)."""
     left = sorted(set(pages) - {"index"})
     found: dict[str, list[str]] = {}
     for caption, patterns in CONTENTS.items():
@@ -129,7 +105,7 @@ def contents(pages: list[str]) -> dict[str, list[str]]:
 
 
 def toctrees(pages: list[str]) -> str:
-    """The contents as Sphinx wants them, for the end of the first page."""
+    """Return the contents as toctree directives, for the end of the first page."""
     trees = []
     for caption, entries in contents(pages).items():
         listed = "\n".join(f"Read me <{entry}>" if entry == "readme" else entry for entry in entries)
