@@ -1,7 +1,7 @@
 """Several processes of this machine that train together, for tests.
 
-They come from a fork server that has torch imported already, so that starting them takes a fraction of a second, and
-they meet at a store that this process holds, at a port that the system chose.
+A fork server that has imported torch starts them, in a fraction of a second. They meet at a store that this process
+holds, at a port that the system chose.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ SECONDS = 120
 def together(size: int, work, *arguments) -> list:
     """What `work(world, *arguments)` returns in each of `size` processes that joined; raises what one of them raises."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nanogpt.training.launch", "torch.distributed", "torch.distributed.fsdp"])
+    context.set_forkserver_preload(["nanogpt.training.trainer", "torch.distributed", "torch.distributed.fsdp"])
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=SECONDS))
     queue = context.Queue()
     processes = [
@@ -41,16 +41,16 @@ def together(size: int, work, *arguments) -> list:
 
 
 def _variables(rank: int, size: int, port: int) -> dict[str, str]:
-    """What torchrun would set."""
+    """This process's environment, and what torchrun would add."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
-    place = {name: str(number) for name, number in numbers.items()}
-    return {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    added = {name: str(number) for name, number in numbers.items()}
+    return {**os.environ, **added, "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
 
 
 def _run(queue, variables, folder, work, arguments) -> None:
     import torch
 
-    from nanogpt.parallel.world import joined
+    from nanogpt.parallel.distributed import joined
 
     os.environ.update(variables)
     os.chdir(folder)
