@@ -14,7 +14,6 @@ from types import ModuleType
 
 from nanogpt import __version__
 from nanogpt.errors import ReportedElsewhere, UserError, nearest
-from nanogpt.parallel.process import prepare_process
 
 COMMANDS = {
     "train": "train a GPT on a text, or resume a run",
@@ -64,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"nanogpt {__version__}")
         return 0
+    from nanogpt.parallel.process import prepare_process
+
     prepare_process()
     # A terminal or pipe that cannot show a character gets its code, not a traceback.
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nanogpt.config import check_types
-from nanogpt.errors import UserError, shell_quote, write_error
+from nanogpt.errors import UserError, write_error
 from nanogpt.files import (
     FORMAT,
     atomic_path,
@@ -119,11 +119,6 @@ class Checkpoints:
         Raises UserError where the system refuses a write; all that was saved before is still whole.
         """
         name = f"step-{state.step}"
-        if not self.run.is_dir():
-            raise UserError(
-                f"the run folder {str(self.run)!r} was moved or deleted during training: put it back, then continue "
-                f"with: nanogpt train --resume {shell_quote(self.run)}"
-            )
         try:
             self.path.mkdir(exist_ok=True)
             self._write(self.path / name, state, {"model": model, "optimizer": optimizer})

@@ -57,7 +57,7 @@ def serve(registry: RunRegistry, access: Access, listening: socket.socket, ready
 
     from nanogpt.serving.middleware import HostMiddleware
     from nanogpt.serving.server import ignore_signals
-    from nanogpt.studio.middleware import ApiRouter, CookieGuard
+    from nanogpt.studio.middleware import ApiRouter, CookieMiddleware
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,7 +66,7 @@ def serve(registry: RunRegistry, access: Access, listening: socket.socket, ready
                 ready()
 
     # The API checks the token itself, in the header that its clients send.
-    routed = ApiRouter(CookieGuard(make_app(registry), access.token), registry, access)
+    routed = ApiRouter(CookieMiddleware(make_app(registry), access.token), registry, access)
     config = uvicorn.Config(
         HostMiddleware(routed, access),
         log_level="warning",

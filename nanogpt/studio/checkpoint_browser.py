@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from nicegui import ui
@@ -95,17 +95,7 @@ class CheckpointBrowser:
         if found is None:
             return replace(state, step=self._address_step, model=self._address_hash.get(self._address_step, ""))
         layer, head = self._chosen
-        return replace(
-            state,
-            step=found.step,
-            model=found.model,
-            prompt=query.prompt,
-            temperature=query.temperature,
-            tokens=query.tokens,
-            seed=query.seed,
-            layer=layer,
-            head=head,
-        )
+        return replace(state, step=found.step, model=found.model, layer=layer, head=head, **asdict(query))
 
     def use(self, name: str, step: int | None = None, model: str = "") -> None:
         """Change the run; a step and a hash of weights from an address are shown at once."""

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from nanogpt.errors import UserError
 from nanogpt.studio.run_metrics import Point, Points
-from nanogpt.studio.training_jobs import child_environment, source_folder
+from nanogpt.studio.training_jobs import source_folder, start_piped
 
-LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
 MAX_POINTS = 300
 MAX_TEXT = 4_000
@@ -52,7 +51,6 @@ class SectionRun:
     result: dict[str, float] | None = None
     notes: list[str] = field(default_factory=list)
     problem: str = ""
-    running: bool = True
     label: str = ""
     """name of the current training: some sections make several, and the last one is the section's own"""
 
@@ -134,15 +132,7 @@ async def run_section(
     """
     with tempfile.TemporaryDirectory(prefix="nanogpt-course-") as place:  # for pictures
         words = (sys.executable, "-P", "-m", run.section.module, "--events", "--steps", str(steps), "--text", text)
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=place,
-            env=child_environment(folder.parent),
-            limit=LINE_BYTES,
-        )
+        process = await start_piped(words, Path(place), folder.parent)
         said = asyncio.create_task(_last_bytes(process.stderr))
         try:
             async with asyncio.timeout(seconds):
@@ -156,7 +146,6 @@ async def run_section(
             run.problem = "stopped"
             raise
         finally:
-            run.running = False
             await _end(process)
             changed()
 

@@ -1,7 +1,7 @@
 """ASGI middleware around the page: access by token, security headers, and the API of `nanogpt serve` next to it.
 
-The server's `HostMiddleware` is around both. A browser cannot send a header when it opens a page, so the token comes once in
-the address, and a cookie replaces it from then on.
+The server's `HostMiddleware` is around both. A browser cannot send a header when it opens a page, so the token comes
+once in the address, and a cookie replaces it from then on.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ API_PATHS = ("/v1", HEALTH, "/metrics")
 GRACE_SECONDS = 1.0
 
 
-class CookieGuard:
+class CookieMiddleware:
     """Requires the token, if there is one, and adds `HEADERS` to each response."""
 
     def __init__(self, app: ASGIApp, token: str | None = None) -> None:

@@ -83,8 +83,6 @@ class Metrics:
         """the newest at the end"""
         self.done: dict[str, Any] | None = None
         """the last line of a finished run"""
-        self.damaged = 0
-        """invalid lines, which are left out"""
         self._offset, self._inode, self._skipping = 0, -1, False
 
     def read(self) -> bool:
@@ -116,7 +114,6 @@ class Metrics:
         lines = data[:whole].splitlines()
         for raw in lines[1:] if self._skipping else lines:
             self._line(raw)
-        self.damaged += self._skipping
         self._skipping = False
         return True
 
@@ -130,7 +127,7 @@ class Metrics:
             elif event in EVENTS:
                 EVENTS[event](self, line, Point(_number(step), _number(line["seconds"]), _number(line["loss"])))
         except (ValueError, KeyError, TypeError, RecursionError):
-            self.damaged += 1
+            return  # an invalid line
 
     def _step(self, line: dict[str, Any], point: Point) -> None:
         speed = _number(line["tokens_per_second"])

@@ -15,7 +15,7 @@ from typing import Any
 from nanogpt.errors import UserError
 from nanogpt.studio.elements import NamedSlider, Tag, Text, button, card, select
 from nanogpt.studio.labels import capitalized
-from nanogpt.studio.training_jobs import Jobs, child_environment, nanogpt_command
+from nanogpt.studio.training_jobs import Jobs, nanogpt_command, start_piped
 from nanogpt.studio.uploads import TextUpload, find_text, stored_texts
 
 MINUTES = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 240, 480)
@@ -85,14 +85,7 @@ def _finite(value: Any) -> float:
 
 async def preview_plan(text: str, minutes: float, folder: Path) -> PlanPreview:
     """Plan a training on a text. The process ends if the task is cancelled. Raises UserError with its message."""
-    process = await asyncio.create_subprocess_exec(
-        *nanogpt_command("plan", text, "--minutes", f"{minutes:g}", "--json"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=folder,
-        env=child_environment(),
-    )
+    process = await start_piped(nanogpt_command("plan", text, "--minutes", f"{minutes:g}", "--json"), folder)
     try:
         out, errors = await asyncio.wait_for(process.communicate(), PLAN_SECONDS)
     except TimeoutError:

@@ -9,6 +9,7 @@ From these files, and from the lock that a training holds on its folder, a new s
 process id is reused after its process ended; with the start time it identifies one process of a machine.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -31,6 +32,8 @@ MAX_NAME = 80
 PROC = Path("/proc")
 PS_SECONDS = 5
 TAIL_BYTES = 30_000
+LINE_BYTES = 1_000_000
+"""Limit on a line of a process that `start_piped` started."""
 MAX_LINES = 12
 _RESUMING = threading.Lock()
 """If two pages resume a run at the same time, the second one has to see the first one's process."""
@@ -202,6 +205,15 @@ def child_environment(*importable: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
     plain = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     return kept | plain | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+async def start_piped(words: Sequence[str], folder: Path, *importable: Path) -> asyncio.subprocess.Process:
+    """Start a process whose output is read here."""
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    environment = child_environment(*importable)
+    return await asyncio.create_subprocess_exec(
+        *words, stdin=null, stdout=pipe, stderr=pipe, cwd=folder, env=environment, limit=LINE_BYTES
+    )
 
 
 def source_folder() -> Path:

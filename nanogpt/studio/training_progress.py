@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,59 +28,31 @@ STAGES = {
 NEWEST = "What it wrote last"
 
 
-@dataclass(frozen=True)
-class RunUpdate:
-    """What one reading found."""
-
-    stage: Stage
-    grown: bool
-    plan: Plan | None
-    output: str
-    """end of the process's log"""
-    saved: int | None
-    """step that the training resumes from; metrics may end earlier, as not every step is logged"""
-
-
 class RunReader:
-    """The files of a run, read outside of the event loop."""
+    """What the files of a run say, as of the last `read`."""
 
     def __init__(self, path: Path, jobs: Jobs) -> None:
         self.path, self._jobs = path, jobs
         self.metrics = Metrics(path)
-        self._log_stamp: tuple[int, int] | None = None
-        self._plan_stamp: int | None = None
-        self._plan: Plan | None = None
-        self._output = ""
+        self.stage = Stage.IDLE
+        self.grown = True
+        """whether metrics were added since the curves were drawn"""
+        self.plan: Plan | None = None
+        self.saved: int | None = None
+        """step that the training resumes from; metrics may end earlier, as not every step is logged"""
+        self.output = ""
+        """last lines of the process's log"""
 
-    def read(self) -> RunUpdate:
-        """Return what is new."""
-        stage = self._jobs.stage(self.path)
-        grown = self.metrics.read()
-        return RunUpdate(stage, grown, self._read_plan(), self._read_log(), self._read_saved())
-
-    def _read_plan(self) -> Plan | None:
+    def read(self) -> None:
+        """Read everything again, of the metrics only what is new. Not for the event loop."""
+        self.stage = self._jobs.stage(self.path)
+        self.grown |= self.metrics.read()
+        self.output = last_lines(read_tail(log_file(self.path)))
         try:
-            stamp = (self.path / "plan.toml").stat().st_mtime_ns
-            if stamp != self._plan_stamp:  # the plan may change while the run trains
-                self._plan, self._plan_stamp = RunFolder(self.path).read_plan(), stamp
+            folder = RunFolder(self.path)
+            self.plan, self.saved = folder.read_plan(), folder.checkpoints.pointer("last")
         except (UserError, OSError):
-            self._plan = None
-        return self._plan
-
-    def _read_saved(self) -> int | None:
-        try:
-            return RunFolder(self.path).checkpoints.pointer("last")
-        except (UserError, OSError):
-            return None
-
-    def _read_log(self) -> str:
-        try:
-            stat = log_file(self.path).stat()
-        except OSError:
-            return ""
-        if (stat.st_size, stat.st_mtime_ns) != self._log_stamp:
-            self._output, self._log_stamp = read_tail(log_file(self.path)), (stat.st_size, stat.st_mtime_ns)
-        return self._output
+            self.plan = self.saved = None
 
 
 class TrainingProgress:
@@ -95,12 +66,11 @@ class TrainingProgress:
         self._stopping = False
         self._drawn = 0.0
         """when the curves were last drawn; 0 for never"""
-        self._grown = True
         with card("See it learn").classes("live"):
             self._choice = select("Run", {NONE: "no run yet"}, NONE, self.use)
             with Tag("div", "buttons"):
-                self._stop = button("Stop and save", self._ask_stop, disabled=True)
-                self._resume = button("Resume", self._ask_resume, disabled=True)
+                self._stop = button("Stop and save", lambda: self._act(jobs.stop, stopping=True), disabled=True)
+                self._resume = button("Resume", lambda: self._act(jobs.resume, stopping=False), disabled=True)
                 self._status = Text("span", "", "status", role="status")
             self._bar = Tag("progress", "bar", max=1, value=0, aria_label="Steps done")
             self._facts: dict[str, Text] = {}
@@ -142,7 +112,7 @@ class TrainingProgress:
             return
         self._name, self._stopping = name, False
         self._reader = RunReader(self._registry.expected_path(name), self._jobs)
-        self._drawn, self._grown = 0.0, True
+        self._drawn = 0.0
         self._chosen(name)
 
     async def tick(self) -> None:
@@ -150,26 +120,24 @@ class TrainingProgress:
         reader = self._reader
         if reader is None:
             return
-        update = await asyncio.to_thread(reader.read)
+        await asyncio.to_thread(reader.read)
         if reader is not self._reader:
             return
-        self._show_stage(reader, update)
-        self._grown |= update.grown
-        idle = update.stage is Stage.IDLE
-        if self._grown and (idle or time.monotonic() - self._drawn >= DRAW_SECONDS):
+        self._show_stage(reader)
+        idle = reader.stage is Stage.IDLE
+        if reader.grown and (idle or time.monotonic() - self._drawn >= DRAW_SECONDS):
             self._chart.show(loss_curves(reader.metrics), STEPS, NATS)
-            self._drawn, self._grown = time.monotonic(), False
-        self._show_facts(reader.metrics, update)
-        self._samples.show(reader.metrics.samples, coming=not idle or update.saved is None)
-        output = last_lines(update.output)
-        _set_text(self._log, output)
-        self._log_details.set_visibility(bool(output))
+            self._drawn, reader.grown = time.monotonic(), False
+        self._show_facts(reader)
+        self._samples.show(reader.metrics.samples, coming=not idle or reader.saved is None)
+        _set_text(self._log, reader.output)
+        self._log_details.set_visibility(bool(reader.output))
 
-    def _show_stage(self, reader: RunReader, update: RunUpdate) -> None:
-        idle, done, plan = update.stage is Stage.IDLE, reader.metrics.done, update.plan
+    def _show_stage(self, reader: RunReader) -> None:
+        idle, done, plan = reader.stage is Stage.IDLE, reader.metrics.done, reader.plan
         self._stopping = self._stopping and not idle
         if not idle:
-            status = STOPPING if self._stopping else STAGES[update.stage]
+            status = STOPPING if self._stopping else STAGES[reader.stage]
         elif done is not None:
             status = f"Done: validation loss {done['loss']:.4f}."
         elif plan is None:
@@ -177,15 +145,15 @@ class TrainingProgress:
         elif plan.imported:
             status = "This model was imported: there is no training to show."
         else:
-            status = f"Paused at step {update.saved or 0:,} of {plan.total_steps:,}."
+            status = f"Paused at step {reader.saved or 0:,} of {plan.total_steps:,}."
         _set_text(self._status, status)
-        _enable(self._stop, update.stage in (Stage.TRAINING, Stage.STARTING) and not self._stopping)
+        _enable(self._stop, reader.stage in (Stage.TRAINING, Stage.STARTING) and not self._stopping)
         _enable(self._resume, idle and done is None and plan is not None and not plan.imported)
 
-    def _show_facts(self, metrics: Metrics, update: RunUpdate) -> None:
-        total = 0 if update.plan is None else update.plan.total_steps
+    def _show_facts(self, reader: RunReader) -> None:
+        metrics, total = reader.metrics, 0 if reader.plan is None else reader.plan.total_steps
         train, val, left = metrics.train.newest, metrics.val.newest, metrics.seconds_left(total)
-        training = update.stage in (Stage.TRAINING, Stage.ELSEWHERE)
+        training = reader.stage in (Stage.TRAINING, Stage.ELSEWHERE)
         speed = metrics.tokens_per_second
         facts = {
             "Step": f"{metrics.step:,} of {total:,}" if total else "–",
@@ -200,13 +168,7 @@ class TrainingProgress:
         if self._bar.props["value"] != share:
             self._bar.set(value=share)
 
-    async def _ask_stop(self) -> None:
-        await self._ask(self._jobs.stop, stopping=True)
-
-    async def _ask_resume(self) -> None:
-        await self._ask(self._jobs.resume, stopping=False)
-
-    async def _ask(self, action: Callable[[Path], None], stopping: bool) -> None:
+    async def _act(self, action: Callable[[Path], None], stopping: bool) -> None:
         if self._reader is None:
             return
         try:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
 from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
-from nanogpt.errors import UserError, shell_quote
+from nanogpt.errors import UserError
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
@@ -192,13 +192,13 @@ class Trainer:
         self.evaluation_seconds, self.pause_seconds = list[float](), list[float]()  # the latter with sample and saving
         self.saved_step: int | None = None
         self._saved_at = time.monotonic()
-        self._restored: tuple[Plan, int | None] | None = None  # plan, and step of `last`, as they were read
+        self._restored = False
         self._losses: list[Tensor] = []  # of steps whose loss and norm are still on the device
         self._last_log = (0, 0.0)  # step and seconds
 
     def restore(self) -> None:
-        """Load the last whole checkpoint, if there is one. `events` takes the lock and checks that it is the last."""
-        self._restored = (self.plan, self.world.on_main(lambda: self.folder.checkpoints.pointer("last")))
+        """Load the last whole checkpoint, if there is one."""
+        self._restored = True
         checkpoint = self.find_checkpoint("last")
         if checkpoint is not None:
             self.notes += checkpoint.notes
@@ -243,8 +243,7 @@ class Trainer:
         count = self.plan.threads if self.world.size == 1 else self.config.train.threads
         with contextlib.ExitStack() as stack, threads(count):
             self.world.on_main(lambda: stack.enter_context(self.folder.locked()))
-            if self._restored is not None:
-                self.world.on_main(self._check_unchanged)
+            if self._restored:
                 self.rewind_folder()
             yield events.StartEvent(
                 step=self.state.step,
@@ -426,9 +425,3 @@ class Trainer:
         if self.world.main:
             seconds = round(self.state.seconds, 3)
             self.folder.append_metrics({"event": event, "step": self.state.step, **values, "seconds": seconds})
-
-    def _check_unchanged(self) -> None:
-        """Raise UserError where another process trained the run since its plan and checkpoint were read."""
-        if (self.folder.read_plan(), self.folder.checkpoints.pointer("last")) != self._restored:
-            path = shell_quote(self.folder.path)
-            raise UserError(f"another process trained the run while it was opened: try again with --resume {path}")
