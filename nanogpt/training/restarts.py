@@ -8,7 +8,7 @@ from nanogpt.parallel.world import World
 from nanogpt.runs.find import list_runs
 from nanogpt.runs.folder import RunFolder
 
-JOB_FILE = "torchrun-job"
+JOB_FILE = ".torchrun-job"
 """File of a run folder that names the job that began the run"""
 
 
