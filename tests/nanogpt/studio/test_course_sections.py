@@ -20,7 +20,6 @@ import json, sys
 steps = int(sys.argv[sys.argv.index("--steps") + 1])
 def say(**line): print(json.dumps({"section": "s01_x", **line}), flush=True)
 print("not JSON")
-say(event="loss", label="x", step=0, train=4.0, val=4.5)
 for step in range(1, steps + 1):
     say(event="step", label="x", step=step, steps=steps, loss=4.0 - step / 10)
 say(event="sample", text="it writes")
@@ -78,9 +77,7 @@ def test_the_output_of_a_process(tmp_path):
     changes = []
     found = run(course(tmp_path, s01_x=TALKS), changed=lambda: changes.append(1))
     assert found.problem == ""
-    assert not found.running
     assert [point.loss for point in found.curve.all] == pytest.approx([3.9, 3.8, 3.7, 3.6, 3.5, 3.4, 3.3])
-    assert [point.loss for point in found.measured] == [4.5]
     assert found.sample == "it writes"
     assert all(number in describe_result(found) for number in ("1.500", "1.250", "100 parameters"))
     assert len(changes) > 7
@@ -98,11 +95,9 @@ def test_memory_is_bounded():
     found = SectionRun(SECTION)
     for step in range(5000):
         feed(found, event="step", label="x", step=step, steps=1, loss=1.0)
-        feed(found, event="loss", label="x", step=step, val=1.0)
         feed(found, event="note", text="n")
     feed(found, event="sample", text="x" * 100_000)
     assert len(found.curve.all) <= MAX_POINTS + 1
-    assert len(found.measured) == MAX_POINTS
     assert len(found.notes) == 10
     assert len(found.sample) == course_sections.MAX_TEXT
     for invalid in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"event": "step", "label": 1, "step": "x"}'):
@@ -153,6 +148,6 @@ def test_a_real_section():
     found = SectionRun(sections(find_course())[0])
     asyncio.run(run_section(find_course(), found, steps=20, text="python"))
     assert found.problem == ""
-    assert found.result["val_loss"] < found.measured[0].loss
+    assert found.result["val_loss"] < found.curve.all[0].loss
     assert found.curve.newest.step == 20
     assert found.sample

@@ -48,31 +48,41 @@ def weights_of(window) -> torch.Tensor:
     return found
 
 
-def test_what_comes_next_is_pythons(inspect, run):
-    window = inspect("&token=9")
-    logits = trace_text(run, TEXT).logits[9]
-    wanted = alternatives(logits, run.tokenizer)
-    assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in wanted]
-    assert window.page.locator(".text .chosen").text_content() == TEXT[9]
-
-
-def test_the_attention_of_a_head_is_pythons(inspect, run):
+def test_the_page_shows_what_python_computes(inspect, run):
     window = inspect("&token=9&layer=1&head=2")
-    attention = trace_text(run, TEXT).attention[1, 2]
-    found = weights_of(window)
-    torch.testing.assert_close(found, attention, atol=0.005, rtol=0)
-    assert (found.sum(1) - 1).abs().max() < 0.04  # squares too faint to see are left out
-    assert found.triu(1).sum() == 0
+    found, page = trace_text(run, TEXT), window.page
+    assert page.locator(".text .chosen").text_content() == TEXT[9]
+    wanted = alternatives(found.logits[9], run.tokenizer)
+    assert window.bars(NEXT) == [(one.text, percent(one.probability)) for one in wanted]
+
+    weights = weights_of(window)
+    torch.testing.assert_close(weights, found.attention[1, 2], atol=0.005, rtol=0)
+    assert (weights.sum(1) - 1).abs().max() < 0.04  # squares too faint to see are left out
+    assert weights.triu(1).sum() == 0
     shares = [float(share.split()[0]) for _, share in window.bars(ATTENDED)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert shares == sorted(shares, reverse=True)
 
+    rows, lines = lens_rows(logit_lens_at(run.model, found, 9), run.tokenizer), page.locator(".lens tbody tr")
+    assert lines.count() == 4
+    for i, row in enumerate(rows):
+        assert lines.nth(i).locator(".name").all_text_contents() == [one.text for one in row.choices]
+        assert lines.nth(i).locator("td").last.text_content().startswith(percent(row.final.probability))
+    assert lines.last.locator(".name").all_text_contents() == [name for name, _ in window.bars(NEXT)[:5]]
+    growth = window.bars("[aria-label='The size of the residual stream']")
+    assert growth == [(one.name, one.value) for one in growth_bars(found, 9)]
 
-def test_the_mean_over_heads_is_pythons(inspect, run):
+
+def test_the_mean_over_heads_and_their_importance_are_pythons(inspect, run):
     window = inspect("&token=16")
     torch.testing.assert_close(weights_of(window), trace_text(run, TEXT).attention.mean((0, 1)), atol=0.005, rtol=0)
     assert window.page.locator(".heads button").count() == 3 * 4
     assert window.page.locator(".arcs path").count() > 0
+    window.button("Which heads matter for this text?").click()
+    bars = "[aria-label='The heads that matter most']"
+    window.page.locator(f"{bars} li").first.wait_for()
+    wanted = importance_bars(head_importance(run.model, encode_text(run, TEXT)))
+    assert window.bars(bars) == [(one.name, one.value) for one in wanted]
 
 
 def test_the_lens_ends_with_the_model(inspect, run):
@@ -110,15 +120,6 @@ def test_a_head_can_be_switched_off_and_on(inspect, run):
     window.button("Switch all on").click()
     window.wait("() => !document.querySelector('.heads .off')")
     assert window.bars(NEXT) == before
-
-
-def test_which_heads_matter(inspect, run):
-    window = inspect("&token=16")
-    window.button("Which heads matter for this text?").click()
-    wanted = importance_bars(head_importance(run.model, encode_text(run, TEXT)))
-    lines = "[aria-label='The heads that matter most']"
-    window.page.locator(f"{lines} li").first.wait_for()
-    assert window.bars(lines) == [(one.name, one.value) for one in wanted]
 
 
 @pytest.mark.parametrize(("name", "drawn"), [("modern", 0), ("gpt2", 1), ("%3Cimg+src%3Dx+onerror%3Dalert(1)%3E", 1)])

@@ -8,7 +8,7 @@ from tiny import make_run
 pytest.importorskip("fastapi", reason="the studio needs FastAPI: pip install 'nanogpt[studio]'")
 
 from nanogpt.serving.settings import Access
-from nanogpt.studio.middleware import HEADERS, ApiRouter, CookieGuard
+from nanogpt.studio.middleware import HEADERS, ApiRouter, CookieMiddleware
 from nanogpt.studio.registry import RunRegistry
 
 TOKEN = "open sesame"
@@ -55,21 +55,21 @@ def cookie_of(guard):
     return b"cookie", headers_of(ask(guard, "token=open+sesame"))["set-cookie"].partition(";")[0].encode()
 
 
-class TestCookieGuard:
+class TestCookieMiddleware:
     def test_without_a_token_everyone_is_let_in(self):
-        assert ask(CookieGuard(page))[0]["status"] == 299
+        assert ask(CookieMiddleware(page))[0]["status"] == 299
 
     @pytest.mark.parametrize(
         "query", ["", "token=", "token=open", "token=open+sesame+", "Token=open+sesame", "token=%ff"]
     )
     def test_a_wrong_token_is_refused(self, query):
-        sent = ask(CookieGuard(page, TOKEN), query)
+        sent = ask(CookieMiddleware(page, TOKEN), query)
         assert sent[0]["status"] == 401
         assert b"the page" not in sent[1]["body"]
         assert "set-cookie" not in headers_of(sent)
 
     def test_the_token_becomes_a_cookie_and_leaves_the_address(self):
-        guard = CookieGuard(page, TOKEN)
+        guard = CookieMiddleware(page, TOKEN)
         sent = ask(guard, "a=1&token=open+sesame")
         headers = headers_of(sent)
         assert (sent[0]["status"], headers["location"]) == (303, "/?a=1")
@@ -79,24 +79,24 @@ class TestCookieGuard:
         assert ask(guard, "", cookie_of(guard))[0]["status"] == 299
 
     def test_a_wrong_cookie_is_refused(self):
-        guard = CookieGuard(page, TOKEN)
-        own, other = cookie_of(guard)[1], cookie_of(CookieGuard(page, TOKEN))[1]  # other: of an earlier start
+        guard = CookieMiddleware(page, TOKEN)
+        own, other = cookie_of(guard)[1], cookie_of(CookieMiddleware(page, TOKEN))[1]  # other: of an earlier start
         for cookie in (other, own[:-1], own.partition(b"=")[0] + b"=" + TOKEN.encode(), b";;;="):
             assert ask(guard, "", (b"cookie", cookie))[0]["status"] == 401
 
     def test_a_websocket_needs_the_cookie_too(self):
         """Else any page could talk to the studio without the token."""
-        guard = CookieGuard(page, TOKEN)
+        guard = CookieMiddleware(page, TOKEN)
         assert ask(guard, "token=open+sesame", kind="websocket")[0]["type"] == "websocket.close"
         assert ask(guard, "", cookie_of(guard), kind="websocket")[0]["type"] == "websocket.accept"
 
     def test_the_token_in_the_address_allows_no_post(self):
-        assert ask(CookieGuard(page, TOKEN), "token=open+sesame", method="POST")[0]["status"] == 401
+        assert ask(CookieMiddleware(page, TOKEN), "token=open+sesame", method="POST")[0]["status"] == 401
 
     def test_every_response_has_the_headers(self):
         for sent in (
-            ask(CookieGuard(page)),
-            *(ask(CookieGuard(page, TOKEN), one) for one in ("", "token=open+sesame")),
+            ask(CookieMiddleware(page)),
+            *(ask(CookieMiddleware(page, TOKEN), one) for one in ("", "token=open+sesame")),
         ):
             assert headers_of(sent).items() >= HEADERS.items()
 

@@ -40,31 +40,24 @@ def test_the_newest_model_is_there_with_a_prompt_and_a_button(visit):
     assert len(window.text()) > 100
 
 
-def test_the_text_is_the_librarys(window, run):
-    assert window.write() == run.generate("The cat", config=CONFIG)
-
-
-@pytest.mark.parametrize("place", [1, 4, 8, 30, 50])
-def test_probabilities_are_pythons(window, run, place):
+def test_text_and_probabilities_are_pythons(window, run):
     """In the prompt, after it, and beyond block_size."""
-    window.write()
-    window.choose(place)
+    assert window.write() == run.generate("The cat", config=CONFIG)
     ids = ids_of(run, "The cat")
-    wanted = alternatives(dict(text_logits(run.model, ids))[place], run.tokenizer)
-    assert window.bars(PANEL) == [(one.text, percent(one.probability)) for one in wanted]
-    found = score(run.model, run.tokenizer, ids)[place - 1]
-    about = window.page.locator(".panel p").nth(1).text_content()
-    assert f"{percent(found.probability)} likely here, number {found.rank} of {run.tokenizer.vocab_size}" in about
-    assert window.page.locator(".panel .chosen h2").text_content() == found.text
-
-
-def test_a_token_under_the_mouse_has_a_tooltip(window, run):
-    window.write()
+    logits, scores = dict(text_logits(run.model, ids)), score(run.model, run.tokenizer, ids)
+    wanted = {
+        n: [(one.text, percent(one.probability)) for one in alternatives(logits[n], run.tokenizer)] for n in logits
+    }
+    for position in (1, 4, 8, 30, 50):
+        window.choose(position)
+        found = scores[position - 1]
+        assert window.bars(PANEL) == wanted[position]
+        assert window.page.locator(".panel .chosen h2").text_content() == found.text
+        about = window.page.locator(".panel p").nth(1).text_content()
+        assert f"{percent(found.probability)} likely here, number {found.rank} of {run.tokenizer.vocab_size}" in about
     window.page.locator(".text .token").nth(20).hover()
     window.page.locator(".tip:not([hidden])").wait_for()
-    ids = ids_of(run, "The cat")
-    wanted = alternatives(dict(text_logits(run.model, ids))[20], run.tokenizer)
-    assert window.bars(".tip") == [(one.text, percent(one.probability)) for one in wanted]
+    assert window.bars(".tip") == wanted[20]
     window.page.keyboard.press("Escape")
     window.page.locator(".tip").first.wait_for(state="hidden")
 
