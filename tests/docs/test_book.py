@@ -1,4 +1,4 @@
-"""What docs/beyond/ and the pages beside it say is true: their Python runs, their excerpts, commands and links exist."""
+"""What the pages say is true: their Python runs, their excerpts, commands, modules and links exist."""
 
 import importlib.util
 import json
@@ -10,133 +10,107 @@ from pathlib import Path
 import pytest
 from commands import typed, understand
 
-from benchmarks.beyond_pictures import DRAWN, draw
-from benchmarks.beyond_tables import BEYOND_PAGES, IDEAS, verdict
-from benchmarks.record import RECORDS
-from benchmarks.tables import PAGES
+from docs.building import ROOT
+from docs.building.pages import markdown_pages, with_links
 from nanogpt.config import ModelConfig
 from nanogpt.interop.architectures import GPT2, Qwen3
 from nanogpt.model.gpt import GPT
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
-BEYOND = sorted((DOCS / "beyond").glob("*.md"))
-WRITTEN = [*BEYOND, DOCS / "losses.md", DOCS / "from-gpt-to-chatgpt.md", DOCS / "glossary.md"]
+DOCS = ROOT / "docs"
+BEYOND = sorted({*(DOCS / "beyond").glob("*.md")} - {DOCS / "beyond" / "index.md"})
+RUN = [*BEYOND, DOCS / "losses.md"]
 IN_FILE = re.compile(r"# ((?:nanogpt|course|benchmarks)/[\w/]+\.py)\n")
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """The page's fenced blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def python_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def excerpts(page: Path) -> list[tuple[str, str]]:
-    """Blocks that begin with the name of a file: the name, and what is said to stand there."""
-    found = [(IN_FILE.match(block), block) for block in blocks(page, "python")]
-    return [(match[1], block[match.end() :]) for match, block in found if match]
-
-
-def stands_in(excerpt: str, source: str) -> bool:
-    """Whether the lines are in the source as they are, or all of them further to the right."""
+def is_in(excerpt: str, source: str) -> bool:
+    """Return whether the source has these lines, perhaps all of them further to the right."""
     plain = textwrap.dedent(excerpt).strip("\n")
     return any(f"\n{textwrap.indent(plain, ' ' * n)}\n" in f"\n{source}\n" for n in range(0, 17, 4))
 
 
-@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
-def test_the_python_of_a_page_runs_in_order(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code = [block for block in blocks(page, "python") if not IN_FILE.match(block)]
-    if page in BEYOND and page.stem != "index":
-        assert any("assert " in block for block in code), "a worked example with its numbers asserted"
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs_in_order(page):
+    code = [block for block in python_of(page) if not IN_FILE.match(block)]
+    assert any("assert " in block for block in code), "a worked example with its numbers asserted"
     names: dict = {}
     for number, block in enumerate(code, 1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), names)
 
 
-@pytest.mark.parametrize("page", [page for page in BEYOND if page.stem != "index"], ids=lambda page: page.stem)
-def test_an_excerpt_stands_in_the_library(page):
-    found = excerpts(page)
+@pytest.mark.parametrize("page", BEYOND, ids=lambda page: page.stem)
+def test_an_excerpt_is_in_its_file(page):
+    found = [(match[1], block[match.end() :]) for block in python_of(page) if (match := IN_FILE.match(block))]
     assert found, "each idea shows its code"
     for name, excerpt in found:
-        source = (DOCS.parent / name).read_text(encoding="utf-8")
-        assert stands_in(excerpt, source), f"{name} has no such lines:\n{excerpt}"
+        assert is_in(excerpt, (ROOT / name).read_text(encoding="utf-8")), f"{name} has no such lines:\n{excerpt}"
 
 
-def test_a_changed_excerpt_is_found():
-    assert stands_in("    b = 1\n    c = 2\n", "def a():\n    b = 1\n    c = 2\n    return c\n")
-    assert not stands_in("    b = 1\n    c = 3\n", "def a():\n    b = 1\n    c = 2\n    return c\n")
-    assert not stands_in("    b = 1\n", "def a():\n    b = 12\n")
-    assert not stands_in("a\n b\n", "a\n  b\n")
-
-
-COMMANDS = sorted(
-    {
-        line
-        for page in [*DOCS.glob("*.md"), *BEYOND]
-        for line in typed(page.read_text(encoding="utf-8"))
-        if re.match("nanogpt [a-z]", line)
-    }
+@pytest.mark.parametrize(
+    ("excerpt", "found"),
+    [("    b = 1\n    c = 2\n", True), ("    b = 1\n    c = 3\n", False), ("    b = 1\n  c = 2\n", False)],
 )
+def test_a_changed_excerpt_is_not_found(excerpt, found):
+    assert is_in(excerpt, "def a():\n    b = 1\n    c = 2\n    return c\n") == found
 
 
-def test_there_are_commands_to_check():
-    assert len(COMMANDS) >= 45
+def test_commands_are_understood():
+    commands = {line for page in markdown_pages() for line in typed((ROOT / page).read_text(encoding="utf-8"))}
+    commands = {line for line in commands if re.match("nanogpt [a-z]", line)}
+    assert len(commands) >= 45
+    for command in sorted(commands):
+        understand(command)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_is_understood(command):
-    understand(command)
-
-
-@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
-def test_links_modules_first_and_last_sentence(page):
-    text = page.read_text(encoding="utf-8")
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
-    for module in set(re.findall(r"python -m ([\w.]+)", text)):
+@pytest.mark.parametrize("page", sorted(markdown_pages()), ids=str)
+def test_links_and_modules_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    with_links(text, page)
+    for module in set(re.findall(r"python -m ([a-z][\w.]+)", text)):
         assert importlib.util.find_spec(module) is not None, module
-    title, first, *_, last = text.rstrip().split("\n\n")
-    assert title.startswith("# ")
-    assert first.startswith("Here you "), "begins with what one learns"
-    assert last.startswith("**Where to go next:**")
 
 
-def test_every_page_is_in_the_overview():
+def test_the_overview_has_every_page():
     overview = (DOCS / "beyond" / "index.md").read_text(encoding="utf-8")
-    assert {page.stem for page in BEYOND} == set(BEYOND_PAGES)
-    for page in BEYOND:
-        assert page in PAGES
-        assert page.stem == "index" or f"({page.name})" in overview
+    assert all(f"({page.name})" in overview for page in BEYOND)
 
 
-def test_what_the_prose_says_of_the_ablation_is_so():
-    """The pages say without numbers which ideas gained something; the record decides."""
-    rows = json.loads((RECORDS / "ablation.json").read_text(encoding="utf-8"))["texts"]["shakespeare"]
-    told = {page: verdict(row) for page, name in IDEAS.items() for row in rows if row["name"] == name}
-    assert {page for page, said in told.items() if said == "the part pays"} == {
-        *("muon", "rope", "swiglu", "initialisation")
-    }
-    assert told["rmsnorm"] == told["qk-norm"] == "no difference was seen", "'not because a gain was seen'"
-    assert rows[0]["name"] == IDEAS["muon"], "'of all parts of the recipe, the most'"
+def test_what_the_prose_says_of_the_ablation():
+    """The pages say without numbers which ideas gain something; the record decides."""
+    record = json.loads((ROOT / "benchmarks" / "records" / "ablation.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in record["texts"]["shakespeare"]}
+    muon = "AdamW for everything"
+    for gains in (muon, "learned positions for RoPE", "GELU for SwiGLU", "first weights scaled by depth for zeros"):
+        assert min(rows[gains]["seeds"][0], rows[gains]["text"][0]) > 0
+    for no_difference in ("LayerNorm for RMSNorm", "no normalised queries and keys"):
+        low, high = rows[no_difference]["seeds"]
+        assert low < 0 < high
+    assert max(rows, key=lambda name: rows[name]["effect"]) == muon, "'more than any other part of the recipe'"
 
 
-def test_what_the_prose_says_of_the_forecasts_is_so():
+def test_what_the_prose_says_of_the_forecasts():
     text = (DOCS / "beyond" / "planner.md").read_text(encoding="utf-8")
     table = text.split("<!-- beyond_planner -->\n")[1].split("\n\n")[0]
     above = [row.split("|")[6].strip() for row in table.splitlines()[2:]]
-    assert all(cell.startswith("+") for cell in above), "'off to the same side each time'"
+    assert all(cell.startswith("+") for cell in above), "'errs to the same side each time'"
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_a_picture_is_shown_and_drawn_the_same_each_time(name, tmp_path):
+@pytest.mark.slow
+def test_pictures_are_shown_and_always_have_the_same_bytes(tmp_path):
     pytest.importorskip("matplotlib")
-    assert any(f"pictures/{name}.svg)" in page.read_text(encoding="utf-8") for page in BEYOND)
-    first = draw(name, tmp_path).read_bytes()
-    assert draw(name, tmp_path).read_bytes() == first
+    from benchmarks.beyond_pictures import DRAWN, draw
+
+    pages = "".join(page.read_text(encoding="utf-8") for page in BEYOND)
+    for name in DRAWN:
+        assert f"pictures/{name}.svg)" in pages
+        assert draw(name, tmp_path).read_bytes() == draw(name, tmp_path).read_bytes()
 
 
 def glossary_column(heading: str, number: int) -> set[str]:
-    """The names in backticks of a column of the table below a heading."""
+    """Return the names in backticks in a column of the table below a heading."""
     text = (DOCS / "glossary.md").read_text(encoding="utf-8")
     table = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
@@ -144,7 +118,7 @@ def glossary_column(heading: str, number: int) -> set[str]:
 
 
 def numbered(names: set[str]) -> set[str]:
-    """Weights' names with `N` for the layer's number; biases are told by a sentence."""
+    """Return the names of weights with `N` for the layer; a sentence of the page covers the biases."""
     return {re.sub(r"\.\d+\.", ".N.", name) for name in names if not name.endswith(".bias")}
 
 
@@ -156,16 +130,11 @@ def numbered(names: set[str]) -> set[str]:
     ],
     ids=["gpt2", "qwen3"],
 )
-def test_the_glossary_has_every_tensor(family, column, parts):
+def test_the_glossary_has_every_tensor_and_size(family, column, parts):
     config = ModelConfig(vocab_size=11, **parts)
     table = family.tensor_map(config)
     assert numbered(set(table)) == numbered(set(GPT(config).state_dict())) <= glossary_column("Tensors", 0)
-    theirs = numbered({place.name for found in table.values() for place in found})
+    theirs = numbered({tensor.name for found in table.values() for tensor in found})
     assert theirs == glossary_column("Tensors", column)
-
-
-def test_the_glossary_has_every_size():
-    config = ModelConfig(vocab_size=11)
     assert glossary_column("Sizes and settings", 0) <= {field.name for field in fields(ModelConfig)}
-    for family, column in ((GPT2(), 2), (Qwen3(), 3)):
-        assert glossary_column("Sizes and settings", column) <= set(family.to_settings(config))
+    assert glossary_column("Sizes and settings", column + 1) <= set(family.to_settings(ModelConfig(vocab_size=11)))
