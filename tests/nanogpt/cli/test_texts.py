@@ -73,14 +73,6 @@ def test_every_way_gives_the_same_tokens_also_when_the_cache_is_gone(nanogpt, te
     assert len(cached()) == 2
 
 
-def test_info_of_every_kind(nanogpt, texts):
-    for way in WAYS[1:-1]:
-        found = nanogpt("info", *way)
-        assert found.code == 0
-        assert "documents        3\n" in found.out
-        assert "1,200, " in found.out
-
-
 @pytest.mark.parametrize(
     ("words", "saying"),
     [
