@@ -1,13 +1,13 @@
-# Each target does everything from a bare Python 3.11 or newer, in an environment of its own in .venv:
-#   make demo      train a small GPT on real text for a minute, and let it write
-#   make studio    look inside what was trained, in the browser, and train more there
-#   make course    climb the ten sections
-#   make docs      build the site, the sections trained for it;  make docs STEPS=20  sooner
-#   make notebooks the sections as notebooks, for Jupyter and Colab
-#   make mutants   mutation testing of the core: do the tests notice a changed line?
-#   make test      lint, types and the fast tests;  make test-all  also the slow ones
-#   make test-browser  those of them that open pages in Chromium, which is installed where it can be
-#   make test-llama  exports in llama.cpp, which is compiled for it (some minutes)
+# Each target does everything from a bare Python 3.11 or newer, in the environment .venv:
+#   make demo          train a small GPT on real text for one minute and let it write
+#   make studio        write with a model and look inside it, in the browser; train more there
+#   make course        run the ten sections
+#   make docs          build the site and train its sections;  make docs STEPS=20  is faster
+#   make notebooks     the sections as notebooks, for Jupyter and Colab
+#   make test          lint and the fast tests;  make test-all  the slow ones too
+#   make test-browser  only the tests that open pages in Chromium, which is installed if possible
+#   make test-llama    exports in llama.cpp, which is compiled for it (some minutes)
+#   make mutants       mutation testing of the core: do the tests notice a changed line?
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -28,7 +28,7 @@ studio: $(VENV)/studio.stamp
 course: $(VENV)/plot.stamp
 	$(BIN)/python -m course
 
-# Offline, once it is installed; a quick build says on each page that it is one.
+# Needs no network after installation. A quick build says so on each page.
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m docs.building $(if $(STEPS),--steps $(STEPS))
 
@@ -38,20 +38,20 @@ notebooks: $(VENV)/docs.stamp
 test: lint
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-# Chromium is there for both: `nanogpt verify` opens pages as well.
+# Both parts need Chromium: `nanogpt verify` opens pages too.
 test-all: $(VENV)/test.stamp chromium
 	$(BIN)/python -m pytest -n auto -m "not browser"
 	$(MAKE) test-browser
 
-# The tests of a file share a server and a browser, and so run in one process.
+# The tests of one file share a server and a browser, so they run in one process.
 test-browser: $(VENV)/test.stamp chromium
 	$(BIN)/python -m pytest -n auto --dist loadfile -m browser
 
-# Pictures of the studio's four views for README and docs, of a model that is trained for them first.
+# Train a model, then take pictures of the studio's four views for the docs.
 screenshots: $(VENV)/test.stamp chromium
 	$(BIN)/python -m benchmarks.screenshots
 
-# Debian's browser, where there is none and the system lets us install it.
+# Install Debian's Chromium if there is no browser and the system allows it.
 chromium:
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	  command -v $$name >/dev/null && exit 0; done; \
@@ -69,7 +69,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.house
 
-# Do the tests notice a changed line? Mutation testing of the core, in copies of this folder.
+# Mutation testing of the core, in copies of this folder.
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[mutants]"
 	$(BIN)/python -m benchmarks.mutants
@@ -81,7 +81,7 @@ format: $(VENV)/test.stamp
 clean:
 	rm -rf $(VENV) build docs/_build notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
-# A torch that is importable already is kept: whoever has a build for their GPU, or the small CPU build, keeps it.
+# Keep a torch that can be imported already, such as a build for a GPU or the small CPU build.
 $(VENV)/env.stamp:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
 	  echo "Nano-GPT needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version);" \
@@ -106,7 +106,7 @@ $(VENV)/studio.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[studio]"
 	@touch $@
 
-# The text that the sections are trained on belongs to the installation; without a network the site is built without it.
+# The installation includes the text that the sections train on; without a network the site is built without it.
 $(VENV)/docs.stamp: $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[docs]"
 	-@$(BIN)/python -c "from nanogpt.text.corpus import load_corpus; load_corpus('shakespeare')" 2>/dev/null
