@@ -121,7 +121,7 @@ def prepare(
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):
         raise UserError(f"--pattern {pattern} selects files of a folder, and no text here is one: leave it out")
-    notes = [note for corpus in corpora for note in corpus.notes]
+    notes = list[str]()
     if start is None:
         tokenizer = _make_tokenizer(config, corpora, quiet)
         notes += _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
@@ -146,7 +146,7 @@ def prepare(
         corpora=corpora,
         tokenizer=tokenizer,
         data=data,
-        notes=notes,
+        notes=[*(note for corpus in corpora for note in corpus.notes), *notes],  # reading a text adds its notes
         world=world,
     )
 
