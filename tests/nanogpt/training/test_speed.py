@@ -2,78 +2,61 @@
 
 import pytest
 import torch
-from tiny import SMALL_RUN, tiny_config, token_ids
+from tiny import tiny_config, token_ids
 
 from nanogpt.data.batches import Dataset
+from nanogpt.parallel.world import ALONE
 from nanogpt.training import speed
 from nanogpt.training.speed import measure_speed, seconds_per_step
 from nanogpt.training.trainer import TrainStep, build_model
 
-
-@pytest.fixture
-def data():
-    ids = token_ids(2000).numpy()
-    return Dataset(train=ids[:1800], val=ids[1800:], key="k")
+CONFIG = tiny_config(batch_size=64)
+IDS = token_ids(2000).numpy()
+DATA = Dataset(train=IDS[:1800], val=IDS[1800:], key="k")
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return a clock that only steps move: by `each` per sequence, and by `once` for the optimizer."""
-    now, asked = [0.0], []
+    """Replace steps and the clock: a step takes a time for each sequence, and one for the optimizer."""
+    now, sequences = [0.0], []
 
     def set_(each, once):
         def step(self, step, lr):
-            asked.append(self.config.batch_sequences)
+            sequences.append(self.config.batch_sequences)
             now[0] += once + each * self.config.batch_sequences
             return token_ids(2).float()
 
         monkeypatch.setattr(TrainStep, "__call__", step)
         monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
-        return asked
+        return sequences
 
     return set_
 
 
-def train_step(config, data):
-    return TrainStep(build_model(config), config.train, data)
-
-
-CONFIG = tiny_config(batch_size=64)
-
-
 @pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize(("each", "once"), [(1e-4, 1e-3), (0.02, 0.01), (0.3, 0.2), (5.0, 1.0)])
-def test_a_step_is_measured_whole_or_from_parts_of_it(data, clock, each, once, accumulation):
-    clock(each, once)
+@pytest.mark.parametrize(("each", "once"), [(1e-4, 1e-3), (0.02, 0.01), (0.3, 0.2), (0.5, 0.0), (5.0, 1.0)])
+def test_a_step_is_measured_whole_or_in_parts(clock, each, once, accumulation):
+    sequences = clock(each, once)
     config = CONFIG.override(accumulation=accumulation)
-    expected = once + 64 * accumulation * each
-    assert seconds_per_step(train_step(config, data)) == pytest.approx(expected, rel=1e-6)
+    seconds = seconds_per_step(TrainStep(build_model(config), config.train, DATA, ALONE))
+    assert seconds == pytest.approx(once + 64 * accumulation * each, rel=1e-6)
+    assert max(sequences) == 2 if each >= 0.3 else sum(sequences) * each < 6
 
 
-def test_a_large_step_is_not_measured_whole(data, clock):
-    asked = clock(0.5, 0.0)
-    seconds_per_step(train_step(CONFIG, data))
-    assert sum(asked) * 0.5 < 6
-    assert max(asked) == 2
+def test_a_small_size_is_measured_with_the_threads_that_will_train_it(monkeypatch):
+    before, threads, measure = torch.get_num_threads(), [], speed.seconds_per_step
+    monkeypatch.setattr(
+        speed, "seconds_per_step", lambda step: threads.append(torch.get_num_threads()) or measure(step)
+    )
+    found = measure_speed(tiny_config(batch_size=3, threads=before + 2), DATA)
+    assert 0 < found.read < found.written < found.step < 5
+    assert (threads, torch.get_num_threads()) == ([before + 2], before)
 
 
-def test_a_small_size_is_measured(data):
-    found = measure_speed(tiny_config(**SMALL_RUN), data)
-    assert 0 < found.read < found.written < found.step < 1
-
-
-def test_a_size_is_measured_with_the_threads_that_will_train_it(data, monkeypatch):
-    before, asked = torch.get_num_threads(), []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: asked.append(torch.get_num_threads()) or 1.0)
-    measure_speed(tiny_config(**SMALL_RUN, threads=before + 2), data)
-    assert (asked, torch.get_num_threads()) == ([before + 2], before)
-
-
-def test_a_large_size_is_read_in_part(data, monkeypatch):
+@pytest.mark.parametrize(("step", "rows"), [(64.0, 1), (0.643, 89)])
+def test_a_large_size_is_evaluated_in_part(monkeypatch, step, rows):
     asked = []
-    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: 64.0)
+    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: step)
     monkeypatch.setattr(speed, "seconds_per_evaluated_token", lambda train_step, rows: asked.append(rows) or 1.0)
-    measure_speed(CONFIG, data)
-    monkeypatch.setattr(speed, "seconds_per_step", lambda train_step: 0.643)
-    measure_speed(CONFIG, data)
-    assert asked == [1, 89]
+    measure_speed(CONFIG, DATA)
+    assert asked == [rows]
