@@ -35,11 +35,11 @@ def headline_table(record: dict[str, Any]) -> str:
     lines = [
         f"| Tiny Shakespeare on {cores} CPU cores, whole-split loss | Nano-GPT | nanoGPT |",
         "|---|---:|---:|",
-        f"| time to {near['loss']}; nanoGPT's to the end of its CPU recipe | {_time(near['ours'])} | "
+        f"| time to loss {near['loss']} (nanoGPT: its whole CPU recipe) | {_time(near['ours'])} | "
         f"{_time(near['theirs'])} |",
-        f"| loss in the time of that recipe | {ours} | {theirs} |",
-        f"| time to {far['loss']}; nanoGPT's to the end of its GPU recipe, which publishes it | {_time(far['ours'])} | "
-        f"{_time(far['theirs'])}, extrapolated |",
+        f"| loss after the time of that recipe | {ours} | {theirs} |",
+        f"| time to loss {far['loss']} (nanoGPT: its whole GPU recipe, which publishes this loss) | "
+        f"{_time(far['ours'])} | {_time(far['theirs'])}, extrapolated |",
     ]
     return "\n".join(lines)
 
