@@ -18,7 +18,7 @@ from nanogpt.model.gpt import GPT
 
 DOCS = ROOT / "docs"
 BEYOND = sorted({*(DOCS / "beyond").glob("*.md")} - {DOCS / "beyond" / "index.md"})
-RUN = [*BEYOND, DOCS / "losses.md"]
+RUN = [*BEYOND, *(DOCS / f"{page}.md" for page in ("losses", "from-gpt-to-chatgpt", "glossary"))]
 IN_FILE = re.compile(r"# ((?:nanogpt|course|benchmarks)/[\w/]+\.py)\n")
 
 
