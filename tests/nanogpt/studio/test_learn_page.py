@@ -85,8 +85,7 @@ def test_a_pasted_text_is_planned_and_trained_to_the_end(runs, open_view):
     evaluated = [line["loss"] for line in run.metrics() if line["event"] == "eval"]
     numbers = window.page.locator(NUMBERS).inner_text()
     assert f"{evaluated[-1]:.3f}" in numbers
-    logged = any(line["event"] == "step" for line in run.metrics())  # not on a machine too busy for a second step
-    assert bool(re.search(r"[\d,]+ tokens/s", numbers)) == logged
+    assert re.search(r"[\d,]+ tokens/s", numbers)
     window.count(".live .curves polyline", 2)
     described = window.page.locator(".live .curves").get_attribute("aria-label")
     assert f"validation: from {evaluated[0]:.3f} to {evaluated[-1]:.3f}" in described
