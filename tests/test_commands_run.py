@@ -1,8 +1,7 @@
-"""The commands of README and docs/commands.md, typed one after the other as they stand there; only sooner.
+"""The commands of README and docs/commands.md run one after the other, as a newcomer types them.
 
-Both are read as a newcomer reads them: from top to bottom, in one folder, with a book of their own in it. Minutes and
-steps are cut down, what listens is stopped by Ctrl-C once it says where, and what needs a network or installs
-something is left out by name.
+They run from top to bottom in one folder with a text in it. Minutes and steps are reduced, servers are stopped by Ctrl-C
+once they print their address, and commands that install something or need a network are left out.
 """
 
 import argparse
@@ -35,7 +34,7 @@ SOONER = (
     (r"(nanogpt train\b.*)--minutes \d+", r"\1--minutes 0.1"),
     (r"(nanogpt train)$", r"\1 --minutes 0.1"),
     (r"--steps \d+", "--steps 12"),
-    # Where Tiny Shakespeare is not at hand the course reads all of Python's library, for minutes.
+    # Without Tiny Shakespeare the course would read all of Python's standard library, for minutes.
     (r"(python -m course(?:\.s\d\d_\w+)?)$", r"\1 --text my_book.txt --steps 2"),
     (r"(nanogpt (?:studio|serve)\b.*)", r"\1 --port 0"),
     (r"(nanogpt studio\b.*)", r"\1 --no-browser"),
@@ -44,7 +43,7 @@ LISTENS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def sooner(command: str) -> str:
-    """The same command with less to do.
+    """Return the same command with less to do.
 
     >>> sooner("nanogpt train book.txt --minutes 5"), sooner("nanogpt plan book.txt --minutes 1 5")
     ('nanogpt train book.txt --minutes 0.1', 'nanogpt plan book.txt --minutes 1 5')
@@ -55,13 +54,13 @@ def sooner(command: str) -> str:
 
 
 def words_of(command: str) -> list[str]:
-    """What to start: the programs are this environment's."""
+    """Return the words of a command, its program the one of this environment."""
     program, *words = shlex.split(command)
     return [sys.executable, "-m", "nanogpt", *words] if program == "nanogpt" else [sys.executable, *words]
 
 
 def carry_out(command: str, folder: Path) -> subprocess.CompletedProcess:
-    """Run it to its end, or, where it listens, until it says where, and then stop it as a user does."""
+    """Run a command to its end, or a server until it prints its address; then stop it as a user does."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
     started = subprocess.Popen(
@@ -72,7 +71,7 @@ def carry_out(command: str, folder: Path) -> subprocess.CompletedProcess:
         for line in started.stdout:
             said += line
             if found := LISTENS.search(line):
-                with contextlib.suppress(HTTPError):  # it says where a moment before it listens to Ctrl-C
+                with contextlib.suppress(HTTPError):  # it prints its address just before it handles Ctrl-C
                     urlopen(found[0], timeout=60).close()
                 started.send_signal(signal.SIGINT)
                 break
@@ -81,7 +80,7 @@ def carry_out(command: str, folder: Path) -> subprocess.CompletedProcess:
 
 
 def write_texts(folder: Path) -> None:
-    """The texts that the commands name, in the letters of the book: parts of a source that is on every machine."""
+    """Write the texts that the commands name, with one alphabet: parts of Python's standard library."""
     source = "\n".join(Path(module.__file__).read_text(encoding="utf-8") for module in (argparse, pathlib, tempfile))
     letters = set(source[:60_000])
     known = "".join(one for one in source if one in letters)
@@ -90,7 +89,7 @@ def write_texts(folder: Path) -> None:
 
 
 def fill_in(command: str, folder: Path) -> None:
-    """Put the answers into a file of stubs, as its reader does before the next command checks it."""
+    """Fill in a file of stubs, as a reader does before the next command checks it."""
     if stubs := re.search(r"course\.check (s\d\d) --stub (\S+)", command):
         section, file = stubs.groups()
         (solution,) = (ROOT / "course/exercises/solutions").glob(f"{section}_*.py")
@@ -98,7 +97,7 @@ def fill_in(command: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
-def test_every_command_of_a_page_does_what_it_says(page, tmp_path):
+def test_every_command_of_a_page_runs(page, tmp_path):
     write_texts(tmp_path)
     prepared = [
         "nanogpt train book.txt --steps 12",
