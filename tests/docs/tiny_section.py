@@ -1,4 +1,4 @@
-"""A section of three lines' work, for tests of the pages that are made of sections."""
+"""A tiny section, and a record of losses, for the tests of the site."""
 
 TINY = '''\
 # %% [markdown]
@@ -74,7 +74,7 @@ RECORD = {
         ]
     ],
 }  # fmt: skip
-"""As `benchmarks.ladder` writes it."""
+"""as `benchmarks.ladder` writes it"""
 
 TEXT = "the cat sat on the mat, and the dog saw that the cat sat there; so they ran.\n" * 40
-"""Long enough for the sections, and learned soon."""
+"""long enough for the sections, and easy to learn"""
