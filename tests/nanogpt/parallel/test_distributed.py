@@ -436,7 +436,7 @@ def test_torchruns_own_restart_continues_the_run_of_the_job():
     found = torchrun("kill", options=["--max-restarts", "1"], **RUN)
     assert found.returncode == 0, found.stderr
     assert [path.name for path in Path("runs").iterdir()] == ["tale-modern-1"]
-    assert "continuing from step 4" in found.stderr
+    assert "at step 4" in found.stderr
     assert found.stdout.count("generate") == 1
     assert_alike("runs/tale-modern-1")
 
