@@ -11,7 +11,6 @@ Examples:
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanogpt.cli.arguments import Parser, add_settings
@@ -50,10 +49,11 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     options, settings = parse_train(argv)
     # torch takes seconds to import: it waits until the arguments are known to be right.
+    from nanogpt.runs.find import has_seeds
     from nanogpt.training.options import joined_world
 
     with joined_world() as world:
-        if (options.seeds is not None and options.resume is None) or (options.resume and Path(options.resume, "seeds.toml").is_file()):
+        if (options.seeds is not None and options.resume is None) or has_seeds(options.resume):
             from nanogpt.training.seeds import refuse_processes
 
             world.on_main(lambda: refuse_processes(world.size))
