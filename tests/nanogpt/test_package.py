@@ -163,7 +163,7 @@ def python(code):
 def test_importing_does_next_to_nothing():
     code = """
 import sys, nanogpt, nanogpt.config, nanogpt.text.corpus, nanogpt.errors, nanogpt.runs.plan, nanogpt.cli
-print(*{"torch", "numpy", "rich", "tyro", "safetensors", "platformdirs", "tokenizers"} & sys.modules.keys())
+print(*{"torch", "numpy", "rich", "shtab", "safetensors", "platformdirs", "tokenizers"} & sys.modules.keys())
 """
     assert python(code).strip() == ""
 
