@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch.distributed import TCPStore
 
-SECONDS = 120
+SECONDS = 300
 
 
 def together(size: int, work, *arguments) -> list:
