@@ -1,1 +1,1 @@
-"""The site: its pages, and in `building` what makes them."""
+"""The pages of the site, and in `building` the program that builds it."""
