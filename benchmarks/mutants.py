@@ -86,8 +86,19 @@ OPERATORS = (
     *("ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator", "ZeroIterationForLoop"),
 )
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
-"""(subject, line, mutated line) of mutants that no test can kill, and why."""
+_ALIKE = "logits have two dimensions: 1 and -1 name the same one"
+_NUMBERS = "one NaN in a row makes the whole row of its softmax NaN"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("model", "@staticmethod", ""): "torch calls the methods of an autograd function on the class",
+    ("filters", "logits > 0", "logits >= 0"): "0 times the penalty and 0 divided by it are 0",
+    **{("filters", f"{call}-1", f"{call}1"): _ALIKE for call in ("dim=", "size(", "scatter(", "max(", "squeeze(")},
+    **{("filters", f"{call}(-1)", f"{call}(1)"): _ALIKE for call in ("softmax", "cumsum")},
+    **{("filters", "(running[:, -1])", f"(running[:, {one}])"): _NUMBERS for one in ("- 0", "- 2", "1")},
+    **{("evaluation", "TOKENS_AT_ONCE = 8192", f"TOKENS_AT_ONCE = {n}"): "changes the speed" for n in (8191, 8193)},
+    ("evaluation", "+ 1 if max_tokens is None", "+ 2 if max_tokens is None"): "this value is not read",
+    ("evaluation", "+ 1 if max_tokens is None", "/ 1 if max_tokens is None"): "this value is not read",
+}
+"""(subject, code, mutated code) of mutants that no test can kill, and why; the code is any part of the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +146,10 @@ def _candidates(
 
     class Places(Visitor):
         def __init__(self, operator: Any) -> None:
-            self.operator, self.found = operator, list[tuple[int, int]]()
+            self.operator, self.found = operator, list[tuple[Any, int, int]]()
 
         def visit(self, node: Any) -> Any:
-            self.found += [start for start, _ in self.operator.mutation_positions(node)]
+            self.found += [(node, *start) for start, _ in self.operator.mutation_positions(node)]
             return node
 
     repeats: Counter[tuple[str, str, int]] = Counter()
@@ -147,7 +158,9 @@ def _candidates(
         for name, operator in operators.items():
             places = Places(operator)
             places.walk(parsed)
-            for occurrence, (line, column) in enumerate(places.found):
+            for occurrence, (node, line, column) in enumerate(places.found):
+                if node.parent.type == "parameters":  # a bare `*` or `/`, which cosmic-ray takes for an operator
+                    continue
                 text = lines[line - 1].lstrip()
                 key = (name, text, column - len(lines[line - 1]) + len(text))
                 rank = hashlib.sha256(repr((seed, key, repeats[key])).encode()).hexdigest()
@@ -179,9 +192,25 @@ def _difference(source: str, mutated: str) -> tuple[str, str]:
     one, other = (
         [" ".join(line.partition("  # ")[0].split()) for line in text.splitlines()] for text in (source, mutated)
     )
-    changes = [line for line in difflib.ndiff(one, other) if line[0] in "-+"]
+    changes = [line for line in difflib.ndiff(one, other) if line[0] in "-+" and line[2:]]
     before, after = ("\n".join(line[2:] for line in changes if line[0] == sign) for sign in "-+")
     return before, after
+
+
+def is_equivalent(subject: str, before: str, after: str) -> bool:
+    """Return whether `EQUIVALENT` lists a change of a line, anywhere in the line.
+
+    >>> is_equivalent("filters", "x.softmax(-1).cumsum(-1)", "x.softmax(-1).cumsum(1)")
+    True
+    >>> is_equivalent("model", "x.softmax(-1).cumsum(-1)", "x.softmax(-1).cumsum(1)")
+    False
+    """
+    return any(
+        subject == name and before[:start] + new + before[start + len(old) :] == after
+        for name, old, new in EQUIVALENT
+        for start in range(len(before))
+        if before.startswith(old, start)
+    )
 
 
 class ScratchCopy:
@@ -251,7 +280,7 @@ def measure(tree: Path, name: str, subject: Subject, count: int, seed: int) -> d
     if not code or not tests:
         raise SystemExit(f"{tree} has no code or no tests of {name}: correct SUBJECTS")
     drawn = draw_mutants(tree, subject, count, seed)
-    mutants = [mutant for mutant in drawn if (name, mutant.before, mutant.after) not in EQUIVALENT]
+    mutants = [mutant for mutant in drawn if not is_equivalent(name, mutant.before, mutant.after)]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(WORKERS) as pool:
         copies: queue.SimpleQueue[ScratchCopy] = queue.SimpleQueue()
         for worker in range(WORKERS):
@@ -317,7 +346,7 @@ def main(words: list[str] | None = None) -> None:
     options = parser.parse_args(words)
     measured_in, tree = circumstances(), options.tree.resolve()
     commit, subjects = commit_of(tree), dict[str, Any]()
-    trees = {commit: {"seed": options.seed, "sample": options.sample, "subjects": subjects}}
+    trees: dict[str, dict[str, Any]] = {commit: {"seed": options.seed, "sample": options.sample, "subjects": subjects}}
     for name in options.module:
         subjects[name] = measure(tree, name, SUBJECTS[name], options.sample, options.seed)
         print(report(name, subjects[name]), flush=True)
@@ -326,6 +355,9 @@ def main(words: list[str] | None = None) -> None:
     if options.record:
         path = RECORDS / "mutants.json"
         earlier = json.loads(path.read_text(encoding="utf-8"))["trees"] if path.exists() else {}
+        same = earlier.get(commit, {})
+        if (same.get("seed"), same.get("sample")) == (options.seed, options.sample):
+            trees[commit]["subjects"] = same["subjects"] | subjects
         print(f"wrote {write_record('mutants', measured_in, {'trees': earlier | trees})}")
 
 
