@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from references import assert_as_exact, kept_for_backward, refuses_second_derivative, with_gradients
+from references import assert_as_exact, kept_for_backward, refuses_second_derivative
 from tiny import tiny_model, token_ids
 from torch import nn
 
@@ -46,15 +46,8 @@ def masks(seed, step, samples, size=(7, 11), p=0.3):
 def test_it_equals_the_reference(dtype):
     found = assert_as_exact(with_keys(), lambda x: dropout_reference(x, KEYS, 0.3), [X], [dtype])
     kept = element_bits(X, KEYS, 0.3) != 0  # whatever the number format
-    assert torch.equal(found[0] != 0, kept)
-    assert torch.equal(found[1] != 0, kept)
-
-
-def test_kept_elements_are_scaled():
-    y, dx = with_gradients(with_keys(0.25), [X], torch.ones(()).expand(X.shape))
-    kept = y != 0
-    torch.testing.assert_close(y[kept], X[kept] / 0.75)
-    torch.testing.assert_close(dx, kept / torch.tensor(0.75, dtype=torch.float64))
+    assert all(torch.equal(one != 0, kept) for one in found)
+    torch.testing.assert_close(found[0][kept].double(), X[kept] / 0.7, rtol=1e-2, atol=0)
 
 
 def test_a_mask_is_all_bits_or_none():

@@ -267,19 +267,6 @@ def test_documents_in_one_window_are_read_as_each_alone(lengths, n_kv_head):
     assert (len(lengths) == 1) == ((plain(idx) - alone).abs().max() < 1e-2)
 
 
-def test_their_gradients_are_those_of_each_alone():
-    documents, idx = packed(4, 2, 5)
-    model = masked_model()
-
-    def gradients(*parts):
-        model.zero_grad()
-        for ids in parts:  # targets are a function of the token: the next one is in another document at the end
-            F.cross_entropy(model(ids)[0], (ids[0] * 5 + 1) % V, reduction="sum").backward()
-        return [p.grad.clone() for p in model.parameters()]
-
-    torch.testing.assert_close(gradients(idx), gradients(*documents), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("position", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("p", [0.0, 1e-9])
 def test_attention_within_documents_is_the_masked_formula(position, p):

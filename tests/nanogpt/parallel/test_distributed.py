@@ -35,10 +35,17 @@ def group(**changes):
     return ProcessGroup.from_environment({name: value for name, value in variables.items() if value is not None})
 
 
-def test_a_process_reads_its_rank_from_torchruns_variables():
-    world = group()
+def test_a_process_reads_torchruns_variables(monkeypatch):
+    world, restarted = (
+        group(TORCHELASTIC_RUN_ID="none"),
+        group(TORCHELASTIC_RUN_ID="none", TORCHELASTIC_RESTART_COUNT="2"),
+    )
     assert (world.rank, world.size, world.local_rank, world.local_size, world.main) == (3, 6, 1, 2, False)
     assert group(RANK="0", LOCAL_RANK="0").main
+    assert (restarted.job, restarted.restarts) == (world.job, 2)
+    assert world.job != group(TORCHELASTIC_RUN_ID="5").job
+    monkeypatch.setattr(distributed.os, "getppid", lambda: 7)  # another torchrun
+    assert world.job != group(TORCHELASTIC_RUN_ID="none").job
 
 
 @pytest.mark.parametrize(
@@ -47,15 +54,6 @@ def test_a_process_reads_its_rank_from_torchruns_variables():
 )
 def test_variables_that_no_process_has(changes):
     refuses(lambda: group(**changes), "torchrun", "RANK, WORLD_SIZE")
-
-
-def test_a_job_is_recognised_after_a_restart_and_differs_from_others(monkeypatch):
-    job = group(TORCHELASTIC_RUN_ID="none").job
-    restarted = group(TORCHELASTIC_RUN_ID="none", RANK="4", TORCHELASTIC_RESTART_COUNT="2")
-    assert (restarted.job, restarted.restarts) == (job, 2)
-    assert job != group(TORCHELASTIC_RUN_ID="5").job
-    monkeypatch.setattr(distributed.os, "getppid", lambda: 7)
-    assert job != group(TORCHELASTIC_RUN_ID="none").job
 
 
 def test_one_process_does_without_a_group(monkeypatch):
@@ -87,20 +85,18 @@ def test_a_batch_that_cannot_be_divided_is_refused_with_what_can_be():
     refuses(lambda: check_divisible(train, 13), "--batch-size 13 or 26")
 
 
-@pytest.fixture(scope="module")
-def two():
-    """What two processes return of several functions, started once."""
-    found = together(2, call_several)
-    return {name: [one[name] for one in found] for name in found[0]}
-
-
 def call_several(world):
-    return {
-        "communicate": communicate(world),
-        "updates": updates(world, "modern", BATCH | DROPOUT),
-        "exchanges": count_exchanges(world),
-        "compile": compile_on_one(world),
-    }
+    several = [communicate(world), updates(world, "modern", BATCH | DROPOUT), count_exchanges(world)]
+    return [*several, compile_on_one(world)]  # last: it replaces torch.compile
+
+
+def test_two_processes():
+    """Started once for four checks, as starting them takes longest."""
+    communication, updated, exchanges, compiled = zip(*together(2, call_several))
+    check_communication(communication)
+    check_updates(updated, "modern", BATCH | DROPOUT)
+    assert all(exchanged == parameters for exchanged, parameters in exchanges)  # once, and there are two micro-steps
+    check_compilation(compiled)
 
 
 # Communication
@@ -124,8 +120,9 @@ def communicate(world):
     return value, votes, total, result, world.broadcast(world.rank), asked, errors
 
 
-def test_values_votes_sums_and_errors_reach_all_processes(two):
-    for rank, (*found, asked, errors) in enumerate(two["communicate"]):
+def check_communication(results):
+    """Values, votes, sums and errors reach all processes."""
+    for rank, (*found, asked, errors) in enumerate(results):
         value = {"rank": 0, "text": "é", "none": None, "number": 0.1}
         assert found == [value, [False, True, True], [3.0, 20.0], [None, None, 0], 0]
         assert asked == ([] if rank == 0 else ["one", ["two"]])
@@ -186,10 +183,6 @@ MUON = {"optimizer": "muon", "init": "scaled", "learning_rate": 1e-2}
 DROPOUT = {"dropout": 0.3, "attention_dropout": 0.2}
 
 
-def test_two_processes_make_the_updates_of_one(two):
-    check_updates(two["updates"], "modern", BATCH | DROPOUT)
-
-
 @pytest.mark.slow
 @EACH_WAY
 @pytest.mark.parametrize(
@@ -220,11 +213,6 @@ def count_exchanges(world):
     made.module.register_comm_hook(None, hook)
     made(0, 1e-2)
     return sum(exchanges), made.model.parameter_count
-
-
-def test_gradients_are_exchanged_once_a_step(two):
-    for exchanged, parameters in two["exchanges"]:
-        assert exchanged == parameters  # and there are two micro-steps
 
 
 class Detour(Block):
@@ -268,8 +256,9 @@ def compile_on_one(world):
     return losses(world, {"batch_size": 2, "compile": "on"})
 
 
-def test_where_compilation_fails_on_one_process_none_uses_it(two):
-    (first, rows), (second, others) = two["compile"]
+def check_compilation(results):
+    """Where it fails on one process, none uses it."""
+    (first, rows), (second, others) = results
     assert "another process" in first
     assert "no compiler" in second
     assert rows == others

@@ -54,6 +54,15 @@ def test_top_k_keeps_exactly_k_of_equal_ones():
     assert torch.isfinite(keep_top_k(torch.zeros(3, 4), 2)).sum(-1).tolist() == [2, 2, 2]
 
 
+def test_top_p_takes_equal_ones_from_the_front():
+    assert keep_top_p(torch.zeros(2, 64), 0.5).isfinite().tolist() == [[True] * 32 + [False] * 32] * 2
+
+
+def test_the_coldest_temperature_still_divides():
+    config = SampleConfig(temperature=COLDEST)
+    assert filter_logits(torch.tensor([[1.0, 2.0]]), NO_CONTEXT, config).max() > 1e19
+
+
 def test_repetition():
     logits = torch.tensor([[2.0, -2.0, 3.0, -3.0], [2.0, -2.0, 3.0, -3.0]])
     context = torch.tensor([[0, 1, 1], [3, 3, 3]])
