@@ -7,9 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanogpt.config import ModelConfig, TrainConfig, load_preset
-from nanogpt.data.batches import CACHED_NUMBERS, get_batch, micro_batch_size, permute, window_starts, windows_per_epoch
+from nanogpt.data.batches import (
+    CACHED_NUMBERS,
+    Dataset,
+    get_batch,
+    micro_batch_size,
+    permute,
+    window_starts,
+    windows_per_epoch,
+)
 from nanogpt.data.tokenize import fit_block
-from nanogpt.data.batches import Dataset
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**62))
@@ -33,6 +40,26 @@ def test_permute_spreads():
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 24
     assert all(50 < count < 160 for count in counts)
+
+
+@pytest.mark.parametrize("size", [8, 32])
+def test_permute_spreads_an_odd_number_of_bits(size):
+    found = np.array([permute(np.arange(size), size, key) for key in range(400)])
+    assert all(len(set(column)) == size for column in found.T)
+
+
+def test_orders_stay_the_same_between_versions():
+    assert permute(np.arange(8), 8, 3).tolist() == [4, 2, 3, 7, 1, 5, 0, 6]
+
+
+@pytest.mark.parametrize(("tokens", "windows"), [(11, 1), (30, 1), (31, 2), (40, 2), (41, 3)])
+def test_windows_per_epoch_by_hand(tokens, windows):
+    assert windows_per_epoch(tokens, 10) == windows
+
+
+@pytest.mark.parametrize("tokens", [11, 12, 14])
+def test_a_single_window_starts_everywhere_inside_the_text(tokens):
+    assert set(window_starts(tokens, 10, 7, 0, 200).tolist()) == set(range(tokens - 10))
 
 
 def test_permute_leaves_no_pattern():

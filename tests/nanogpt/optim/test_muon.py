@@ -91,3 +91,13 @@ def test_iterations_in_a_precision(precision):
     gradient = torch.randn(3, 5, generator=torch.Generator().manual_seed(3))
     expected = -orthogonalise(gradient[None].to(precision))[0].float()
     torch.testing.assert_close(moved(gradient, momentum=0.0, precision=precision), expected, rtol=0, atol=1e-6)
+
+
+def test_wide_and_tall_matrices_of_one_shape_are_one_batch(monkeypatch):
+    shapes = []
+    monkeypatch.setattr("nanogpt.optim.muon.orthogonalise", lambda x: shapes.append(tuple(x.shape)) or x)
+    weights = [nn.Parameter(torch.zeros(shape)) for shape in ((6, 4), (4, 6), (4, 4))]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    Muon([{"params": [weight], "rows": (weight.size(0),)} for weight in weights]).step()
+    assert sorted(shapes) == [(1, 4, 4), (2, 4, 6)]
