@@ -1,6 +1,5 @@
 """Answers to the exercises of section 5: mistakes by exercise and check, and right answers."""
 
-SPLIT, HEADS = "split_heads", "MultiHead"
 BY_HEAD = "x.view(B, T, n_head, C // n_head)"
 TURNED = "by_head.transpose(1, 2)"
 WEIGHTS = "attended = attention_weights(q, k) @ v"
@@ -54,48 +53,6 @@ class MultiHead(nn.Module):
         heard = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(heard.transpose(1, 2).contiguous().view(B, T, C))
 """
-BY_HEAD_FIRST = FUSED.replace(
-    "q, k, v = (one.view(B, T, self.n_head, -1).transpose(1, 2) for one in self.qkv(x).split(C, dim=2))",
-    "q, k, v = self.qkv(x).view(B, T, self.n_head, 3, -1).permute(3, 0, 2, 1, 4)",
-)
-INTERLEAVED = FUSED.replace(
-    "view(B, T, self.n_head, -1).transpose(1, 2)", "view(B, T, -1, self.n_head).permute(0, 3, 1, 2)"
-).replace("heard.transpose(1, 2).contiguous().view(B, T, C)", "heard.permute(0, 2, 3, 1).reshape(B, T, C)")
-EINSUM = """
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        self.ask, self.sign, self.say = (nn.Parameter(torch.randn(H, C, C // H) / C**0.5) for _ in range(3))
-        self.mix = nn.Parameter(torch.randn(C, C) / C**0.5)
-
-    def forward(self, x):
-        q, k, v = (torch.einsum("btc,hcd->bhtd", x, one) for one in (self.ask, self.sign, self.say))
-        scores = torch.einsum("bhtd,bhsd->bhts", q, k) / math.sqrt(q.shape[-1])
-        scores = scores + torch.full(scores.shape[-2:], -torch.inf).triu(1)
-        return torch.einsum("bhts,bhsd->bthd", scores.softmax(-1), v).flatten(2) @ self.mix
-"""
-BARE = """
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        self.H = H
-        self.a, self.b, self.c, self.d = (nn.Parameter(torch.randn(C, C)) for _ in range(4))
-
-    def forward(self, x):
-        q, k, v = ((x @ one).unflatten(-1, (self.H, -1)).transpose(1, 2) for one in (self.a, self.b, self.c))
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2) @ self.d
-"""
-BARE_AND_LAYER = """
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        self.H = H
-        self.three, self.out = nn.Parameter(torch.randn(3, C, C)), nn.Linear(C, C)
-
-    def forward(self, x):
-        q, k, v = ((x @ one).unflatten(-1, (self.H, -1)).transpose(1, 2) for one in self.three)
-        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
-"""
 BY_HEAD_LAST = """
 class MultiHead(nn.Module):
     def __init__(self, C, H):
@@ -111,27 +68,6 @@ class MultiHead(nn.Module):
         heard = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return torch.einsum("bhtd,hdc->btc", heard, self.mix) + self.mix_bias
 """
-STACKED = """
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        self.three, self.mix = nn.Parameter(torch.randn(3, H, C, C // H) / C**0.5), nn.Linear(C, C)
-
-    def forward(self, x):
-        q, k, v = torch.einsum("btc,nhcd->nbhtd", x, self.three)
-        return self.mix(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
-"""
-FUSED_HEADS = """
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(C, 3 * (C // H), bias=False) for _ in range(H))
-        self.proj = nn.Linear(C, C)
-
-    def forward(self, x):
-        heard = [F.scaled_dot_product_attention(*head(x).chunk(3, -1), is_causal=True) for head in self.heads]
-        return self.proj(torch.cat(heard, -1))
-"""
 SUMMED = """
 from course.s04_self_attention import Head
 
@@ -144,18 +80,6 @@ class MultiHead(nn.Module):
     def forward(self, x):
         return sum(proj(head(x)) for proj, head in zip(self.projections, self.heads))
 """
-SUMMED_INSIDE = """
-from course.s04_self_attention import Head
-
-class MultiHead(nn.Module):
-    def __init__(self, C, H):
-        super().__init__()
-        pairs = [(Head(C, C // H), nn.Linear(C // H, C, bias=False)) for _ in range(H)]
-        self.heads = nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
-
-    def forward(self, x):
-        return sum(head(x) for head in self.heads)
-"""
 TORCHS = """
 class MultiHead(nn.Module):
     def __init__(self, n_embd, n_head):
@@ -167,184 +91,57 @@ class MultiHead(nn.Module):
         return self.inner(x, x, x, attn_mask=mask, need_weights=False)[0]
 """
 
+# fmt: off
 WRONG = {
-    "split_heads": {
-        "the shape": {
-            "not transposed": ("(2, 7, 3, 5), which is (B, T, H, D)", TURNED, "by_head"),
-        },
-        "each head has its channels": {
-            "cut without transpose": (
-                "parts of several positions",
-                BY_HEAD,
-                "x.view(B, n_head, T, C // n_head)",
-                TURNED,
-                "by_head",
-            ),
-            "interleaved": (
-                "interleaved",
-                BY_HEAD,
-                "x.view(B, T, C // n_head, n_head)",
-                TURNED,
-                "by_head.permute(0, 3, 1, 2)",
-            ),
-            "transposed too early": (
-                "too early",
-                BY_HEAD,
-                "x.transpose(1, 2).reshape(B, n_head, T, C // n_head)",
-                TURNED,
-                "by_head",
-            ),
-            "heads in reverse": ("reverse order", TURNED, TURNED + ".flip(1)"),
-        },
-        "one head": {
-            "three heads always": ("(2, 1, 7, 15)", BY_HEAD, "x.view(B, T, 3, C // 3)"),
-        },
-        "the input is left alone": {
-            "emptied": (
-                "changed its input",
-                "return " + TURNED,
-                "out = by_head.transpose(1, 2).clone()\n    x.zero_()\n    return out",
-            ),
-        },
-        "gradients pass through": {
-            "split by lists": ("torch.tensor", TURNED, "torch.tensor(by_head.tolist()).transpose(1, 2)"),
-        },
-    },
-    "MultiHead": {
-        "a module": {
-            "size by size": ("the stub's arguments", "(self, n_embd: int, n_head: int)", "(self, n_embd: int)"),
-        },
-        "the shape": {
-            "projection to one head's size": (
-                "which is (B, T, D)",
-                "self.proj = nn.Linear(n_embd, n_embd)",
-                "self.proj = nn.Linear(n_embd, n_embd // n_head)",
-            ),
-            "joined along the positions": ("not concatenated", JOIN, "torch.cat(attended.unbind(dim=1), dim=1)"),
-            "heads added": ("If they are summed", listed((CAT, "sum(head(x) for head in self.heads)"))),
-        },
-        "four matrices to learn": {
-            "no projection": (
-                "The projection is missing",
-                "self.proj = nn.Linear(n_embd, n_embd)",
-                "",
-                "return self.proj(joined)",
-                "return joined",
-            ),
-            "heads in a Python list": (
-                "Its heads are not found",
-                listed((MODULES, MODULES.replace("nn.ModuleList(", "list("))),
-            ),
-            "one head many times": (
-                "used 3 times",
-                listed((MODULES, "nn.ModuleList([Head(n_embd, n_embd // n_head)] * n_head)")),
-            ),
-            "each head as wide as the input": (
-                "as wide as the whole input",
-                listed(
-                    (MODULES, "nn.ModuleList(Head(n_embd, n_embd) for _ in range(n_head))"),
-                    ("nn.Linear(n_embd, n_embd)\n", "nn.Linear(n_head * n_embd, n_embd)\n"),
-                ),
-            ),
-            "two projections": (
-                "C · C = 225",
-                "self.proj = ",
-                "self.twice = nn.Linear(n_embd, n_embd)\n        self.proj = ",
-            ),
-        },
-        "numbers everywhere": {
-            "the diagonal masked": ("may attend to nothing", listed(("triu(1)", "triu(0)"))),
-        },
-        "the future stays hidden": {
-            "no mask": ("there is no mask", WEIGHTS, "attended = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v"),
-            "one too far": ("by one", listed(("triu(1)", "triu(2)"))),
-            "cut without transpose in the module": (
-                "parts of several positions",
-                BY_HEAD,
-                "x.view(B, n_head, T, C // n_head)",
-                TURNED,
-                "by_head",
-            ),
-            "joined without transpose": ("without transposing back", JOIN, "attended.reshape(x.shape)"),
-        },
-        "the past is used": {
-            "heads attend to each other": (
-                "heads of one position attend to each other",
-                TURNED,
-                "by_head",
-                JOIN,
-                "attended.flatten(2)",
-            ),
-        },
-        "the formula": {
-            "scaled by all channels": (
-                "√C, all channels",
-                WEIGHTS,
-                "attended = attention_weights(q * (q.shape[-1] / x.shape[-1]) ** 0.5, k) @ v",
-            ),
-            "no scale": ("not divided by √D", listed((" / self.query.out_features**0.5", ""))),
-            "projection not applied": ("is not applied", "return self.proj(joined)", "return joined"),
-            "the first head for all": (
-                "for every head",
-                listed((CAT, "torch.cat([self.heads[0](x) for head in self.heads], dim=-1)")),
-            ),
-            "ReLU at the end": ("other numbers", "return self.proj(joined)", "return self.proj(joined).relu()"),
-        },
-        "every layer learns": {
-            "projection cut off": ("`query.weight`", "return self.proj(joined)", "return self.proj(joined.detach())"),
-        },
-    },
+    ("split_heads", "the shape"): {"not transposed": ("(2, 7, 3, 5), which is (B, T, H, D)", TURNED, "by_head")},
+    ("split_heads", "each head has its channels"): {
+        "cut without transpose": ("parts of several positions", BY_HEAD, "x.view(B, n_head, T, C // n_head)", TURNED, "by_head"),
+        "interleaved": ("interleaved", BY_HEAD, "x.view(B, T, C // n_head, n_head)", TURNED, "by_head.permute(0, 3, 1, 2)"),
+        "transposed too early": ("too early", BY_HEAD, "x.transpose(1, 2).reshape(B, n_head, T, C // n_head)", TURNED, "by_head"),
+        "heads in reverse": ("reverse order", TURNED, TURNED + ".flip(1)")},
+    ("split_heads", "one head"): {"three heads always": ("(2, 1, 7, 15)", BY_HEAD, "x.view(B, T, 3, C // 3)")},
+    ("split_heads", "the input is left alone"): {
+        "emptied": ("changed its input", "return " + TURNED, "out = by_head.transpose(1, 2).clone()\n    x.zero_()\n    return out")},
+    ("split_heads", "gradients pass through"): {"split by lists": ("torch.tensor", TURNED, "torch.tensor(by_head.tolist()).transpose(1, 2)")},
+    ("MultiHead", "a module"): {"size by size": ("the stub's arguments", "(self, n_embd: int, n_head: int)", "(self, n_embd: int)")},
+    ("MultiHead", "the shape"): {
+        "projection to one head's size": ("which is (B, T, D)", "self.proj = nn.Linear(n_embd, n_embd)", "self.proj = nn.Linear(n_embd, n_embd // n_head)"),
+        "joined along the positions": ("not concatenated", JOIN, "torch.cat(attended.unbind(dim=1), dim=1)"),
+        "heads added": ("If they are summed", listed((CAT, "sum(head(x) for head in self.heads)")))},
+    ("MultiHead", "four matrices to learn"): {
+        "no projection": ("The projection is missing", "self.proj = nn.Linear(n_embd, n_embd)", "", "return self.proj(joined)", "return joined"),
+        "heads in a Python list": ("Its heads are not found", listed((MODULES, MODULES.replace("nn.ModuleList(", "list(")))),
+        "one head many times": ("used 3 times", listed((MODULES, "nn.ModuleList([Head(n_embd, n_embd // n_head)] * n_head)"))),
+        "each head as wide as the input": ("as wide as the whole input", listed((MODULES, "nn.ModuleList(Head(n_embd, n_embd) for _ in range(n_head))"), ("nn.Linear(n_embd, n_embd)\n", "nn.Linear(n_head * n_embd, n_embd)\n"))),
+        "two projections": ("C · C = 225", "self.proj = ", "self.twice = nn.Linear(n_embd, n_embd)\n        self.proj = ")},
+    ("MultiHead", "numbers everywhere"): {"the diagonal masked": ("may attend to nothing", listed(("triu(1)", "triu(0)")))},
+    ("MultiHead", "the future stays hidden"): {
+        "no mask": ("there is no mask", WEIGHTS, "attended = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v"),
+        "one too far": ("by one", listed(("triu(1)", "triu(2)"))),
+        "cut without transpose in the module": ("parts of several positions", BY_HEAD, "x.view(B, n_head, T, C // n_head)", TURNED, "by_head"),
+        "joined without transpose": ("without transposing back", JOIN, "attended.reshape(x.shape)")},
+    ("MultiHead", "the past is used"): {
+        "heads attend to each other": ("heads of one position attend to each other", TURNED, "by_head", JOIN, "attended.flatten(2)")},
+    ("MultiHead", "the formula"): {
+        "scaled by all channels": ("√C, all channels", WEIGHTS, "attended = attention_weights(q * (q.shape[-1] / x.shape[-1]) ** 0.5, k) @ v"),
+        "no scale": ("not divided by √D", listed((" / self.query.out_features**0.5", ""))),
+        "projection not applied": ("is not applied", "return self.proj(joined)", "return joined"),
+        "the first head for all": ("for every head", listed((CAT, "torch.cat([self.heads[0](x) for head in self.heads], dim=-1)"))),
+        "ReLU at the end": ("other numbers", "return self.proj(joined)", "return self.proj(joined).relu()")},
+    ("MultiHead", "every layer learns"): {"projection cut off": ("`query.weight`", "return self.proj(joined)", "return self.proj(joined.detach())")},
 }
-
 RIGHT = {
     "split_heads": {
         "by chunks": "def split_heads(x, n_head): return torch.stack(x.chunk(n_head, dim=-1), dim=1)",
-        "unflattened": "def split_heads(x, n): return x.unflatten(-1, (n, -1)).permute(0, 2, 1, 3)",
-        "by a loop": """
-def split_heads(x, n):
-    D = x.shape[-1] // n
-    return torch.stack([x[:, :, h * D : (h + 1) * D] for h in range(n)], 1)
-""",
-    },
+        "unflattened": "def split_heads(x, n): return x.unflatten(-1, (n, -1)).permute(0, 2, 1, 3)"},
     "MultiHead": {
         "a list of heads": LIST,
-        "a list in another order": listed(("for head in self.heads]", "for head in reversed(self.heads)]")),
-        "the section's heads": "from course.s05_multi_head import MultiHead",
         "the section's batched": "from course.s05_multi_head import BatchedMultiHead as MultiHead",
         "one layer for three": FUSED,
-        "one layer, by head first": BY_HEAD_FIRST,
-        "interleaved and joined alike": INTERLEAVED,
-        "einsum": EINSUM,
-        "bare parameters": BARE,
         "torch's own module": TORCHS,
-        "torch's own module, with dropout": TORCHS.replace("batch_first=True", "batch_first=True, dropout=0.1"),
-        "the projection starts at zero": (
-            PROJ,
-            PROJ + "\n        nn.init.zeros_(self.proj.weight)\n        nn.init.zeros_(self.proj.bias)",
-        ),
-        "everything starts at zero": FUSED.replace(
-            "    def forward", "        for one in self.parameters():\n            nn.init.zeros_(one)\n    def forward"
-        ),
-        "a bias for two of four": (
-            "self.query = nn.Linear(n_embd, n_embd, bias=False)",
-            "self.query = nn.Linear(n_embd, n_embd)",
-        ),
-        "bare parameters, and a layer to project": BARE_AND_LAYER,
-        "bare parameters by name": BARE.replace(
-            "self.a, self.b, self.c, self.d =", "self.query, self.key, self.value, self.proj ="
-        )
-        .replace("(self.a, self.b, self.c)", "(self.query, self.key, self.value)")
-        .replace("@ self.d", "@ self.proj"),
+        "the projection starts at zero": (PROJ, PROJ + "\n        nn.init.zeros_(self.proj.weight)\n        nn.init.zeros_(self.proj.bias)"),
+        "everything starts at zero": FUSED.replace("    def forward", "        for one in self.parameters():\n            nn.init.zeros_(one)\n    def forward"),
         "einsum, head and its channels last, biases": BY_HEAD_LAST,
-        "einsum, all three in one": STACKED,
-        "one layer for three in each head": FUSED_HEADS,
         "a projection for each head, summed": SUMMED,
-        "a projection in each head, summed": SUMMED_INSIDE,
-        "convolutions over one position": FUSED.replace(
-            "nn.Linear(n_embd, 3 * n_embd, bias=False)", "nn.Conv1d(n_embd, 3 * n_embd, 1)"
-        ).replace("self.qkv(x)", "self.qkv(x.mT).mT"),
-        "in double precision": FUSED.replace("bias=False", "dtype=torch.float64").replace(
-            "B, T, C =", "x = x.double()\n        B, T, C ="
-        ),
-    },
+        "in double precision": FUSED.replace("bias=False", "dtype=torch.float64").replace("B, T, C =", "x = x.double()\n        B, T, C =")},
 }
