@@ -17,9 +17,7 @@ from nanogpt.errors import UserError
 from nanogpt.explain.hooks import check_ids, evaluating, output_layer_inputs
 from nanogpt.model.gpt import GPT
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
-from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 MAX_LOGITS = 1 << 22
 """Most logits computed at once when a text is scored: 32 MB in float64."""
@@ -109,17 +107,16 @@ def visible_text(tokenizer: Tokenizer, token: int) -> str:
     Raises:
         UserError: The token does not exist.
 
+    >>> from nanogpt.text.bpe import ByteTokenizer
     >>> [visible_text(ByteTokenizer(), token) for token in "n é".encode()], visible_text(ByteTokenizer(), 256)
     (['n', '␣', '‹C3›', '‹A9›'], '<|endoftext|>')
     """
     if not 0 <= token < tokenizer.vocab_size:
         raise UserError(f"there is no token {token}: the vocabulary has ids 0 to {tokenizer.vocab_size - 1}")
-    if isinstance(tokenizer, CharTokenizer):
-        characters, partial = tokenizer.decode([token]), False
-    else:
-        characters, partial = _token_bytes(tokenizer, token).decode("utf-8", "surrogateescape"), True
+    partial = not isinstance(tokenizer, CharTokenizer)
+    characters = tokenizer.bytes_by_id[token].decode("utf-8", "surrogateescape" if partial else "surrogatepass")
     if not characters:
-        return special_token_names(tokenizer).get(token, f"‹{token}›")
+        return tokenizer.special_token_names().get(token, f"‹{token}›")
     return "".join(_sign(one, partial) for one in characters)
 
 
@@ -161,11 +158,3 @@ def _sign(character: str, may_be_partial: bool) -> str:
     if may_be_partial and _PARTIAL.match(character):
         return f"‹{ord(character) - 0xDC00:02X}›"
     return SIGNS.get(character, character if character.isprintable() else f"‹U+{ord(character):04X}›")
-
-
-def _token_bytes(tokenizer: Tokenizer, token: int) -> bytes:
-    if isinstance(tokenizer, ByteTokenizer):
-        return bytes([token] if token < 256 else [])
-    if isinstance(tokenizer, BpeTokenizer | ForeignTokenizer):
-        return tokenizer.bytes_by_id[token]
-    return tokenizer.decode([token]).encode("utf-8", "surrogatepass")

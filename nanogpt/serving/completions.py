@@ -20,7 +20,6 @@ from nanogpt.serving.api import ApiError, CompletionRequest, JsonResponse, to_js
 from nanogpt.serving.engine import Engine
 from nanogpt.serving.jobs import Job, Prompt, Score, Update
 from nanogpt.serving.metrics import Metrics
-from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
 from nanogpt.text.tokenizer import Tokenizer
 
 SEED_BITS = 53
@@ -272,17 +271,9 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     >>> token_text(ByteTokenizer(), 65), token_text(ByteTokenizer(), 195)
     ('A', 'bytes:\\xc3')
     """
-    text = tokenizer.decode([token])
-    if "\ufffd" not in text:
+    text, content = tokenizer.decode([token]), tokenizer.bytes_by_id[token]
+    if "\ufffd" not in text or "\ufffd".encode() in content:  # the second: the replacement character itself
         return text
-    if tokenizer.kind == "byte":
-        content = bytes([token])
-    elif isinstance(tokenizer, BpeTokenizer):
-        content = bytes(BYTE_OF[letter] for letter in tokenizer.tokens[token] or "")
-    else:
-        return text
-    if content.decode("utf-8", "replace") == text and "\ufffd".encode() in content:
-        return text  # the replacement character itself
     return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
 
 

@@ -8,25 +8,24 @@ and white space; no token crosses these.
 Tokens are written in GPT-2's byte alphabet, in which each byte is one printable character; a space is `Ġ`.
 """
 
-import codecs
 import heapq
 import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
 from nanogpt.random_streams import stream
+from nanogpt.text.tokenizer import END_OF_TEXT, Tokenizer, Unknown
 
 if TYPE_CHECKING:
     import tokenizers
 
-END_OF_TEXT = "<|endoftext|>"
 DEFAULT_VOCABULARY = 4096
 LARGEST_VOCABULARY = 1 << 18
 LARGEST_FILE_BYTES = 16_000_000
@@ -36,8 +35,6 @@ SAMPLE_BYTES_PER_TOKEN = 1024
 hundred times longer than English."""
 SAMPLE_CHARACTERS = 1 << 12
 """Length of the parts that a sample consists of."""
-FEWEST_OCCURRENCES = 2
-"""A pair that occurs once is no pattern."""
 ENCODE_AT_ONCE = 1024
 CACHED_WORDS = 1 << 18
 """Words whose ids are kept, with the space before each: about 60 MB at most."""
@@ -59,42 +56,7 @@ def _byte_alphabet() -> dict[str, int]:
 BYTE_OF = _byte_alphabet()
 
 
-class ByteTokens:
-    """Base of tokenizers whose tokens are bytes: turns ids into text."""
-
-    bytes_by_id: Sequence[bytes]
-    """what each token writes; empty if it has no text"""
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token ids."""
-        return b"".join(self.bytes_by_id[i] for i in ids).decode("utf-8", "replace")
-
-    def decoder(self) -> "Utf8Decoder":
-        """Return a new decoder for streaming."""
-        return Utf8Decoder(self.bytes_by_id)
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        """Return the number of bytes of each token, shape (V,)."""
-        return np.array([len(one) for one in self.bytes_by_id], dtype=np.int64)
-
-
-class Utf8Decoder:
-    """Turns ids into text one at a time; holds back the bytes of a character until it is complete."""
-
-    def __init__(self, bytes_by_id: Sequence[bytes]) -> None:
-        self._bytes_by_id = bytes_by_id
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        """Return the text that this token completes."""
-        return self._decoder.decode(self._bytes_by_id[token])
-
-    def flush(self) -> str:
-        """Return what is incomplete at the end, as a replacement character."""
-        return self._decoder.decode(b"", final=True)
-
-
-class ByteTokenizer(ByteTokens):
+class ByteTokenizer(Tokenizer):
     """One token per byte of UTF-8: any text in any language, without a vocabulary to learn.
 
     >>> tokenizer = ByteTokenizer()
@@ -109,7 +71,7 @@ class ByteTokenizer(ByteTokens):
         self.vocab_size = 256 + end_of_document
         self.bytes_by_id = [*(bytes([byte]) for byte in range(256)), *[b""] * end_of_document]
 
-    def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
+    def encode(self, text: str, unknown: Unknown = "error") -> NDArray[np.int32]:
         """Return the bytes of a text, shape (T,); none is unknown."""
         return np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int32)
 
@@ -118,7 +80,7 @@ class ByteTokenizer(ByteTokens):
         return {"kind": self.kind, "end_of_document": self.end_of_document is not None}
 
 
-class BpeTokenizer(ByteTokens):
+class BpeTokenizer(Tokenizer):
     """One token per frequent sequence of bytes: any text, in fewer tokens than characters.
 
     >>> tokenizer = BpeTokenizer.train(["low lower lowest"] * 9, vocab_size=260)
@@ -141,21 +103,17 @@ class BpeTokenizer(ByteTokens):
         self.tokens, self.merges, self.end_of_document = tuple(tokens), tuple(merges), end_of_document
         self.vocab_size = len(tokens)
         self.bytes_by_id = [bytes(BYTE_OF[character] for character in token or "") for token in tokens]
-        self._encoder = _encoder(tokens, merges)
+        vocabulary = {token: number for number, token in enumerate(tokens) if token is not None}
+        self._encoder = _library_bpe(vocabulary, list(merges))
         self._cache: dict[str, Sequence[int]] = {}
 
     @classmethod
     def train(
-        cls,
-        texts: Iterable[str],
-        vocab_size: int = DEFAULT_VOCABULARY,
-        end_of_document: bool = True,
-        seed: int = 1337,
+        cls, texts: Iterable[str], vocab_size: int = DEFAULT_VOCABULARY, end_of_document: bool = True, seed: int = 1337
     ) -> "BpeTokenizer":
-        """Learn merges until there are `vocab_size` tokens, or no pair is left that occurs twice.
+        """Learn merges from a sample until there are `vocab_size` tokens, or no pair is left that occurs twice.
 
-        They are learned from a sample of 1,024 bytes per token. The same texts, in the same parts, and the same seed
-        give the same merges, in any process and with any number of threads.
+        The same texts, in the same parts, and the same seed give the same merges, on any number of threads.
         """
         from tokenizers import trainers
 
@@ -167,19 +125,17 @@ class BpeTokenizer(ByteTokens):
                 f"for example {DEFAULT_VOCABULARY}"
             )
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size - end_of_document,
-            min_frequency=FEWEST_OCCURRENCES,
-            initial_alphabet=sorted(BYTE_OF),
+            vocab_size=vocab_size - end_of_document, min_frequency=2, initial_alphabet=sorted(BYTE_OF),
             show_progress=False,
-        )
-        learner = _empty_bpe()
+        )  # fmt: skip
+        learner = _library_bpe()
         learner.train_from_iterator(sample_texts(texts, vocab_size * SAMPLE_BYTES_PER_TOKEN, seed), trainer)
         learned = json.loads(learner.to_str())["model"]
         tokens: list[str | None] = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
         merges = [(left, right) for left, right in learned["merges"]]
         return cls([*tokens, *[None] * end_of_document], merges, len(tokens) if end_of_document else None)
 
-    def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
+    def encode(self, text: str, unknown: Unknown = "error") -> NDArray[np.int32]:
         """Return token ids, shape (T,); nothing is unknown, and no text becomes a special token.
 
         Each distinct word is merged once: a text repeats its words, and a look-up is several times faster.
@@ -239,30 +195,21 @@ def sample_texts(texts: Iterable[str], limit_bytes: int, seed: int) -> list[str]
     return [part.decode("utf-8") for _, _, part in sorted(kept, key=lambda one: one[1])]
 
 
-def _empty_bpe() -> "tokenizers.Tokenizer":
-    """Return a byte-level BPE without tokens that splits text as GPT-2 does and has no special tokens."""
+def _library_bpe(
+    vocabulary: dict[str, int] | None = None, merges: list[tuple[str, str]] | None = None
+) -> "tokenizers.Tokenizer":
+    """Return the library's byte-level BPE, which splits text as GPT-2 does and has no special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    empty = Tokenizer(models.BPE())
-    empty.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return empty
-
-
-def _encoder(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]]) -> "tokenizers.Tokenizer":
-    from tokenizers import models
-
-    encoder = _empty_bpe()
-    vocabulary = {token: number for number, token in enumerate(tokens) if token is not None}
-    encoder.model = models.BPE(vocab=vocabulary, merges=list(merges))
-    return encoder
+    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return bpe
 
 
 def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_of_document: int | None) -> None:
     """Refuse what the library would misread, or end the program for."""
     if len(tokens) > LARGEST_VOCABULARY:
-        raise UserError(
-            f"a vocabulary of {len(tokens):,} tokens is larger than {LARGEST_VOCABULARY:,}: take a smaller one"
-        )
+        raise UserError(f"a vocabulary of {len(tokens):,} is larger than {LARGEST_VOCABULARY:,}: take a smaller one")
     texts = [token for token in tokens if token is not None]
     known = set(texts)
     if len(known) < len(texts):
@@ -286,9 +233,8 @@ def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_
 def read_bpe(path: Path, end_of_document: bool = True) -> BpeTokenizer:
     """Read GPT-2's `vocab.json` with `merges.txt`, Hugging Face's `tokenizer.json` or ours, from a folder or by name.
 
-    Its `<|endoftext|>` becomes the end-of-document token; if it has none, one is added with the last id. Without
-    `end_of_document` there is none. Only what encodes exactly as GPT-2 does is accepted, nothing is approximated.
-    Raises UserError, naming the file, for what is missing, damaged, too large, or another kind of tokenizer.
+    Its `<|endoftext|>` becomes the end-of-document token; if it has none, one is added with the last id. Raises
+    UserError, naming the file, for anything that does not encode exactly as GPT-2 does.
     """
     folder = path if path.is_dir() else path.parent
     whole = folder / "tokenizer.json" if path.is_dir() else path
@@ -301,9 +247,14 @@ def read_bpe(path: Path, end_of_document: bool = True) -> BpeTokenizer:
     where = f"{vocabulary} with merges.txt" if in_two else str(whole)
     try:
         if in_two:
-            return _from_gpt2(json.loads(_read(vocabulary)), _read(merges), end_of_document)
+            lines = _read(merges).replace("\r\n", "\n").removeprefix("#version: 0.2\n").split("\n")
+            pairs = [split_merge(line) for line in lines if line]
+            return _tokenizer(json.loads(_read(vocabulary)), pairs, {END_OF_TEXT}, end_of_document)
         tables = json.loads(_read(whole))
-        return _from_run(tables) if "kind" in tables else _from_hugging_face(tables, end_of_document)
+        kind = tables.get("kind", "")
+        if kind and kind != "bpe":
+            raise UserError(f"it is of kind {kind!r}: use --tokenizer, which takes the vocabulary of the text")
+        return BpeTokenizer.from_dict(tables) if kind else _from_hugging_face(tables, end_of_document)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -314,11 +265,6 @@ def split_merge(merge: Any) -> tuple[str, str]:
     """Return the two parts of a merge, written as `a b` or as a pair."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
-
-
-def _from_gpt2(vocabulary: dict[str, int], merges: str, end_of_document: bool) -> BpeTokenizer:
-    lines = merges.replace("\r\n", "\n").removeprefix("#version: 0.2\n").split("\n")
-    return _tokenizer(vocabulary, [split_merge(line) for line in lines if line], {END_OF_TEXT}, end_of_document)
 
 
 def _from_hugging_face(tables: dict[str, Any], end_of_document: bool) -> BpeTokenizer:
@@ -339,12 +285,6 @@ def _from_hugging_face(tables: dict[str, Any], end_of_document: bool) -> BpeToke
     merges = [split_merge(merge) for merge in model["merges"]]
     special = {one["content"]: one["id"] for one in added}
     return _tokenizer(model["vocab"] | special, merges, {END_OF_TEXT, *special}, end_of_document)
-
-
-def _from_run(tables: dict[str, Any]) -> BpeTokenizer:
-    if tables["kind"] != "bpe":
-        raise UserError(f"it is of kind {tables['kind']!r}: use --tokenizer, which takes the vocabulary of the text")
-    return BpeTokenizer.from_dict(tables)
 
 
 def _tokenizer(

@@ -6,13 +6,14 @@ because a pattern from a file could take forever.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
-from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY, ByteTokens
+from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY
+from nanogpt.text.tokenizer import Tokenizer, Unknown
 
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -22,7 +23,7 @@ MUST_BE_OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "by
 """Settings of the library's BPE with which tokens would not be the bytes of the text."""
 
 
-class ForeignTokenizer(ByteTokens):
+class ForeignTokenizer(Tokenizer):
     """A byte-level BPE as its `tokenizer.json` defines it. No input becomes a special token."""
 
     kind = "foreign"
@@ -32,14 +33,14 @@ class ForeignTokenizer(ByteTokens):
 
         Raises UserError, with the reason, for an unsupported tokenizer.
         """
-        from tokenizers import Tokenizer
+        import tokenizers
 
         check_supported(tables)
         # The first two would truncate and pad what is encoded, the last would add tokens.
         tables = tables | {"truncation": None, "padding": None, "post_processor": None}
         self.tables, self.vocab_size, self.end_of_document = tables, vocab_size, end_of_document
         try:
-            self._library = Tokenizer.from_str(json.dumps(tables))
+            self._library = tokenizers.Tokenizer.from_str(json.dumps(tables))
         except Exception as error:  # the library raises no other
             raise UserError(f"the tokenizer cannot be read: {error}") from None
         self._library.encode_special_tokens = True
@@ -63,19 +64,22 @@ class ForeignTokenizer(ByteTokens):
         token = self._library.id_to_token(number) or ""
         return bytes(BYTE_OF[one] for one in token) if BYTE_OF.keys() >= set(token) else b""
 
-    def encode(self, text: str, unknown: Literal["error", "skip"] = "error") -> NDArray[np.int32]:
+    def encode(self, text: str, unknown: Unknown = "error") -> NDArray[np.int32]:
         """Return token ids, shape (T,); nothing is unknown."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         return np.array(self._library.encode(clean, add_special_tokens=False).ids, dtype=np.int32)
 
+    def special_token_names(self) -> dict[int, str]:
+        """Return the file's names of special tokens, and one for each row of the model without a token."""
+        added, known = self.tables["added_tokens"], set(self.tables["model"]["vocab"].values())
+        rows = set(range(self.vocab_size)) - known - {one["id"] for one in added}
+        unused = {number: f"<|unused_{number}|>" for number in rows}
+        return {one["id"]: one["content"] for one in added if one["special"]} | unused
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""
-        return {
-            "kind": self.kind,
-            "vocab_size": self.vocab_size,
-            "end_of_document": self.end_of_document,
-            "tokenizer": self.tables,
-        }
+        sizes = {"vocab_size": self.vocab_size, "end_of_document": self.end_of_document}
+        return {"kind": self.kind, **sizes, "tokenizer": self.tables}
 
     @classmethod
     def from_dict(cls, tables: dict[str, Any]) -> "ForeignTokenizer":

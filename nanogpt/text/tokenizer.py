@@ -1,14 +1,15 @@
-"""Text to token ids and back: the interface of tokenizers, and the one with a token per character.
+"""Text to token ids and back: what tokenizers share, and the one with a token per character.
 
-Those of bytes and BPE are in `nanogpt.text.bpe`, and those of others that split text by another rule than GPT-2's in
-`nanogpt.text.foreign`; both are imported when used. Every run keeps its tokenizer as `tokenizer.json`, so that a model
-is always read with the vocabulary it was trained with. The end-of-document token, if there is one, has the last id,
-except in a vocabulary from elsewhere.
+Those of bytes and BPE are in `nanogpt.text.bpe`, those of others in `nanogpt.text.foreign`; both are imported when used.
+Every run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id, except
+in a vocabulary from elsewhere.
 """
 
+import codecs
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,51 +20,74 @@ from nanogpt.text.chunks import CHUNK_CHARACTERS, Chunk, batch_chunks, cut_chunk
 
 Ids = NDArray[np.int32]
 Unknown = Literal["error", "skip"]
+END_OF_TEXT = "<|endoftext|>"
 LARGEST_FILE_CHARACTERS = 16_000_000
 """Limit for a `tokenizer.json`: several times GPT-2's vocabulary, or all of Unicode."""
 
 
-class Decoder(Protocol):
-    """Turns ids into text one at a time, never yielding part of a character."""
-
-    def feed(self, token: int) -> str:
-        """Return the text that this token completes; empty while a character is incomplete."""
-        ...
-
-    def flush(self) -> str:
-        """Return what is incomplete at the end, as a replacement character."""
-        ...
-
-
-class Tokenizer(Protocol):
-    """The interface of every tokenizer."""
+class Tokenizer(ABC):
+    """Base of every tokenizer."""
 
     kind: str
     vocab_size: int
     end_of_document: int | None
+    bytes_by_id: Sequence[bytes]
+    """what each token writes, in UTF-8; empty if it has no text"""
+    errors = "replace"
+    """how bytes that are not UTF-8 are decoded"""
 
+    @abstractmethod
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
         """Return the token ids of a text, shape (T,). Raises UserError naming unknown characters, or skips them."""
-        ...
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token ids; the end-of-document token has none."""
-        ...
-
-    def decoder(self) -> Decoder:
-        """Return a new decoder for streaming."""
-        ...
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        """Return the length in UTF-8 of each token's text, shape (V,); 0 for the end-of-document token."""
-        ...
-
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""
-        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of token ids."""
+        return b"".join(self.bytes_by_id[i] for i in ids).decode("utf-8", self.errors)
+
+    def decoder(self) -> "Utf8Decoder":
+        """Return a new decoder for streaming."""
+        return Utf8Decoder(self.bytes_by_id, self.errors)
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        """Return the length in UTF-8 of each token's text, shape (V,)."""
+        return np.array([len(one) for one in self.bytes_by_id], dtype=np.int64)
+
+    def special_token_names(self) -> dict[int, str]:
+        """Return a name for each token without text, by id; no name is the text of another token.
+
+        >>> CharTokenizer("abc").special_token_names()
+        {3: '<|endoftext|>'}
+        """
+        names = {}
+        for number in (number for number, written in enumerate(self.bytes_by_id) if not written):
+            name = END_OF_TEXT if number == self.end_of_document else f"<|unused_{number}|>"
+            while name.encode() in self.bytes_by_id:
+                name = f"<{name}>"
+            names[number] = name
+        return names
 
 
-class CharTokenizer:
+class Utf8Decoder:
+    """Turns ids into text one at a time; holds back the bytes of a character until it is complete."""
+
+    def __init__(self, bytes_by_id: Sequence[bytes], errors: str) -> None:
+        self._bytes_by_id = bytes_by_id
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+
+    def feed(self, token: int) -> str:
+        """Return the text that this token completes."""
+        return self._decoder.decode(self._bytes_by_id[token])
+
+    def flush(self) -> str:
+        """Return what is incomplete at the end, as a replacement character."""
+        return self._decoder.decode(b"", final=True)
+
+
+class CharTokenizer(Tokenizer):
     """One token per character, in the order of their code points.
 
     >>> tokenizer = CharTokenizer.train(["hello"])
@@ -74,6 +98,7 @@ class CharTokenizer:
     """
 
     kind = "char"
+    errors = "surrogatepass"
 
     def __init__(self, characters: str, end_of_document: bool = True) -> None:
         if not characters or len(set(characters)) < len(characters):
@@ -81,6 +106,7 @@ class CharTokenizer:
         self.characters = characters
         self.end_of_document = len(characters) if end_of_document else None
         self.vocab_size = len(characters) + end_of_document
+        self.bytes_by_id = [one.encode("utf-8", "surrogatepass") for one in characters] + [b""] * end_of_document
         points = _code_points(characters)
         # A table by code point, up to the largest; -1 marks what the vocabulary lacks.
         self._ids = np.full(int(points.max()) + 2, -1, dtype=np.int32)
@@ -89,10 +115,7 @@ class CharTokenizer:
     @classmethod
     def train(cls, texts: Iterable[str], end_of_document: bool = True) -> "CharTokenizer":
         """Return a tokenizer with the alphabet of some texts."""
-        seen: set[str] = set()
-        for text in texts:
-            seen.update(text)
-        return cls("".join(sorted(seen)), end_of_document)
+        return cls("".join(sorted(set[str]().union(*texts))), end_of_document)
 
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
         """Return the token ids of a text, shape (T,)."""
@@ -109,37 +132,9 @@ class CharTokenizer:
             f"(in Python: unknown='skip') to drop unknown characters"
         )
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token ids."""
-        return "".join(self.characters[i] for i in ids if i != self.end_of_document)
-
-    def decoder(self) -> "CharDecoder":
-        """Return a new decoder for streaming."""
-        return CharDecoder(self)
-
-    def token_bytes(self) -> NDArray[np.int64]:
-        """Return the length in UTF-8 of each token's text, shape (V,)."""
-        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in self.characters]
-        return np.array(sizes + [0] * (self.end_of_document is not None), dtype=np.int64)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""
         return {"kind": self.kind, "characters": self.characters, "end_of_document": self.end_of_document is not None}
-
-
-class CharDecoder:
-    """Passes each token on at once, since it is a whole character."""
-
-    def __init__(self, tokenizer: CharTokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def feed(self, token: int) -> str:
-        """Return the token's character."""
-        return self._tokenizer.decode([token])
-
-    def flush(self) -> str:
-        """Return nothing, since no character is ever incomplete."""
-        return ""
 
 
 class TextStream:
@@ -157,40 +152,31 @@ class TextStream:
             return ""
         if token == self._end_of_document:
             return self.flush()
-        self._held += self._decoder.feed(token)
-        found = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        text = self._held + self._decoder.feed(token)
+        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.ended = True
-            return self._release(min(found))
-        return self._release(len(self._held) - self._undecided())
+            return text[: min(found)]
+        # Hold back what may be the beginning of a stop string.
+        beginnings = (size for stop in self._stop for size in range(1, len(stop)) if text.endswith(stop[:size]))
+        certain = len(text) - max(beginnings, default=0)
+        self._held = text[certain:]
+        return text[:certain]
 
     def flush(self) -> str:
         """End the sample; return what was held back, unless a stop string ended it."""
         if self.ended:
             return ""
         self.ended = True
-        self._held += self._decoder.flush()
-        return self._release(len(self._held))
-
-    def _undecided(self) -> int:
-        """Return how many of the last characters may be the beginning of a stop string."""
-        longest = max((len(stop) - 1 for stop in self._stop), default=0)
-        for size in range(min(longest, len(self._held)), 0, -1):
-            if any(stop.startswith(self._held[-size:]) for stop in self._stop):
-                return size
-        return 0
-
-    def _release(self, count: int) -> str:
-        text, self._held = self._held[:count], self._held[count:]
-        return text
+        return self._held + self._decoder.flush()
 
 
 def encode_chunks(
     chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error"
 ) -> Iterator[NDArray[np.unsignedinteger]]:
-    """Yield the ids of a text part by part: those of each document, the end-of-document token between them.
+    """Yield the ids of a text part by part, the end-of-document token between documents.
 
-    The ids are the same as if each document was encoded at once. Raises UserError for unknown characters.
+    They are the same as if each document was encoded at once. Raises UserError for unknown characters.
 
     >>> chunks = [Chunk("ab", True), Chunk("b", True)]
     >>> [ids.tolist() for ids in encode_chunks(chunks, CharTokenizer("ab"))]
@@ -253,11 +239,14 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
         check_format(tables, where)
         if tables["kind"] == "char":
             return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
-        if tables["kind"] in ("byte", "bpe"):
-            from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
+        if tables["kind"] == "byte":
+            from nanogpt.text.bpe import ByteTokenizer
 
-            byte = tables["kind"] == "byte"
-            return ByteTokenizer(tables["end_of_document"] is True) if byte else BpeTokenizer.from_dict(tables)
+            return ByteTokenizer(tables["end_of_document"] is True)
+        if tables["kind"] == "bpe":
+            from nanogpt.text.bpe import BpeTokenizer
+
+            return BpeTokenizer.from_dict(tables)
         if tables["kind"] == "foreign":
             from nanogpt.text.foreign import ForeignTokenizer
 
@@ -270,32 +259,6 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
         f"{where}: unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: "
         f"upgrade nanogpt, or restore the file from a copy of the run"
     )
-
-
-def special_token_names(tokenizer: Tokenizer) -> dict[int, str]:
-    """Return a name for each token without text, by id; no name is the text of another token.
-
-    >>> special_token_names(CharTokenizer("abc"))
-    {3: '<|endoftext|>'}
-    """
-    from nanogpt.text.bpe import END_OF_TEXT, BpeTokenizer
-    from nanogpt.text.foreign import ForeignTokenizer
-
-    end = tokenizer.end_of_document
-    if isinstance(tokenizer, ForeignTokenizer):
-        added, known = tokenizer.tables["added_tokens"], set(tokenizer.tables["model"]["vocab"].values())
-        rows = set(range(tokenizer.vocab_size)) - known - {one["id"] for one in added}  # rows of the model only
-        unused = {number: f"<|unused_{number}|>" for number in rows}
-        return {one["id"]: one["content"] for one in added if one["special"]} | unused
-    tokens = tokenizer.tokens if isinstance(tokenizer, BpeTokenizer) else []
-    silent = {number for number, token in enumerate(tokens) if token is None} | (set() if end is None else {end})
-    names = {}
-    for number in sorted(silent):
-        name = END_OF_TEXT if number == end else f"<|unused_{number}|>"
-        while name in tokens:
-            name = f"<{name}>"
-        names[number] = name
-    return names
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from nanogpt.errors import UserError
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 MODEL, PRE, QWEN_PRE = "gpt2", "gpt-2", "qwen2"
 """llama.cpp's names of the vocabulary kind and of the rules that split a text before merging."""
@@ -57,7 +57,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     >>> to_vocabulary(CharTokenizer("aé")).tokens, to_vocabulary(CharTokenizer("aé")).merges
     (('a', 'Ã©', '<|endoftext|>'), ('Ã ©',))
     """
-    names = special_token_names(tokenizer)
+    names = tokenizer.special_token_names()
     texts, merges = _texts_and_merges(tokenizer)
     tokens = [names.get(number, "") or texts[number] for number in range(tokenizer.vocab_size)]
     whole: list[int] = []

@@ -8,7 +8,7 @@ from nanogpt.errors import UserError
 from nanogpt.files import read_text
 from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, special_token_names
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
@@ -31,7 +31,7 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
         return tokenizer.tables
     from tokenizers import AddedToken
 
-    special = special_token_names(tokenizer)
+    special = tokenizer.special_token_names()
     library = _pipeline(tokenizer, _vocabulary(tokenizer) | {name: number for number, name in special.items()})
     library.add_special_tokens([AddedToken(special[number], normalized=False) for number in sorted(special)])
     tables: dict[str, Any] = json.loads(library.to_str())
@@ -47,8 +47,7 @@ def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
         "clean_up_tokenization_spaces": False,
     }
     end = tokenizer.end_of_document
-    name = None if end is None else special_token_names(tokenizer).get(end)
-    if name is not None:
+    if end is not None and (name := tokenizer.special_token_names().get(end)):
         settings |= {"bos_token": name, "eos_token": name}
     return settings
 
