@@ -97,12 +97,12 @@ def _steps(
     """
     if not prompts:
         raise UserError("there is no prompt to continue: give at least one, it may be empty")
-    if config.precision != "float32":
-        from nanogpt.sampling.precision import lower_precision
-
-        model = lower_precision(model, config.precision)
     waiting = deque((prompt, sample) for prompt in prompts for sample in range(config.samples))
     with _evaluation_mode(model):
+        if config.precision != "float32":
+            from nanogpt.sampling.precision import lower_precision
+
+            model = lower_precision(model, config.precision)
         batch = Batch(model, min(size, len(waiting)), cached)
         numbers = dict[Row, int]()
         while waiting or batch.rows:
