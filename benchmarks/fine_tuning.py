@@ -1,14 +1,14 @@
-"""What it gains to begin with another model's weights, whole and by adapters, and at which learning rate.
+"""Loss with another model's weights as a start, all of them trained or adapters only, and at which learning rate.
 
-    python -m benchmarks.fine_tuning
+    python -m benchmarks.fine_tuning --quijote FILE
 
-A model of bytes learns the Python standard library's source, goes through the format of Hugging Face Transformers and
-back as GPT-2's architecture, and is then trained on the first 100 kB of another text: by `--from`, by `--from` with
-`--lora 8`, and from nothing with as many steps. Whole-split losses on that text's own validation part.
+A model of bytes learns the Python standard library's source and goes through the format of Hugging Face Transformers
+and back as GPT-2's architecture. It is then trained on the first 100 kB of another text: with `--from`, with `--from`
+and `--lora 8`, and from nothing with as many steps. Losses are whole-split on that text's own validation part.
 
-The learning rates that the library takes by itself (`nanogpt.training.fine_tuning`) were chosen on Don Quijote, by the sweeps that
-come first here, one of them with a model of the preset `modern` that was trained here; the figures for Tiny Shakespeare
-are measured with these rates, and nothing is chosen by them.
+The library's default learning rates (`nanogpt.training.fine_tuning`) were chosen on Don Quijote, by the sweeps that run
+first here, one of them with a model of the preset `modern` that is trained here; the figures for Tiny Shakespeare use
+these rates and choose nothing.
 """
 
 import argparse
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import nanogpt
-from benchmarks.record import circumstances, write_record
-from nanogpt.interop.hugging_face.export import export_hugging_face
-from nanogpt.interop.hugging_face.importing import import_model
+from benchmarks.record import new_parser, parse
+from nanogpt.parallel.process import prepare_process
 from nanogpt.text.corpus import load_corpus
 
 SIZE: dict[str, Any] = {"tokenizer": "byte", "n_layer": 4, "n_head": 4, "n_embd": 128}
@@ -35,41 +34,43 @@ OWN_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 def main() -> None:
     """Train the first model, sweep the rates on one text, measure on another, record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--quijote", required=True, help="a file with Don Quijote, for the sweep")
     parser.add_argument("--first-steps", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    options = parser.parse_args()
-    measured_in = circumstances()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        imported = _imported(home, options.first_steps)
-        work = Trainings(home, imported, options.steps)
-        sweep = _sweep(home, work, _beginning(options.quijote, home / "quijote.txt"), options)
-        text = _beginning("shakespeare", home / "shakespeare.txt")
+    prepare_process()
+    options, parts = parse(parser, "fine_tuning", parts=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        work = Trainings(folder, _imported(folder, options.first_steps), options.steps)
+        sweep = _sweep(work, _beginning(options.quijote, folder / "quijote.txt"), options)
+        text = _beginning("shakespeare", folder / "shakespeare.txt")
         result = {
             "setting": SIZE | {"first_steps": options.first_steps, "steps": options.steps, "characters": CHARACTERS},
             "sweep": sweep,
             "measured": {
-                "before": nanogpt.load(imported).evaluate(work.validation(text)).loss,
+                "before": nanogpt.load(work.first).evaluate(work.validation(text)).loss,
                 "whole": work.row(text, options.seeds),
                 "lora": work.row(text, options.seeds, lora=RANK),
                 "from nothing": work.row(text, options.seeds, start=False),
             },
         }
-    print(f"wrote {write_record('fine_tuning', measured_in, result)}")
+    parts.write(result)
 
 
-def _imported(home: Path, steps: int) -> Path:
-    """A model that was exported and imported: what a person begins with who downloads one."""
-    run = nanogpt.train(preset="gpt2", steps=steps, out=home / "python", **FIRST, **SIZE, **QUIET)
-    return import_model(export_hugging_face(run, home / "exported"), home / "imported").path
+def _imported(folder: Path, steps: int) -> Path:
+    """Return a model that was exported and imported, like one that a person downloads."""
+    from nanogpt.interop.hugging_face.export import export_hugging_face
+    from nanogpt.interop.hugging_face.importing import import_model
+
+    run = nanogpt.train(preset="gpt2", steps=steps, out=folder / "python", **FIRST, **SIZE, **QUIET)
+    return import_model(export_hugging_face(run, folder / "exported"), folder / "imported").path
 
 
-def _sweep(home: Path, work: "Trainings", text: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Each kind of training at several rates, with the first seed."""
-    own = nanogpt.train(steps=options.first_steps, out=home / "own", **FIRST, **SIZE, **QUIET).path
+def _sweep(work: "Trainings", text: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train in each way at several rates, with the first seed."""
+    own = nanogpt.train(steps=options.first_steps, out=work.folder / "own", **FIRST, **SIZE, **QUIET).path
     seed = options.seeds[:1]
     return {
         "imported, whole": [work.row(text, seed, learning_rate=rate) for rate in RATES],
@@ -78,45 +79,41 @@ def _sweep(home: Path, work: "Trainings", text: Path, options: argparse.Namespac
     }
 
 
-def _beginning(text: str, place: Path) -> Path:
-    """The first characters of a text, in a file."""
+def _beginning(text: str, file: Path) -> Path:
+    """Write the first characters of a text to a file."""
     found = "".join(chunk.text for chunk in load_corpus(text).chunks())
-    place.write_text(found[:CHARACTERS], encoding="utf-8")
-    return place
+    file.write_text(found[:CHARACTERS], encoding="utf-8")
+    return file
 
 
 class Trainings:
-    """Trainings of one length, each in a folder of its own."""
+    """Trainings with the same number of steps, each in its own folder."""
 
-    def __init__(self, home: Path, first: Path, steps: int) -> None:
-        self.home, self.first, self.steps, self._count = home, first, steps, 0
+    def __init__(self, folder: Path, first: Path, steps: int) -> None:
+        self.folder, self.first, self.steps, self._count = folder, first, steps, 0
 
     def row(
         self, text: Path, seeds: list[int], first: Path | None = None, start: bool = True, **settings: Any
     ) -> dict[str, Any]:
-        """The whole-split losses of some seeds, at the library's own learning rate unless one is named."""
+        """Return whole-split losses with some seeds, at the library's learning rate unless one is named."""
         given = {"start_from": first or self.first} if start else {"preset": "gpt2", **SIZE}
         runs = [self._train(text, seed=seed, **given, **settings) for seed in seeds]
         losses = [run.evaluate().loss for run in runs]
-        rate, learned = runs[0].config.train.learning_rate, settings.get("lora")
-        print(f"{text.stem:<12} lora {learned}, begun {start}, rate {rate:g}: {losses}", flush=True)
-        return {
-            "learning_rate": rate,
-            "losses": losses,
-            "mean": statistics.mean(losses),
-            "spread": max(losses) - min(losses),
-        }
+        rate, rank = runs[0].config.train.learning_rate, settings.get("lora")
+        print(f"{text.stem:<12} lora {rank}, from a run {start}, learning rate {rate:g}: {losses}", flush=True)
+        mean, spread = statistics.mean(losses), max(losses) - min(losses)
+        return {"learning_rate": rate, "losses": losses, "mean": mean, "spread": spread}
 
     def validation(self, text: Path) -> Path:
-        """The validation part of a text, in a file."""
+        """Write the validation part of a text to a file."""
         found = text.read_text(encoding="utf-8")
-        place = text.with_suffix(".val")
-        place.write_text(found[len(found) - len(found) // 10 :], encoding="utf-8")
-        return place
+        file = text.with_suffix(".val")
+        file.write_text(found[len(found) - len(found) // 10 :], encoding="utf-8")
+        return file
 
     def _train(self, text: Path, **settings: Any) -> nanogpt.Run:
         self._count += 1
-        return nanogpt.train(text, steps=self.steps, out=self.home / f"run-{self._count}", **QUIET, **settings)
+        return nanogpt.train(text, steps=self.steps, out=self.folder / f"run-{self._count}", **QUIET, **settings)
 
 
 if __name__ == "__main__":

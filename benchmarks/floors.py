@@ -1,4 +1,4 @@
-"""What Tiny Shakespeare's validation part costs without a network: by guessing, counting and compressing.
+"""Loss on Tiny Shakespeare's validation part without a network: by guessing, counting and compressing.
 
     python -m benchmarks.floors
 
@@ -11,23 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import nanogpt
-from benchmarks.record import circumstances, write_record
+from benchmarks.record import new_parser, parse
 from nanogpt.evaluation.baselines import measure_baselines
+from nanogpt.parallel.process import prepare_process
 
 
 def main() -> None:
     """Measure, print and record."""
-    measured_in = circumstances()
+    _, parts = parse(new_parser(__doc__), "floors", parts=False)
+    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         run = nanogpt.train("shakespeare", steps=1, n_layer=1, out=Path(folder) / "run", progress=False)
         data = run.data()
-        rows = []
-        for floor in measure_baselines(data.train, data.val, run.tokenizer):
-            rows.append(asdict(floor))
-            print(floor, flush=True)
+        rows = [asdict(floor) for floor in measure_baselines(data.train, data.val, run.tokenizer)]
         counts = {"train_tokens": len(data.train), "predicted_tokens": len(data.val) - 1}
-    path = write_record("floors", measured_in, {"text": "shakespeare", **counts, "rows": rows})
-    print(f"wrote {path}")
+    parts.write({"text": "shakespeare", **counts, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,30 +1,28 @@
-"""Fits the law by which a loss is forecast, and measures how often its interval holds for a text it never saw.
+"""Fit the law that forecasts a loss, and measure how often its interval holds for a text that it has not seen.
 
     python -m benchmarks.forecast --rows benchmarks/records/sweeps/*.jsonl --texts shakespeare python book.txt
 
-A row is what `benchmarks.sweep` writes, a line of JSON for each training:
+A row is a line of JSON for each training, as `benchmarks.sweep` writes it:
 
-    text           the corpus' short name, with @CHARACTERS where only so many were learned from; --texts finds it again
-    loss           nats a token on a part that was not learned from, whole-split; null where the training diverged
-    train_tokens   of the text that was learned from
-    tokens         learned from in all: steps x sequences of a step x block_size
+    text           the corpus' short name, with @CHARACTERS if only that many were learned from
+    loss           nats per token on a part that was not learned from, whole-split; null where the training diverged
+    train_tokens   tokens of the text that was learned from
+    tokens         tokens learned from in all: steps x sequences of a step x block_size
     settings       every setting of `nanogpt.config` by name (n_layer, n_embd, block_size, batch_size, dropout, …),
                    with preset and steps
 
-Only rows of the default preset's parts and optimizer are fitted: those that `nanogpt train --minutes` makes. Rows that
-differ in rates alone are one training done well or badly; of those with the same text, sizes, steps and dropout the
-best is taken. Logarithms of losses are fitted by least squares (Levenberg–Marquardt) with a weak prior on each
-coefficient; each text may be harder or easier than the law says, by an offset of its own, which is not known of a new
-text. Then each text is left out in turn, with all pieces of it: the error of the law without it, on it. The interval is
-that of Student's t from these errors, one for each text, and from what the rows leave open of the coefficients; its
-coverage is counted on a text that neither law nor interval has seen. The coefficients go to
-`nanogpt/planning/forecast.toml`, all of it to `records/forecast.json`.
+Only rows of the default preset's parts and optimizer are fitted, those that `nanogpt train --minutes` makes. Of rows
+that differ only in learning rates the best is taken. Logarithms of losses are fitted by least squares with a weak prior
+on each coefficient; each text may be harder or easier than the law says, by an offset, which is unknown for a new text.
+Then each text is left out in turn, with all pieces of it, and the law without it gives an error on it. The interval is
+that of Student's t from these errors, one per text, and from the covariance of the coefficients; its coverage is
+counted on a text that neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`,
+everything to `records/forecast.json`.
 """
 
-import argparse
-import json
 import math
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from benchmarks.least_squares import least_squares
-from benchmarks.record import LineFile, circumstances, write_record
+from benchmarks.record import RECORDS, LineFile, circumstances, new_parser, read_record, write_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
 from nanogpt.evaluation.significance import t_quantile
@@ -67,31 +64,33 @@ PRIOR: dict[str, tuple[float, float]] = {
     "repeats": (8.0, 0.7),
     "trigram_share": (0.6, 0.4),
 }
-"""Of each coefficient where it should lie, and the standard deviation of its logarithm."""
+"""Median of each coefficient, and the standard deviation of its logarithm."""
 NOISE = 0.015
-"""Standard deviation of a loss' logarithm that the law is not expected to explain."""
+"""Standard deviation of a loss' logarithm that the law does not have to explain."""
 TEXT_SPREAD = 0.05
-"""The same of a text's offset."""
+"""Standard deviation of a text's offset."""
+FIT_STEPS, DIFFERENCE, ENOUGH = 200, 1e-6, 1e-9
+"""Of the least squares: most steps, distance of the derivatives' points, relative decrease at which to stop."""
 Row = dict[str, Any]
 
 
 def main() -> None:
     """Read rows, fit, leave texts out, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--rows", type=Path, nargs="+", required=True)
-    parser.add_argument("--texts", nargs="+", default=[], help="those of the rows that the last record does not have")
+    parser.add_argument("--texts", nargs="+", default=[], help="texts of the rows that the last record does not have")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
     measured_in = circumstances()
     rows = distinct([row for path in options.rows for row in LineFile(path).rows()])
-    texts = known_texts() | {name: found for source in options.texts for name, found in [features_of(source)]}
+    texts = known_texts() | dict(map(features_of, options.texts))
     names = {row["text"] for row in rows}
     missing = names - texts.keys()
     if missing:
         raise SystemExit(f"no features of {', '.join(sorted(missing))}: name these texts with --texts")
     texts = {name: texts[name] for name in sorted(names)}
     found = evaluate(rows, texts)
-    print("\n".join(told(found)))
+    print("\n".join(describe(found)))
     if options.dry:
         return
     path = write_record("forecast", measured_in, found | {"texts": {name: asdict(one) for name, one in texts.items()}})
@@ -100,10 +99,8 @@ def main() -> None:
 
 
 def features_of(source: str) -> tuple[str, TextFeatures]:
-    """A corpus' name, and its features as of what trials learn from."""
-    import tempfile
-
-    from nanogpt.data.dataset import tokenize
+    """Return a corpus' name, and the features of the part that trials learn from."""
+    from nanogpt.data.tokenize import tokenize
     from nanogpt.text.corpus import load_corpus
     from nanogpt.text.tokenizer import train_tokenizer
 
@@ -116,16 +113,13 @@ def features_of(source: str) -> tuple[str, TextFeatures]:
 
 
 def known_texts() -> dict[str, TextFeatures]:
-    """Those of the last record."""
-    path = Path(__file__).parent / "records/forecast.json"
-    if not path.exists():
-        return {}
-    texts = json.loads(path.read_text(encoding="utf-8")).get("texts", {})
+    """Return the features in the last record."""
+    texts = read_record("forecast")["texts"] if (RECORDS / "forecast.json").exists() else {}
     return {name: TextFeatures(**one) for name, one in texts.items()}
 
 
 def config_of(row: Row) -> Config:
-    """The settings of a row."""
+    """Return the settings of a row."""
     known = {field.name for part in PARTS.values() for field in fields(part)}
     settings = {name: value for name, value in row["settings"].items() if name in known}
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
@@ -133,7 +127,7 @@ def config_of(row: Row) -> Config:
 
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
-    """One row for each text and size, length and dropout that the law tells apart: the best that was found."""
+    """Return the best row for each text, size, length and dropout that the law distinguishes."""
     best: dict[Any, Row] = {}
     for row in rows:
         if row["loss"] is None or row["settings"]["preset"] != "modern":
@@ -147,12 +141,12 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
 
 
 def source_of(row: Row) -> str:
-    """The text that a row learned from all or a piece of."""
+    """Return the text of a row, without the number of characters."""
     return split_source(row["text"])[0]
 
 
 def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[str, float], Any]:
-    """The coefficients that explain the rows best, near the prior where these say nothing, and their covariance."""
+    """Return the coefficients that explain the rows best, close to the prior, and their covariance."""
     x = _columns(rows, texts)
     losses = np.log([row["loss"] for row in rows])
     names = sorted({source_of(row) for row in rows})
@@ -162,8 +156,7 @@ def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[st
     spread = np.array([PRIOR[name][1] for name in NAMES] + [TEXT_SPREAD] * len(names))
 
     def residuals(unknowns: Any) -> Any:
-        """`unknowns` are the coefficients' logarithms, then the texts' offsets."""
-        logarithms, offsets = unknowns[:P], unknowns[P:]
+        logarithms, offsets = unknowns[:P], unknowns[P:]  # of the coefficients, and of the texts
         off = np.log(law(dict(zip(NAMES, np.exp(logarithms))), x)) + offsets[text_of_row] - losses
         return np.concatenate([off / NOISE, (unknowns - middle) / spread])
 
@@ -171,8 +164,48 @@ def fit(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> tuple[dict[st
     return dict(zip(NAMES, np.exp(unknowns[:P]).tolist())), covariance[:P, :P]
 
 
+def least_squares(residuals: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
+    """Return the parameters (P,) with the least sum of squared residuals (R,), from `start` on, and their covariance.
+
+    Levenberg–Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear parameters"):
+    Gauss–Newton steps, shortened along the gradient where they would lead too far. The covariance (P, P) is that of
+    residuals with standard deviation 1, on the tangent plane.
+
+    >>> start = np.array([-1.0, 1.0])
+    >>> found, covariance = least_squares(lambda p: np.array([p[0] - 3, 10 * (p[1] - p[0] ** 2)]), start)
+    >>> found.round(4).tolist(), covariance.round(2).tolist()  # the second is 6 times as open as the first, and 1 / 10
+    ([3.0, 9.0], [[1.0, 6.0], [6.0, 36.01]])
+    """
+    point, damping = np.array(start, dtype=float), 1e-3
+    now = residuals(point)
+    for _ in range(FIT_STEPS):
+        slopes = _slopes(residuals, point)
+        square, pull = slopes.T @ slopes, slopes.T @ now
+        while True:
+            moved = point - np.linalg.solve(square + damping * np.diag(np.diag(square) + 1e-12), pull)
+            there = residuals(moved)
+            if there @ there < now @ now:
+                break
+            damping *= 4
+            if damping > 1e12:
+                return point, np.linalg.inv(square)
+        gained = 1 - (there @ there) / (now @ now)
+        point, now, damping = moved, there, damping / 3
+        if gained < ENOUGH:
+            break
+    slopes = _slopes(residuals, point)
+    return point, np.linalg.inv(slopes.T @ slopes)
+
+
+def _slopes(residuals: Callable[[Any], Any], point: Any) -> Any:
+    """Return the derivative of each residual by each parameter, (R, P)."""
+    now = residuals(point)
+    steps = DIFFERENCE * np.eye(len(point))
+    return np.stack([(residuals(point + step) - now) / DIFFERENCE for step in steps], axis=1)
+
+
 def errors(coefficients: Mapping[str, float], rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Any:
-    """Logarithm of loss over forecast, (rows,)."""
+    """Return the logarithms of loss over forecast, (rows,)."""
     return np.log([row["loss"] for row in rows]) - np.log(law(coefficients, _columns(rows, texts)))
 
 
@@ -181,7 +214,7 @@ def _columns(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str
 
 
 def left_out(rows: Sequence[Row], texts: Mapping[str, TextFeatures], names: Sequence[str]) -> dict[str, Any]:
-    """For each of some texts the errors on its rows of the law that was fitted to the others'."""
+    """Return for each of some texts the errors on its rows of the law fitted to the others'."""
     chosen = [row for row in rows if source_of(row) in names]
     found = {}
     for name in names:
@@ -191,17 +224,17 @@ def left_out(rows: Sequence[Row], texts: Mapping[str, TextFeatures], names: Sequ
 
 
 def calibrate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> Forecast:
-    """The law of these rows, and its interval: each text, left out, is one observation of Student's t."""
+    """Return the law of these rows, and its interval: each text, left out, is one observation of Student's t."""
     off = left_out(rows, texts, sorted({source_of(row) for row in rows}))
     error = math.sqrt(float(np.mean([np.mean(one**2) for one in off.values()])))
     return Forecast(*fit(rows, texts), text_error=error, quantile=t_quantile((1 + CONFIDENCE) / 2, len(off)))
 
 
 def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str, Any]:
-    """The fit to all rows, its interval, and the coverage of intervals that never saw their text."""
+    """Return the fit to all rows, its interval, and the coverage of intervals that never saw their text."""
     names = sorted({source_of(row) for row in rows})
     if len(names) < 3:
-        raise SystemExit(f"rows of {len(names)} text(s): at least three are needed to leave one out twice")
+        raise SystemExit(f"rows of {len(names)} text(s): give rows of at least three, to leave one out twice")
     held: dict[str, list[bool]] = {}
     off: dict[str, float] = {}
     for name in names:
@@ -226,19 +259,18 @@ def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str
     }
 
 
-def told(found: Mapping[str, Any]) -> list[str]:
-    """What was found, as lines."""
+def describe(found: Mapping[str, Any]) -> list[str]:
+    """Return the result as lines."""
     lines = [f"{found['rows']} trainings; error of the fit {found['error_of_fit']:.1%}"]
     lines += [f"  {name:<18} {value:.4g}" for name, value in found["coefficients"].items()]
     for name, share in found["coverage_by_text"].items():
         lines.append(f"without {name}: error on it {found['error_by_text'][name]:.1%}, interval holds {share:.0%}")
     lines.append(f"interval for a new text: ± {found['half_width']:.1%} where runs were recorded")
-    lines.append(f"coverage on texts that were left out: {found['coverage']:.0%}")
-    return lines
+    return [*lines, f"coverage on texts that were left out: {found['coverage']:.0%}"]
 
 
 def write_coefficients(found: Mapping[str, Any], record: Path) -> None:
-    """The file that the planner reads."""
+    """Write the file that the planner reads."""
     tables = {
         "record": record.name,
         "text_error": _short(found["text_error"]),

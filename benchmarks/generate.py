@@ -1,91 +1,89 @@
-"""Generated tokens a second by context length, number of streams and precision, beside nanoGPT's `generate`.
+"""Generated tokens/s by context length, number of streams and precision, compared with nanoGPT's `generate`.
 
     python -m benchmarks.generate --nanogpt PATH --pairs 5
     python -m benchmarks.generate --nanogpt PATH --pairs 1 --tokens 60 --long-tokens 0 --trial
 
 The network is that of nanoGPT's GPU recipe (6 layers, 384 channels, block 256, characters; 10.65M parameters) with
-random weights on both sides: what a token costs does not depend on them. Both begin with one token and draw at
-temperature 0.8; nanoGPT keeps no cache and reads up to 256 tokens anew for each. All of our streams are held against
-its one. Each measurement is a fresh process; loading the model and eight tokens to warm up are no part of it, giving
-the weights another precision is. What a precision costs in loss is not seen with random weights: `nanogpt eval
---precision` tells it for a trained run.
+random weights on both sides, which do not change what a token costs. Both begin with one token and draw at temperature
+0.8; nanoGPT has no cache and reads up to 256 tokens again for each. All of our streams are compared with its one. Each
+measurement is a fresh process; it includes the conversion of weights to a precision, but neither loading the model nor
+eight tokens to warm up. What a precision costs in loss cannot be seen with random weights: use `nanogpt eval
+--precision` with a trained run.
 
-The floor of a step is the time that reading the linear layers' weights once would take, at the rate at which the same
-machine was seen to read memory between the pairs. Weights that stay in a large cache may be read faster than that.
+The floor of a step is the time to read the linear layers' weights once, at the rate at which this machine read memory
+between the pairs. Weights that stay in a large cache may be read faster.
 """
 
 import argparse
 import json
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.pairs import one_pair, ratios, told, values
-from benchmarks.processes import ROOT, clean_environment, run
-from benchmarks.record import Parts
-from benchmarks.side_by_side import add_common
+from benchmarks.karpathy_nanogpt import SCRIPT, comparison_parser
+from benchmarks.pairs import one_pair, ratios, values
+from benchmarks.processes import clean_environment, run
+from benchmarks.record import ROOT, Parts, parse
+from benchmarks.throughput import SAME
+from nanogpt.parallel.process import prepare_process
+
+if TYPE_CHECKING:
+    from nanogpt.model.gpt import GPT
 
 SIZES = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "vocab_size": 65}
 PRECISIONS = ("float32", "bfloat16", "int8")
 STREAMS = (1, 4, 16, 64)
 STRETCHES = ((1, 128), (128, 256), (256, 1000))
-"""Tokens whose rate is given by itself: the context is short, grows to the block, and was full once."""
+"""Tokens whose speed is reported separately: the context is short, grows to the block, and was full once."""
 EARLY, LATE = (300, 1300), (9000, 10000)
 """Tokens whose mean costs are compared."""
-OURS = ("-m", "benchmarks.generation_run")
-SCRIPT = ROOT / "benchmarks" / "peers" / "generate_script.py"
+OURS = ("-m", "benchmarks.generate", "--child")
+MEMORY_BYTES = 1 << 28
+"""Many times the size of a processor's caches."""
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
+    if sys.argv[1:2] == ["--child"]:
+        run_child(sys.argv[2])
+        return
+    parser = comparison_parser(__doc__)
     parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--tokens", type=int, default=1000, help="of each stream")
-    parser.add_argument("--long-tokens", type=int, default=LATE[1], help="of the text whose ends are compared; 0: none")
-    add_common(parser)
-    options = parser.parse_args()
+    parser.add_argument("--tokens", type=int, default=1000, help="tokens of each stream")
+    parser.add_argument("--long-tokens", type=int, default=LATE[1], help="length of the text with late tokens; 0: none")
+    options, parts = parse(parser, "generate")
     if options.device != "cpu":
-        parser.error("this compares CPUs: leave --device out")
-    parts = Parts("generate", keep=options.keep, trial=options.trial)
-    rows = [beside_nanogpt(parts, *one, options) for one in product(options.precisions, options.streams)]
+        parser.error("this compares CPUs: leave out --device")
+    rows = [measure(parts, *one, options) for one in product(options.precisions, options.streams)]
     result: dict[str, Any] = {"sizes": SIZES, "tokens": options.tokens, "rows": rows}
     if options.long_tokens:
-        result["long"] = [long_text(parts, precision, options) for precision in options.precisions]
+        result["long"] = [measure_long_text(parts, precision, options) for precision in options.precisions]
     parts.write(result)
 
 
-def beside_nanogpt(parts: Parts, precision: str, streams: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Some streams of ours in a precision, beside one of nanoGPT's."""
+def measure(parts: Parts, precision: str, streams: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure some streams of ours in a precision, and one of nanoGPT's."""
     given = {"sizes": SIZES, "streams": streams, "tokens": options.tokens, "precision": precision}
-    pairs = [
-        parts.measure(
-            given | {"threads": options.threads, "pair": number}, partial(measure_pair, given, number, options)
-        )
-        for number in range(options.pairs)
-    ]
-    found = given | summary(pairs, streams, options.tokens)
-    print(f"{precision}, {streams} streams: tokens/s {told(found['ours'], 0)}")
-    print(f"    nanoGPT, one stream {told(found['theirs'], 0)}")
-    print(f"    ours / theirs {told(found['ratios'], 1)}")
-    print(f"    floor / ours {told(found['share_of_floor'], 2)}", flush=True)
-    return found
+    keys = [given | {"threads": options.threads, "pair": number} for number in range(options.pairs)]
+    pairs = [parts.measure(key, partial(measure_pair, given, number, options)) for number, key in enumerate(keys)]
+    return given | summary(pairs, streams, options.tokens)
 
 
 def measure_pair(given: dict[str, Any], number: int, options: argparse.Namespace) -> dict[str, Any]:
-    """One pair, and the rate of memory after it."""
-    theirs_words = [str(SCRIPT), json.dumps(SIZES), "1", str(given["tokens"])]
+    """Measure one pair, and the speed of memory after it."""
+    theirs_words = [str(SCRIPT), "generate", json.dumps(SIZES), str(given["tokens"])]
     ours, theirs = one_pair(
         number,
         lambda: in_process([*OURS, json.dumps(given)], ROOT, options.threads),
         lambda: in_process(theirs_words, options.nanogpt, options.threads),
     )
-    memory = in_process([*OURS, "--memory"], ROOT, options.threads)
+    memory = in_process([*OURS, "memory"], ROOT, options.threads)
     return {
         "seconds": sum(ours["steps"]),
         "their_seconds": theirs["seconds"],
@@ -97,7 +95,7 @@ def measure_pair(given: dict[str, Any], number: int, options: argparse.Namespace
 
 
 def summary(pairs: Sequence[dict[str, Any]], streams: int, tokens: int) -> dict[str, Any]:
-    """Rates in tokens a second of both sides, their ratio, and the share of the floor's rate that is reached."""
+    """Return tokens/s of both sides, their ratio, and the share of the floor's speed that is reached."""
     ours = [streams * tokens / pair["seconds"] for pair in pairs]
     theirs = [tokens / pair["their_seconds"] for pair in pairs]
     stretches = [
@@ -116,25 +114,23 @@ def summary(pairs: Sequence[dict[str, Any]], streams: int, tokens: int) -> dict[
     }
 
 
-def long_text(parts: Parts, precision: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What a token costs late in a long text over what it costs early, one stream."""
+def measure_long_text(parts: Parts, precision: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare the cost of late tokens of a long text with that of early ones, in one stream."""
     given = {"sizes": SIZES, "streams": 1, "tokens": options.long_tokens, "precision": precision}
 
-    def measure() -> dict[str, Any]:
+    def measure_once() -> dict[str, Any]:
         steps = in_process([*OURS, json.dumps(given)], ROOT, options.threads)["steps"]
         return {"early": mean(steps, *EARLY), "late": mean(steps, *LATE)}
 
-    key = given | {"threads": options.threads}
-    texts = [parts.measure(key | {"text": number}, measure) for number in range(options.pairs)]
+    keys = [given | {"threads": options.threads, "text": number} for number in range(options.pairs)]
+    texts = [parts.measure(key, measure_once) for key in keys]
     if any(text[when] is None for text in texts for when in ("early", "late")):
-        raise SystemExit(f"--long-tokens is {options.long_tokens}: at least {LATE[1]} are compared, or 0 for none")
-    found = {"precision": precision} | ratios([text["late"] for text in texts], [text["early"] for text in texts])
-    print(f"{precision}: cost of tokens {LATE} over {EARLY}: {told(found)}", flush=True)
-    return found
+        raise SystemExit(f"--long-tokens {options.long_tokens}: choose at least {LATE[1]}, or 0 for none")
+    return {"precision": precision} | ratios([text["late"] for text in texts], [text["early"] for text in texts])
 
 
 def mean(steps: Sequence[float], first: int, last: int) -> float | None:
-    """The mean of some steps; None where there are not so many.
+    """Return the mean of some steps; None where there are fewer.
 
     >>> mean([1.0, 2.0, 6.0], 1, 3), mean([1.0], 1, 3)
     (4.0, None)
@@ -143,9 +139,60 @@ def mean(steps: Sequence[float], first: int, last: int) -> float | None:
 
 
 def in_process(words: Sequence[str], imported: Path, threads: int | None) -> Any:
-    """The JSON that a fresh process of Python prints last, with `imported` on its path."""
+    """Return the JSON that a fresh Python process prints last, with `imported` on its path."""
     environment = clean_environment(threads, PYTHONPATH=str(imported.resolve()), PYTHONDONTWRITEBYTECODE="1")
     return json.loads(run([sys.executable, *words], ROOT, environment).lines[-1].text)
+
+
+def run_child(job: str) -> None:
+    """Measure the speed of memory or generate, in this process; print the result as JSON."""
+    prepare_process()
+    print(json.dumps(memory_speed() if job == "memory" else generate(**json.loads(job))))
+
+
+def generate(sizes: dict[str, int], streams: int, tokens: int, precision: str) -> dict[str, Any]:
+    """Return the seconds of each step (a token of every stream), and the bytes of weights that a step reads."""
+    import torch
+
+    from nanogpt.config import SampleConfig, load_preset
+    from nanogpt.model.gpt import GPT
+    from nanogpt.sampling.generate import generate_ids
+    from nanogpt.sampling.precision import lower_precision
+
+    parts = {name: SAME[name] for name in ("activation", "bias", "qkv_bias")}
+    config = load_preset("gpt2").override(**parts, **sizes)
+    model = GPT(config.model, torch.Generator().manual_seed(1337)).eval()
+    settings: dict[str, Any] = {"samples": streams, "precision": precision}
+    prompt = torch.zeros(1, dtype=torch.long)
+    for _ in generate_ids(model, prompt, SampleConfig(tokens=8, **settings)):
+        pass
+    times = [time.perf_counter()]
+    for _ in generate_ids(model, prompt, SampleConfig(tokens=tokens, **settings)):
+        times.append(time.perf_counter())
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    return {"steps": steps, "read_bytes": read_bytes(lower_precision(model, precision))}
+
+
+def read_bytes(model: "GPT") -> int:
+    """Return the bytes of the linear layers' weights, which each step reads once; what else it reads is small."""
+    from torch import nn
+
+    from nanogpt.sampling.precision import BFloat16Linear, Int8Linear
+
+    kinds = (nn.Linear, BFloat16Linear, Int8Linear)
+    return sum(module.weight.nbytes for module in model.modules() if isinstance(module, kinds))
+
+
+def memory_speed() -> dict[str, float]:
+    """Return the bytes per second that all threads read together: the median of sums over a large tensor."""
+    import torch
+
+    large, seconds = torch.ones(MEMORY_BYTES // 4), []
+    for _ in range(12):
+        began = time.perf_counter()
+        large.sum()
+        seconds.append(time.perf_counter() - began)
+    return {"bytes_per_second": MEMORY_BYTES / statistics.median(seconds[2:])}
 
 
 if __name__ == "__main__":

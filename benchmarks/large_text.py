@@ -1,18 +1,17 @@
-"""How fast a large text becomes token ids, and how much memory that takes: `char`, `byte` and `bpe`.
+"""Speed and memory of turning a large text into token ids: `char`, `byte` and `bpe`.
 
     python -m benchmarks.large_text --gigabytes 5
 
-The text is real (Tiny Shakespeare, or Python's standard library without a network), its paragraphs drawn again and
-again in a seeded random order, every tenth with a sentence in another script; it lies in the page cache when it is
-read. Each preparation is that of `nanogpt train`: a reading for hash, length and alphabet, with `bpe` one from whose
-sample merges are learned, and one that writes ids to a cold cache. It runs in a process of its own that has imported
-all that a training needs, torch with it; `bpe`, which is much slower, reads a shorter text. Memory is the highest sum
-of RssAnon (what processes hold themselves, without mapped files and the page cache) over it and its children, read
-from /proc every 50 ms; so it needs Linux. For `bpe` also the rate of Hugging Face's `tokenizers` by itself with the
-same vocabulary: `encode_batch_fast` of the text's first megabytes, in memory, in documents of 64 KiB.
+The text is real (Tiny Shakespeare, or Python's standard library without a network): its paragraphs drawn repeatedly in
+a seeded random order, every tenth with a sentence in another script; it is in the page cache when it is read. Each
+preparation is that of `nanogpt train`: one pass for hash, length and alphabet, with `bpe` one that learns merges from a
+sample, and one that writes ids to an empty cache. It runs in its own process with torch imported; `bpe`, which is much
+slower, reads a shorter text. Memory is the highest sum of RssAnon (without mapped files and the page cache) of the
+process and its children, read from /proc every 50 ms, so it needs Linux. For `bpe` also the speed of Hugging Face's
+`tokenizers` alone with the same vocabulary: `encode_batch_fast` on the text's first megabytes, in memory, in documents
+of 64 KiB.
 """
 
-import argparse
 import json
 import os
 import random
@@ -25,9 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from benchmarks.record import circumstances, write_record
+from benchmarks.record import new_parser, parse
 from nanogpt.config import DataConfig
-from nanogpt.data.dataset import tokenize
+from nanogpt.data.tokenize import tokenize
 from nanogpt.text.chunks import cut_chunks
 from nanogpt.text.corpus import Corpus, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
@@ -44,32 +43,30 @@ SAMPLE_SECONDS = 0.05
 
 def main() -> None:
     """Write the text, prepare it by each tokenizer, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--gigabytes", type=float, default=5.0)
     parser.add_argument("--bpe-gigabytes", type=float, default=0.5)
     parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--library-megabytes", type=int, default=200, help="of text for `tokenizers` by itself")
-    parser.add_argument("--folder", help="where to put the text, its ids after it; needs three times its size")
-    parser.add_argument("--child", nargs=3, metavar=("JOB", "TOKENIZER", "TEXT"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        job, kind, text = options.child
-        print(json.dumps(JOBS[job](kind, text, options.library_megabytes)))
+    parser.add_argument("--library-megabytes", type=int, default=200, help="length of the text for `tokenizers` alone")
+    parser.add_argument("--folder", help="folder for the text and its ids; needs three times its size")
+    if sys.argv[1:2] == ["--child"]:
+        _, _, job, kind, text, megabytes = sys.argv
+        print(json.dumps(JOBS[job](kind, text, int(megabytes))))
         return
-    measured_in = circumstances()
+    options, parts = parse(parser, "large_text", parts=False)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = {}
         for kind in options.tokenizers:
             gigabytes = options.bpe_gigabytes if kind == "bpe" else options.gigabytes
-            text = Path(folder) / f"{gigabytes}.txt"
-            if not text.exists():
-                write_text(text, int(gigabytes * 1e9))
-            rows[kind] = measure(kind, text, options.library_megabytes)
-    print(f"wrote {write_record('large_text', measured_in, {'text': load_corpus().name, 'tokenizers': rows})}")
+            file = Path(folder) / f"{gigabytes}.txt"
+            if not file.exists():
+                write_text(file, int(gigabytes * 1e9))
+            rows[kind] = measure(kind, file, options.library_megabytes)
+    parts.write({"text": load_corpus().name, "tokenizers": rows})
 
 
 def write_text(path: Path, size: int) -> None:
-    """A text of `size` bytes or a little more."""
+    """Write a text of at least `size` bytes."""
     paragraphs = load_corpus().text.split("\n\n")
     draw = random.Random(1337)
     with path.open("w", encoding="utf-8") as file:
@@ -81,9 +78,8 @@ def write_text(path: Path, size: int) -> None:
 
 
 def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
-    """One preparation: rates in MB of UTF-8 a second, memory in MB."""
-    with tempfile.TemporaryDirectory(dir=text.parent) as cache:
-        found = run_child("prepare", kind, text, library_megabytes, cache)
+    """Measure one tokenizer: speeds in MB of UTF-8 per second, memory in MB."""
+    found = run_child("prepare", kind, text, library_megabytes)
     size = text.stat().st_size / 1e6
     row = {
         "megabytes": size,
@@ -93,29 +89,22 @@ def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
         **found,
     }
     if kind == "bpe":
-        with tempfile.TemporaryDirectory(dir=text.parent) as cache:
-            row["library"] = run_child("library", kind, text, library_megabytes, cache)
-    print(
-        f"{kind:<5} {row['megabytes_per_second']:7.1f} MB/s, {row['megabytes_per_second_per_core']:6.1f} a core, "
-        f"{row['encode_megabytes_per_second_per_core']:.1f} a core for the ids alone, "
-        f"{row['peak_anonymous_megabytes']:.0f} MB of memory",
-        flush=True,
-    )
+        row["library"] = run_child("library", kind, text, library_megabytes)
     return row
 
 
-def run_child(job: str, kind: str, text: Path, library_megabytes: int, cache: str) -> dict[str, Any]:
-    """Run one of `JOBS` in a process of its own, and watch its memory."""
-    command = [sys.executable, "-m", "benchmarks.large_text", "--child", job, kind, str(text)]
-    command += ["--library-megabytes", str(library_megabytes)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"NANOGPT_CACHE": cache}
-    ) as child:
-        peaks = [0]
-        watcher = threading.Thread(target=watch_memory, args=(child, peaks))
-        watcher.start()
-        printed, _ = child.communicate()
-        watcher.join()
+def run_child(job: str, kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
+    """Run one of `JOBS` in a fresh process with an empty cache; return its result and its highest memory."""
+    words = ["--child", job, kind, str(text), str(library_megabytes)]
+    command = [sys.executable, "-m", "benchmarks.large_text", *words]
+    with tempfile.TemporaryDirectory(dir=text.parent) as cache:
+        environment = os.environ | {"NANOGPT_CACHE": cache}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+            peaks = [0]
+            watcher = threading.Thread(target=watch_memory, args=(child, peaks))
+            watcher.start()
+            printed, _ = child.communicate()
+            watcher.join()
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     result: dict[str, Any] = json.loads(printed)
@@ -123,26 +112,26 @@ def run_child(job: str, kind: str, text: Path, library_megabytes: int, cache: st
 
 
 def watch_memory(child: "subprocess.Popen[str]", peaks: list[int]) -> None:
-    """Append the anonymous memory of a process and its children, in kB, until it ends."""
+    """Append the anonymous memory of a process and its descendants, in kB, until it ends."""
     while child.poll() is None:
-        peaks.append(sum(anonymous_memory(process) for process in family(child.pid)))
+        peaks.append(sum(anonymous_memory(process) for process in descendants(child.pid)))
         time.sleep(SAMPLE_SECONDS)
 
 
-def family(process: int) -> list[int]:
-    """A process and all that come from it."""
+def descendants(process: int) -> list[int]:
+    """Return a process and all that descend from it."""
     found = [process]
     for one in found:
         for listed in Path(f"/proc/{one}/task").glob("*/children"):
             try:
                 found += map(int, listed.read_text(encoding="ascii").split())
             except OSError:
-                continue  # the thread is gone
+                continue  # the thread has ended
     return found
 
 
 def anonymous_memory(process: int) -> int:
-    """RssAnon in kB; 0 for one that is gone."""
+    """Return RssAnon in kB; 0 for a process that has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -151,8 +140,8 @@ def anonymous_memory(process: int) -> int:
 
 
 def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
-    """As `nanogpt train` does it; seconds of each of its readings, and of the processors all together."""
-    import nanogpt.training.launch  # noqa: F401  (with torch, as it is when a training reads its text)
+    """Prepare a text as `nanogpt train` does; return the seconds of each pass, and those of all processors."""
+    import nanogpt.training.trainer  # noqa: F401  (with torch, as when a training reads its text)
 
     began, processors = time.perf_counter(), time.process_time()
     corpus = load_corpus(text)
@@ -177,14 +166,14 @@ def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]
 
 
 def tokenizer_for(kind: str, corpus: Corpus) -> Tokenizer:
-    """With a vocabulary from the text: the alphabet, or merges learned from the training part."""
+    """Return a tokenizer with the text's alphabet, or with merges learned from its training part."""
     if kind == "bpe":
         return train_tokenizer(kind, (chunk.text for chunk in cut_chunks(corpus.split(quiet=True)[0])))
     return train_tokenizer(kind, [corpus.scan(quiet=True).alphabet])
 
 
 def library_alone(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
-    """The rate of `tokenizers` on a text in memory, with the vocabulary that ours learns, and no ids written."""
+    """Return the speed of `tokenizers` on a text in memory, with the vocabulary that ours learns."""
     from tokenizers import Tokenizer as Library
     from tokenizers import models, pre_tokenizers
 
@@ -196,9 +185,8 @@ def library_alone(kind: str, text: str, library_megabytes: int) -> dict[str, Any
     with Path(text).open("rb") as file:
         data = file.read(library_megabytes * 1_000_000).decode("utf-8", "ignore")
     documents = [data[start : start + (1 << 16)] for start in range(0, len(data), 1 << 16)]
-    size = len(data.encode()) / 1e6
+    size, tokens = len(data.encode()) / 1e6, 0
     began, processors = time.perf_counter(), time.process_time()
-    tokens = 0
     for start in range(0, len(documents), 64):
         tokens += sum(len(one.ids) for one in library.encode_batch_fast(documents[start : start + 64]))
     return {

@@ -1,16 +1,15 @@
-"""Whether llama.cpp writes what `nanogpt sample` writes: the same 200 tokens, and how near its logits are.
+"""Whether llama.cpp writes the same 200 tokens as `nanogpt sample`, and how close its logits are.
 
     python -m benchmarks.llama_cpp
 
 Small models are trained on Tiny Shakespeare, one for each kind of tokenizer, one on a text that is not ASCII
 (`quijote.txt` in the folder NANOGPT_DATA), and one with GPT-2's block. Each is exported to GGUF in three precisions.
-llama.cpp and the library then have the very same weights, those of the file, and both continue the beginning of the
-validation text by the likeliest token, all inside the block. Where two tokens come nearer than the two programs'
-arithmetic does, they may part: then the record has how many tokens were the same and how near the two were. Needs the
-extras `gguf` and `llama`.
+llama.cpp and the library then have the same weights, those of the file, and both continue the beginning of the
+validation text by the likeliest token, inside the block. Where two logits are closer than the rounding of the two
+programs, their texts may diverge: then the record has the number of equal tokens and the gap. Needs the extras `gguf`
+and `llama`.
 """
 
-import argparse
 import os
 import tempfile
 from collections.abc import Sequence
@@ -23,19 +22,19 @@ import torch
 from torch import Tensor
 
 import nanogpt
-from benchmarks.record import Parts, add_part_options
+from benchmarks.record import new_parser, parse
 from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE, Precision, llama_architecture
 from nanogpt.interop.verify.compare import allowed_difference
+from nanogpt.parallel.process import keep_freed_memory
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import generate_ids
 
 SIZES = {"n_layer": 3, "n_head": 3, "n_embd": 96, "block_size": 256, "batch_size": 4, "dropout": 0.0}
 EVALUATION = {"eval_tokens": 8192, "final_eval_tokens": 8192}
-"""Short: the loss is not what is measured."""
 MODELS: dict[str, dict[str, Any]] = {
     "char": {"text": "shakespeare"},
     "byte": {"text": "shakespeare", "tokenizer": "byte"},
@@ -46,17 +45,16 @@ MODELS: dict[str, dict[str, Any]] = {
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 TOKENS, PROMPT_TOKENS, WINDOWS = 200, 40, 4
 TIE = 1e-4
-"""Two tokens whose logits are nearer than this may change places."""
+"""Two tokens whose logits are closer than this may be swapped."""
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300, help="of each model's training")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    add_part_options(parser)
-    options = parser.parse_args()
-    parts = Parts("llama_cpp", keep=options.keep, trial=options.trial)
+    parser = new_parser(__doc__)
+    parser.add_argument("--steps", type=int, default=300, help="steps of each model's training")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    options, parts = parse(parser, "llama_cpp")
+    keep_freed_memory()
     versions = {name: version(name) for name in ("llama-cpp-python", "gguf")}
     torch.set_num_threads(options.threads)
     rows = []
@@ -64,37 +62,28 @@ def main() -> None:
         key = {"model": name, "steps": options.steps, "threads": options.threads, **versions, **SIZES, **settings}
         row = parts.measure(key, lambda settings=settings: measure(settings, options.steps, options.threads))  # type: ignore[misc]
         rows.append({"model": name, **{field: row[field] for field in ("vocab_size", "not_ascii", "exports")}})
-        print(f"{name}: {row['vocab_size']:,} tokens in the vocabulary")
-        for export in row["exports"]:
-            print(f"  {told(export)}", flush=True)
     parts.write({"tokens": TOKENS, "tie": TIE, "packages": versions, "rows": rows})
 
 
 def measure(settings: dict[str, Any], steps: int, threads: int) -> dict[str, Any]:
-    """Train one model, export it, and hold llama.cpp against the library."""
-    settings = dict(settings)
+    """Train one model, export it, and compare llama.cpp with the library."""
+    settings = {"precision": "float32", "sample_tokens": 0, **EVALUATION, **SIZES, **settings}
+    name = settings.pop("text")
+    text = name if name == "shakespeare" else Path(os.environ.get("NANOGPT_DATA", "")) / f"{name}.txt"
     with tempfile.TemporaryDirectory(prefix="llama-cpp-") as folder:
-        run = nanogpt.train(
-            find(settings.pop("text")),
-            steps=steps,
-            out=Path(folder) / "run",
-            threads=threads,
-            progress=False,
-            sample_tokens=0,
-            precision="float32",
-            **EVALUATION | SIZES | settings,
-        )
+        out = Path(folder) / "run"
+        run = nanogpt.train(text, steps=steps, out=out, threads=threads, progress=False, **settings)
         ids = torch.from_numpy(run.data().val[: WINDOWS * SIZES["block_size"]].astype("int64"))
         exports = [compare(run, ids, precision, Path(folder), threads) for precision in PRECISIONS]
-        text = run.tokenizer.decode(ids.tolist())
-        return {"vocab_size": run.tokenizer.vocab_size, "not_ascii": not text.isascii(), "exports": exports}
+        ascii_only = run.tokenizer.decode(ids.tolist()).isascii()
+        return {"vocab_size": run.tokenizer.vocab_size, "not_ascii": not ascii_only, "exports": exports}
 
 
 def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: int) -> dict[str, Any]:
-    """One precision: the furthest logit in some windows of the ids, and the tokens that are written after the first."""
+    """Return for one precision the largest difference of logits in some windows of the ids, and the equal tokens."""
     model = run.config.model
     path = export_gguf(run, folder / f"{precision}.gguf", precision)
-    # Each file is written from the run's own weights, which come back at the end.
+    # Each file is written from the run's own weights, which are restored at the end.
     kept = {name: weight.clone() for name, weight in run.model.state_dict().items()}
     run.model.load_state_dict(read_gguf(path, model), strict=False)
     prompt, text = ids[:PROMPT_TOKENS], run.tokenizer.decode(ids.tolist())
@@ -104,24 +93,24 @@ def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: 
     with torch.no_grad():
         logits = [run.model(window[None])[0] for window in windows]
     with closing(LlamaCpp(path, model.block_size, threads)) as llama:
-        far = max((llama.logits(one.tolist()) - mine).abs().max().item() for one, mine in zip(windows, logits))
+        largest = max((llama.logits(one.tolist()) - mine).abs().max().item() for one, mine in zip(windows, logits))
         theirs = llama.greedy(prompt.tolist(), TOKENS)
         same_ids = llama.encode(text) == run.tokenizer.encode(text).tolist()
     share = TOLERANCE[llama_architecture(model).model_type][precision]
     row = {
         "precision": precision,
         "bytes": path.stat().st_size,
-        "largest_difference": far,
+        "largest_difference": largest,
         "allowed_difference": allowed_difference(share, torch.cat(logits)),
         "same_ids": same_ids,
-        **parted(run, prompt.tolist(), ours, theirs),
+        **compare_texts(run, prompt.tolist(), ours, theirs),
     }
     run.model.load_state_dict(kept)
     return row
 
 
-def parted(run: Run, prompt: list[int], ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Any]:
-    """How many tokens are the same, and where they part how near the two likeliest were."""
+def compare_texts(run: Run, prompt: list[int], ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Any]:
+    """Return the number of equal tokens, and the gap of the two largest logits where the texts diverge."""
     same = next((n for n, (one, other) in enumerate(zip(ours, theirs)) if one != other), len(ours))
     gap = None
     if same < len(ours):
@@ -129,20 +118,6 @@ def parted(run: Run, prompt: list[int], ours: Sequence[int], theirs: Sequence[in
             first, second = run.model(torch.tensor([[*prompt, *ours[:same]]]))[0, -1].topk(2).values.tolist()
         gap = first - second
     return {"same_tokens": same, "gap_where_they_part": gap, "text": run.tokenizer.decode(ours)}
-
-
-def told(row: dict[str, Any]) -> str:
-    """An export's row as a line."""
-    parts = "" if row["gap_where_they_part"] is None else f", then two within {row['gap_where_they_part']:.1e}"
-    return (
-        f"{row['precision']:<5} {row['bytes'] / 1e6:5.2f} MB  furthest logit {row['largest_difference']:.1e} "
-        f"(allowed {row['allowed_difference']:.1e})  same ids {row['same_ids']}, tokens {row['same_tokens']}{parts}"
-    )
-
-
-def find(text: str) -> str | Path:
-    """A corpus by its name, or a file in the folder NANOGPT_DATA."""
-    return text if text == "shakespeare" else Path(os.environ.get("NANOGPT_DATA", "")) / f"{text}.txt"
 
 
 if __name__ == "__main__":

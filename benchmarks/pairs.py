@@ -1,7 +1,7 @@
-"""Two things measured in turn, pair by pair, and what can be said of their ratio.
+"""Pairs of measurements, and what their ratios say.
 
-A machine is faster now and slower then. Two measurements that follow each other see nearly the same machine, so the
-ratio of each pair is taken, and the order changes from pair to pair: what comes second may find a warmer machine.
+A machine is sometimes faster and sometimes slower. Two measurements right after each other see nearly the same machine,
+so the ratio of each pair counts. The order alternates, because the second may meet a warmer machine.
 """
 
 import math
@@ -15,7 +15,7 @@ Measured = TypeVar("Measured")
 
 
 def one_pair(number: int, ours: Callable[[], Measured], theirs: Callable[[], Measured]) -> tuple[Measured, Measured]:
-    """Measure both, ours first in pairs of even number and last in the others; returns (ours, theirs).
+    """Measure both, ours first in pairs with an even number; return (ours, theirs).
 
     >>> order = []
     >>> for number in range(3):
@@ -31,9 +31,9 @@ def one_pair(number: int, ours: Callable[[], Measured], theirs: Callable[[], Mea
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
-    """What pairs say of above / below: median, lowest, highest, and a 95 % interval from two pairs on.
+    """Return median, lowest and highest of the pairs' ratios above / below, and from two pairs on a 95 % interval.
 
-    The interval is of the geometric mean, by Student's t of the logarithms: a ratio and its inverse then say the same.
+    The interval is of the geometric mean, by Student's t of the logarithms: a ratio and its inverse then agree.
 
     >>> found = ratios([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
     >>> found["pairs"], found["median"], found["low"], found["high"], [round(end, 2) for end in found["interval"]]
@@ -51,28 +51,9 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
 
 
 def values(measured: Sequence[float]) -> dict[str, Any]:
-    """Median, lowest and highest of one side's measurements.
+    """Return median, lowest and highest of one side's measurements.
 
     >>> values([3.0, 1.0, 2.0])
     {'median': 2.0, 'low': 1.0, 'high': 3.0, 'n': 3}
     """
-    return {
-        "median": statistics.median(measured),
-        "low": min(measured),
-        "high": max(measured),
-        "n": len(measured),
-    }
-
-
-def told(found: dict[str, Any], digits: int = 3) -> str:
-    """One line of what `ratios` or `values` found.
-
-    >>> told(ratios([2.0, 4.0], [1.0, 1.0]), 2)
-    '3.00 (2.00–4.00, n = 2; 95 % 0.03–231.22)'
-    """
-    count = found.get("pairs", found.get("n"))
-    text = f"{found['median']:.{digits}f} ({found['low']:.{digits}f}–{found['high']:.{digits}f}, n = {count}"
-    if found.get("interval"):
-        low, high = found["interval"]
-        text += f"; 95 % {low:.{digits}f}–{high:.{digits}f}"
-    return text + ")"
+    return {"median": statistics.median(measured), "low": min(measured), "high": max(measured), "n": len(measured)}

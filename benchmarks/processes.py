@@ -1,30 +1,57 @@
-"""Fresh processes, all started the same way: a clean environment, a clock from the start, the peak of memory.
+"""Fresh processes: a clean environment, a clock from the start, the peak of memory; and `nanogpt` in such processes.
 
-A program is timed by the lines that it prints itself, so that it runs unmodified: each gets the seconds since its
-process was started when it arrives here. What such a line means is for the caller to know.
+A program is timed by the lines that it prints, so that it runs unmodified: each line is stored with the seconds from
+the start of its process.
 """
 
 import json
 import os
+import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-CHILD = Path(__file__).parent / "child.py"
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "NANOGPT_DATA", "LD_LIBRARY_PATH")
-"""What is passed on. Not passed on: thread settings, Python's and torch's switches, and what a session has beside."""
+from benchmarks.record import ROOT
+from nanogpt.runs.folder import RunFolder
+
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "NANOGPT_DATA", "LD_LIBRARY_PATH")
+"""Environment variables that are passed on; settings of threads, Python and torch are not."""
+CHILD = """
+import json, os, sys, time
+report, *command = sys.argv[1:]
+start = time.monotonic()
+_, status, used = os.wait4(os.posix_spawnp(command[0], command, os.environ), 0)
+seconds, unit = time.monotonic() - start, 1 if sys.platform == "darwin" else 1024
+code, peak = os.waitstatus_to_exitcode(status), used.ru_maxrss * unit
+with open(report, "w", encoding="utf-8") as file:
+    json.dump({"start": start, "seconds": seconds, "code": code, "peak_bytes": peak}, file)
+"""
+"""A program between a benchmark and what it measures: Linux counts the memory of the process that starts another as
+the peak of the other, and a benchmark has loaded torch. This program has loaded nothing."""
+NANOGPT = (sys.executable, "-m", "nanogpt")
+FEW_EVALUATIONS = ("--eval-tokens", "1", "--final-eval-tokens", "1", "--sample-tokens", "0")
+IMPORTS = (
+    "import nanogpt.cli.main, nanogpt.training.options, nanogpt.training.new_run, nanogpt.training.trainer, "
+    "nanogpt.parallel.process, nanogpt.reporting.terminal"
+)
+"""What `nanogpt train` imports."""
+EVALUATION = re.compile(r"step ([\d,]+): ")
+WARM_STEPS = 5
+"""At most this many first steps don't count for the time of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What a program printed, and how many seconds after its start."""
+    """A printed line, and when it came, in seconds from the start of the process."""
 
     seconds: float
     text: str
@@ -32,14 +59,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A process that came to its end."""
+    """A process that has ended."""
 
     seconds: float
     """from its start to its end"""
     peak_megabytes: float
     """largest resident set, in 10^6 bytes"""
     lines: tuple[Line, ...]
-    """standard output and standard error in the order in which they came"""
+    """standard output and standard error in order of time"""
 
     @property
     def text(self) -> str:
@@ -47,30 +74,39 @@ class Finished:
         return "\n".join(line.text for line in self.lines)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The times of a training."""
+
+    seconds: float
+    """from Enter to its last step, without evaluations"""
+    evaluation_seconds: float
+    """the evaluations that were subtracted"""
+    first_step_seconds: float | None = None
+    """from Enter to the end of the first step, likewise"""
+    step_seconds: float | None = None
+    """median of a step after the first ones"""
+    peak_megabytes: float
+
+
 class Failed(RuntimeError):
-    """A process ended with an error."""
+    """A process ended with an error, or printed something else than expected."""
 
 
 def clean_environment(threads: int | None = None, **more: str) -> dict[str, str]:
-    """An environment with what programs need to run; `threads` CPU threads, else as many as torch takes by itself.
-
-    Python's output is unbuffered, so that a line is seen when it is printed.
-    """
-    found = {name: os.environ[name] for name in KEPT if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
-    if threads is not None:
-        found["OMP_NUM_THREADS"] = str(threads)
-    return found | more
+    """Return what programs need to run, with `threads` CPU threads if given; Python's output is unbuffered."""
+    found = {name: os.environ[name] for name in INHERITED if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+    return found | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)}) | more
 
 
-def own_environment(folder: Path, threads: int | None = None) -> dict[str, str]:
-    """For our own side: this working tree is imported, and every cache is empty, below `folder`."""
+def own_environment(folder: Path, threads: int | None = None, source: Path = ROOT) -> dict[str, str]:
+    """Return an environment in which `source` is imported, and all caches are empty, below `folder`."""
     caches = {"NANOGPT_CACHE": "cache", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-    places = {name: str(folder / place) for name, place in caches.items()}
-    return clean_environment(threads, PYTHONPATH=str(ROOT), **places)
+    return clean_environment(threads, PYTHONPATH=str(source), **{name: str(folder / p) for name, p in caches.items()})
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Finished:
-    """Run a command in a folder to its end. Raises Failed, with the end of what it printed, where it fails.
+    """Run a command in a folder to its end. Raises Failed, with the end of what it printed.
 
     >>> done = run([sys.executable, "-c", "print(6 * 7)"], Path(), clean_environment())
     >>> done.text, 0 < done.lines[0].seconds <= done.seconds, 1 < done.peak_megabytes < 500
@@ -78,20 +114,19 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     """
     with tempfile.TemporaryDirectory(prefix="process-") as place:
         report = Path(place) / "report.json"
-        words = [sys.executable, "-I", "-S", str(CHILD), str(report), *command]
-        arrived = _watch(words, folder, environment)
+        arrived = _watch([sys.executable, "-I", "-S", "-c", CHILD, str(report), *command], folder, environment)
         found: dict[str, Any] = {"code": "unknown", "start": 0.0}  # of a command that could not be started
         if report.exists():
             found = json.loads(report.read_text(encoding="utf-8"))
     lines = tuple(Line(seconds=when - found["start"], text=text) for when, text in arrived)
     if found["code"] != 0:
-        told = "\n".join(line.text for line in lines[-15:])
-        raise Failed(f"{' '.join(command)}\nended with code {found['code']}:\n{told}")
+        end = "\n".join(line.text for line in lines[-15:])
+        raise Failed(f"{' '.join(command)}\nended with code {found['code']}:\n{end}")
     return Finished(seconds=found["seconds"], peak_megabytes=found["peak_bytes"] / 1e6, lines=lines)
 
 
 def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> list[tuple[float, str]]:
-    """The lines that a program prints and when they came, by the monotonic clock; it does not outlive this call."""
+    """Return the lines that a program prints, and when, by the monotonic clock; it does not outlive this call."""
     arrived = []
     with subprocess.Popen(
         words, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -102,7 +137,109 @@ def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -
             for line in process.stdout:
                 arrived.append((time.monotonic(), line.decode("utf-8", "replace").rstrip()))
             process.wait()
-        finally:  # also on Ctrl-C: its session is its own, so that only this ends it
+        finally:  # also on Ctrl-C, which its own session does not receive
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     return arrived
+
+
+@contextmanager
+def server(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "Iterator[tuple[Any, str]]":
+    """Start a command of nanogpt that serves; yield its process and first line; end it by SIGTERM."""
+    command = [*NANOGPT, *words]
+    with subprocess.Popen(command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.terminate()
+            code = process.wait(30)
+        assert code == 0, f"{words[0]} ended with code {code}"
+
+
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as words of a command.
+
+    >>> flags({"n_layer": 2, "bias": False})
+    ['--n-layer', '2', '--bias', 'False']
+    """
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def median_step(ends: Sequence[float]) -> float | None:
+    """Return the median time between the ends of consecutive steps, without the first few; None for a single step.
+
+    >>> median_step([10.0, 19.0, 20.0, 21.0, 22.0, 23.0, 24.5, 26.0])  # three of seven are left out
+    1.25
+    >>> median_step([10.0, 12.0]), median_step([10.0])
+    (2.0, None)
+    """
+    took = [after - before for before, after in pairwise(ends)]
+    warm = took[min(WARM_STEPS, len(took) // 2) :]
+    return statistics.median(warm) if warm else None
+
+
+def seconds_per_step(metrics: Iterable[dict[str, Any]]) -> float | None:
+    """Return the median time of a step from the lines of metrics.jsonl, whose seconds are those of training alone.
+
+    >>> lines = [{"event": "step", "step": step, "seconds": 9.0 + 0.1 * step} for step in (10, 20, 30, 40)]
+    >>> round(seconds_per_step([*lines, {"event": "eval", "step": 40, "seconds": 13.0}]), 3)
+    0.1
+    """
+    ends = [(line["step"], line["seconds"]) for line in metrics if line["event"] == "step"]
+    apart = ends[1][0] - ends[0][0] if len(ends) > 1 else 1
+    took = median_step([seconds for _, seconds in ends])
+    return None if took is None else took / apart
+
+
+class Workspace:
+    """A folder in which `nanogpt` trains one run, each command in a fresh process, with caches that start empty."""
+
+    def __init__(self, folder: Path, threads: int | None = None, source: Path = ROOT) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.threads, self.run_folder = folder, threads, folder / "run"
+        self.environment = own_environment(folder, threads, source)
+
+    def nanogpt(self, *words: str) -> Finished:
+        """Run `nanogpt WORDS`."""
+        return run([*NANOGPT, *words], self.folder, self.environment)
+
+    def import_seconds(self) -> float:
+        """Return the seconds of a process that imports what a training imports."""
+        return run([sys.executable, "-c", IMPORTS], self.folder, self.environment).seconds
+
+    def train(self, words: Sequence[str], steps: int, *more: str) -> Trained:
+        """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; nothing is subtracted."""
+        length = ("--steps", str(steps), "--eval-every", str(steps), *FEW_EVALUATIONS)
+        done = self.nanogpt("train", *words, *length, *more, "--out", str(self.run_folder))
+        seconds = last_step_seconds(done.lines, steps)
+        return Trained(seconds=seconds, evaluation_seconds=0.0, peak_megabytes=done.peak_megabytes)
+
+    def evaluate(self, checkpoint: str = "last") -> dict[str, Any]:
+        """Return the whole-split loss of a checkpoint and its 95 % interval, by `nanogpt eval --json`."""
+        found = evaluation(self.nanogpt("eval", str(self.run_folder), "--checkpoint", checkpoint, "--json"))
+        return {name: found[name] for name in ("loss", "loss_interval", "protocol", "step")}
+
+    def step_seconds(self) -> float | None:
+        """Return the median of a step; of each ten together, unless `--log-every` says otherwise."""
+        return seconds_per_step(RunFolder(self.run_folder).metrics())
+
+    def parameters(self) -> int:
+        """Return the number of parameters of the trained model."""
+        import nanogpt
+
+        return nanogpt.load(self.run_folder, checkpoint="last", device="cpu").model.parameter_count
+
+
+def last_step_seconds(lines: Sequence[Line], steps: int) -> float:
+    """Return when `nanogpt train` printed the evaluation after its last step. Raises Failed where it did not."""
+    found = {int(match[1].replace(",", "")): line for line in lines if (match := EVALUATION.match(line.text))}
+    if steps not in found:
+        raise Failed(f"no line about step {steps:,}:\n" + "\n".join(line.text for line in lines[-5:]))
+    return found[steps].seconds
+
+
+def evaluation(done: Finished) -> dict[str, Any]:
+    """Return what `nanogpt eval --json` printed, after its notes."""
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(done.text[done.text.index("{") :])[0]
+    return found

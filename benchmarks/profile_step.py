@@ -2,14 +2,12 @@
 
     python -m benchmarks.profile_step --size nanogpt
 
-A step's operations are timed by torch's profiler and grouped by what they are for: of three steps, the one that took
-neither longest nor shortest. Then each matrix product of the
-step is computed alone, over and over, on tensors of the same shapes and number format that lie in the cache: the rate
-that this machine reaches for exactly those shapes. All products at that rate, over the time of a step without the
-profiler, is the share that is told; the rest is the price of everything else. Steps and products are measured in turn.
+torch's profiler times the operations of three steps; those of the median step are grouped by purpose. Then each matrix
+product of the step is computed alone, repeatedly, on tensors of the same shapes and number format that are in the
+cache: the speed that this machine reaches for exactly these shapes. The reported share is the time of all products at
+that speed over the time of a step without the profiler. Steps and products are measured in turn.
 """
 
-import argparse
 import statistics
 import time
 from collections import Counter, defaultdict
@@ -19,24 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.record import circumstances, write_record
+from benchmarks.record import new_parser, parse
 from nanogpt.config import Config, load_preset
-from nanogpt.data.dataset import Dataset
+from nanogpt.data.batches import Dataset
 from nanogpt.parallel.process import keep_freed_memory
-from nanogpt.training.step import Stepper, build_model
+from nanogpt.parallel.world import ALONE
+from nanogpt.training.trainer import TrainStep, build_model
 
 VOCABULARY = 66
-NANOGPT = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64, "dropout": 0.2}
+_SMALL: dict[str, Any] = {"n_layer": 3, "n_head": 5, "n_embd": 160, "block_size": 64, "batch_size": 16}
 SIZES: dict[str, dict[str, Any]] = {
-    # nanoGPT's own recipe for a GPU; its GELU is the exact one
-    "nanogpt": {"preset": "gpt2", **NANOGPT, "bias": False, "qkv_bias": False, "activation": "gelu"},
+    "nanogpt": {  # its own recipe for a GPU, with the exact GELU
+        **{"preset": "gpt2", "n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64},
+        **{"dropout": 0.2, "bias": False, "qkv_bias": False, "activation": "gelu"},
+    },
     "lecture": {"preset": "lecture"},
-    "small": {"n_layer": 3, "n_head": 5, "n_embd": 160, "block_size": 64, "batch_size": 16},
-    "small-dropout": {"n_layer": 3, "n_head": 5, "n_embd": 160, "block_size": 64, "batch_size": 16, "dropout": 0.1},
+    "small": _SMALL,
+    "small-dropout": _SMALL | {"dropout": 0.1},
     "middle": {"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 32, "dropout": 0.1},
 }
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
-GROUPS = (  # an operation belongs to the first whose word begins its name, or that of what called it
+GROUPS = (  # an operation belongs to the first group with a prefix of its name, or of its callers' names
     ("optimizer", ("Optimizer.step", "aten::_foreach", "aten::_fused_adam")),
     ("attention", ("_Attend", "autograd::engine::evaluate_function: _Attend", "aten::scaled_dot_product")),
     ("matrix products", PRODUCTS),
@@ -46,12 +47,12 @@ GROUPS = (  # an operation belongs to the first whose word begins its name, or t
     ("loss", ("aten::cross_entropy", "aten::_log_softmax", "aten::nll_loss", "NllLoss", "LogSoftmax")),
     ("casts and copies", ("aten::copy_", "aten::cat", "aten::clone", "aten::_to_copy")),
 )
-SECONDS_A_PRODUCT = 0.05
+SECONDS_PER_PRODUCT = 0.05
 PROFILED_STEPS = 3
 
 
 class Product(NamedTuple):
-    """A matrix product: its operation, and the shapes of the two matrices or batches of them."""
+    """A matrix product: its operation, and the shapes of its two matrices or batches of matrices."""
 
     operation: str
     left: tuple[int, ...]
@@ -68,60 +69,54 @@ class Product(NamedTuple):
 
 def main() -> None:
     """Measure, print, record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="nanogpt")
-    parser.add_argument("--steps", type=int, default=5, help="steps that are timed")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--dry", action="store_true", help="record nothing")
-    options = parser.parse_args()
     keep_freed_memory()
-    measured_in = circumstances()
-    preset = SIZES[options.size].get("preset", "modern")
-    settings = {name: value for name, value in SIZES[options.size].items() if name != "preset"}
-    settings |= {"precision": options.precision, "compile": "on" if options.compile else "off"}
-    result = measure(load_preset(preset).override(**settings, vocab_size=VOCABULARY), options.steps)
-    show(result)
-    if not options.dry:
-        name = f"profile_step_{options.size}" + (f"_{options.precision}" if options.precision != "auto" else "")
-        name += "_compiled" if options.compile else ""
-        print(f"wrote {write_record(name, measured_in, {'size': options.size, **result})}")
+    options, parts = parse(parser, "profile_step", parts=False)
+    parts.name += f"_{options.size}" + (f"_{options.precision}" if options.precision != "auto" else "")
+    parts.name += "_compiled" if options.compile else ""
+    settings = SIZES[options.size] | {"precision": options.precision, "compile": "on" if options.compile else "off"}
+    config = load_preset(settings.pop("preset", "modern")).override(**settings, vocab_size=VOCABULARY)
+    parts.write({"size": options.size, **measure(config, options.steps)})
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
-    """The profile of a config's step: seconds of all of it, milliseconds by group, and the products alone."""
+    """Return a step's profile: its seconds, milliseconds by group, and the products alone."""
     ids = np.random.default_rng(1).integers(0, config.model.vocab_size - 1, 200_000).astype(np.uint16)
-    stepper = Stepper(build_model(config), config.train, Dataset(train=ids, val=ids[:2], key=""))
+    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids[:2], key=""), ALONE)
     numbers = iter(range(2 + PROFILED_STEPS + steps))
 
     def step() -> float:
         begin = time.perf_counter()
-        stepper.step(next(numbers), 1e-4).tolist()
+        train_step(next(numbers), 1e-4).tolist()
         return time.perf_counter() - begin
 
-    step(), step()  # the optimizer's state, and whatever is made once
-    profiles = [profile(step, half=stepper.precision == "bfloat16") for _ in range(PROFILED_STEPS)]
+    step(), step()  # the optimizers' state, and what else is made once
+    profiles = [profile(step, half=train_step.precision == "bfloat16") for _ in range(PROFILED_STEPS)]
     groups, products = sorted(profiles, key=lambda one: sum(one[0].values()))[PROFILED_STEPS // 2]
-    steps_took, rates = [], defaultdict(list)
+    step_times, product_times = [], defaultdict(list)
     for _ in range(steps):
-        steps_took.append(step())
+        step_times.append(step())
         for product in products:
-            rates[product].append(seconds_of(product, SECONDS_A_PRODUCT / steps))
-    alone = {product: statistics.median(rates[product]) for product in products}
-    seconds, product_seconds = statistics.median(steps_took), sum(alone[p] * n for p, n in products.items())
-    operations = sum(p.operations * n for p, n in products.items())
+            product_times[product].append(product_seconds(product, SECONDS_PER_PRODUCT / steps))
+    seconds = statistics.median(step_times)
+    alone = sum(statistics.median(product_times[product]) * count for product, count in products.items())
+    operations = sum(product.operations * count for product, count in products.items())
     return {
         "config": {"model": config.to_dict()["model"], "batch_sequences": config.train.batch_sequences},
-        "precision": stepper.precision,
-        "compiled": stepper.note is None and config.train.compile == "on",
-        "sequences_at_once": stepper.micro_batch,
-        "step_seconds": {"median": seconds, "all": steps_took},
-        "tokens_per_second": stepper.tokens_per_step / seconds,
+        "precision": train_step.precision,
+        "compiled": train_step.note is None and config.train.compile == "on",
+        "sequences_at_once": train_step.micro_batch,
+        "step_seconds": {"median": seconds, "all": step_times},
+        "tokens_per_second": train_step.tokens / seconds,
         "products": {
-            "seconds": product_seconds,
-            "share": product_seconds / seconds,
+            "seconds": alone,
+            "share": alone / seconds,
             "operations": operations,
-            "operations_per_second": operations / product_seconds,
+            "operations_per_second": operations / alone,
             "kinds": len(products),
         },
         "milliseconds_by_group": groups,
@@ -129,7 +124,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
 
 
 def profile(step: Callable[[], float], half: bool) -> tuple[dict[str, float], Counter[Product]]:
-    """One step under torch's profiler: milliseconds of each group, and how often each matrix product is computed."""
+    """Return the milliseconds of each group in a step, and the count of each matrix product."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
         step()
     groups: dict[str, float] = defaultdict(float)
@@ -143,14 +138,14 @@ def profile(step: Callable[[], float], half: bool) -> tuple[dict[str, float], Co
 
 
 def callers(event: Any) -> Iterable[str]:
-    """The names of an operation and of what called it, the innermost first."""
+    """Yield the names of an operation and its callers, the innermost first."""
     while event is not None:
         yield event.name
         event = event.cpu_parent
 
 
 def group_of(names: Iterable[str]) -> str:
-    """The group of an operation that has, with its callers, these names.
+    """Return the group of an operation by its name and its callers'.
 
     >>> group_of(["aten::bmm", "_AttendBackward"]), group_of(["aten::exp"])
     ('attention products', 'other')
@@ -160,8 +155,8 @@ def group_of(names: Iterable[str]) -> str:
     return f"{found} products" if found in ("attention", "optimizer") and names[0] in PRODUCTS else found
 
 
-def seconds_of(product: Product, at_least: float) -> float:
-    """Median time of a product alone, repeated for so long."""
+def product_seconds(product: Product, at_least: float) -> float:
+    """Return the median time of a product alone, repeated for at least this long."""
     dtype = torch.bfloat16 if product.half else torch.float32
     left, right = torch.randn(product.left).to(dtype), torch.randn(product.right).to(dtype)
     multiply = torch.mm if left.ndim == 2 else torch.bmm
@@ -171,22 +166,6 @@ def seconds_of(product: Product, at_least: float) -> float:
         multiply(left, right)
         took.append(time.perf_counter() - begin)
     return statistics.median(took)
-
-
-def show(result: dict[str, Any]) -> None:
-    """The profile as a table."""
-    groups, products = result["milliseconds_by_group"], result["products"]
-    total = sum(groups.values())
-    for group, milliseconds in groups.items():
-        print(f"{group:<22}{milliseconds:>10.1f} ms  {milliseconds / total:>6.1%}")
-    print(f"{'profiled':<22}{total:>10.1f} ms")
-    seconds = result["step_seconds"]["median"]
-    print(f"\na step without the profiler {seconds * 1e3:,.1f} ms, {result['tokens_per_second']:,.0f} tokens/s")
-    rate = products["operations_per_second"] / 1e9
-    print(
-        f"its matrix products alone {products['seconds'] * 1e3:,.1f} ms at {rate:.0f} GFLOP/s in "
-        f"{result['precision']}: {products['share']:.1%} of it"
-    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Tokens a second and the wait for the first token of `nanogpt serve`, by parallel streams; its memory when clients go.
+"""Tokens/s and time to the first token of `nanogpt serve` by parallel streams, and its memory when clients leave.
 
     python -m benchmarks.serving --seconds 60
     python -m benchmarks.serving --seconds 3 --leave 60 --trial
 
 The network is that of nanoGPT's GPU recipe (6 layers, 384 channels, block 256, characters) after one step of training,
-without an end-of-document token, so that every text has its full length. Each stream asks for a text, and for the next
-one when it has ended: prompts of 1 to 200 characters, 200 tokens at temperature 0.8. Tokens are counted by the server,
-in /metrics; waits by the clients, who run on the same cores and take a share of them. Streams and one stream take
-turns, so that both see the same machine.
+without an end-of-document token, so that every text has its full length. Each stream requests a text, and the next one
+when it has ended: prompts of 1 to 56 characters, 200 tokens at temperature 0.8. The server counts tokens, in /metrics;
+clients measure the waiting times, on the same cores, of which they take a share. All numbers of streams take turns.
 
 Then clients come, 50 at a time, and leave when the first piece of their text arrives. The server's resident memory is
-read after the first of them, when all that is made once has been made, and at the end.
+read after the first of them, when everything that is made once exists, and at the end.
 """
 
 import argparse
@@ -27,12 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours import NANOGPT, Ours
-from benchmarks.pairs import ratios, told, values
-from benchmarks.processes import own_environment
-from benchmarks.record import Parts, add_part_options
+from benchmarks.pairs import ratios, values
+from benchmarks.processes import Workspace, flags, server
+from benchmarks.record import Parts, new_parser, parse
 
-SERVE = (*NANOGPT, "serve")
 SIZES = {"n-layer": 6, "n-head": 6, "n-embd": 384, "block-size": 256}
 STREAMS = (1, 16, 64)
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -54,8 +51,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Served:
-    """A server that runs, and the name of its model."""
+class Server:
+    """A running server, and the name of its model."""
 
     port: int
     model: str
@@ -64,92 +61,71 @@ class Served:
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
-    parser.add_argument("--runs", type=int, default=3, help="how often each number of streams is measured")
+    parser = new_parser(__doc__, threads=True)
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each measurement")
+    parser.add_argument("--runs", type=int, default=3, help="measurements of each number of streams")
     parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
     parser.add_argument("--leave", type=int, default=1000, help="clients that leave")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--threads", type=int, help="CPU threads; as many as torch takes if left out")
-    add_part_options(parser)
-    options = parser.parse_args()
-    parts = Parts("serving", keep=options.keep, trial=options.trial)
+    options, parts = parse(parser, "serving")
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        place = Ours(Path(folder), options.threads)
-        sizes = [word for name, value in SIZES.items() for word in (f"--{name}", str(value))]
-        place.train(["python"], 1, *sizes, "--end-of-document", "False", "--batch-size", "2")
+        work = Workspace(Path(folder), options.threads)
+        work.train(["python"], 1, *flags(SIZES), "--end-of-document", "False", "--batch-size", "2")
         rows = []
         for precision in options.precisions:
-            with serving(place, "--precision", precision) as server:
-                rows += measure_streams(parts, server, precision, options)
-        with serving(place) as server:
-            left = parts.measure(
-                {"leave": options.leave, "threads": options.threads}, lambda: leaving(server, options.leave)
-            )
-    before, after = (left[when] / 1e6 for when in ("before_bytes", "after_bytes"))
-    print(f"{options.leave} clients left: {before:.1f} MB before, {after:.1f} MB after")
-    print(f"    {left['freed_seconds']:.2f} s until all places were free")
-    result = {"sizes": SIZES, "tokens": TOKENS, "streams": rows, "left": left}
-    parts.write(result | {"goals": GOALS})
+            with serving(work, "--precision", precision) as one:
+                rows += measure_streams(parts, one, precision, options)
+        with serving(work) as one:
+            key = {"leave": options.leave, "threads": options.threads}
+            left = parts.measure(key, lambda: measure_leaving(one, options.leave))
+    parts.write({"sizes": SIZES, "tokens": TOKENS, "streams": rows, "left": left, "goals": GOALS})
 
 
-def measure_streams(parts: Parts, server: Served, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each number of streams in turn with the others; all are held against the first."""
+def measure_streams(parts: Parts, one: Server, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all numbers of streams in turn; all are compared with the first."""
     found: dict[int, list[dict[str, Any]]] = {count: [] for count in options.streams}
-    asyncio.run(load(server, 1, 1.0))  # what a first request makes once
+    asyncio.run(load(one, 1, 1.0))  # what a first request makes once
     for number in range(options.runs):
         for count in options.streams:
             key = {"precision": precision, "seconds": options.seconds, "threads": options.threads}
-            one = parts.measure(
+            row = parts.measure(
                 key | {"streams": count, "number": number},
-                lambda count=count: asyncio.run(load(server, count, options.seconds)),  # type: ignore[misc]
+                lambda count=count: asyncio.run(load(one, count, options.seconds)),  # type: ignore[misc]
             )
-            found[count].append(one)
-    single = [one["rate"] for one in found[options.streams[0]]]
+            found[count].append(row)
+    single = [row["rate"] for row in found[options.streams[0]]]
     rows = []
     for count, each in found.items():
         rates = [one["rate"] for one in each]
-        row: dict[str, Any] = {"precision": precision, "streams": count}
-        row |= {"rate": values(rates), "over_first": ratios(rates, single)}
+        row = {"precision": precision, "streams": count, "rate": values(rates), "over_first": ratios(rates, single)}
         row |= {name: values([one[name] for one in each]) for name in ("p50", "p95")}
         row |= {"texts": sum(one["texts"] for one in each), "errors": sum(len(one["errors"]) for one in each)}
         rows.append(row)
-        print(
-            f"{precision}, {count} streams: tokens/s {told(row['rate'], 0)}; {told(row['over_first'], 1)} of the first"
-        )
-        print(
-            f"    first token: p50 {told(row['p50'])} s, p95 {told(row['p95'])} s; errors {row['errors']}", flush=True
-        )
     return rows
 
 
-async def load(server: Served, streams: int, seconds: float) -> dict[str, Any]:
-    """So many streams for so long: tokens a second while all of them ran, and their clients' waits."""
+async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
+    """Run this many streams for this long; return tokens/s while all of them ran, and their clients' waiting times."""
     seen, end = Seen(), time.monotonic() + seconds
 
     async def client(number: int) -> None:
-        drawn = random.Random(number)
+        draw = random.Random(number)
         while time.monotonic() < end:
-            await one_text(server, drawn, seen)
-
-    async def watch() -> float:
-        began, before = time.monotonic(), await counter(server, "tokens_total")
-        await asyncio.sleep(end - time.monotonic())
-        return (await counter(server, "tokens_total") - before) / (time.monotonic() - began)
+            await read_text(one, draw, seen)
 
     clients = [asyncio.ensure_future(client(number)) for number in range(streams)]
-    rate = await watch()
+    began, before = time.monotonic(), await counter(one, "tokens_total")
+    await asyncio.sleep(end - time.monotonic())
+    rate = (await counter(one, "tokens_total") - before) / (time.monotonic() - began)
     await asyncio.gather(*clients)
     waits = sorted(seen.waits)
-    shares = {
-        name: waits[min(len(waits) - 1, int(len(waits) * share))] for name, share in (("p50", 0.5), ("p95", 0.95))
-    }
-    return {"rate": rate, **shares, "texts": seen.texts, "errors": seen.errors}
+    p50, p95 = (waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.95))
+    return {"rate": rate, "p50": p50, "p95": p95, "texts": seen.texts, "errors": seen.errors}
 
 
-async def one_text(server: Served, drawn: random.Random, seen: Seen) -> None:
-    """Ask for a text and read it to its end."""
-    prompt = "".join(drawn.choices("abcdefghij (),=\n", k=drawn.randint(1, LONGEST_PROMPT)))
+async def read_text(one: Server, draw: random.Random, seen: Seen) -> None:
+    """Request a text and read it to its end."""
+    prompt = "".join(draw.choices("abcdefghij (),=\n", k=draw.randint(1, LONGEST_PROMPT)))
     began, last = time.monotonic(), b""
 
     async def read(piece: bytes) -> bool:
@@ -159,18 +135,18 @@ async def one_text(server: Served, drawn: random.Random, seen: Seen) -> None:
         last = (last + piece)[-100:]
         return b"data: [DONE]" not in last
 
-    status = await request(server, {"prompt": prompt, "seed": drawn.getrandbits(32)}, read)
+    status = await request(one, {"prompt": prompt, "seed": draw.getrandbits(32)}, read)
     if status != 200 or b"[DONE]" not in last or b'"error"' in last:
         seen.errors.append(f"{status}: {last.decode(errors='replace')}")
     seen.texts += 1
 
 
-async def request(server: Served, asked: dict[str, Any], read: Callable[[bytes], Awaitable[bool]]) -> int:
-    """Stream an answer: `read` is given what comes after its headers until it wants no more. Returns the status."""
-    settings = {"model": server.model, "max_tokens": TOKENS, "temperature": 0.8, "stream": True}
-    body = json.dumps(settings | asked).encode()
+async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], Awaitable[bool]]) -> int:
+    """Stream an answer, pass what follows its headers to `read` until that returns False; return the status."""
+    settings = {"model": one.model, "max_tokens": TOKENS, "temperature": 0.8, "stream": True}
+    body = json.dumps(settings | fields).encode()
     head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
     try:
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         headers = await reader.readuntil(b"\r\n\r\n")
@@ -181,9 +157,9 @@ async def request(server: Served, asked: dict[str, Any], read: Callable[[bytes],
         writer.close()
 
 
-async def counter(server: Served, name: str) -> float:
-    """A figure of the server."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def counter(one: Server, name: str) -> float:
+    """Return one of the server's metrics."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = (await reader.read(-1)).decode()
     writer.close()
@@ -192,54 +168,47 @@ async def counter(server: Served, name: str) -> float:
     return float(found[1])
 
 
-def leaving(server: Served, clients: int) -> dict[str, Any]:
-    """Clients that leave: the server's memory before and after, and how long the last ones' places were taken."""
+def measure_leaving(one: Server, clients: int) -> dict[str, Any]:
+    """Let clients leave; return the server's memory before and after, and how long it took to free their places."""
 
     async def leave(count: int) -> float:
         places = asyncio.Semaphore(LEAVING_AT_ONCE)
 
-        async def one(number: int) -> None:
-            async def no_more(piece: bytes) -> bool:
+        async def client(number: int) -> None:
+            async def stop(piece: bytes) -> bool:
                 return False
 
             async with places:
-                assert await request(server, {"prompt": "a", "seed": number, "max_tokens": 4000}, no_more) == 200
+                assert await request(one, {"prompt": "a", "seed": number, "max_tokens": 4000}, stop) == 200
 
-        await asyncio.gather(*(one(number) for number in range(count)))
+        await asyncio.gather(*(client(number) for number in range(count)))
         began = time.monotonic()
-        while await counter(server, "running") or await counter(server, "waiting"):
+        while await counter(one, "running") or await counter(one, "waiting"):
             await asyncio.sleep(0.01)
         return time.monotonic() - began
 
     asyncio.run(leave(min(WARM_UP_CLIENTS, clients)))
-    before = resident_bytes(server.process.pid)
+    before = resident_bytes(one.process.pid)
     freed = asyncio.run(leave(clients))
-    after = resident_bytes(server.process.pid)
+    after = resident_bytes(one.process.pid)
     return {"clients": clients, "before_bytes": before, "after_bytes": after, "freed_seconds": freed}
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process, by Linux."""
+    """Return the resident memory of a process, on Linux."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
     assert found is not None
     return 1024 * int(found[1])
 
 
 @contextmanager
-def serving(place: Ours, *words: str) -> Iterator[Served]:
-    """A server of the run that was trained, in a process of its own; ended by SIGTERM, and cleanly."""
-    command = [*SERVE, str(place.run_folder), "--port", "0", *words]
-    environment = own_environment(place.folder, place.threads)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            address = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
-            assert address is not None, "the server did not start"
-            yield Served(int(address[1]), place.run_folder.name, process)
-        finally:
-            process.terminate()
-            code = process.wait(30)
-        assert code == 0, f"the server ended with code {code}"
+def serving(work: Workspace, *words: str) -> Iterator[Server]:
+    """Serve the trained run in its own process."""
+    command = ["serve", str(work.run_folder), "--port", "0", *words]
+    with server(command, work.folder, work.environment) as (process, line):
+        address = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert address is not None, f"the server did not start: {line}"
+        yield Server(int(address[1]), work.run_folder.name, process)
 
 
 if __name__ == "__main__":

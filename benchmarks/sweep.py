@@ -1,16 +1,14 @@
-"""Every combination of some settings, trained and measured without the validation part, to choose defaults by.
+r"""Every combination of some settings, trained and measured without the validation part, to choose defaults by.
 
-    python -m benchmarks.sweep rates --texts shakespeare python book.txt \\
+    python -m benchmarks.sweep rates --texts shakespeare python book.txt \
         --grid learning_rate=0.01,0.02 n_layer=2,3 dropout=0.1 --steps 200 --seeds 1337 1338 --threads 1
     python -m benchmarks.sweep rates --show
 
-Each training is a line of `records/sweeps/NAME.jsonl` as soon as it ends (see `benchmarks.trials` for what it learns
-from and is measured on), and what the file has is not run again: an interrupted sweep goes on, and a wider one adds to
-it. Any setting of `nanogpt.config` may stand in the grid, with one value where it is the same for all; so may `steps`
-and `preset`.
+Each training becomes a line of `records/sweeps/NAME.jsonl` when it ends (`benchmarks.trials` says what it learns from
+and is measured on). What the file has is not run again, so an interrupted sweep continues, and a wider one adds to it.
+The grid takes any setting of `nanogpt.config`, with one or several values, and `steps` and `preset`.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -21,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RECORDS, circumstances
-from benchmarks.trials import HeldOut, TrialFile, hold_out, resolve, run_trial
+from benchmarks.record import RECORDS, circumstances, new_parser
+from benchmarks.trials import TrialFile, hold_out, resolve, run_trial
 from nanogpt.parallel.process import prepare_process
 
 SWEEPS = RECORDS / "sweeps"
@@ -30,15 +28,14 @@ SWEEPS = RECORDS / "sweeps"
 
 def main() -> None:
     """Train what is missing, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="of the file below records/sweeps")
+    parser = new_parser(__doc__, threads=True)
+    parser.add_argument("name", help="name of the file in records/sweeps")
     parser.add_argument("--texts", nargs="+", default=["shakespeare"])
     parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE")
     parser.add_argument("--steps", type=int, nargs="+", default=[200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--measure-tokens", type=int, help="held-out tokens measured, evenly spaced windows; all")
-    parser.add_argument("--show", action="store_true", help="the tables of what there is, without training")
+    parser.add_argument("--measure-tokens", type=int, help="held-out tokens to measure, evenly spaced (default: all)")
+    parser.add_argument("--show", action="store_true", help="print the tables without training")
     options = parser.parse_args()
     file = TrialFile(SWEEPS / f"{options.name}.jsonl")
     if not options.show:
@@ -52,7 +49,7 @@ def main() -> None:
 
 
 def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
-    """Settings and their values.
+    """Return settings and their values.
 
     >>> parse_grid(["n_layer=2,3", "learning_rate=1e-2", "bias=false", "activation=gelu,relu", "head_size=none"])
     {'n_layer': [2, 3], 'learning_rate': [0.01], 'bias': [False], 'activation': ['gelu', 'relu'], 'head_size': [None]}
@@ -61,7 +58,7 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
     for word in words:
         name, equals, values = word.partition("=")
         if not equals or not values:
-            raise SystemExit(f"{word!r} is no setting: write NAME=VALUE, or NAME=VALUE,VALUE in a grid")
+            raise SystemExit(f"{word!r} is not a setting: write NAME=VALUE or NAME=VALUE,VALUE")
         found[name.replace("-", "_")] = [_value(value) for value in values.split(",")]
     return found
 
@@ -77,18 +74,18 @@ def _value(word: str) -> Any:
 
 
 def combinations(grid: dict[str, list[Any]], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """What each training names: the whole product, the first seed of all before the second."""
+    """Return what each training names: the whole product, all with the first seed before the second."""
     products = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     found = [one | {"seed": seed} for seed in seeds for one in products]
     for named in found:
-        resolve(named)  # what cannot be had is said before anything is trained
+        resolve(named)  # raises before anything is trained
     return found
 
 
 def train_missing(
     file: TrialFile, texts: Sequence[str], trials: Sequence[dict[str, Any]], measure_tokens: int | None = None
 ) -> None:
-    """Run what the file does not have, text by text, and add it."""
+    """Train what the file does not have, text by text, and add it."""
     measured_in = circumstances()
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         for source in texts:
@@ -96,37 +93,29 @@ def train_missing(
             missing = [named for named in trials if not file.has(text.name, named)]
             print(f"{text.name}: {len(missing)} of {len(trials)} to train", flush=True)
             for number, named in enumerate(missing, 1):
-                _train_one(file, text, named, measured_in, measure_tokens)
-                print(f"  {number}/{len(missing)} {_told(file.rows()[-1], named)}", flush=True)
-
-
-def _train_one(
-    file: TrialFile, text: HeldOut, named: dict[str, Any], measured_in: dict[str, Any], measure_tokens: int | None
-) -> None:
-    began = time.monotonic()
-    row = run_trial(text, named, measure_tokens)
-    row |= {"whole_seconds": round(time.monotonic() - began, 2), "named": named, "settings": resolve(named)}
-    file.append(row | measured_in)
-
-
-def _told(row: dict[str, Any], named: dict[str, Any]) -> str:
-    settings = " ".join(f"{name}={value}" for name, value in named.items())
-    return f"{_loss(row['loss'])}  {row['seconds'] or 0:.1f} s  {settings}  {row.get('diverged', '')}".rstrip()
+                began = time.monotonic()
+                row = run_trial(text, named, measure_tokens)
+                row |= {"whole_seconds": round(time.monotonic() - began, 2), "named": named, "settings": resolve(named)}
+                file.append(row | measured_in)
+                settings = " ".join(f"{name}={value}" for name, value in named.items())
+                result = f"{_loss(row['loss'])}  {row['seconds'] or 0:.1f} s  {settings}  {row.get('diverged', '')}"
+                print(f"  {number}/{len(missing)} {result.rstrip()}", flush=True)
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """For each text the combinations by their mean loss over seeds, then all of them by their mean rank over texts."""
+    """Yield for each text the combinations by mean loss over seeds, then all of them by mean rank over texts."""
     if not rows:
         yield "no training yet"
         return
     varied = varied_settings(rows)
+    heading = "".join(f"{name[:17]:>18}" for name in varied)
     places: dict[str, list[tuple[int, float]]] = {}
     texts = list(dict.fromkeys(row["text"] for row in rows))
     for text in texts:
         groups = by_settings([row for row in rows if row["text"] == text], varied)
         ranked = sorted(groups.items(), key=lambda item: mean_loss(item[1]))
         yield f"\n{text}: held-out loss, mean over seeds"
-        yield _header(varied) + f"{'loss':>9}{'spread':>8}{'n':>3}{'seconds':>9}{'parameters':>12}{'tokens':>13}"
+        yield heading + f"{'loss':>9}{'spread':>8}{'n':>3}{'seconds':>9}{'parameters':>12}{'tokens':>13}"
         best = mean_loss(ranked[0][1])
         for rank, (key, group) in enumerate(ranked, 1):
             yield _cells(key) + _figures(group)
@@ -134,30 +123,29 @@ def tables(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     shared = {key: found for key, found in places.items() if len(found) == len(texts)}
     if len(texts) > 1 and shared:
         yield f"\nmean over {len(texts)} texts ({', '.join(texts)}): rank, and loss above each text's best"
-        yield _header(varied) + f"{'rank':>7}{'above':>9}"
+        yield heading + f"{'rank':>7}{'above':>9}"
         for key, found in sorted(shared.items(), key=lambda item: statistics.mean(rank for rank, _ in item[1])):
             rank, above = (statistics.mean(values) for values in zip(*found))
             yield _cells(key) + f"{rank:>7.2f}{above:>9.4f}"
 
 
 def varied_settings(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The settings that are not the same in all rows that have them, but for the seed."""
+    """Return the settings that differ between rows that have them, without the seed."""
     names = dict.fromkeys(name for row in rows for name in row["settings"] if name not in ("seed", "eval_every"))
     values = {name: {json.dumps(row["settings"][name]) for row in rows if name in row["settings"]} for name in names}
     return [name for name, found in values.items() if len(found) > 1]
 
 
 def by_settings(rows: Sequence[dict[str, Any]], varied: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each combination, by its values of the varied settings as JSON."""
+    """Return the rows of each combination, by its values of the varied settings as JSON."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        key = json.dumps({name: row["settings"].get(name) for name in varied})
-        groups.setdefault(key, []).append(row)
+        groups.setdefault(json.dumps({name: row["settings"].get(name) for name in varied}), []).append(row)
     return groups
 
 
 def mean_loss(group: Sequence[dict[str, Any]]) -> float:
-    """Over seeds; infinite where one of them diverged."""
+    """Return the mean loss over seeds; infinity where a training diverged."""
     return statistics.mean(float("inf") if row["loss"] is None else row["loss"] for row in group)
 
 
@@ -172,10 +160,6 @@ def _figures(group: Sequence[dict[str, Any]]) -> str:
 
 def _loss(loss: float | None) -> str:
     return "diverged" if loss is None else f"{loss:.4f}"
-
-
-def _header(varied: Sequence[str]) -> str:
-    return "".join(f"{name[:17]:>18}" for name in varied)
 
 
 def _cells(key: str) -> str:

@@ -1,29 +1,45 @@
-"""Tokens a second in training and peak memory, by size and block, ours and nanoGPT's in turn.
+"""Training speed in tokens/s and peak memory by model size and block, ours and nanoGPT's in pairs.
 
     python -m benchmarks.throughput --nanogpt PATH --pairs 5
     python -m benchmarks.throughput --nanogpt PATH --sizes cpu --steps 12 --pairs 1 --trial
 
-Both sides train the same network, nanoGPT's: our preset `gpt2` without biases and with the exact GELU, AdamW, the same
-batch and dropout. Ours computes in the number format that it takes by itself, `auto`, or in float32, as nanoGPT does
-on a CPU: `--precisions`. Tokens a second follow from the median of the warm steps; evaluations are no part of them.
-Memory is the largest resident set of the same processes. That a step of ours is worth a step of theirs is shown by the
-losses of the first steps from equal weights on equal batches, without dropout, of which no two programs draw the same
-(`benchmarks.peers.first_steps`). Pairs are kept one by one: an interrupted command goes on.
+Both sides train nanoGPT's network: our preset `gpt2` without biases and with the exact GELU, AdamW, the same batch and
+dropout. Ours computes in the number format that it picks itself, `auto`, or in float32, as nanoGPT does on a CPU. Speed
+follows from the median of a step, without evaluations; memory is the largest resident set of the same processes.
+
+That a step of ours does the same as a step of theirs is shown by the losses of the first steps, from equal weights, on
+equal batches, without dropout. nanoGPT's model is made by its own model.py and updated by its `configure_optimizers`,
+at one learning rate; its first weights are loaded into ours, which is updated by `TrainStep`. In float32 only
+floating-point rounding differs, in `auto` also the number format.
 """
 
 import argparse
+import json
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.pairs import ratios, told, values
-from benchmarks.peers.checkout import Checkout, Recipe
-from benchmarks.peers.first_steps import SAME, compare_first_steps
-from benchmarks.record import Parts
-from benchmarks.side_by_side import add_common
-from benchmarks.sides import measure_pairs, nanogpt_side, our_side, summary
+from benchmarks.karpathy_nanogpt import (
+    Checkout,
+    Recipe,
+    comparison_parser,
+    measure_pairs,
+    our_side,
+    summary,
+    their_side,
+)
+from benchmarks.pairs import ratios, values
+from benchmarks.processes import flags
+from benchmarks.record import Parts, parse
+from benchmarks.trials import new_trainer
 from nanogpt.parallel.process import prepare_process
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nanogpt.training.trainer import Trainer
 
 _GPU: dict[str, Any] = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64, "dropout": 0.2}
 SIZES: dict[str, dict[str, Any]] = {
@@ -33,53 +49,62 @@ SIZES: dict[str, dict[str, Any]] = {
     "gpu without dropout": _GPU | {"dropout": 0.0},
     "gpu": _GPU,
 }
-"""nanoGPT's recipes for a CPU and a GPU, and what lies between."""
+"""nanoGPT's recipes for a CPU and a GPU, and sizes between them."""
 FORMATS = ("auto", "float32")
+SAME: dict[str, Any] = {
+    **{"preset": "gpt2", "activation": "gelu", "bias": False, "qkv_bias": False, "end_of_document": False},
+    **{"optimizer": "adamw", "learning_rate": 1e-3, "warmup": 0.0, "decay": 0.0, "weight_decay": 0.1, "grad_clip": 1.0},
+    **{"beta1": 0.9, "beta2": 0.99, "embedding_rate": 1.0, "head_rate": 1.0, "vector_rate": 1.0},
+}
+"""Settings with which our network and updates are those of nanoGPT's recipes."""
+OUR_NAMES = {
+    "transformer.wte.": "token_embedding.",
+    "transformer.wpe.": "position_embedding.",
+    "transformer.ln_f.": "final_norm.",
+    "transformer.h.": "blocks.",
+    ".ln_1.": ".attention_norm.",
+    ".ln_2.": ".mlp_norm.",
+    ".attn.c_attn.": ".attention.qkv.",
+    ".attn.c_proj.": ".attention.proj.",
+    ".mlp.c_fc.": ".mlp.up.",
+    ".mlp.c_proj.": ".mlp.down.",
+}
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
+    parser = comparison_parser(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--precisions", nargs="+", choices=FORMATS, default=list(FORMATS), help="of ours")
-    parser.add_argument("--steps", type=int, default=8, help="of each training")
-    parser.add_argument("--loss-steps", type=int, default=20, help="whose losses are compared, at the size `cpu`")
-    add_common(parser)
-    options = parser.parse_args()
+    parser.add_argument(
+        "--precisions", nargs="+", choices=FORMATS, default=list(FORMATS), help="number formats of ours"
+    )
+    parser.add_argument("--steps", type=int, default=8, help="steps of each training")
+    parser.add_argument("--loss-steps", type=int, default=20, help="steps whose losses are compared, at the size `cpu`")
     prepare_process()
-    parts = Parts("throughput", keep=options.keep, trial=options.trial)
+    options, parts = parse(parser, "throughput")
     rows = [measure(parts, name, one, options) for name in options.sizes for one in options.precisions]
     first = {}
     for precision in FORMATS:
         key = {"losses": SIZES["cpu"], "steps": options.loss_steps, "precision": precision}
-        measure_losses = partial(first_steps, options.nanogpt, options.loss_steps, precision)
-        first[precision] = parts.measure(key, measure_losses)
-        apart = first[precision]["largest_difference"]
-        print(f"losses of {options.loss_steps} steps from equal weights, {precision}: at most {apart:.1e} apart")
+        first[precision] = parts.measure(key, partial(first_steps, options.nanogpt, options.loss_steps, precision))
     parts.write({"steps": options.steps, "rows": rows, "first_steps": first})
 
 
 def measure(parts: Parts, name: str, precision: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One size, both sides, ours in a number format."""
+    """Measure both sides at one size, ours in a number format."""
     size, where = SIZES[name], {"threads": options.threads, "device": options.device}
     words, recipe = our_words(size, precision), their_recipe(size)
     key = {"ours": words, "theirs": recipe.words, "steps": options.steps, **where}
     ours = our_side(words, options.steps, losses=False, **where)
-    theirs = nanogpt_side(options.nanogpt, recipe, options.steps, losses=False, **where)
+    theirs = their_side(options.nanogpt, recipe, options.steps, losses=False, **where)
     about = {"name": name, "size": size, "precision": precision, "steps": options.steps, **where}
     found = about | summary(measure_pairs(parts, key, options.pairs, ours, theirs))
     add_rates(found, size["batch_size"] * size["block_size"])
-    print(f"{name}, {precision}")
-    print(f"    tokens/s ours   {told(found['ours']['tokens_per_second'], 0)}")
-    print(f"             theirs {told(found['theirs']['tokens_per_second'], 0)}")
-    print(f"    ours / theirs   {told(found['ratios']['tokens_per_second'])}")
-    print(f"    memory, ours / theirs {told(found['ratios']['peak_megabytes'])}", flush=True)
     return found
 
 
 def add_rates(found: dict[str, Any], tokens: int) -> None:
-    """Add to a `summary` the tokens a second of both sides, and their ratio, of steps of so many tokens."""
+    """Add tokens/s of both sides, and their ratio, to a `summary` of steps with this many tokens."""
     rates = {side: [tokens / row[side]["step_seconds"] for row in found["rows"]] for side in ("ours", "theirs")}
     for side, measured in rates.items():
         found[side]["tokens_per_second"] = values(measured)
@@ -87,27 +112,85 @@ def add_rates(found: dict[str, Any], tokens: int) -> None:
 
 
 def our_words(size: dict[str, Any], precision: str = "auto") -> list[str]:
-    """nanoGPT's network and optimizer at this size, as words of our command.
+    """Return nanoGPT's network and optimizer at this size as words of our command.
 
     >>> our_words({"n_layer": 2, "dropout": 0.5})[:6]
     ['--preset', 'gpt2', '--activation', 'gelu', '--bias', 'False']
     """
     settings = SAME | size | {"log_every": 1, "history": "off"}
-    settings |= {} if precision == "auto" else {"precision": precision}
-    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return flags(settings if precision == "auto" else settings | {"precision": precision})
 
 
 def their_recipe(size: dict[str, Any]) -> Recipe:
-    """nanoGPT's config for this text, at this size."""
+    """Return nanoGPT's config for this text, at this size."""
     words = tuple(f"--{name}={value}" for name, value in size.items())
     return Recipe(words=words, steps=5000, block_size=size["block_size"], batch_size=size["batch_size"])
 
 
 def first_steps(source: Path, steps: int, precision: str) -> dict[str, Any]:
-    """The losses of both sides' first steps."""
-    sizes = {name: value for name, value in SIZES["cpu"].items() if name != "dropout"}
+    """Return both sides' losses of the first steps, and the largest difference."""
     with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
-        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), sizes, steps, precision)
+        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), SIZES["cpu"], steps, precision)
+
+
+def compare_first_steps(checkout: Checkout, sizes: Mapping[str, Any], steps: int, precision: str) -> dict[str, Any]:
+    """Return both sides' losses of the first steps with a checkout, without dropout."""
+    settings = SAME | dict(sizes) | {"dropout": 0.0, "precision": precision, "history": "off", "sample_tokens": 0}
+    text = str((checkout.data / "input.txt").resolve())
+    with tempfile.TemporaryDirectory(prefix="first-steps-") as name:
+        folder = Path(name)
+        trainer = new_trainer(text, steps=steps, out=folder / "run", **settings)
+        theirs = _their_losses(checkout, trainer, settings, folder)
+        _load_weights(trainer, folder / "weights.safetensors")
+        ours = [trainer.train_step(step, settings["learning_rate"])[0].item() for step in range(steps)]
+    apart = max(abs(one - other) for one, other in zip(ours, theirs))
+    return {"ours": ours, "theirs": theirs, "largest_difference": apart}
+
+
+def _their_losses(checkout: Checkout, trainer: "Trainer", settings: dict[str, Any], folder: Path) -> list[float]:
+    """Return nanoGPT's losses on the batches that our training will read; its first weights stay in `folder`."""
+    import torch
+    from safetensors.torch import save_file
+
+    from nanogpt.data.batches import get_batch
+
+    train, model = trainer.config.train, trainer.config.model
+    size, steps = train.batch_sequences, range(trainer.plan.total_steps)
+    pairs = [get_batch(trainer.data.train, model.block_size, train.seed, step * size, size) for step in steps]
+    batches = {name: torch.stack(parts) for name, parts in zip(("inputs", "targets"), zip(*pairs))}  # (steps, B, T)
+    save_file(batches, folder / "batches.safetensors")
+    (folder / "settings.json").write_text(json.dumps(settings | {"vocab_size": model.vocab_size}), encoding="utf-8")
+    losses: list[float] = checkout.script("first-steps", str(folder))
+    return losses
+
+
+def _load_weights(trainer: "Trainer", path: Path) -> None:
+    """Load all of nanoGPT's weights into our model."""
+    import torch
+    from safetensors.torch import load_file
+
+    own = dict(trainer.model.named_parameters())
+    weights = our_names(load_file(path))
+    if own.keys() != weights.keys():
+        raise SystemExit(f"weights that only one side has: {sorted(own.keys() ^ weights.keys())}")
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+
+def our_names(weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Return nanoGPT's weights by our names; the head is tied to the token embedding and appears once.
+
+    >>> list(our_names({"transformer.h.3.attn.c_attn.weight": 1, "transformer.wte.weight": 2, "lm_head.weight": 2}))
+    ['blocks.3.attention.qkv.weight', 'token_embedding.weight']
+    """
+    found = {}
+    for name, value in weights.items():
+        if name != "lm_head.weight":
+            for theirs, ours in OUR_NAMES.items():
+                name = name.replace(theirs, ours)  # noqa: PLW2901
+            found[name] = value
+    return found
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Trainings that settings are chosen by, none of which sees the validation part of a text.
+"""Trainings by which settings are chosen; none of them sees the validation part of a text.
 
-The validation part is cut off as `nanogpt.text.corpus.Corpus.split` does, and thrown away. Of the training part that is left the
-last tenth, cut by the same rule, is held out: trials learn from the rest and are measured there. Both parts keep their
-documents. Here is one trial and the file that trials are kept in; which are run, and what is made of them, is in
-`benchmarks.sweep` and `benchmarks.ablation`.
+The validation part is cut off as `nanogpt.text.corpus.Corpus.split` does, and dropped. The last tenth of the remaining
+training part, cut by the same rule, is held out: trials learn from the rest and are measured on that tenth. Both parts
+keep their documents. This module has one trial and the file of trials; which are run is up to `benchmarks.sweep`,
+`benchmarks.ablation` and `benchmarks.tried`.
 """
 
 import json
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 
     from nanogpt.training.trainer import Trainer
 
-ARGUMENTS = ("preset", "steps")
+    Change = Callable[[Trainer], None]
+    """Puts something into a training that no setting expresses."""
+
+OPTIONS = ("preset", "steps")
 """What a trial names besides settings of `nanogpt.config`."""
 FROM_TEXT = ("vocab_size", "document_token")
-MEANINGLESS = ("threads", "track", "log_every")
-"""Settings that change no weight but by rounding: they make no other trial."""
+IGNORED = ("threads", "track", "log_every")
+"""Settings that change weights only by floating-point rounding, or not at all: with others it is the same trial."""
 QUIET: dict[str, Any] = {"sample_tokens": 0, "history": "off", "eval_tokens": 1, "final_eval_tokens": 1}
-"""No evaluations but of one window at the beginning and the end, which the loop insists on."""
+"""Evaluations only of one window at the beginning and the end, which the loop always makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """A text's training part in two: what is learned from, and what is measured."""
+    """A text's training part, divided into what trials learn from and what they are measured on."""
 
     name: str
     learn: Path
@@ -46,31 +49,30 @@ class HeldOut:
 def hold_out(source: str, folder: Path) -> HeldOut:
     """Write the two parts of a corpus, by name or path, below `folder`, a line of JSON for each document.
 
-    Of `SOURCE@CHARACTERS` only so many characters are learned from, those before the held-out part: a short text,
-    measured as the long one.
+    Of `SOURCE@CHARACTERS` only the characters before the held-out part are learned from: a short text that is measured
+    like the long one.
     """
     source, characters = split_source(source)
     corpus = load_corpus(source)
     train = list(corpus.split(quiet=True)[0])
     parts = [list(part) for part in divide_chunks(train, scan_chunks(train).train_characters)]
+    name = corpus.name
     if characters is not None:
-        there = sum(len(chunk.text) for chunk in parts[0])
-        if characters > there:
-            raise SystemExit(f"{source}@{characters}: only {there:,} characters are there to learn from; name fewer")
-        parts[0] = [list(part) for part in divide_chunks(parts[0], there - characters)][1]
-    name = corpus.name if characters is None else f"{corpus.name}@{characters}"
-    place = folder / name
-    (place / "held-out").mkdir(parents=True)
-    files = place / f"{name}.jsonl", place / "held-out" / f"{name}.jsonl"
+        available = sum(len(chunk.text) for chunk in parts[0])
+        if characters > available:
+            raise SystemExit(f"{source}@{characters}: only {available:,} characters to learn from; choose fewer")
+        parts[0] = [list(part) for part in divide_chunks(parts[0], available - characters)][1]
+        name = f"{corpus.name}@{characters}"
+    (folder / name / "held-out").mkdir(parents=True)
+    files = folder / name / f"{name}.jsonl", folder / name / "held-out" / f"{name}.jsonl"
     for file, chunks in zip(files, parts):
-        with file.open("w", encoding="utf-8") as lines:
-            for document in _documents(chunks):
-                lines.write(json.dumps({"text": document}) + "\n")
+        lines = (json.dumps({"text": document}) + "\n" for document in _documents(chunks))
+        file.write_text("".join(lines), encoding="utf-8")
     return HeldOut(name=name, learn=files[0], measure=files[1])
 
 
 def split_source(word: str) -> tuple[str, int | None]:
-    """A corpus, and how many of its characters are learned from; all of them when not given.
+    """Return a corpus, and how many of its characters are learned from; None means all.
 
     >>> split_source("shakespeare@200000"), split_source("texts/me@home.txt")
     (('shakespeare', 200000), ('texts/me@home.txt', None))
@@ -91,30 +93,35 @@ def _documents(chunks: Iterable[Chunk]) -> Iterator[str]:
 
 
 def resolve(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides a trial besides its text: each setting by name, with what the preset gives the rest.
+    """Return every setting that a trial depends on besides its text, the preset's included.
 
-    Raises UserError for settings that do not exist or do not fit each other.
+    Raises UserError for settings that do not exist or contradict each other.
 
     >>> resolve({"steps": 20, "n_layer": 2})["n_layer"]
     2
     """
-    settings = {name: value for name, value in named.items() if name not in ARGUMENTS}
+    settings = {name: value for name, value in named.items() if name not in OPTIONS}
     preset = named.get("preset", DEFAULT_PRESET)
     config = load_preset(preset).override(**QUIET | settings)
     found: dict[str, Any] = {"preset": preset, "steps": named["steps"]}
     for part in PARTS:
         found |= asdict(getattr(config, part))
-    return {name: value for name, value in found.items() if name not in FROM_TEXT + MEANINGLESS}
+    return {name: value for name, value in found.items() if name not in FROM_TEXT + IGNORED}
 
 
-def open_trial(
-    text: HeldOut, named: Mapping[str, Any], place: Path, change: "Callable[[Trainer], None] | None" = None
-) -> "Trainer":
-    """A training on the one part, ready for its events; `change` may put into it what no setting says."""
-    from nanogpt.training.launch import start_run
+def new_trainer(text: str, **options: Any) -> "Trainer":
+    """Return the trainer of a new run; options as for `nanogpt.train`."""
+    from nanogpt.training.options import split_options, start_training
 
-    arguments: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
-    trainer = start_run(str(text.learn), val=str(text.measure), out=place, quiet=True, **arguments)
+    trainer = start_training(*split_options(text, options), quiet=True)
+    assert trainer is not None, "the run is new"
+    return trainer
+
+
+def open_trial(text: HeldOut, named: Mapping[str, Any], folder: Path, change: "Change | None" = None) -> "Trainer":
+    """Return a trainer on the first part, with the change made."""
+    options: dict[str, Any] = QUIET | {"eval_every": named["steps"], "log_every": named["steps"]} | dict(named)
+    trainer = new_trainer(str(text.learn), val=str(text.measure), out=folder, **options)
     if change is not None:
         change(trainer)
     return trainer
@@ -125,12 +132,12 @@ def run_trial(
     named: Mapping[str, Any],
     measure_tokens: int | None = None,
     stretches: int = 0,
-    change: "Callable[[Trainer], None] | None" = None,
+    change: "Change | None" = None,
 ) -> dict[str, Any]:
-    """Train on the one part, measure the last weights on the other; whole-split unless `measure_tokens` limits it.
+    """Train on the first part; return the last weights' loss on the second, whole-split unless `measure_tokens` says.
 
-    A training that diverges has no loss, and says what happened. With `stretches` the nats and the tokens of so many
-    stretches of the measured text, of about the same length, are told too.
+    A training that diverges has no loss, but the reason. With `stretches` the row has nats and tokens of that many
+    stretches of the measured text, of about equal length.
     """
     from nanogpt.evaluation.loss import measure_windows
     from nanogpt.reporting.events import CheckpointEvent
@@ -142,7 +149,7 @@ def run_trial(
             "loss": None,
             "seconds": None,
             "parameters": trainer.model.parameter_count,
-            "tokens": trainer.plan.total_steps * trainer.stepper.tokens_per_step,
+            "tokens": trainer.plan.total_steps * trainer.train_step.tokens,
             "train_tokens": len(trainer.data.train),
         }
         try:
@@ -150,37 +157,37 @@ def run_trial(
                 # Afterwards the model has its best weights, by the one window that it is evaluated on.
                 if isinstance(event, CheckpointEvent) and event.step == trainer.plan.total_steps:
                     windows = measure_windows(trainer.model, trainer.data.val, trainer.tokenizer, measure_tokens)
-        except UserError as error:  # settings and text were accepted: what is left to go wrong is the training
+        except UserError as error:  # settings and text were accepted, so the training itself failed
             return row | {"diverged": str(error).split(";")[0]}
         found = asdict(windows.evaluation())
         found["measured_tokens"] = found.pop("tokens")
         if stretches:
-            found["stretches"] = [in_stretches(values, stretches) for values in (windows.nats, windows.tokens)]
+            found["stretches"] = [stretch_sums(numbers, stretches) for numbers in (windows.nats, windows.tokens)]
         return row | {"seconds": round(trainer.state.seconds, 3)} | found
 
 
-def in_stretches(values: "NDArray[Any]", count: int) -> list[float]:
-    """Sums of so many runs of consecutive windows, as equal in length as can be.
+def stretch_sums(numbers: "NDArray[Any]", count: int) -> list[float]:
+    """Return the sums of `count` runs of consecutive windows, as equal in length as possible.
 
     >>> import numpy as np
-    >>> in_stretches(np.array([1, 2, 3, 4, 5]), 2)
+    >>> stretch_sums(np.array([1, 2, 3, 4, 5]), 2)
     [6.0, 9.0]
     """
     import numpy as np
 
-    return [round(float(part.sum()), 3) for part in np.array_split(values, min(count, len(values)))]
+    return [round(float(part.sum()), 3) for part in np.array_split(numbers, min(count, len(numbers)))]
 
 
 class TrialFile(LineFile):
     """Trials, with what each named and every setting that it had."""
 
     def has(self, text: str, named: Mapping[str, Any]) -> bool:
-        """Whether this trial was run: with every setting as recorded, whatever was its default then and is now.
+        """Return whether this trial was run, with every setting as recorded, whatever the defaults were and are.
 
-        A setting that the library did not have when the trial was recorded makes no difference unless it is named.
+        A setting that the library did not have at the time only counts if it is named.
         """
         wanted = resolve(named)
-        asked = [name for name in named if name not in MEANINGLESS]
+        asked = [name for name in named if name not in IGNORED]
         return any(
             row["text"] == text
             and all(name in row["settings"] for name in asked)

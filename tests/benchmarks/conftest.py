@@ -1,4 +1,4 @@
-"""Makes the module `stand_ins` of this folder importable."""
+"""Makes `fake_nanogpt` importable."""
 
 import sys
 from pathlib import Path

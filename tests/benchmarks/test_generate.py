@@ -1,9 +1,8 @@
-"""The comparison of generation: what it makes of given times; a small run of our side."""
+"""Rates by hand, and a small measurement of our side."""
 
 import pytest
 
-from benchmarks.generate import STRETCHES, mean, summary
-from benchmarks.generation_run import generation
+from benchmarks.generate import STRETCHES, generate, summary
 
 SIZES = {"n_layer": 2, "n_head": 3, "n_embd": 30, "block_size": 7, "vocab_size": 13}
 
@@ -29,14 +28,9 @@ def test_rates_and_shares_by_hand():
 
 
 @pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("bfloat16", 2), ("int8", 1)])
-def test_our_side_reads_every_matrix_once_a_token(precision, size):
-    found = generation(SIZES, streams=3, tokens=20, precision=precision)
+def test_a_step_reads_every_matrix_once(precision, size):
+    found = generate(SIZES, streams=3, tokens=20, precision=precision)
     assert len(found["steps"]) == 20
     assert all(seconds > 0 for seconds in found["steps"])
     matrices = 2 * (30 * 90 + 30 * 30 + 2 * 30 * 120) + 13 * 30
     assert found["read_bytes"] == matrices * size
-
-
-def test_means():
-    assert mean([4.0, 1.0, 3.0], 1, 3) == 2.0
-    assert mean([4.0, 1.0], 1, 3) is None

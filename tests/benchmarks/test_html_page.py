@@ -1,4 +1,4 @@
-"""The benchmark of the page: that it measures, and takes its picture."""
+"""The page is measured and pictured."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A training that is killed again and again ends as if it had not been."""
+"""A training that is killed and resumed again and again ends like an uninterrupted one."""
 
 import shutil
 import sys

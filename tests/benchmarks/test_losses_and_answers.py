@@ -4,7 +4,6 @@ import pytest
 
 import nanogpt
 from benchmarks import answers, losses
-from nanogpt.text.corpus import load_corpus
 
 TINY = {"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 16, "batch_size": 8}
 TALE = "the king is old and the queen is wise, and all is well in the land. " * 60
@@ -36,7 +35,7 @@ def test_the_questions_can_be_written_in_the_alphabet_of_shakespeare():
     assert learned.items() <= pairs.items()
 
 
-def test_an_answer_that_ends_by_itself_is_told_from_one_that_does_not(tmp_path, monkeypatch):
+def test_an_answer_that_ends_differs_from_one_that_is_cut_off(tmp_path, monkeypatch):
     text = tmp_path / "pairs.jsonl"
     text.write_text('{"text": "Q: who?\\nA: ab"}\n' * 200)
     run = nanogpt.train(text, steps=60, out=tmp_path / "run", progress=False, sample_tokens=0, **TINY)
@@ -45,5 +44,7 @@ def test_an_answer_that_ends_by_itself_is_told_from_one_that_does_not(tmp_path, 
     monkeypatch.setattr(answers, "TOKENS", 2)
     (one,) = answers.ask(run, ["who?"])
     assert one == {"question": "who?", "answer": "a", "ended": False}  # a blank, an a
-    assert answers._tally(run, {"who?": "ab"}, exact=True)["right"] == 0
-    assert load_corpus(str(text)).name == "pairs"
+    for questions in ("REWORDED", "NEW"):
+        monkeypatch.setattr(answers, questions, {"who?": "b"})
+    found = answers.ask_all(run, {"who?": "a"})["learned"]
+    assert (found["asked"], found["right"], found["ended"]) == (1, 1, 0)

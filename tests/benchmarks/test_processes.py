@@ -1,4 +1,4 @@
-"""What a fresh process is told, and what is known of it when it has ended."""
+"""The environment of a fresh process, and its times, memory and output."""
 
 import os
 import sys

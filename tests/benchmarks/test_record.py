@@ -1,4 +1,4 @@
-"""What was measured is kept, and measured anew only where that is asked."""
+"""What was measured is kept, and measured again only after a change of the library."""
 
 import json
 

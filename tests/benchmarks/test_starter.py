@@ -1,4 +1,4 @@
-"""How the starter model is made: of a finished run alone, in 8 bits, with its own loss."""
+"""The starter model is made from a finished run, in 8 bits, with its own loss."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import starter
+from benchmarks.processes import Workspace
 from nanogpt.config import load_preset
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow, widen
@@ -37,7 +38,7 @@ def test_the_last_line_tells_the_loss_after_the_rounding(finished_run, tmp_path)
     starter.round_run(finished_run, tmp_path / "rounded")
     folder = RunFolder(tmp_path / "rounded")
     before = list(folder.metrics())
-    starter.state_loss(folder, FIGURES)
+    starter.replace_loss(folder, FIGURES)
     after = list(folder.metrics())
     assert after[:-1] == before[:-1]
     assert after[-1] == before[-1] | {"loss": 2.5, "bits_per_byte": 3.0, "protocol": "whole split", "tokens": 199}
@@ -45,7 +46,7 @@ def test_the_last_line_tells_the_loss_after_the_rounding(finished_run, tmp_path)
 
 def test_it_is_made(finished_run, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(starter, "figures", lambda run, folder: asked.append(Path(run).name) or FIGURES)
+    monkeypatch.setattr(starter, "figures", lambda run, work: asked.append(Path(run).name) or FIGURES)
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "old").touch()
     starter.make(finished_run, tmp_path / "place")
@@ -79,7 +80,8 @@ def test_the_command_is_one_that_nanogpt_takes():
 
 @pytest.mark.slow
 def test_its_figures_are_those_of_eval(finished_run, tmp_path):
-    found = starter.figures(str(finished_run), tmp_path)
+    work = Workspace(tmp_path)
+    found = starter.figures(str(finished_run), work)
     assert found.keys() == set(starter.FIGURES)
     assert found["loss"] == pytest.approx(load(finished_run, checkpoint="last").evaluate().loss, abs=1e-5)
-    assert starter.cold_start(tmp_path) > 0.1
+    assert starter.cold_start(work) > 0.1

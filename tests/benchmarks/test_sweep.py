@@ -1,4 +1,4 @@
-"""A sweep runs what is missing, and ranks what there is."""
+"""A sweep trains what is missing, and ranks what the file has."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a trial learns from and is measured on, and when it is the same trial."""
+"""What a trial learns from and is measured on, and which trials are the same."""
 
 import json
 from pathlib import Path
@@ -17,22 +17,12 @@ def texts_of(path: Path) -> list[str]:
     return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_validation_part_is_in_neither_part():
+@pytest.mark.parametrize(("source", "first"), [("tale.txt", 0), ("tale.txt@123", 810 - 123), ("tale.txt@810", 0)])
+def test_the_validation_part_is_in_neither_part(source, first):
     text = write_text("tale.txt", 1000).read_text()
-    parts = hold_out("tale.txt", Path("work"))
-    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[:810]], [text[810:900]])
-
-
-def test_a_short_text_is_measured_as_the_long_one():
-    text = write_text("tale.txt", 1000).read_text()
-    parts = hold_out("tale.txt@123", Path("work"))
-    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[810 - 123 : 810]], [text[810:900]])
-    assert parts.name == "tale@123"
-
-
-def test_more_characters_than_there_are():
-    write_text("tale.txt", 1000)
-    assert texts_of(hold_out("tale.txt@810", Path("work")).learn) == [Path("tale.txt").read_text()[:810]]
+    parts = hold_out(source, Path("work"))
+    assert (texts_of(parts.learn), texts_of(parts.measure)) == ([text[first:810]], [text[810:900]])
+    assert parts.name == source.replace(".txt", "")
     with pytest.raises(SystemExit, match="only 810 characters"):
         hold_out("tale.txt@811", Path("other"))
 
@@ -78,21 +68,14 @@ def test_a_trial_is_known_by_its_text_and_its_settings():
     assert not file.has("tail", named)
 
 
-def test_a_setting_that_came_later_makes_another_trial_only_where_it_is_named():
-    file, named = TrialFile(Path("trials.jsonl")), {"steps": 7}
+def test_new_settings_and_other_defaults():
+    file, later, named = TrialFile(Path("one.jsonl")), TrialFile(Path("other.jsonl")), {"steps": 7}
     before = resolve(named)
-    del before["qk_norm"]
+    del before["qk_norm"]  # a setting that did not exist yet counts only if it is named
     file.append({"text": "tale", "settings": before})
     assert file.has("tale", named)
     assert not file.has("tale", named | {"qk_norm": True})
-
-
-def test_another_default_makes_another_trial():
-    file, named = TrialFile(Path("trials.jsonl")), {"steps": 7}
-    file.append({"text": "tale", "settings": resolve(named) | {"learning_rate": 0.5}})
-    assert not file.has("tale", named)
-    assert file.has("tale", named | {"learning_rate": 0.5})
-
-
-def test_a_misspelt_setting_is_refused():
+    later.append({"text": "tale", "settings": resolve(named) | {"learning_rate": 0.5}})
+    assert not later.has("tale", named)
+    assert later.has("tale", named | {"learning_rate": 0.5})
     refuses(lambda: resolve({"steps": 3, "n_layers": 2}), "n_layers", "n_layer")

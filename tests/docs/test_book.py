@@ -101,10 +101,10 @@ def test_what_the_prose_says_of_the_forecasts():
 @pytest.mark.slow
 def test_pictures_are_shown_and_always_have_the_same_bytes(tmp_path):
     pytest.importorskip("matplotlib")
-    from benchmarks.beyond_pictures import DRAWN, draw
+    from benchmarks.pictures import FROM_THE_LIBRARY, draw
 
     pages = "".join(page.read_text(encoding="utf-8") for page in BEYOND)
-    for name in DRAWN:
+    for name in FROM_THE_LIBRARY:
         assert f"pictures/{name}.svg)" in pages
         assert draw(name, tmp_path).read_bytes() == draw(name, tmp_path).read_bytes()
 
