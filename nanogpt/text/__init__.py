@@ -2,11 +2,10 @@
 
 - `corpus`: find a text by name, file, folder, data set or standard input (the entry point)
 - `named_corpora`: Tiny Shakespeare and the Python standard library
-- `records`: `.jsonl`, `.parquet` and Hugging Face data sets
-- `streams`: `.zst`, and input that can be read only once
+- `records`: `.jsonl`, `.parquet`, Hugging Face data sets, and input that can be read only once
 - `chunks`: from bytes to a stream of chunks of text
 - `scan`: hash, figures, alphabet, and where the validation part begins
-- `tokenizer`: the interface of tokenizers, and the one of characters
+- `tokenizer`: the base class of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE
 - `foreign`: tokenizers of others, applied by Hugging Face's library
 - `inspection`, `encodings`, `advice`: figures of a text before training, and what they mean

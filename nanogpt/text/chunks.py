@@ -1,8 +1,7 @@
 r"""From bytes to a stream of chunks of text: decoded, cut where no token can span, divided, processed by all cores.
 
 Only a few chunks are in memory at a time. Where a chunk ends depends on the text alone, not on how it was read, so the
-same text always gives the same tokens. Line ends `\r\n` and `\r` become `\n`, also where a block of bytes ends between
-the two.
+same text always gives the same tokens. Line ends `\r\n` and `\r` become `\n`.
 """
 
 import codecs
@@ -57,11 +56,10 @@ def chunks_of(texts: Iterable[str]) -> Iterator[Chunk]:
 
 
 def cut_chunks(chunks: Iterable[Chunk], size: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
-    """Yield the same text in chunks of at most `size` characters that end where a word does.
+    """Yield the same text in chunks of at most `size` characters that end where a word does, if they have a space.
 
-    A cut is made just before a space or newline that follows something else. A tokenizer that splits text as GPT-2's
-    does (Radford et al. 2019: only the beginning of a word takes a space) has no token across such a cut, so the chunks
-    have the same tokens as the whole. Without such a position in `size` characters, the cut is made after them.
+    A tokenizer that splits text as GPT-2's does (Radford et al. 2019: only the beginning of a word takes a space) has
+    no token across such a cut, so the chunks have the same tokens as the whole.
 
     >>> [chunk.text for chunk in cut_chunks(chunks_of(["to be or not", " to be"]), size=8)]
     ['to be or', ' not to', ' be']
@@ -96,10 +94,7 @@ def _last_cut(text: str, start: int, end: int) -> int:
 
 
 def divide_chunks(chunks: Iterable[Chunk], characters: int) -> tuple[Iterator[Chunk], Iterator[Chunk]]:
-    """Return a text's first `characters` and the rest, two streams to be read one after the other.
-
-    The document that contains the cut becomes two.
-    """
+    """Return a text's first `characters` and the rest, to be read in this order; a document is cut into two there."""
     stream = iter(chunks)
     left = characters
     rest: list[Chunk] = []
@@ -137,10 +132,10 @@ def batch_chunks(chunks: Iterable[Chunk], size: int = BATCH_CHARACTERS) -> Itera
 def map_in_threads(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
     """Yield `function(item)` of each item in order, computed by one thread per core.
 
-    Takes only as many items in advance as keep the threads busy. Threads suffice, because the work on text done here
-    releases the interpreter lock; processes could not be started from a script without a main guard.
+    Takes only as many items in advance as keep the threads busy. The work on text releases the interpreter lock.
     """
-    workers = min(_cores(), MAX_THREADS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, MAX_THREADS)
     waiting: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="nanogpt") as pool:
         try:
@@ -155,15 +150,10 @@ def map_in_threads(function: Callable[[In], Out], items: Iterable[In]) -> Iterat
                 future.cancel()
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use, where the system reports it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def show_progress(chunks: Iterable[Chunk], task: str, total: int | None = None, quiet: bool = False) -> Iterator[Chunk]:
-    """Pass chunks on; if that takes more than two seconds, show a progress bar in a terminal, else print one line.
+    """Pass chunks on, with a progress bar on standard error after two seconds, or a line where that is no terminal.
 
-    `total` is the number of characters to come, if known. The output goes to standard error.
+    `total` is the number of characters to come, if known.
     """
     began, done = time.monotonic(), 0
     bar: Any = None
@@ -187,7 +177,7 @@ def show_progress(chunks: Iterable[Chunk], task: str, total: int | None = None, 
 
 
 class BinaryFile(UserError):
-    """A file with a NUL byte near its beginning, so not text. Raised before any of it is passed on."""
+    """A file with a NUL byte near its beginning, so not text."""
 
 
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
@@ -224,10 +214,7 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
                 f"--encoding cp1252, or save the file as UTF-8"
             ) from None
         except UnicodeError as error:  # UTF-16 and UTF-32 need a mark at the beginning
-            raise UserError(
-                f"{where} is not {encoding}: {error}; leave out --encoding for UTF-8, or name another, for example "
-                f"cp1252 or utf-16-le"
-            ) from None
+            raise UserError(f"{where} is not {encoding}: {error}; give another --encoding, such as utf-16-le") from None
         offset += len(block)
         line += block.count(b"\n")
         if at_start and text:

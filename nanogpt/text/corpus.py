@@ -1,7 +1,6 @@
 """Find a text by name, file, folder, data set or standard input, and read it chunk by chunk.
 
 The ending of a file's name decides how it is read. Importing this module is cheap: no torch, no numpy, no disk access.
-What few texts need is imported when used: `named_corpora`, `records` (`.jsonl`, `.parquet`, data sets), `streams`.
 """
 
 import gzip
@@ -36,12 +35,11 @@ COMPRESSED = (".gz", ".zst")
 NAMES = ("shakespeare", "python")
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
-SHOWN = 60
 
 
 @dataclass(kw_only=True, eq=False)
 class Corpus:
-    """A text of one or several documents. It is read in chunks, as often as needed, so it may be of any size."""
+    """A text of one or several documents, of any size. It is read in chunks, as often as needed."""
 
     name: str
     """short name for run folders and tables: `shakespeare`, or the file's name without its ending"""
@@ -141,15 +139,12 @@ def load_corpus(
 ) -> Corpus:
     """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
 
-    Several sources are read one after the other. A `Corpus` is returned as it is; `Corpus.of_texts` makes one of texts
-    in memory. Without a source: `shakespeare` if it is available, else `python` with a note. A corpus given by name is
-    never replaced by another. A name wins over a file of the same name: write `./python` for the file.
-    `pattern` selects files of a folder by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files
-    and in data sets.
+    Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
+    a note. A name wins over a file of the same name: write `./python` for the file. `pattern` selects files of a folder
+    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets.
 
     Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
-    nor can be downloaded. Faults inside a text are raised when it is read: an empty or binary one, bytes that are not
-    in `encoding`, a missing column.
+    nor can be downloaded. Faults inside a text are raised when it is read.
     """
     if source is None:
         return _default_corpus()
@@ -172,12 +167,12 @@ def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> 
         return _from_folder(path, encoding, pattern, column)
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe can be read only once
         return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
-    return Corpus(
-        name=_bare_name(path),
-        source=str(path.resolve()),
-        read=lambda notes: _read_file(path, encoding, column, notes),
-        empty=_empty(str(path)),
-    )
+
+    def read(notes: Notes) -> Iterator[Chunk]:
+        return _read_file(path, encoding, column, notes)
+
+    bare = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    return Corpus(name=bare.stem, source=str(path.resolve()), read=read, empty=_empty(str(path)))
 
 
 def _find(name: str) -> Path:
@@ -185,17 +180,12 @@ def _find(name: str) -> Path:
     others = f"'-' for standard input, or a named corpus: {', '.join(NAMES)}"
     if not name:  # pathlib would take the working folder; a shell passes this for an unset variable
         raise UserError(f"no text was named: give a path ('.' for this folder), {others}")
-    shown = repr(name)
-    if len(name) > LONGEST_NAME or "\n" in name:
-        shown = f"{name[:SHOWN]!r} …"
+    shown = f"{name[:60]!r} …" if len(name) > LONGEST_NAME or "\n" in name else repr(name)
     try:
         path = Path(name).expanduser()
         path.stat()
     except PermissionError as error:
-        raise UserError(
-            f"cannot read {shown}: {error.strerror}; change the permissions of the folders above it, or give another "
-            f"path"
-        ) from None
+        raise UserError(f"cannot read {shown}: {error.strerror}; check the permissions of its folders") from None
     except (OSError, RuntimeError, ValueError):  # also a name too long, an unknown user's home, a zero byte
         raise UserError(f"no file or folder {shown}; give a path, not the text itself, {others}") from None
     return path
@@ -224,7 +214,7 @@ def _named_corpus(name: str) -> Corpus:
 
 def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: str, encoding: str) -> Corpus:
     """Return a text that can be read only once; it is copied to the cache when first read."""
-    from nanogpt.text.streams import Spool
+    from nanogpt.text.records import Spool
 
     def blocks() -> Iterator[bytes]:
         stream = open_stream()
@@ -232,27 +222,24 @@ def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: 
         return iter(lambda: stream.read1(READ_BYTES), b"")
 
     spool = Spool(blocks)
-    return Corpus(
-        name=name,
-        source=source,
-        read=lambda notes: _read_text(spool.open(), where, encoding, notes),
-        empty=_empty(where),
-    )
+
+    def read(notes: Notes) -> Iterator[Chunk]:
+        return _read_text(spool.open(), where, encoding, notes)
+
+    return Corpus(name=name, source=source, read=read, empty=_empty(where))
 
 
 def _from_data_set(source: str, column: str) -> Corpus:
     """Return a data set of the Hugging Face hub; it is copied to the cache, so that it is downloaded once."""
     from nanogpt.text import records
-    from nanogpt.text.streams import Spool
 
     name, split = records.parse_source(source)
-    spool = Spool(lambda: records.read_data_set(name, split, column))
-    return Corpus(
-        name=name.rstrip("/").rsplit("/", 1)[-1],
-        source=f"hf:{name}:{split}",
-        read=lambda notes: records.read_json_lines(spool.open(), source, "text", notes),
-        empty=_empty(source),
-    )
+    spool = records.Spool(lambda: records.read_data_set(name, split, column))
+
+    def read(notes: Notes) -> Iterator[Chunk]:
+        return records.read_json_lines(spool.open(), source, "text", notes)
+
+    return Corpus(name=Path(name).name, source=f"hf:{name}:{split}", read=read, empty=_empty(source))
 
 
 def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) -> Corpus:
@@ -329,15 +316,6 @@ def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Ite
     return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
 
 
-def _bare_name(path: Path) -> str:
-    """Return a file's name without the endings of its format and compression.
-
-    >>> _bare_name(Path("texts/book.vol1.txt.gz"))
-    'book.vol1'
-    """
-    return Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
-
-
 @contextmanager
 def _open(path: Path, compression: str) -> Iterator[BinaryIO]:
     """Open a file for reading, decompressed; turn what goes wrong while it is read into UserError."""
@@ -346,12 +324,13 @@ def _open(path: Path, compression: str) -> Iterator[BinaryIO]:
             if compression == ".gz":
                 yield io.BufferedReader(gzip.GzipFile(fileobj=file))
             elif compression == ".zst":
-                from nanogpt.text.streams import ZstandardReader
+                from nanogpt.text.records import import_optional
 
-                yield io.BufferedReader(ZstandardReader(file, str(path)), READ_BYTES)
+                arrow = import_optional("pyarrow", f"{path} is a .zst file")
+                yield io.BufferedReader(arrow.CompressedInputStream(file, "zstd"), READ_BYTES)
             else:
                 yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None
         raise UserError(f"{path} is damaged or incomplete: {error}; restore it") from None
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None

@@ -30,11 +30,9 @@ class FileEncoding:
     certain: bool
     """whether they fit, or a byte-order mark names the encoding"""
     crlf: int
-    r"""lines that end in `\r\n`"""
+    """lines by their end"""
     lf: int
-    r"""lines that end in `\n` alone"""
     cr: int
-    r"""lines that end in `\r` alone"""
 
 
 def detect_encoding(path: Path, encoding: str = "utf-8") -> FileEncoding:
@@ -86,12 +84,10 @@ def guess_encodings(data: bytes) -> tuple[str, ...]:
         return ()
     if _decodes(data, "utf-8"):
         return ("utf-8",)
-    high = sum(data.count(byte) for byte in range(0x80, 0x100))
-    letters = high + sum(data.count(byte) for byte in range(0x41, 0x7B))
-    western = ("cp1252", "latin-1") if _decodes(data, "cp1252") else ("latin-1",)
-    if high < WESTERN_SHARE * letters:
-        return western
-    return tuple(name for name in OTHER_SCRIPTS if _decodes(data, name)) + western
+    high = sum(byte >= 0x80 for byte in data)
+    letters = high + sum(0x41 <= byte <= 0x7A for byte in data)
+    others = OTHER_SCRIPTS if high >= WESTERN_SHARE * letters else ()
+    return tuple(name for name in (*others, "cp1252", "latin-1") if _decodes(data, name))
 
 
 def _decodes(data: bytes, encoding: str) -> bool:

@@ -1,7 +1,6 @@
 """Tokenizers of others that split text by their own rule, applied by Hugging Face's library from their file.
 
-Only byte-level BPE is accepted, so that every text can be written and every token is bytes; and only known rules,
-because a pattern from a file could take forever.
+Only byte-level BPE is accepted, and only known rules, because a pattern from a file could take forever.
 """
 
 import json
@@ -44,10 +43,6 @@ class ForeignTokenizer(Tokenizer):
         except Exception as error:  # the library raises no other
             raise UserError(f"the tokenizer cannot be read: {error}") from None
         self._library.encode_special_tokens = True
-        self.bytes_by_id = self._read_bytes(vocab_size, end_of_document)
-
-    def _read_bytes(self, vocab_size: int, end_of_document: int | None) -> list[bytes]:
-        """Return what each token writes. Raises UserError for ids beyond the model's."""
         largest = max(self._library.get_vocab(with_added_tokens=True).values(), default=0)
         if not largest < vocab_size <= LARGEST_VOCABULARY:
             raise UserError(
@@ -58,7 +53,9 @@ class ForeignTokenizer(Tokenizer):
             raise UserError(f"the end-of-document token {end_of_document} is none of {vocab_size:,}")
         written = {one["id"]: b"" if one["special"] else one["content"].encode() for one in self.tables["added_tokens"]}
         written |= {} if end_of_document is None else {end_of_document: b""}
-        return [written[number] if number in written else self._token(number) for number in range(vocab_size)]
+        self.bytes_by_id = [
+            written[number] if number in written else self._token(number) for number in range(vocab_size)
+        ]
 
     def _token(self, number: int) -> bytes:
         token = self._library.id_to_token(number) or ""

@@ -1,8 +1,8 @@
 """Figures of a text from one reading: rare characters, repetition, overlap of the training and validation part.
 
-Memory is bounded for any length of text: characters are counted by code point; lines, documents and windows by a 64-bit
-hash, of which a share is kept that is halved whenever there are too many. Whether a hash is kept depends on its value,
-so equal items are kept together and estimates of shares have no bias. If nothing was halved, they are exact.
+Memory is bounded: lines, documents and windows are counted by a 64-bit hash, of which a share is kept that is halved
+whenever there are too many. Whether a hash is kept depends on its value, so equal items are kept together and estimates
+of shares have no bias. If nothing was halved, they are exact.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.text.chunks import Chunk, batch_chunks
+from nanogpt.text.scan import LAST_CODE_POINT
 
 RARE = 10
 """A character that occurs less often is rare: too rarely to learn anything about it."""
@@ -23,8 +24,6 @@ KEPT_HASHES = 1 << 18
 KEPT_WINDOWS = 1 << 20
 LONGEST_LINE = 10_000
 EXAMPLES = 8
-LAST_CODE_POINT = 0x10FFFF
-REPLACEMENT = 0xFFFD
 # UTF-8's bytes read as Western European: `Ã©` for é, `â€™` for a quotation mark.
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€")
 
@@ -40,7 +39,7 @@ class Repetition:
     example: str | None
     """beginning of the item whose copies have the largest total length"""
     one_in: int
-    """one of this many was examined, selected by hash; 1: all of them"""
+    """one of this many was examined; 1: all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class Overlap:
     windows: int
     """windows of the validation part that were examined"""
     one_in: int
-    """one window of this many was examined, selected by hash; 1: all of them"""
+    """one window of this many was examined; 1: all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +130,9 @@ class SharedWindows:
 
     def result(self) -> Overlap:
         """Return how much of the validation part is also in the training part."""
-        train, val = _distinct(self._kept[0]), np.concatenate([*self._kept[1], np.empty(0, dtype=np.uint64)])
-        places = np.searchsorted(train, val)
-        found = places < len(train)
-        found[found] = train[places[found]] == val[found]
-        return Overlap(share=float(found.sum()) / max(len(val), 1), windows=len(val), one_in=self.one_in)
+        val = _joined(self._kept[1])
+        found = int(np.isin(val, _joined(self._kept[0])).sum())
+        return Overlap(share=found / max(len(val), 1), windows=len(val), one_in=self.one_in)
 
     def _count(self) -> int:
         return sum(len(hashes) for kept in self._kept for hashes in kept)
@@ -144,9 +141,13 @@ class SharedWindows:
         return hashes[hashes % np.uint64(self.one_in) == 0]
 
 
+def _joined(some: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    return np.concatenate([*some, np.empty(0, dtype=np.uint64)])
+
+
 def _distinct(some: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """Return distinct numbers in order, by sorting: numpy's `unique` is slow for so many distinct ones."""
-    ordered = np.sort(np.concatenate([*some, np.empty(0, dtype=np.uint64)]))
+    ordered = np.sort(_joined(some))
     return ordered[np.diff(ordered, prepend=ordered[:1] + np.uint64(1)) != 0]
 
 
@@ -160,18 +161,15 @@ def window_hashes(text: str) -> NDArray[np.uint64]:
         return np.empty(0, dtype=np.uint64)
     base = 0x9E3779B97F4A7C15  # odd: it has an inverse
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    powers, inverses = (_powers(one, len(points)) for one in (base, pow(base, -1, 1 << 64)))
+    powers, inverses = (
+        np.cumprod(np.r_[np.uint64(1), np.full(len(points) - 1, one, dtype=np.uint64)])
+        for one in (base, pow(base, -1, 1 << 64))
+    )
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum((points + np.uint64(1)) * powers, dtype=np.uint64)])
     hashes = (sums[WINDOW:] - sums[:-WINDOW]) * inverses[: len(points) - WINDOW + 1]
     hashes ^= hashes >> np.uint64(29)
     hashes *= np.uint64(0xBF58476D1CE4E5B9)
     return hashes ^ (hashes >> np.uint64(32))
-
-
-def _powers(base: int, count: int) -> NDArray[np.uint64]:
-    steps = np.full(count, base, dtype=np.uint64)
-    steps[0] = 1
-    return np.cumprod(steps, dtype=np.uint64)
 
 
 class Lines:
@@ -197,34 +195,12 @@ class Lines:
         self._open = ""
 
 
-class Documents:
-    """Hashes documents that come in chunks."""
-
-    def __init__(self) -> None:
-        self.repeats, self.count = Repeats(), 0
-        self._hash, self._length, self._beginning = _hasher(), 0, ""
-
-    def add(self, text: str, begins: bool) -> None:
-        """Add a chunk of the current document, or of a new one if it `begins`."""
-        if begins:
-            self.flush()
-            self.count += 1
-        self._hash.update(text.encode("utf-8", "surrogatepass"))
-        self._length += len(text)
-        self._beginning = (self._beginning + text[:60])[:60]
-
-    def flush(self) -> None:
-        """End the current document."""
-        if self._length:
-            self.repeats.add(self._hash.digest(), self._length, self._beginning)
-        self._hash, self._length, self._beginning = _hasher(), 0, ""
-
-
 def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection:
     """Read a text once. Its first `train_characters` are the training part, the rest is the validation part."""
     counts = np.zeros(LAST_CODE_POINT + 1, dtype=np.int64)
-    lines, repeated, documents, shared = Lines(), Repeats(), Documents(), SharedWindows()
-    characters = size = mojibake = 0
+    lines, repeated, repeated_documents, shared = Lines(), Repeats(), Repeats(), SharedWindows()
+    characters = size = mojibake = documents = 0
+    document, length, beginning = _hasher(), 0, ""  # of the document being read
 
     def count(some: Iterable[str]) -> None:
         for line in some:
@@ -241,23 +217,31 @@ def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection
         shared.add(text[left:], 1)
         characters += len(text)
         for chunk in batch:
-            documents.add(chunk.text, chunk.begins)
+            if chunk.begins:
+                if length:
+                    repeated_documents.add(document.digest(), length, beginning)
+                documents += 1
+                document, length, beginning = _hasher(), 0, ""
+            document.update(chunk.text.encode("utf-8", "surrogatepass"))
+            beginning = (beginning + chunk.text[:60])[:60]
+            length += len(chunk.text)
             count(lines.add(chunk.text, chunk.begins))
-    documents.flush()
+    if length:
+        repeated_documents.add(document.digest(), length, beginning)
     count(lines.flush())
     rare = np.flatnonzero((counts > 0) & (counts < RARE))
     rarest = rare[np.argsort(counts[rare], kind="stable")][:EXAMPLES]
     return Inspection(
-        documents=documents.count,
+        documents=documents,
         characters=characters,
         bytes=size,
         train_characters=min(train_characters, characters),
         distinct=int(np.count_nonzero(counts)),
         rare=len(rare),
         rarest=tuple((chr(point), int(counts[point])) for point in rarest),
-        replaced=int(counts[REPLACEMENT]),
+        replaced=int(counts[0xFFFD]),
         mojibake=mojibake,
-        repeated_documents=documents.repeats.result(),
+        repeated_documents=repeated_documents.result(),
         repeated_lines=repeated.result(),
         overlap=shared.result(),
     )

@@ -31,7 +31,12 @@ def read_shakespeare() -> str:
                 data = path.read_bytes()
             except OSError as error:
                 raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None
-            _check_shakespeare(data, str(path))
+            found = hashlib.sha256(data).hexdigest()
+            if found != SHAKESPEARE_SHA256:
+                raise UserError(
+                    f"{path} is not Tiny Shakespeare: its SHA-256 is {found[:16]}…, not {SHAKESPEARE_SHA256[:16]}…; "
+                    f"delete or rename the file, or train on it by its path"
+                )
             return decode_text(data, "shakespeare")
     data = _download(SHAKESPEARE_URL, SHAKESPEARE_BYTES)
     write_atomically(cache_folder() / "shakespeare.txt", data)
@@ -56,15 +61,6 @@ def _data_folders() -> Iterator[Path]:
             raise UserError(f"NANOGPT_DATA is {given!r}, which is not a folder; correct it or unset it")
         yield Path(given)
     yield cache_folder()
-
-
-def _check_shakespeare(data: bytes, where: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHAKESPEARE_SHA256:
-        raise UserError(
-            f"{where} is not Tiny Shakespeare: its SHA-256 is {found[:16]}…, not {SHAKESPEARE_SHA256[:16]}…; "
-            f"delete or rename the file, or train on it by its path"
-        )
 
 
 def _download(url: str, limit_bytes: int) -> bytes:

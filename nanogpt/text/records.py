@@ -1,21 +1,73 @@
 """Texts in records, one document each: `.jsonl` and `.parquet` files, and Hugging Face data sets.
 
-Each reader holds no more than a few megabytes and refuses a record longer than `LONGEST_RECORD_BYTES`. (A `.parquet`
-file is read page by page; a page is about a megabyte but can be larger.) The libraries are extras of the package.
+Each reader holds no more than a few megabytes and refuses a record longer than `LONGEST_RECORD_BYTES`. (A page of a
+`.parquet` file is about a megabyte but can be larger.) Also a copy of input that can be read only once.
 """
 
+import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanogpt.errors import UserError
+from nanogpt.files import cache_folder
 from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, chunks_of, unify_line_ends
-from nanogpt.text.streams import import_optional
 
 LONGEST_RECORD_BYTES = 64_000_000
+
+
+def import_optional(module: str, why: str, extra: str = "data") -> Any:
+    """Import a library that an extra installs; raise UserError with the command if it is missing."""
+    try:
+        return import_module(module)
+    except ImportError:
+        name = module.partition(".")[0]
+        raise UserError(f"{why}, but {name} is not installed: pip install 'nanogpt[{extra}]'") from None
+
+
+class Spool:
+    """A copy of a stream in a file without a name, so that it can be read again.
+
+    The file is in the cache folder, because the system's folder for temporary files may be in memory. The system
+    removes it together with this object or the process, even if that is killed.
+    """
+
+    def __init__(self, blocks: Callable[[], Iterable[bytes]]) -> None:
+        self._blocks = blocks
+        self._file: Any = None
+
+    def open(self) -> BinaryIO:
+        """Return a reader from the beginning, independent of others, copying the stream the first time."""
+        if self._file is None:
+            folder = cache_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (as long as this object)
+                for block in self._blocks():
+                    file.write(block)
+                file.flush()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(folder)) from None
+            self._file = file
+        return io.BufferedReader(_SpoolReader(self._file), READ_BYTES)
+
+
+class _SpoolReader(io.RawIOBase):
+    def __init__(self, file: Any) -> None:
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._at)
+        count: int = self._file.readinto(buffer)
+        self._at += count
+        return count
 
 
 def read_json_lines(stream: BinaryIO, where: str, column: str, notes: Notes) -> Iterator[Chunk]:
@@ -30,21 +82,17 @@ def read_json_lines(stream: BinaryIO, where: str, column: str, notes: Notes) -> 
                 f"line? Split its text into several"
             )
         if line.strip():
-            text = _text_of(_parse(line, here, column), column, here)
+            try:
+                record = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+            except (ValueError, RecursionError) as error:
+                reason = error.args[0] if isinstance(error, json.JSONDecodeError) else "not valid JSON"
+                raise UserError(f"{here} is not JSON: {reason}; correct or delete the line") from None
+            if not isinstance(record, dict):
+                raise UserError(f'{here} is not a JSON object: write {{"{column}": "..."}}')
+            text = _text_of(record, column, here)
             empty += not text
             yield from chunks_of([unify_line_ends(text, notes)])
     _note_empty(empty, where, notes)
-
-
-def _parse(line: bytes, where: str, column: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError) as error:
-        reason = error.args[0] if isinstance(error, json.JSONDecodeError) else "not valid JSON"
-        raise UserError(f"{where} is not JSON: {reason}; correct or delete the line") from None
-    if not isinstance(record, dict):
-        raise UserError(f'{where} is not a JSON object: write {{"{column}": "..."}}')
-    return record
 
 
 def _text_of(record: dict[str, Any], column: str, where: str) -> str:

@@ -1,7 +1,4 @@
-"""The first reading of a text: its hash, its figures, its alphabet, and where its validation part begins.
-
-One pass at several hundred MB/s; besides the chunks it holds about 15 MB in memory.
-"""
+"""The first reading of a text: its hash, its figures, its alphabet, and where its validation part begins."""
 
 import hashlib
 from collections import deque
@@ -17,8 +14,7 @@ VALIDATION_SHARE = 0.1
 VALIDATION_BYTES = 10_000_000
 LAST_CODE_POINT = 0x10FFFF
 FEW_TOKENS = 20_000
-"""A training part below this is soon memorized: with 18,000 characters, one minute of training passed its lowest
-validation loss after a third."""
+"""A training part below this is soon memorized: with 18,000 characters, a minute was too long by two thirds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +31,6 @@ class Scan:
     """every character that occurs, in the order of code points"""
     train_characters: int
     """where the validation part begins: the last tenth of the characters, at most 10 MB of UTF-8"""
-
-    @property
-    def val_characters(self) -> int:
-        """Length of the validation part."""
-        return self.characters - self.train_characters
 
 
 def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
@@ -84,14 +75,10 @@ def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
 
 
 def _utf8(text: str, seen: NDArray[np.bool_]) -> bytes:
-    """Encode a text, and mark its characters as seen.
-
-    ASCII seen before, nearly all of most texts, is removed first: that is several times faster than looking up each
-    character, and leaves the bytes of the others whole.
-    """
+    """Encode a text, and mark its characters as seen."""
     data = text.encode("utf-8", "surrogatepass")
     known = np.flatnonzero(seen[:128]).astype(np.uint8).tobytes()
-    if rest := data.translate(None, known):
+    if rest := data.translate(None, known):  # without ASCII seen before: several times faster than to look it up
         rest = rest.decode("utf-8", "surrogatepass").encode("utf-32-le", "surrogatepass")
         points = np.frombuffer(rest, dtype=np.uint32)
         seen[points[~seen.take(points)]] = True

@@ -1,8 +1,8 @@
 """Text to token ids and back: what tokenizers share, and the one with a token per character.
 
-Those of bytes and BPE are in `nanogpt.text.bpe`, those of others in `nanogpt.text.foreign`; both are imported when used.
-Every run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id, except
-in a vocabulary from elsewhere.
+Those of bytes and BPE are in `nanogpt.text.bpe`, those of others in `nanogpt.text.foreign`; both load when used. Every
+run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id, except in a
+vocabulary from elsewhere.
 """
 
 import codecs
@@ -210,7 +210,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Return a tokenizer of this kind (`char`, `byte`, `bpe`) with its vocabulary taken from the texts.
 
-    `vocab_size` and `seed` are for `bpe`: how many tokens to learn (0: 4,096), and from which sample of the texts.
+    For `bpe`: the number of tokens to learn (0: 4,096), and the seed of the sample of the texts to learn from.
     """
     if kind == "char":
         return CharTokenizer.train(texts, end_of_document)

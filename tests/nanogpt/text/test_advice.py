@@ -6,7 +6,7 @@ import pytest
 
 from nanogpt.config import load_preset
 from nanogpt.model.parameters import count_parameters
-from nanogpt.text.advice import find_faults, fit_tokenizers, interpret_overlap, name_character, recommend_tokenizer
+from nanogpt.text.advice import find_faults, fit_tokenizers, recommend_tokenizer
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.inspection import Inspection, Overlap, Repetition
 
@@ -53,11 +53,6 @@ def test_each_fault_is_named_with_what_to_do(change, words):
     assert all(word in faults[0] for word in words), faults
 
 
-@pytest.mark.parametrize(("share", "windows", "word"), [(0.01, 9, "little"), (0.5, 9, "much"), (0.0, 0, "unknown")])
-def test_what_an_overlap_means(share, windows, word):
-    assert interpret_overlap(replace(CLEAN, overlap=Overlap(share=share, windows=windows, one_in=1))).startswith(word)
-
-
 def test_the_fit_by_hand():
     def count(model):
         return count_parameters(model).total
@@ -74,7 +69,3 @@ def test_the_fit_by_hand():
     assert char.vocabulary_share == 2 * 81 * 128 / char.parameters
     tied = fit_tokenizers(CLEAN, load_preset("gpt2"), [text], count)[0]
     assert tied.vocabulary_share == 81 * 128 / tied.parameters
-
-
-def test_a_lone_surrogate_is_named():
-    assert name_character("\ud800") == "'\\ud800' U+D800"

@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
-from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nanogpt.text import bpe
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, read_bpe, sample_texts, split_words
@@ -27,7 +26,6 @@ ORDER = sorted(BYTE_OF)
 
 
 def plain(text):
-    """The text with lone surrogates replaced."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -38,7 +36,6 @@ def learned():
 
 @pytest.fixture(scope="module")
 def reference():
-    """The library used directly."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -97,12 +94,6 @@ def test_a_stream_equals_decoding_the_whole(learned, ids):
     assert "".join([decoder.feed(token) for token in ids]) + decoder.flush() == learned.decode(ids)
 
 
-def test_control_characters_are_not_white_space():
-    # Python's str.isspace accepts these four; GPT-2 treats them as punctuation, which a token may cross.
-    assert split_words("a!\x1cb\x1f\x1d\x1e") == ["a!\x1cb\x1f\x1d\x1e"]
-    assert split_words("a\u3000b\x85\tc") == ["a", "\u3000b", "\x85\tc"]
-
-
 @pytest.mark.parametrize("cached", [0, 2, 10**6])
 @pytest.mark.parametrize("longest", [2, 64])
 def test_the_cache_of_words_changes_nothing(learned, reference, monkeypatch, cached, longest):
@@ -122,8 +113,6 @@ def test_input_never_ends_a_document(learned):
     assert learned.decode([*ids, learned.end_of_document, *learned.encode("c")]) == "a<|endoftext|>bc"
     assert learned.token_bytes()[learned.end_of_document] == 0
 
-
-# Learning
 
 CODE = """
 import random
@@ -199,8 +188,6 @@ def test_merges_are_learned_from_the_sample(monkeypatch):
         ([*ORDER, "ab"], [("a", "c")], None, "'a' with 'c'"),
         ([*ORDER, "ab"], [("a", "b"), ("ab", "ab")], None, "'ab' with 'ab'"),
         ([*ORDER, None], [], 255, "end_of_document is 255"),
-        ([*ORDER, None], [], 257, "end_of_document is 257"),
-        ([*ORDER, None], [], -1, "end_of_document is -1"),
         ([*ORDER, None], [], True, "end_of_document is True"),
         ([None] * (bpe.LARGEST_VOCABULARY + 1), [], None, "larger than 262,144"),
     ],
@@ -208,9 +195,6 @@ def test_merges_are_learned_from_the_sample(monkeypatch):
 )
 def test_vocabularies_that_are_refused(tokens, merges, end, words):
     refuses(lambda: BpeTokenizer(tokens, merges, end), words)
-
-
-# Files of others
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +223,6 @@ def tables(theirs):
 
 @pytest.fixture
 def read(tmp_path):
-    """Write tables to a file and read it."""
 
     def from_tables(tables, **settings):
         (tmp_path / "tokenizer.json").write_text(json.dumps(tables))
@@ -305,16 +288,6 @@ def test_one_of_a_run_is_read(learned, tmp_path):
     refuses(lambda: read_bpe(tmp_path), "of kind 'char'")
 
 
-def test_added_tokens_beyond_the_vocabulary_keep_their_ids(tmp_path):
-    alphabet = {c: n for n, c in enumerate(pre_tokenizers.ByteLevel.alphabet())}
-    tokenizer = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens([AddedToken("<pad>"), AddedToken("<|endoftext|>")])
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    found = read_bpe(Path(tmp_path))
-    assert (found.vocab_size, found.end_of_document, found.tokens[256]) == (258, 257, None)
-
-
 ADDED = {"id": 317, "content": "the", "single_word": False, "lstrip": False, "rstrip": False, "special": False}
 
 
@@ -333,16 +306,10 @@ ADDED = {"id": 317, "content": "the", "single_word": False, "lstrip": False, "rs
         ("added_tokens", [ADDED], "matched in text"),
         ("vocab", {"the": 0}, "ids of its"),
         ("vocab", {"zebra": 10**9}, "ids of its"),
-        ("vocab", {"zebra": "317"}, "ids of its"),
         ("model", {"vocab": {"a": 2}, "merges": []}, "bytes"),
         ("model", {"merges": [["zeb", "ra"]]}, "'zeb' with 'ra'"),
         ("model", {"merges": ["a"]}, "cannot be read"),
-        ("model", {"merges": 3}, "cannot be read"),
-        ("model", {"merges": [["a", "b", "c"]]}, "cannot be read"),
-        ("model", {"merges": [[1, 2]]}, "cannot be read"),
-        ("model", {"vocab": []}, "cannot be read"),
         ("model", None, "cannot be read"),
-        ("added_tokens", [3], "cannot be read"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -1,7 +1,3 @@
-"""A text as a stream of chunks."""
-
-import io
-import sys
 import threading
 import time
 
@@ -17,7 +13,6 @@ from nanogpt.text.chunks import (
     cut_chunks,
     divide_chunks,
     map_in_threads,
-    show_progress,
 )
 
 WORDS = st.text(alphabet="ab \n\t\x1c\u00a0é", max_size=60)
@@ -79,9 +74,6 @@ def test_short_documents_are_batched():
     assert [len(batch) for batch in batch_chunks([Chunk("", True)] * 5000, 5)] == [4096, 904]
 
 
-# Threads
-
-
 def test_results_come_in_order():
     def slow(number):
         time.sleep(0.01 if number % 3 == 0 else 0)
@@ -91,11 +83,11 @@ def test_results_come_in_order():
 
 
 def test_only_a_few_items_are_taken_in_advance(monkeypatch):
-    monkeypatch.setattr(chunks, "_cores", lambda: 3)
+    monkeypatch.setattr(chunks, "MAX_THREADS", 1)
     taken = []
     results = map_in_threads(str, (taken.append(number) or number for number in range(100)))
     next(results)
-    assert len(taken) == 4
+    assert len(taken) == 2
 
 
 def test_an_error_ends_it_and_its_threads():
@@ -107,25 +99,3 @@ def test_an_error_ends_it_and_its_threads():
 
 
 # Progress
-
-CHUNKS = [Chunk("one", True), Chunk("two", True), Chunk("three", True)]
-
-
-@pytest.mark.parametrize(("seconds", "quiet", "printed"), [(2, False, ""), (-1, True, ""), (-1, False, "reading …\n")])
-def test_one_line_without_a_terminal_if_it_takes_long(monkeypatch, capsys, seconds, quiet, printed):
-    monkeypatch.setattr(chunks, "PROGRESS_AFTER_SECONDS", seconds)
-    assert list(show_progress(CHUNKS, "reading", total=11, quiet=quiet)) == CHUNKS
-    assert capsys.readouterr() == ("", printed)
-
-
-@pytest.mark.parametrize("total", [None, 11])
-def test_a_bar_in_a_terminal(monkeypatch, total):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(chunks, "PROGRESS_AFTER_SECONDS", -1)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert list(show_progress(CHUNKS, "reading [book]", total=total)) == CHUNKS
-    assert "reading [book]" in sys.stderr.getvalue()
-    assert ("100%" in sys.stderr.getvalue()) == (total == 11)

@@ -1,5 +1,3 @@
-"""Texts by name, file, folder and standard input."""
-
 import gzip
 import io
 import os
@@ -10,7 +8,6 @@ import pytest
 import zstandard
 from tiny import refuses
 
-from nanogpt.text import corpus
 from nanogpt.text.corpus import Corpus, load_corpus
 
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -25,9 +22,6 @@ def write(files, folder="."):
 
 def absolute(path):
     return str(Path(path).absolute())
-
-
-# Files
 
 
 @pytest.mark.parametrize("ending", PACK)
@@ -66,15 +60,6 @@ def test_a_missing_file_or_a_text_instead_of_its_name(name):
     assert name.startswith("It was") or repr(name) in message
 
 
-def test_a_closed_folder(monkeypatch):
-    def stat(self, **_):
-        raise PermissionError(13, "Permission denied", str(self))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(corpus.Path, "stat", stat)
-        refuses(lambda: load_corpus("shut/book.txt"), "'shut/book.txt': Permission denied")
-
-
 def test_an_unreadable_file(monkeypatch):
     def denied(self, mode):
         raise PermissionError(13, "Permission denied")
@@ -100,7 +85,7 @@ def test_an_empty_name_is_not_the_working_folder(source):
         ("book.txt", b" \r\n\t\n", ["book.txt is empty"]),
         ("book.txt", b"\xef\xbb\xbf", ["book.txt is empty"]),
         ("cat.png", b"\x89PNG\r\n\x1a\n\0\0", ["cat.png is a binary file", "byte 8"]),
-        ("cat.gz", gzip.compress(b"\x89PNG\0"), ["cat.gz is a binary file"]),
+        ("cat.gz", gzip.compress(b"\x89PNG\0", mtime=0), ["cat.gz is a binary file"]),
         ("book.txt", b"one\ntwo\ncaf\xe9 ole", ["book.txt", "0xe9", "offset 11", "line 3", "--encoding latin-1"]),
         ("bad.txt.zst", zstandard.compress(b"one\ncaf\xe9 ole"), ["bad.txt.zst", "offset 7", "line 2"]),
     ],
@@ -108,22 +93,6 @@ def test_an_empty_name_is_not_the_working_folder(source):
 def test_what_is_not_a_text(name, data, words):
     write({name: data})
     refuses(lambda: load_corpus(name).text, *words)
-
-
-def test_home_is_expanded(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    write({"book.txt": "text"})
-    assert load_corpus("~/book.txt").text == "text"
-
-
-# Compressed files
-
-
-@pytest.mark.parametrize("ending", [".GZ", ".Zst"])
-def test_endings_in_capitals(ending):
-    write({f"book{ending}": PACK[ending.lower()](b"text")})
-    assert load_corpus(f"book{ending}").text == "text"
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
@@ -138,9 +107,6 @@ def test_a_compressed_file_that_is_incomplete_or_plain(ending, cut):
     whole = b"plain text" if cut is None else PACK[ending](os.urandom(50_000).hex().encode())
     write({f"book.txt{ending}": whole[:cut]})
     refuses(lambda: load_corpus(f"book.txt{ending}").text, f"book.txt{ending} is damaged", "restore it")
-
-
-# Folders
 
 
 def test_a_folder_has_one_document_per_file_ordered_by_path():
@@ -166,9 +132,6 @@ def test_a_folder_without_text(files):
     Path("books").mkdir()
     write(files, "books")
     refuses(lambda: load_corpus("books").text, "folder 'books'", ".txt")
-
-
-# Standard input, memory
 
 
 @pytest.mark.parametrize("data", [b"typed\n", b""])

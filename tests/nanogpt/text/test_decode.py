@@ -1,11 +1,9 @@
-"""Bytes to text, however they are cut into blocks."""
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt.errors import UserError
-from nanogpt.text.decoding import BINARY_PROBE_BYTES, BinaryFile, decode_blocks, decode_text, unify_line_ends
+from nanogpt.text.chunks import BINARY_PROBE_BYTES, BinaryFile, decode_blocks, decode_text, unify_line_ends
 
 TEXTS = st.text(alphabet="aé中😀\n\r\ufeff", max_size=30)
 

@@ -1,5 +1,3 @@
-"""Files in encodings that they don't name."""
-
 import pytest
 
 from nanogpt.errors import UserError

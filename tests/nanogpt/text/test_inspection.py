@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +18,6 @@ def prose(count, seed=7):
 
 
 def inspect(*documents, train=None):
-    """Inspect documents in short chunks."""
     chunks = [Chunk(text[i : i + 13], i == 0) for text in documents for i in range(0, max(1, len(text)), 13)]
     return inspect_chunks(chunks, int(sum(map(len, documents)) * 0.9) if train is None else train)
 
@@ -44,9 +42,6 @@ def test_characters_are_counted_as_a_loop_counts(documents):
 def test_wrong_decodings_are_counted():
     found = inspect("cafÃ© â€™ \ufffd\ufffd Ãno")
     assert (found.replaced, found.mojibake) == (2, 2)
-
-
-# Repetition
 
 
 def test_repetition_by_hand():
@@ -82,11 +77,7 @@ def test_repetition_is_estimated_in_bounded_memory():
     assert len(bounded._kept) <= 400
 
 
-# What training and validation part share
-
-
 def share(train, val):
-    """By the definition."""
     windows = {train[i : i + 50] for i in range(len(train) - 49)}
     examined = [val[i : i + 50] for i in range(len(val) - 49)]
     return sum(window in windows for window in examined) / len(examined)
@@ -137,13 +128,3 @@ def test_shared_windows_are_estimated_in_bounded_memory():
     assert found.one_in > 8
     assert found.share == pytest.approx(0.5, abs=0.12)
     assert found.windows < 1500
-
-
-def test_no_validation_part():
-    assert inspect("abc" * 50, train=150).overlap == inspection.Overlap(share=0.0, windows=0, one_in=1)
-
-
-def test_distinct_numbers():
-    numbers = [np.array([5, 3, 3], dtype=np.uint64), np.array([2**64 - 1, 5, 0], dtype=np.uint64)]
-    assert inspection._distinct(numbers).tolist() == [0, 3, 5, 2**64 - 1]
-    assert inspection._distinct([]).tolist() == []

@@ -1,5 +1,3 @@
-"""Tiny Shakespeare from disk or a server of our own, and the Python standard library."""
-
 import contextlib
 import hashlib
 import socket
@@ -20,7 +18,6 @@ PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
 @pytest.fixture
 def play(monkeypatch):
-    """A smaller Tiny Shakespeare."""
     monkeypatch.setattr(named_corpora, "SHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
     monkeypatch.setattr(named_corpora, "SHAKESPEARE_BYTES", len(PLAY))
     return PLAY
@@ -119,9 +116,6 @@ def test_a_server_that_does_not_answer_in_time(serve, monkeypatch):
     unavailable("timed out")
 
 
-# Python
-
-
 @pytest.fixture
 def small_python(monkeypatch):
     """A standard library of three files, one of them a test."""
@@ -139,13 +133,6 @@ def test_python_is_the_standard_library_without_its_tests(small_python):
     Path("python").write_text("my own")
     assert load_corpus("python").documents[0] == "# a.py\n"  # a name wins over a file
     assert load_corpus("./python").text == "my own"
-
-
-@pytest.mark.slow
-def test_python_comes_with_every_interpreter():
-    found = load_corpus("python")
-    assert len(found.documents) > 300
-    assert "def runcall(" in found.text
 
 
 def test_without_a_network_the_default_is_python_with_a_note(small_python):

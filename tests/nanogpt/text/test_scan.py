@@ -1,5 +1,3 @@
-"""The figures of a text, and where its validation part begins."""
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +14,6 @@ def scanned(*documents):
 
 @pytest.fixture
 def one_by_one(monkeypatch):
-    """Each chunk is a batch."""
     monkeypatch.setattr(scan, "batch_chunks", lambda found: ([chunk] for chunk in found))
 
 
@@ -59,7 +56,6 @@ def test_figures(documents):
     assert (found.documents, found.characters) == (sum(map(bool, documents)), len(text))
     assert found.bytes == len(text.encode("utf-8", "surrogatepass"))
     assert found.alphabet == "".join(sorted(set(text)))
-    assert found.train_characters + found.val_characters == len(text)
 
 
 def test_lone_surrogates_are_counted():

@@ -1,5 +1,3 @@
-"""Text to ids and back, for any text."""
-
 import json
 import unicodedata
 
@@ -20,9 +18,6 @@ ANY_TEXT = st.text(st.characters(), max_size=60)  # all planes and lone surrogat
 def stream_decode(tokenizer, ids):
     decoder = tokenizer.decoder()
     return [decoder.feed(int(token)) for token in ids], decoder.flush()
-
-
-# Characters
 
 
 @given(ANY_TEXT.filter(bool), st.booleans())
@@ -69,9 +64,6 @@ def test_an_alphabet_is_not_empty_and_has_each_once(characters):
     refuses(lambda: CharTokenizer(characters), "vocabulary")
 
 
-# Bytes
-
-
 @given(ANY_TEXT, st.booleans())
 def test_bytes_take_any_text(text, end):
     tokenizer = ByteTokenizer(end)
@@ -90,9 +82,6 @@ def test_bytes_take_any_text(text, end):
 def test_a_stream_of_bytes_equals_decoding_the_whole(ids):
     parts, rest = stream_decode(ByteTokenizer(), ids)
     assert "".join(parts) + rest == ByteTokenizer().decode(ids)
-
-
-# Chunks
 
 
 @given(documents=st.lists(st.text(alphabet="aé中😀 \n", max_size=40), max_size=6), size=st.integers(1, 9))
@@ -123,9 +112,6 @@ def test_chunks_give_the_merges_of_the_whole(bpe, words, size, space):
         parts = [ids.tolist() for ids in encode_chunks(Corpus.of_texts(text).chunks(), bpe)]
     assert len(parts) >= len(text) / size
     assert [i for ids in parts for i in ids] == bpe._encoder.encode(text).ids
-
-
-# Files
 
 
 @pytest.mark.parametrize("end", [True, False])
