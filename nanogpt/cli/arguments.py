@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
             keywords = {"dest": one.name, "action": "store_true", "default": argparse.SUPPRESS}
         else:
             self.examples_of[name] = EXAMPLES.get(kind, metavar) if choices is None else str(choices[0])
-            if default not in (None, (), ""):
+            if default not in (None, (), "", MISSING):
                 values = default if isinstance(default, tuple) else [default]
                 shown = " ".join(f"{value:g}" if type(value) is float else str(value) for value in values)
                 text = re.sub(r" \(default: [^)]*\)", "", text) + f" (default: {shown})"

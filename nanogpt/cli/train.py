@@ -49,8 +49,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     options, settings = parse_train(argv)
     # torch takes seconds to import: it waits until the arguments are known to be right.
-    from nanogpt.runs.find import has_seeds
-    from nanogpt.training.options import joined_world
+    from nanogpt.training.options import has_seeds, joined_world
 
     with joined_world() as world:
         if (options.seeds is not None and options.resume is None) or has_seeds(options.resume):

@@ -1,19 +1,16 @@
 """Finding runs, and the text of a run."""
 
 import contextlib
-import os
 from pathlib import Path
 
 from nanogpt.config import DataConfig
 from nanogpt.data.batches import Dataset
 from nanogpt.errors import UserError, shell_quote
-from nanogpt.runs.folder import RUNS, SEEDS_FILE, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.text.corpus import Corpus, Sources, load_corpus
 
-
-def has_seeds(path: str | os.PathLike[str] | None) -> bool:
-    """Return whether a folder holds runs with several seeds."""
-    return path is not None and (Path(path) / SEEDS_FILE).is_file()
+SEEDS_FILE = "seeds.toml"
+"""File of a folder whose runs differ in their seed (`training.seeds`)."""
 
 
 def is_starter(folder: RunFolder) -> bool:

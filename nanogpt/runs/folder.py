@@ -31,8 +31,6 @@ STARTER = "starter"
 STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
-SEEDS_FILE = "seeds.toml"
-"""File of a folder whose runs differ in their seed (`training.seeds`)."""
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000

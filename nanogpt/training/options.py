@@ -296,3 +296,12 @@ def joined_world() -> Any:
     from nanogpt.parallel.world import ALONE
 
     return contextlib.nullcontext(ALONE)
+
+
+def has_seeds(path: str | os.PathLike[str] | None) -> bool:
+    """Return whether a folder holds runs with several seeds."""
+    if path is None:
+        return False
+    from nanogpt.runs.find import SEEDS_FILE
+
+    return (Path(path) / SEEDS_FILE).is_file()

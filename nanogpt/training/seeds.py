@@ -22,10 +22,10 @@ from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, write_atomically
-from nanogpt.runs.find import has_seeds
-from nanogpt.runs.folder import RUNS, SEEDS_FILE, RunFolder
+from nanogpt.runs.find import SEEDS_FILE
+from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.training.new_run import create_folder
-from nanogpt.training.options import MOVABLE, TrainOptions, start_training
+from nanogpt.training.options import MOVABLE, TrainOptions, has_seeds, start_training
 
 if TYPE_CHECKING:
     from nanogpt.training.trainer import Trainer

@@ -9,9 +9,9 @@ from tiny import SMALL_RUN, ScriptedPace, finish, metrics, outcome, refuses, sta
 
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.reporting.events import StopEvent
-from nanogpt.runs.find import has_seeds, list_runs, newest_run
+from nanogpt.runs.find import list_runs, newest_run
 from nanogpt.runs.folder import RunFolder
-from nanogpt.training.options import TrainOptions, split_options
+from nanogpt.training.options import TrainOptions, has_seeds, split_options
 from nanogpt.training.seeds import (
     SeedRuns,
     comparison_lines,
