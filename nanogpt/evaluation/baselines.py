@@ -9,7 +9,7 @@ Each is fitted on the training part and measured on the same text as the model, 
 - xz and zstd: (|c(train + text)| - |c(train)|) · 8 / |text| bits per byte, at their strongest setting, with a window
   over all of the training part. They read text, so they predict the first token too, and nothing between documents.
 
-Counting takes memory: only the last ten million tokens of a longer training part are read, and the row says so.
+Only the last ten million tokens of a longer training part are read, and the row says so.
 """
 
 import importlib.util

@@ -1,22 +1,18 @@
-r"""The confidence interval of a loss, from the losses of a text's windows, by a block bootstrap.
+"""The confidence interval of a loss, from the losses of a text's windows, by a block bootstrap.
 
 It is how much the loss of the same model varies between texts of the same kind and length. How much it varies
 between seeds of the training is another question (`nanogpt.evaluation.significance`).
 
-Neighbouring windows lie in the same scene, chapter or file, and are hard or easy together: resampled one by one, they
-would give too narrow an interval. So blocks of consecutive windows are drawn, with replacement (Künsch 1989, "The
-jackknife and the bootstrap for general stationary observations"), from the text closed to a circle, so that its ends
-are drawn as often as its middle (Politis and Romano 1992, "A circular block-resampling procedure for stationary data").
+Neighbouring windows are hard or easy together: resampled one by one, they would give too narrow an interval. So blocks
+of consecutive windows are drawn (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"),
+from the text closed to a circle (Politis and Romano 1992, "A circular block-resampling procedure for stationary data").
 The length of a block follows from the correlation of the losses (Politis and White 2004, "Automatic block-length
 selection for the dependent bootstrap", with the correction of Patton, Politis and White 2009), and is at least the cube
-root of the number of windows, the rate at which it has to grow.
+root of the number of windows.
 
 The interval is the loss ± t times the resamples' standard deviation, with Student's t for the number of blocks:
-percentiles are too narrow where there are few blocks. In trials with correlated series (see the tests) it holds the
-true mean in 92 to 97 of 100 cases from 400 windows on; with 25 strongly correlated windows in as few as 70.
-
-The loss is a ratio, nats over tokens, and each resample gives a ratio: a last, shorter window counts by its tokens. No
-part of a window is drawn, because a token's loss depends on its position in the window.
+percentiles are too narrow where there are few. In trials with correlated series (see the tests) it holds the true mean
+in 92 to 97 of 100 cases from 400 windows on; with 25 strongly correlated windows in as few as 70.
 """
 
 import math
@@ -92,9 +88,11 @@ def block_length(series: NDArray[np.float64]) -> int:
     >>> block_length(noise), block_length(np.convolve(noise, np.ones(20)))
     (1, 37)
     """
-    count = len(series)
+    count, centred = len(series), series - series.mean()
     longest = math.floor(min(3 * math.sqrt(count), count / 3))
-    covariance = _autocovariance(series - series.mean(), min(count - 1, 2 * (math.ceil(math.sqrt(count)) + 5)))
+    lags = min(count - 1, 2 * (math.ceil(math.sqrt(count)) + 5))
+    # Divided by n, not n - lag, so that variances made of them are not far below 0.
+    covariance = np.array([centred[: count - lag] @ centred[lag:] for lag in range(lags + 1)]) / count
     if not covariance[0] > 0:
         return 1
     lags = _significant_lags(covariance / covariance[0], count)
@@ -118,12 +116,6 @@ def _significant_lags(correlation: NDArray[np.float64], count: int) -> int:
         if small[lag : lag + row].all():
             return lag
     return int(np.flatnonzero(~small)[-1]) + 1 if not small.all() else 0
-
-
-def _autocovariance(centred: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """Return R(0) to R(lags), each divided by n (not n - lag), so that variances made of them are not far below 0."""
-    count = len(centred)
-    return np.array([centred[: count - lag] @ centred[lag:] for lag in range(lags + 1)]) / count
 
 
 def _circular_sums(values: Numbers) -> NDArray[np.float64]:

@@ -1,12 +1,10 @@
 """How much of a generated text is copied word for word from the training text.
 
 From each position of the generated text, measure the longest run of tokens that occurs anywhere in the training part.
-Compare with as much real text that the model never saw: language repeats itself, and a model that repeats the training
-text no more often than the validation text does is not copying.
+Compare with as much real text that the model never saw: language repeats itself.
 
-The measure is exact: a suffix array of one segment of the training part after another (Manber and Myers 1990; built by
-doubling, sorted by numpy). Segments overlap by the longest possible match, so none is cut. It takes O(n log n log m)
-time for n training tokens and samples of m, and 60 bytes per token of one segment.
+The measure is exact: a suffix array of one segment of the training part after another (Manber and Myers 1990), which
+overlap by the longest possible match. It takes O(n log n log m) time for n training tokens and samples of m.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,10 +41,7 @@ class Overlap:
 
 
 def measure_overlap(
-    train: Ids,
-    texts: Sequence[Ids],
-    tokenizer: Tokenizer,
-    on_progress: Callable[[int], object] = lambda tokens: None,
+    train: Ids, texts: Sequence[Ids], tokenizer: Tokenizer, on_progress: Callable[[int], object] = lambda tokens: None
 ) -> Overlap:
     """Compare texts, ids (T,) each, with the training ids. `on_progress` is called with each number of ids searched."""
     matches = longest_matches(train, texts, on_progress)
@@ -86,15 +81,16 @@ def longest_matches(
     >>> longest_matches(np.array([1, 2, 3, 4]), [np.array([2, 3, 1, 2, 4])])[0].tolist()
     [2, 1, 2, 1, 1]
     """
-    longest = max(map(len, texts))
+    lengths = [len(text) for text in texts]
+    longest = max(lengths)
     tokens = np.concatenate(texts).astype(np.int64)
-    ends = np.repeat(np.cumsum([len(text) for text in texts]), [len(text) for text in texts])
+    ends = np.repeat(np.cumsum(lengths), lengths)
     found = np.zeros(len(tokens), dtype=np.int64)
     for start in range(0, len(train), SEGMENT_TOKENS):
         segment = train[start : start + SEGMENT_TOKENS + longest].astype(np.int64)
         found = np.maximum(found, _matches(segment, suffix_array(segment, longest), tokens, ends))
         on_progress(min(SEGMENT_TOKENS, len(train) - start))
-    return np.split(found, np.cumsum([len(text) for text in texts])[:-1])
+    return np.split(found, np.cumsum(lengths)[:-1])
 
 
 def suffix_array(ids: Integers, depth: int) -> Integers:

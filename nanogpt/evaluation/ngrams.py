@@ -5,7 +5,7 @@ Both mix each order with the one below it, and the lowest with the uniform distr
     p_k(w | h) = share_k(h w) + rest_k(h) · p_{k-1}(w | h without its first token),    p_0(w) = 1 / V
 
 where h are the k - 1 tokens before w, and share is 0 for an n-gram that was never seen. Where the context was never
-seen, or begins before the text, p_k = p_{k-1}. Each p_k sums to one over w.
+seen, or begins before the text, p_k = p_{k-1}.
 
 - Witten–Bell: share = c(h w) / (c(h) + t(h)) and rest = t(h) / (c(h) + t(h)), where t(h) counts the distinct tokens
   that followed h (Witten and Bell 1991, "The zero-frequency problem", method C).
@@ -14,9 +14,8 @@ seen, or begins before the text, p_k = p_{k-1}. Each p_k sums to one over w.
   Goodman 1998, "An empirical study of smoothing techniques for language modeling"). The discounts are estimated from
   the numbers of n-grams that occur once to four times; where a text is too small for that, they are 0.5, 1 and 1.5.
 
-Counting sorts arrays. An n-gram is identified by its rank among those seen: the key of the next order is the rank of
-its first n - 1 tokens times V plus its last token, so that keys fit in 64 bits. It takes O(n log n) time and about 60
-bytes per token and order.
+An n-gram is identified by its rank among those seen: the key of the next order is the rank of its first n - 1 tokens
+times V plus its last token, so that keys fit in 64 bits. Counting takes about 60 bytes per token and order.
 """
 
 from dataclasses import dataclass

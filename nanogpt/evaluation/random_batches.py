@@ -32,8 +32,7 @@ def estimate_like_nanogpt(
 ) -> RandomEstimate:
     """Return the mean loss of 200 batches of windows that start anywhere, drawn with replacement.
 
-    karpathy/nanoGPT, train.py, `estimate_loss`, which draws from torch's global generator; here `seed` decides. Raises
-    UserError where the text is not longer than one window.
+    karpathy/nanoGPT, train.py, `estimate_loss`, but drawn by `seed`. Raises UserError for a text of one window or less.
     """
     block_size = model.config.block_size
     if len(ids) <= block_size + 1:
