@@ -1,5 +1,3 @@
-"""A studio on a few small runs, and browsers on it."""
-
 import sys
 from pathlib import Path
 
@@ -33,7 +31,6 @@ def runs_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium."""
     from nanogpt.interop.formats import MissingProgram
     from nanogpt.interop.html.browser import launch
 
@@ -48,7 +45,6 @@ def browser():
 
 @pytest.fixture(scope="module")
 def studio(runs_folder):
-    """A server on those runs."""
     started = Studio(runs_folder)
     yield started
     started.end()

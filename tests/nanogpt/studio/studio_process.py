@@ -46,7 +46,6 @@ class Studio:
         self._reader.start()
 
     def end(self, how=signal.SIGTERM) -> int:
-        """Return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -94,15 +93,12 @@ class Window:
             raise AssertionError(f"{script} {values}; the page: {shown}; the studio: {self.studio.lines}") from error
 
     def says(self, selector: str, text: str) -> None:
-        """Wait until an element contains a text."""
         self.wait("([at, text]) => document.querySelector(at)?.textContent.includes(text)", selector, text)
 
     def count(self, selector: str, number: int) -> None:
-        """Wait until there are so many elements."""
         self.wait("([at, number]) => document.querySelectorAll(at).length === number", selector, number)
 
     def opened(self) -> "Window":
-        """Wait for the model of a view."""
         self.wait("() => /parameters/.test(document.querySelector('.column .hint, .inside .hint')?.textContent)")
         return self
 
@@ -124,7 +120,6 @@ class Window:
         self.wait("([n]) => RegExp(`oken ${n}\\\\b`).test(document.querySelector('.panel').textContent)", position + 1)
 
     def bars(self, inside: str) -> list[tuple[str, str]]:
-        """Return names and values of a bar list."""
         lines = self.page.locator(f"{inside} li")
         return list(zip(lines.locator(".name").all_text_contents(), lines.locator(".share").all_text_contents()))
 
@@ -161,7 +156,6 @@ def end_trainings(folder: Path) -> None:
 
 
 def wait_for(call, seconds: float = 120):
-    """Return the result of a call once it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := call():

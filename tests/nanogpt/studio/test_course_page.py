@@ -1,8 +1,4 @@
-"""The view "Follow the course" in Chromium."""
-
 import pytest
-
-from nanogpt.studio.uploads import save_text
 
 pytestmark = pytest.mark.slow
 
@@ -55,49 +51,6 @@ def test_a_section_is_stopped(open_view):
     assert first.is_enabled()
     assert window.overhang() <= 0
     assert window.violations() == []
-
-
-def test_invalid_steps(open_view):
-    window = open_view()
-    for steps in ("0", "1.5", "", "20001"):
-        steps_of(window).fill(steps)
-        train(window, 1)
-        window.says(".status", repr(steps))
-
-
-def test_an_installed_package_without_the_course_says_so(start_studio, visit, tmp_path):
-    first = "import nanogpt.studio.course_sections as module; module.find_course = lambda: None"
-    window = visit("view=course", at=start_studio(tmp_path, first=first))
-    window.says(".course", "in the repository and not in the installed package")
-    window.count(".section-card", 0)
-    assert window.violations() == []
-
-
-def test_text_and_steps_are_the_same_elsewhere(open_view, tmp_path):
-    stored = save_text(tmp_path, b"the cat sat. " * 100, "My tale.txt").name
-    window = open_view()
-    window.page.locator("select").select_option(stored)
-    steps_of(window).fill("20")
-    window.wait_for_fragment("steps=20")
-    steps_of(window).fill("0")  # invalid: the address keeps the last valid steps
-    train(window, 1)
-    window.says(".status", "whole number from 1")
-    fragment = f"&corpus=kept:{stored}&steps=20"
-    assert window.fragment() == f"view=course{fragment}"
-
-    other = open_view(fragment)
-    assert other.page.locator("select").input_value() == f"kept:{stored}"
-    assert steps_of(other).input_value() == "20"
-    other.page.get_by_role("link", name="Write").click()
-    other.count(".section-card", 0)
-    other.page.get_by_role("link", name="Follow the course").click()
-    other.wait("() => document.querySelector('.course select')?.value.startsWith('kept:')")
-    other.wait("([part]) => location.href.endsWith(part)", fragment)
-    (tmp_path / "texts" / stored).unlink()
-    last = open_view(fragment)
-    last.says(".status", f"'{stored}', which is not here; this is python.")
-    assert last.page.locator("select").input_value() == "python"
-    assert steps_of(last).input_value() == "20"
 
 
 def test_a_trained_section_stays_while_the_studio_runs(open_view):

@@ -1,5 +1,3 @@
-"""A section of the course as a process."""
-
 import asyncio
 import json
 import os
@@ -28,7 +26,6 @@ say(event="done", parameters=100, val_loss=1.5, train_loss=1.25, seconds=2.0)
 
 
 def course(folder, **modules):
-    """A folder of sections."""
     place = folder / "course"
     place.mkdir()
     (place / "__init__.py").touch()
@@ -45,13 +42,6 @@ def run(place, **settings):
 
 def feed(run, **line):
     run.feed(json.dumps(line).encode())
-
-
-def test_the_ten_sections():
-    found = sections(find_course())
-    assert [one.number for one in found] == list(range(1, 11))
-    assert found[0].module == "course.s01_bigram"
-    assert all(one.title and one.idea for one in found)
 
 
 def test_a_course_that_is_missing(monkeypatch, tmp_path):
@@ -141,13 +131,3 @@ def test_a_process_ends_with_its_task(tmp_path, monkeypatch):
     assert describe_result(asyncio.run(stop())) == "Stopped."
     with pytest.raises(ProcessLookupError):
         os.kill(int(seen.read_text()), 0)
-
-
-@pytest.mark.slow
-def test_a_real_section():
-    found = SectionRun(sections(find_course())[0])
-    asyncio.run(run_section(find_course(), found, steps=20, text="python"))
-    assert found.problem == ""
-    assert found.result["val_loss"] < found.curve.all[0].loss
-    assert found.curve.newest.step == 20
-    assert found.sample

@@ -2,14 +2,11 @@
 
 import pytest
 import torch
-from tiny import BLOCK, PRESETS, V, make_run, tiny_model, token_ids
+from tiny import BLOCK, PRESETS, make_run, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
-from nanogpt.explain.predictions import score
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.studio.generation import (
-    default_prompt,
-    describe_model,
     generate_logits,
     generate_predictions,
     predict_text,
@@ -64,14 +61,6 @@ def test_a_text_that_is_read_again_has_the_logits_it_was_sampled_from(preset):
     assert list(dict(text_logits(model, ids, first=17))) == list(range(17, len(ids)))
 
 
-def test_probabilities_are_those_of_explain():
-    model, tokenizer = tiny_model(), CharTokenizer("".join(chr(65 + i) for i in range(V)), end_of_document=False)
-    ids = token_ids(2 * BLOCK + 5).tolist()
-    wanted = score(model, tokenizer, ids)
-    for one, (position, logits) in zip(wanted, text_logits(model, ids)):
-        assert one.probability == pytest.approx(float(logits.softmax(-1)[ids[position]]), rel=1e-4)
-
-
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), BpeTokenizer.train(["a né né né"], 260)], ids=["byte", "bpe"])
 def test_token_texts_add_up_to_the_text(tokenizer):
     ids = tokenizer.encode("né — 日本").tolist()
@@ -100,23 +89,12 @@ def test_generated_and_read_predictions_are_the_same(run):
         assert [bar.marked for bar in one.bars()].count(True) == (one.choice.rank <= 10)
 
 
-@pytest.mark.parametrize(("known", "prompt"), [("The ", "The "), ("the ", "the "), ("xyz", "")])
-def test_the_default_prompt_has_known_characters(known, prompt):
-    assert default_prompt(CharTokenizer.train([known])) == prompt
-
-
 def test_unknown_characters_are_named():
     tokenizer = CharTokenizer.train(["abc"])
     assert unknown_characters(tokenizer, "axbya") == ["x", "y"]
     assert unknown_warning(tokenizer, "abc") == unknown_warning(ByteTokenizer(), "☃") == ""
     assert "“Z” ‹U+200B›: left out" in unknown_warning(tokenizer, "a\u200bZ")
     assert "and 3 more" in unknown_warning(tokenizer, "0123456789xyz")
-
-
-def test_a_model_is_described(run):
-    described = describe_model(run)
-    parts = (f"{run.model.parameter_count:,} parameters", "2 layers of 3 heads", "modern", "characters", "up to 11")
-    assert all(part in described for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,11 @@ from nanogpt.studio.inside_analysis import (
     attention_habits,
     attention_map,
     context_span,
-    default_text,
     describe_head,
     encode_text,
     growth_bars,
     importance_bars,
     inspect_token,
-    lens_rows,
     nearest_points,
     shown_span,
 )
@@ -145,16 +143,6 @@ def test_the_nearest_points():
     assert nearest_points(points, 3) == [2, 1, 0]
 
 
-def test_the_lens_ranks_the_models_choice(run):
-    logits = torch.zeros(3, run.tokenizer.vocab_size)
-    logits[0, 4], logits[2, 7] = 5.0, 9.0
-    rows = lens_rows(logits, run.tokenizer)
-    assert [one.name for one in rows] == ["embeddings", "layer 1", "layer 2"]
-    assert rows[0].choices[0].token == 4
-    assert [one.final.token for one in rows] == [7, 7, 7]
-    assert rows[2].final.rank == 1
-
-
 def test_a_png_holds_its_numbers():
     data = base64.b64decode(png_url(torch.tensor([[0.0, 1.0, 0.5], [0.2, 2.0, -1.0]])).partition(",")[2])
     assert struct.unpack(">II", data[16:24]) == (3, 2)
@@ -162,8 +150,3 @@ def test_a_png_holds_its_numbers():
     size = struct.unpack(">I", data[start - 8 : start - 4])[0]
     assert zlib.decompress(data[start : start + size]) == bytes([0, 0, 255, 128, 0, 51, 255, 0])
     assert data.endswith(b"IEND" + struct.pack(">I", zlib.crc32(b"IEND")))
-
-
-def test_there_is_always_a_text(run):
-    assert len(encode_text(run, "")) == len(encode_text(run, "☃")) == 1
-    assert default_text(run) == default_text(run)

@@ -1,13 +1,10 @@
-"""The view "Watch it learn" in Chromium: trainings, curves, samples, checkpoints, and the address of all of it."""
-
 import json
 import os
 import re
-import shutil
 
 import pytest
 from studio_process import wait_for
-from tiny import finish, start, trained, write_text
+from tiny import trained, write_text
 
 from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.training_jobs import Jobs, Stage
@@ -24,7 +21,6 @@ LAYER, HEAD = ".found select >> nth=0", ".found select >> nth=1"
 
 @pytest.fixture
 def open_view(start_studio, visit):
-    """Opens windows on the view of one server."""
     servers = []
 
     def open_(folder, fragment="", **settings):
@@ -37,14 +33,12 @@ def open_view(start_studio, visit):
 
 @pytest.fixture
 def runs(tmp_path):
-    """An empty folder for runs."""
     (tmp_path / "runs").mkdir()
     return tmp_path / "runs"
 
 
 @pytest.fixture
 def two_runs(runs):
-    """A run of eight steps, and an older one."""
     write_text()
     older = trained("runs/older", steps=4, seed=7)
     trained("runs/run", steps=8)
@@ -158,50 +152,6 @@ def test_runs_are_compared_and_fit_on_a_phone(two_runs, open_view):
     assert window.violations() == []
 
 
-def test_samples_of_a_run_from_a_terminal(open_view):
-    trainer = start("runs/run", steps=12, eval_every=4)
-    finish(trainer)
-    run = trainer.folder
-    run.append_metrics({"event": "sample", "step": 13, "text": "<b>bold</b>\n  cats"})
-    run.append_metrics({"event": "sample", "step": 14, "text": ""})
-    window = open_view(run.path.parent)
-    window.says(".live", "After 14 steps: nothing.")
-    run.append_metrics({"event": "sample", "step": 15, "text": "the newest"})
-    window.says(".live .sample", "the newest")
-    earlier = window.page.locator(".live .earlier")
-    assert not earlier.is_visible()
-    window.page.get_by_text("Earlier samples").click()
-    titles = [f"After {step} steps:" for step in (13, 12, 8, 4)]
-    assert earlier.locator("p").all_inner_texts() == ["After 14 steps: nothing.", *titles, "Before the first step:"]
-    assert earlier.locator("pre").first.inner_text() == "<b>bold</b>\n  cats"
-    written = [line["text"] for line in run.metrics() if line["event"] == "sample"]
-    assert earlier.locator("pre").nth(1).text_content() == written[3].strip("\n")
-    assert window.violations() == []
-
-
-def test_a_run_without_samples_says_so(open_view):
-    window = open_view(trained("runs/run", steps=4, sample_tokens=0).parent)
-    window.says(".live", "This run kept no samples.")
-    assert not window.page.get_by_text("Earlier samples").is_visible()
-
-
-def test_a_page_in_the_background_reads_nothing(open_view):
-    run = start("runs/run", steps=9).folder
-    line = {"event": "step", "step": 1, "loss": 3.25, "seconds": 1.0, "tokens_per_second": 100.0}
-    run.append_metrics(line)
-    window = open_view(run.path.parent)
-    window.says(NUMBERS, "3.250")
-    turn = "how => { Object.defineProperty(document, 'visibilityState', {value: how, configurable: true});"
-    turn += " document.dispatchEvent(new Event('visibilitychange')) }"
-    window.page.evaluate(turn, "hidden")
-    window.page.wait_for_timeout(1500)
-    run.append_metrics(line | {"step": 2, "loss": 2.75})
-    window.page.wait_for_timeout(3000)
-    assert "3.250" in window.page.locator(NUMBERS).inner_text()
-    window.page.evaluate(turn, "visible")
-    window.says(NUMBERS, "2.750")
-
-
 def test_unsuitable_files_are_refused(runs, open_view):
     window = open_view(runs)
     page = window.page
@@ -240,7 +190,6 @@ def test_hostile_names_are_shown_as_text(open_view):
 
 
 def shown(window):
-    """Everything that the time machine shows."""
     page = window.page
     fields = [page.get_by_label(name).input_value() for name in ("Prompt", "Seed", "Length, tokens")]
     chosen = [page.locator(one).evaluate("e => e.selectedOptions[0].text") for one in (LAYER, HEAD)]
@@ -281,74 +230,3 @@ def test_a_snapshot_is_the_same_elsewhere(two_runs, open_view):
     assert shown(other) == shown(window)
     assert other.wait_for_fragment("head=1") == fragment
     assert other.page.locator(f"{BROWSER} .status").inner_text() == "After 2 steps."
-
-
-def test_compared_runs_are_the_same_elsewhere(two_runs, open_view):
-    window = open_view(two_runs)
-    for name in ("older", "run"):
-        window.page.get_by_label(name, exact=True).check()
-    window.page.get_by_label("Over").select_option("seconds in training steps")
-    window.count(f"{COMPARED} polyline", 2)
-    fragment = window.wait_for_fragment("axis=seconds")
-    assert "compared=older&compared=run" in fragment
-
-    other = open_view(two_runs, fragment.removeprefix("view=learn"))
-    other.count(f"{COMPARED} polyline", 2)
-    for name in ("older", "run"):
-        assert other.page.get_by_label(name, exact=True).is_checked()
-    assert other.page.get_by_label("Over").input_value() == "seconds"
-    for part in (".keys", ".x-name", ".tag >> nth=0"):
-        one, same = (each.page.locator(f"{COMPARED} {part}").inner_text() for each in (window, other))
-        assert one == same
-    other.page.get_by_label("older", exact=True).uncheck()
-    other.wait("() => !location.hash.includes('compared=older')")
-    assert "compared=run" in other.fragment()
-
-
-def test_nothing_is_computed_before_a_person_asks(two_runs, start_studio, visit):
-    """Not by an address without a step, nor on the way from a view that has one."""
-    window = visit("view=write&run=older&step=2", at=start_studio(two_runs))
-    page = window.page
-    window.wait_for_fragment("model=")
-    page.get_by_role("link", name="Watch it learn").click()
-    window.says(STATUS, "Done")
-    window.count('input[aria-valuetext="4"]', 1)
-    page.wait_for_timeout(1500)
-    assert window.fragment() == "view=learn&run=older"
-    assert page.locator(".found").is_hidden()
-    assert page.locator(f"{BROWSER} .status").inner_text() == ""
-
-    window.button("Look").click()
-    fragment = window.wait_for_fragment("step=4")
-    page.get_by_role("link", name="Look inside").click()
-    inside = window.wait_for_fragment("text=")
-    for part in ("run=older", "step=4", re.search(r"model=\w+", fragment)[0]):
-        assert part in inside
-    page.get_by_role("link", name="Follow the course").click()
-    page.locator(".section-card").first.wait_for()
-    assert window.fragment() == "view=course"
-    page.get_by_role("link", name="Watch it learn").click()
-    window.says(f"{BROWSER} .status", "After 4 steps.")  # as it was left
-    assert window.wait_for_fragment("step=4") == fragment
-
-
-def test_an_address_of_missing_runs_steps_or_weights(two_runs, open_view):
-    window = open_view(two_runs, "&run=gone&step=2&model=000000000000&compared=gone&compared=run")
-    window.says(".learn > .warning", "'gone', which is not here; this is run")
-    window.says(".learn > .warning", "not here: 'gone'")
-    window.count(f"{COMPARED} polyline", 1)
-    assert window.page.locator(".live select").input_value() == "run"
-    assert window.page.locator(".found").is_hidden()
-    assert window.violations() == []
-    window = open_view(two_runs, "&run=run&step=3")
-    window.says(f"{BROWSER} .status", "step 3, which is not kept here")
-    assert window.page.locator(".found").is_hidden()
-    window = open_view(two_runs, "&run=run&step=8&model=000000000000")
-    window.says(f"{BROWSER} .status", "After 8 steps. The address means other weights (000000000000)")
-    fragment = window.wait_for_fragment("prompt=")
-
-    shutil.move(two_runs / "run", two_runs / "renamed")
-    window = open_view(two_runs, fragment.removeprefix("view=learn"))
-    window.says(f"{BROWSER} .status", "After 8 steps.")
-    assert window.page.locator(".live select").input_value() == "renamed"
-    assert window.page.locator(".learn > .warning").is_hidden()

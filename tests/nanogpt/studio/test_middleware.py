@@ -1,5 +1,3 @@
-"""Access to the page, its security headers, and the API next to it."""
-
 import asyncio
 
 import pytest
@@ -24,7 +22,6 @@ async def page(scope, receive, send):
 
 
 def ask(app, query="", *headers, path="/", method="GET", kind="http"):
-    """The messages of a response."""
     scope = {
         **{"type": kind, "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode()},
         **{
@@ -109,7 +106,6 @@ class TestCookieMiddleware:
 class TestApiRouter:
     @pytest.fixture
     def route(self, tmp_path):
-        """Makes routers on a folder."""
         made = []
 
         def make(**access):
@@ -128,18 +124,6 @@ class TestApiRouter:
     @pytest.mark.parametrize("path", ["/", "/v1x", "/metricsx", "/v", "/_nicegui/v1"])
     def test_other_paths_are_the_page(self, route, path):
         assert self.get(route(), path) == (299, b"the page")
-
-    def test_without_a_run_the_starter_answers(self, route):
-        status, body = self.get(route(), "/v1/models")
-        assert status == 200
-        assert b'"starter"' in body
-
-    def test_a_run_that_cannot_be_loaded_is_an_error(self, route, tmp_path):
-        make_run(tmp_path / "modern")
-        (tmp_path / "modern" / "config.toml").write_text("[[[")
-        status, body = self.get(route(), "/v1/models")
-        assert status == 404
-        assert b"TOML" in body
 
     def test_its_model_is_not_the_pages(self, route, tmp_path):
         """Else a head that is switched off on the page would be off in the API."""

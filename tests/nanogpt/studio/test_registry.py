@@ -1,6 +1,5 @@
 """Only runs in the folder can be opened, and a model stays in memory as long as its file is the same."""
 
-import os
 import shutil
 import sys
 import threading
@@ -58,18 +57,6 @@ def test_the_starter_is_there_only_without_runs(tmp_path, registry):
     assert str(empty.folder) in note
     assert registry.models() == registry.names()
     assert registry.notes_of("first") == []
-
-
-def test_a_run_called_starter_is_the_run(tmp_path):
-    make_run(tmp_path / "runs" / "starter")
-    registry = RunRegistry(tmp_path / "runs")
-    assert registry.open("starter").plan.text == "a tale"
-    assert registry.notes_of("starter") == []
-
-
-def test_unknown_names_and_steps(registry):
-    refuses(lambda: registry.open("frist"), "did you mean 'first'")
-    refuses(lambda: registry.open("first", checkpoint=7), "7", "best")
 
 
 def test_models_are_cached_with_a_lock_each(registry):
@@ -131,9 +118,3 @@ def test_while_a_model_is_read_others_can_be_used(registry, monkeypatch):
         one.join(20)
     assert not waits
     assert len(registry._cache) == 2  # the one that waited got the same model
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
-def test_a_name_that_no_browser_can_show_is_left_out(registry):
-    (registry.folder / "first").rename(os.fsdecode(os.fsencode(registry.folder) + b"/\xff"))
-    assert registry.names() == ["second"]

@@ -1,5 +1,3 @@
-"""Metrics read while they grow."""
-
 import json
 from itertools import pairwise
 

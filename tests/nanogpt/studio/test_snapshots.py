@@ -1,5 +1,3 @@
-"""The time machine, without a page."""
-
 import pytest
 import torch
 from tiny import refuses, trained
@@ -15,7 +13,6 @@ from nanogpt.studio.snapshots import (
     SnapshotQuery,
     attention_table,
     draw_attention,
-    lens_table,
     take_snapshot,
 )
 from nanogpt.studio.state import State
@@ -51,14 +48,6 @@ def test_a_long_prompt_shows_its_newest_tokens(registry):
     found = snapshot(registry, "cats and dogs ran " * 3)
     assert len(found.tokens) == len(found.weights(0, 0)) == min(MAX_SHOWN, 12)
     assert found.skipped == 54 - len(found.tokens)
-
-
-def test_the_mean_of_heads_and_layers_beyond_the_last(registry):
-    found = snapshot(registry, "cat")
-    a, b = found.weights(1, 0), found.weights(1, 1)
-    assert found.weights(1, None)[2][0] == pytest.approx((a[2][0] + b[2][0]) / 2)
-    assert found.weights(9, 9) == b
-    assert lens_table(found.lens).count("<tr>") == 4
 
 
 def test_unknown_characters_and_steps(registry):

@@ -1,5 +1,3 @@
-"""A text and its branches, and how they travel in an address."""
-
 import base64
 import zlib
 

@@ -1,5 +1,3 @@
-"""The preview of a plan, made by another process."""
-
 import asyncio
 import json
 
@@ -16,17 +14,6 @@ ROW = {
     "expected": {"loss": 1.5, "low": 1.25, "high": 1.75},
     "config": {"model": {"n_layer": 2, "n_head": 3, "n_embd": 30, "block_size": 16}},
 }
-
-
-def rows(**changes):
-    return dict(parse_preview(json.dumps([ROW | changes]).encode()).rows())
-
-
-def test_the_numbers_of_a_plan():
-    assert rows()["Size"] == "1,000 parameters: 2 layers, 3 heads, 30 channels, context 16"
-    assert rows()["Steps"].startswith("70, which read 7,000 tokens: the text 3.5 times")
-    assert all(number in rows()["Expected loss"] for number in ("1.50", "1.25", "1.75"))
-    assert "no forecast" in rows(expected=None)["Expected loss"]
 
 
 @pytest.mark.parametrize("output", [b"", b"{}", b"[]", b"[[]]", json.dumps([ROW, ROW]).encode(), b"[" * 100_000])

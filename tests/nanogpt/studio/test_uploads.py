@@ -90,13 +90,6 @@ def send(folder, parts, name=""):
     return response.status_code, json.loads(response.body), read
 
 
-def test_a_request_in_parts(tmp_path):
-    status, answer, _ = send(tmp_path, [TALE, TALE], "My%20Tale.txt")
-    assert status == 200
-    assert (tmp_path / "texts" / answer["name"]).read_bytes() == TALE * 2
-    assert answer["name"].startswith("my-tale-")
-
-
 def test_a_request_beyond_the_limit_is_not_read_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
     status, answer, read = send(tmp_path, [TALE] * 50)
@@ -106,10 +99,3 @@ def test_a_request_beyond_the_limit_is_not_read_to_its_end(tmp_path, monkeypatch
     assert (status, read) == (400, 0)
     assert ".txt" in answer["problem"]
     assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "texts").write_text("a file where the folder should be")
-    status, answer, _ = send(tmp_path, [TALE])
-    assert status == 507
-    assert "cannot be stored" in answer["problem"]

@@ -1,5 +1,3 @@
-"""The view "Write" without a browser: errors, and two things at the same time."""
-
 import asyncio
 import threading
 
@@ -86,18 +84,6 @@ def test_an_error_in_one_column_ends_the_other(make_view, monkeypatch):
         assert all(one.stop.is_set() for one in view.columns)
 
     asyncio.run(scenario())
-
-
-def test_a_model_that_cannot_be_loaded_is_reported(make_view, monkeypatch):
-    view = make_view()
-
-    def fail(*words):
-        raise PermissionError("no")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(view.registry, "open", fail)
-        asyncio.run(view.start())
-    assert "log says why" in view._status.text
 
 
 def test_a_text_that_is_begun_while_another_is_written_can_be_stopped(make_view):
