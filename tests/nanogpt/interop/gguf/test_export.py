@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from tiny import make_run, refuses
 
-from nanogpt.interop.gguf import export
 from nanogpt.interop.gguf.export import export_gguf
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
@@ -21,18 +20,11 @@ def fields(path: Path) -> dict:
 def test_the_architecture_of_a_modern_model():
     found = fields(export_gguf(make_run("run", **MODERN), "x.gguf", "f16"))
     expected = {
-        "context_length": 11,
-        "embedding_length": 13,
-        "block_count": 2,
-        "feed_forward_length": 17,
-        "attention.head_count": 6,
-        "attention.head_count_kv": 2,
-        "attention.key_length": 10,
-        "attention.value_length": 10,
-        "attention.layer_norm_rms_epsilon": pytest.approx(3e-6),
-        "rope.freq_base": 777.0,
-        "rope.dimension_count": 10,
-    }
+        "context_length": 11, "embedding_length": 13, "block_count": 2, "feed_forward_length": 17,
+        "attention.head_count": 6, "attention.head_count_kv": 2, "attention.key_length": 10,
+        "attention.value_length": 10, "attention.layer_norm_rms_epsilon": pytest.approx(3e-6),
+        "rope.freq_base": 777.0, "rope.dimension_count": 10,
+    }  # fmt: skip
     assert {name: found[f"qwen3.{name}"] for name in expected} == expected
     assert found["general.architecture"] == "qwen3"
     assert found["general.file_type"] == 1
@@ -59,14 +51,6 @@ def test_the_tokens_and_what_ends_a_text():
     assert (found["model"], found["pre"], len(found["merges"])) == ("gpt2", "gpt-2", 1)
 
 
-def test_the_modelfile_passes_the_prompt_as_it_is():
-    path = export_gguf(make_run("run"), "cats.gguf")
-    lines = path.with_name("cats.Modelfile").read_text().splitlines()
-    assert lines[:2] == ["FROM ./cats.gguf", 'TEMPLATE "{{ .Prompt }}"']
-    settings = dict(line.removeprefix("PARAMETER ").split(" ", 1) for line in lines[2:])
-    assert (settings["num_ctx"], settings["temperature"], settings["stop"]) == ("11", "0.8", '"<|endoftext|>"')
-
-
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_output_layer(tied):
     path = export_gguf(make_run("run", tie_embeddings=tied), "x.gguf")
@@ -85,17 +69,6 @@ def test_nothing_is_overwritten(name):
     refuses(lambda: export_gguf(run, "x.gguf"), name, "exists")
     assert Path(name).read_text() == "mine"
     assert sorted(path.name for path in Path().iterdir()) == sorted(["run", name])
-
-
-def test_nothing_is_left_of_what_cannot_be_written(monkeypatch):
-    run = make_run("run")
-
-    def full(path, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(export, "write_atomically", full)
-    refuses(lambda: export_gguf(run, "x.gguf"), "No space left")
-    assert [path.name for path in Path().iterdir()] == ["run"]
 
 
 def test_blocks_of_ones_own_are_refused():

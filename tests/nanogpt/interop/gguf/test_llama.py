@@ -1,6 +1,5 @@
 """llama.cpp opens what was exported: the same tokens, the same logits, the same text."""
 
-import sys
 import unicodedata
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -15,7 +14,6 @@ from tiny import make_run, refuses
 from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
-from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
@@ -147,7 +145,6 @@ def test_logits_are_ours_on_the_same_weights(preset, settings, precision):
 
 
 def setting(key, value):
-    """A change of one field of a file."""
 
     def change(path: Path) -> None:
         import gguf
@@ -160,7 +157,6 @@ def setting(key, value):
 
 
 def swapped(first: str, second: str):
-    """A change of two tensors for each other."""
 
     def change(path: Path) -> None:
         import gguf
@@ -234,15 +230,3 @@ def test_what_would_end_the_process_is_refused():
             refuses(lambda: llama.greedy([1, 2, 3], 10), "12 tokens", "block_size 11")
             for ids in ([], [-1], [1, run.config.model.vocab_size]):
                 refuses(lambda ids=ids: llama.logits(ids), "token ids")
-
-
-def test_a_file_that_llama_cpp_refuses():
-    Path("x.gguf").write_bytes(b"GGUF" + bytes(99))
-    refuses(lambda: LlamaCpp("x.gguf", 11), "x.gguf", "export it again")
-    refuses(lambda: LlamaCpp("nothing.gguf", 11), "no such file")
-
-
-def test_without_llama_cpp_the_remedy_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    with pytest.raises(MissingProgram, match=r"pip install 'nanogpt\[llama\]'"):
-        LlamaCpp("x.gguf", 11)

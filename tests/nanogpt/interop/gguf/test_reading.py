@@ -1,5 +1,3 @@
-"""The weights of a GGUF file."""
-
 from pathlib import Path
 
 import pytest

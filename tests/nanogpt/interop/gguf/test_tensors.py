@@ -1,13 +1,11 @@
 """Names and number formats of the tensors in a GGUF file, and which models llama.cpp computes as we do."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 from tiny import refuses, tiny_config
 
-from nanogpt.interop.gguf.tensors import encode, gguf_tensor_map, library, llama_architecture
+from nanogpt.interop.gguf.tensors import encode, gguf_tensor_map, llama_architecture
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
 
@@ -15,7 +13,6 @@ GPT2 = {"n_head": 3, "n_embd": 15, "head_size": None}
 
 
 def tensors(preset: str, ours: str, **settings):
-    """The file's tensors for one of ours."""
     model = tiny_config(preset, **settings).model
     return gguf_tensor_map(model, llama_architecture(model))[ours]
 
@@ -51,11 +48,6 @@ def test_the_matrices_of_gpt2_are_not_transposed():
 )
 def test_what_llama_cpp_computes_differently_is_refused_by_name(preset, settings, named):
     refuses(lambda: llama_architecture(tiny_config(preset, **settings).model), f"{named} (")
-
-
-def test_without_the_package_the_remedy_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    refuses(library, "pip install 'nanogpt[gguf]'")
 
 
 def drawn(*shape: int) -> np.ndarray:

@@ -41,10 +41,6 @@ def test_without_merges_there_is_one_that_never_applies(tokenizer):
     assert as_bytes(merge.replace(" ", "")) == b"\xff\xff"  # not UTF-8
 
 
-def test_a_byte_vocabulary_has_the_bytes_in_order():
-    assert list(map(as_bytes, to_vocabulary(ByteTokenizer()).tokens[:256])) == [bytes([n]) for n in range(256)]
-
-
 def test_of_a_repeated_merge_the_last_one_counts():
     found = to_vocabulary(BpeTokenizer([*BYTES, "ab", "bc"], [("a", "b"), ("b", "c"), ("a", "b")], None))
     assert found.merges == ("b c", "a b")

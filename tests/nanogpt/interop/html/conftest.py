@@ -20,7 +20,6 @@ from html_pages import ALPHABET
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Makes runs with a preset's parts at tiny sizes."""
     numbers = itertools.count()
 
     def make(preset="modern", tokenizer=None, text="tale", **settings):
@@ -39,7 +38,6 @@ def make_page(make_run, tmp_path):
 
 @pytest.fixture
 def open_page():
-    """Opens files in Chromium, and closes them after the test."""
     try:
         find_chromium()
     except MissingProgram as error:

@@ -1,5 +1,3 @@
-"""What the tests of the page share: an alphabet, tokenizers, and how a person writes a text."""
-
 from nanogpt.text.bpe import BpeTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -19,7 +17,6 @@ def bpe() -> BpeTokenizer:
 
 
 def agree(found, wanted) -> None:
-    """Numbers of the page and of Python's float32."""
     assert found.shape == wanted.shape
     assert (found - wanted).abs().max() < 1e-4, (found - wanted).abs().max()
 

@@ -1,6 +1,5 @@
 """The page in Chromium compared with Python on the same 8-bit weights."""
 
-import math
 import sys
 
 import pytest
@@ -9,10 +8,8 @@ from html_pages import ALPHABET, agree, bpe
 from tiny import PRESETS, refuses
 
 from nanogpt.config import SampleConfig
-from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html import browser
 from nanogpt.interop.html.reading import load_html
-from nanogpt.model.gpt import rotations
 from nanogpt.random_streams import uniform
 from nanogpt.sampling.generate import generate_ids, generate_text
 from nanogpt.text.bpe import ByteTokenizer
@@ -62,24 +59,6 @@ def test_logits_far_from_the_start(make_page, open_page, preset, settings):
     file = make_page(preset, block_size=701, **settings)
     ids = torch.randint(37, (701,), generator=torch.Generator().manual_seed(5))
     agree(open_page(file).logits(ids.tolist()), load_html(file)(ids[None])[0].detach())
-
-
-@slow
-def test_angles_far_from_the_start_are_rounded_as_in_python(make_page, open_page):
-    page = open_page(make_page())
-    cos, sin = rotations(4096, 10, 10_000.0)  # of the ten channels of a head
-    for position in (0, 1, 700, 2047, 4095):
-        found = page.page.evaluate("p => (model.setRotation(p), [[...model.cos], [...model.sin]])", position)
-        wanted = torch.stack([cos[position], sin[position]])
-        assert (torch.tensor(found) - wanted).abs().max() < 2e-7
-
-
-@slow
-def test_the_error_function(open_page, make_page):
-    page = open_page(make_page("lecture"))
-    places = [x / 64 for x in range(-420, 421)]
-    found = page.page.evaluate("places => places.map(erf)", places)
-    assert max(abs(one - math.erf(x)) for one, x in zip(found, places)) < 1e-11
 
 
 @slow
@@ -160,17 +139,6 @@ def test_ids_and_texts_are_pythons(make_page, open_page, make_tokenizer):
         assert page.call("decode", wanted) == tokenizer.decode(wanted) == text
 
 
-@slow
-@pytest.mark.parametrize("make_tokenizer", [ByteTokenizer, bpe])
-def test_bytes_that_are_no_text_are_shown_as_in_python(make_page, open_page, make_tokenizer):
-    tokenizer = make_tokenizer()
-    page = open_page(make_page("modern", tokenizer))
-    generator = torch.Generator().manual_seed(11)
-    for _ in range(50):
-        ids = torch.randint(tokenizer.vocab_size, (23,), generator=generator).tolist()
-        assert page.call("decode", ids) == tokenizer.decode(ids)
-
-
 def _drawn(seed, characters):
     """A text of characters that the others have, mixed."""
     generator = torch.Generator().manual_seed(seed)
@@ -185,10 +153,3 @@ def test_without_chromium_or_playwright_the_remedy_is_named(make_page, monkeypat
     monkeypatch.setattr(browser, "find_chromium", lambda: "/bin/false")
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
     refuses(lambda: browser.BrowserPage(file), "pip install 'nanogpt[browser]'")
-
-
-@slow
-def test_a_chromium_that_does_not_start_is_reported(make_page, open_page, monkeypatch):
-    monkeypatch.setattr(browser, "find_chromium", lambda: "/bin/false")
-    with pytest.raises(MissingProgram, match="does not start"):
-        browser.BrowserPage(make_page())

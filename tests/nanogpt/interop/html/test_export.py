@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from importlib.resources import files
 
 import pytest
 import torch
@@ -40,9 +39,6 @@ class Elements(HTMLParser):
             self.scripts[-1][1] += data
 
 
-# Size
-
-
 def test_models_above_thirty_million_parameters_are_refused(make_run, tmp_path, monkeypatch):
     large = load_preset("gpt2").override(vocab_size=50257, n_embd=768, n_layer=12, n_head=12, block_size=1024)
     refuses(lambda: check_size(large.model), "124,439,808", "30,000,000", "166 MB")
@@ -60,9 +56,6 @@ def test_a_page_has_at_most_1_4_bytes_per_parameter(make_run, tmp_path):
     count = run.model.parameter_count
     assert 2.0e6 < count < 2.1e6
     assert export_html(run, tmp_path / "a.html").stat().st_size <= 1.4 * count < 3e6
-
-
-# What is written and refused
 
 
 def test_the_same_run_gives_the_same_bytes(make_run, tmp_path):
@@ -107,9 +100,6 @@ def test_models_that_are_refused(make_run, tmp_path, settings, change, words):
     assert not list(tmp_path.glob("*a.html*"))
 
 
-# Data cannot break out
-
-
 @pytest.mark.parametrize("where", ["text", "characters", "tokens"])
 def test_no_name_and_no_vocabulary_breaks_out(make_page, where):
     """An HTML parser sees the same elements as in a harmless page, and the data is unchanged."""
@@ -143,12 +133,6 @@ def test_lone_surrogates_can_be_written():
 def test_scripts_and_style_cannot_end_early(script, style):
     with pytest.raises(AssertionError, match="would end early"):
         policy(script, style)
-
-
-def test_every_script_is_listed():
-    """A file in `page/` that is not in SCRIPTS would be missing from the page."""
-    names = {path.name for path in (files("nanogpt.interop.html") / "page").iterdir()}
-    assert names == {f"{name}.js" for name in SCRIPTS} | {"page.html", "page.css"}
 
 
 @pytest.mark.parametrize("name", [*(f"{name}.js" for name in SCRIPTS), "page.html", "page.css"])

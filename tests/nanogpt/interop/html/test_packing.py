@@ -1,5 +1,3 @@
-"""Weights in 8 bits as bytes, and back."""
-
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,3 @@
-"""A run in Transformers: the same logits, ids and text; what cannot be expressed is named."""
-
 import json
 import shutil
 from pathlib import Path
@@ -176,19 +174,3 @@ def test_the_model_card_of_a_trained_model(finished_run):
     for part in ("license: mit", "cats", f"{done['loss']:.4f} nats a token", "whole split", "2 layers", "muon"):
         assert part in card
     assert f"{run.model.parameter_count:,}" in card
-
-
-def test_the_model_card_says_where_the_weights_and_the_text_came_from():
-    run = make_run("run")
-    object.__setattr__(run.plan, "start_from", "runs/first")
-    object.__setattr__(run.plan, "text", "a|b\n# <script>")
-    object.__setattr__(run.config.train, "lora", 3)
-    card = card_of(run)
-    assert "| began with the weights of | first |" in card
-    assert "rank 3" in card
-    assert "| text | a\\|b # &lt;script&gt; |" in card
-    object.__setattr__(run.plan, "data_key", None)
-    card = card_of(run)
-    assert "| imported from | a\\|b # &lt;script&gt; |" in card
-    assert "trained elsewhere" in card
-    assert "optimizer" not in card

@@ -218,11 +218,6 @@ def test_a_gpt2_config_that_cannot_be_imported(change, words):
     assert not Path("back").exists()
 
 
-def test_a_missing_setting_is_named():
-    write_theirs(lambda config: config.pop("n_embd"))
-    refuses(lambda: import_model("theirs", "back"), "config.json", "'n_embd'")
-
-
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -247,9 +242,6 @@ def test_a_damaged_config(text):
     write_theirs()
     Path("theirs/config.json").write_text(text)
     refuses(lambda: import_model("theirs", "back"), "config.json")
-
-
-# Weights
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pkl"])
@@ -286,9 +278,6 @@ def test_a_pipe_is_not_read():
     refuses(lambda: import_model("theirs", "back"), "model.safetensors")
 
 
-# Tokenizers
-
-
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
@@ -307,9 +296,6 @@ def test_a_tokenizer_that_cannot_be_imported(tables, words):
     Path("theirs/tokenizer.json").write_text(json.dumps(tables))
     refuses(lambda: import_model("theirs", "back"), "tokenizer.json", *words)
     assert not Path("back").exists()
-
-
-# Where from and where to
 
 
 def test_sources_and_targets_that_are_refused():
