@@ -1,5 +1,3 @@
-"""Engines and live servers of a small untrained model."""
-
 import sys
 import threading
 from pathlib import Path

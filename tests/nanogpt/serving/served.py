@@ -12,7 +12,6 @@ from nanogpt.serving.jobs import Job, Prompt
 
 
 def job_of(run, *prompts, tokens=7, logprobs=None, score_prompts=False, **sampling):
-    """Return a job in the running event loop."""
     made = []
     for prompt in prompts:
         ids = torch.from_numpy(run.tokenizer.encode(prompt)).long()
@@ -33,7 +32,6 @@ async def read(job, limit=None):
 
 
 def generate(engine, job_run, *prompts, **options):
-    """Return the texts that an engine generates for one job."""
 
     async def ask():
         job = job_of(job_run, *prompts, **options)

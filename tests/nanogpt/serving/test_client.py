@@ -1,18 +1,13 @@
 """OpenAI's client, unchanged, against a live server."""
 
-import asyncio
 import json
 
 import httpx
 import openai
 import pytest
-import torch
 from served import alone, by_hand
-from tiny import make_run
 
-from nanogpt.serving.app import make_app
 from nanogpt.serving.settings import Limits
-from nanogpt.text.bpe import ByteTokenizer
 
 NAME = "tale-1"
 
@@ -41,18 +36,6 @@ def test_models(client):
     with pytest.raises(openai.NotFoundError) as error:
         client.completions.create(model="gpt-4", prompt="")
     assert error.value.code == "model_not_found"
-
-
-def test_a_name_with_a_slash(run, engines):
-    """As the run of a series of seeds has in the studio."""
-    transport = httpx.ASGITransport(make_app({"seeds/seed-1": engines(run)}))
-
-    async def ask():
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            client = openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="none", http_client=http)
-            return await client.models.retrieve("seeds/seed-1")
-
-    assert asyncio.run(ask()).id == "seeds/seed-1"
 
 
 def test_the_same_text_as_sample(client, run):
@@ -142,63 +125,21 @@ def test_logprobs_are_the_models(client, run):
         assert logprobs.top_logprobs[i] == pytest.approx(likeliest, abs=1e-4)
 
 
-def test_tokens_of_incomplete_characters(live, tmp_path):
-    """The model's text does not complete a character that the prompt leaves incomplete."""
-    run = make_run(tmp_path / "bytes", tokenizer=ByteTokenizer())
-    with client_of(live(run=run)) as client:
-        found = client.completions.create(
-            model=NAME, prompt=[110, 195], max_tokens=20, seed=1, temperature=2, logprobs=0, echo=True
-        )
-    [choice] = found.choices
-    assert choice.text.startswith("n\ufffd")
-    assert choice.logprobs.tokens[:2] == ["n", "bytes:\\xc3"]
-    assert choice.logprobs.text_offset[:3] == [0, 1, 2]
-    assert choice.logprobs.text_offset == sorted(choice.logprobs.text_offset)
-    assert choice.logprobs.text_offset[-1] < len(choice.text)
-
-
-def test_scoring_a_text(client):
-    found = client.completions.create(model=NAME, prompt="hello there", max_tokens=0, echo=True, logprobs=0)
-    [choice] = found.choices
-    assert (choice.text, found.usage.completion_tokens) == ("hello there", 0)
-    assert len(choice.logprobs.tokens) == 11
-    assert all(len(one) == 1 for one in choice.logprobs.top_logprobs[1:])
-
-
-def test_seeds(client):
-    def ask(**options):
-        found = client.completions.create(model=NAME, prompt="hello", max_tokens=40, temperature=2, **options)
-        return found.choices[0].text, found.seed
-
-    assert ask(seed=3) == ask(seed=3)
-    first, second = ask(), ask()
-    assert first != second
-    assert ask(seed=first[1]) == first
-
-
 @pytest.mark.parametrize(
     ("asked", "param", "words"),
     [
         ({"prompt": "h4ppy €"}, "prompt", "'4' 'p' 'y' '€'"),
         ({"prompt": [99]}, "prompt", "token id 99"),
         ({"prompt": []}, "prompt", "list of prompts is empty"),
-        ({"prompt": [[]]}, "prompt", "token ids is empty"),
         ({"prompt": "h" * 41}, "prompt", "prompts of 41 tokens; at most 40"),
         ({"prompt": ["h"] * 4}, "prompt", "4 prompts in one request; at most 3"),
         ({"max_tokens": 51}, "max_tokens", "at most 50"),
         ({"max_tokens": 0}, "max_tokens", "echo"),
-        ({"max_tokens": -1}, "max_tokens", "greater than or equal to 0"),
         ({"n": 10}, "n", "ask for 10 texts; at most 9"),
         ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
-        ({"top_p": 0}, "top_p", "greater than 0"),
         ({"logprobs": 11}, "logprobs", "less than or equal to 10"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4 texts"),
-        ({"stop": [""]}, "stop", "up to 4 texts"),
-        ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"suffix": "x"}, "suffix", "leave it out"),
-        ({"logit_bias": {"3": 1}}, "logit_bias", "leave it out"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty", "leave it out"),
-        ({"presence_penalty": 0.5}, "presence_penalty", "leave it out"),
         ({"best_of": 2}, "best_of", "n is 1"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "set stream to true"),
         ({"extra_body": {"temprature": 1}}, "temprature", "did you mean 'temperature'?"),
@@ -246,13 +187,6 @@ def test_an_error_on_the_way_ends_the_stream(live, endless):
         server.engine.close()
         with pytest.raises(openai.APIError, match="stopping"):
             list(stream)
-
-
-def test_a_model_that_diverged(live, run):
-    with torch.no_grad():
-        run.model.lm_head.weight.fill_(float("nan"))
-    with client_of(live()) as client, pytest.raises(openai.InternalServerError, match="not numbers"):
-        client.completions.create(model=NAME, prompt="he")
 
 
 def test_tokens(client, run):

@@ -1,5 +1,3 @@
-"""Bodies that are malformed, huge or slow, and clients that disconnect."""
-
 import asyncio
 import json
 import os
@@ -40,16 +38,13 @@ def error_of(answer):
         (b'{"model": ', "not JSON"),
         (b"", "not a JSON object"),
         (b"[]", "not a JSON object"),
-        (b"3", "not a JSON object"),
         (b"\xff\xfe", "not JSON"),
         (b'{"model": "\xff"}', "error parsing the body"),
         (b"[" * 1900, "the body"),  # too deep, or not ended, depending on the recursion limit
         (b'{"model": "tale-1", "prompt": "\\ud800"}', "'\\ud800'"),
         (b'{"model": "tale-1", "temperature": NaN}', "'temperature' is"),
-        (b'{"model": "tale-1", "seed": 1e999}', "'seed' is"),
         (b'{"model": "tale-1", "seed": 1' + b"0" * 1800 + b"}", "'seed' is"),
         (b'{"prompt": "he"}', "'model' is missing"),
-        (b'{"model": null}', "'model' is"),
     ],
 )
 def test_broken_bodies(server, body, words):

@@ -1,30 +1,10 @@
-"""The description of the interface, and the figures for Prometheus."""
-
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nanogpt.serving.api import CompletionRequest, Error, TokenizeRequest, field_descriptions
 from nanogpt.serving.settings import Limits
 
 NAME = "tale-1"
-
-
-def test_every_field_says_what_it_must_be():
-    for kind in (CompletionRequest, TokenizeRequest):
-        assert "None" not in field_descriptions(kind).values()
-
-
-def test_the_description_names_every_route(live):
-    found = httpx.get(f"{live().url}/openapi.json").json()
-    assert set(found["paths"]) == {
-        "/v1/models", "/v1/models/{model}", "/v1/completions", "/v1/tokenize", "/healthz", "/metrics",
-    }  # fmt: skip
-    responses = found["paths"]["/v1/completions"]["post"]["responses"]
-    assert {"200", "400", "401", "403", "404", "408", "413", "421", "429", "500", "503"} <= set(responses)
-    assert "422" not in responses
-    assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
-    assert set(Error.model_json_schema()["$defs"]["ErrorBody"]["properties"]) == {"message", "type", "param", "code"}
 
 
 def test_figures(live):

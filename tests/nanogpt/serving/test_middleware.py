@@ -1,5 +1,3 @@
-"""Who may ask: host names, websites, tokens."""
-
 import asyncio
 import hmac
 
@@ -9,8 +7,6 @@ import pytest
 from nanogpt.errors import UserError
 from nanogpt.serving.middleware import ProtectionMiddleware
 from nanogpt.serving.settings import Access, Limits
-
-NAME = "tale-1"
 
 
 async def hello(scope, receive, send):
