@@ -59,7 +59,6 @@ def snapshot():
 
 @pytest.fixture
 def process():
-    """Start a real `python -m nanogpt`."""
     started = []
 
     def start(*words, **options):

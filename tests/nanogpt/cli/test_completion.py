@@ -56,14 +56,6 @@ def test_bash_completes(bash, words, offered):
     assert set(offered) <= completed(bash, "nanogpt", *words)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_command_prints_the_script(nanogpt, shell):
-    found = nanogpt("completion", shell)
-    assert (found.code, found.err) == (0, "")
-    assert found.out.strip() == script(shell).strip()
-    assert all(command in found.out for command in COMMANDS)
-
-
 ONE_WAY_ON = [
     ("nanogpt tr", "train"),
     ("nanogpt train --n-lay", "--n-layer"),

@@ -2,9 +2,7 @@
 
 import json
 import sys
-import tomllib
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -66,22 +64,6 @@ def test_requirements(monkeypatch):
     assert doctor.requirements("studio") == [("uvicorn", "0.30")]
 
 
-def test_run_from_its_source(monkeypatch):
-    def not_installed(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "requires", not_installed)
-    monkeypatch.setattr(metadata, "metadata", not_installed)
-    assert doctor.requirements() == []
-    assert only(doctor.check_extras).remedy.startswith("pip install -e .")
-
-
-def test_every_extra_says_what_it_is_for():
-    text = (Path(doctor.__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    extras = tomllib.loads(text)["project"]["optional-dependencies"].keys()
-    assert extras - set(doctor.NO_EXTRAS) == doctor.FOR.keys()
-
-
 @pytest.mark.parametrize(
     ("threads", "cores", "variable", "words"),
     [(2, 2, None, None), (4, 2, None, "--threads 2"), (1, 4, "1", "unset OMP_NUM_THREADS"), (1, 1, "1", None)],
@@ -104,13 +86,6 @@ def test_a_gpu_that_is_not_used(monkeypatch, tmp_path):
     assert "CUDA build" in only(doctor.check_device, tmp_path).remedy
 
 
-def test_the_compiler(monkeypatch):
-    monkeypatch.setattr("nanogpt.planning.budget.has_compiler", lambda: False)
-    assert "g++" in only(doctor.check_compiler).remedy
-    monkeypatch.setattr("nanogpt.planning.budget.has_compiler", lambda: True)
-    assert only(doctor.check_compiler).state == "ok"
-
-
 @pytest.mark.parametrize(("free", "state"), [(None, "ok"), (3e8, "off"), (3e9, "ok")])
 def test_memory(monkeypatch, free, state):
     monkeypatch.setattr("nanogpt.planning.memory.free_bytes", lambda device: free)
@@ -126,13 +101,6 @@ def test_the_disk(monkeypatch):
     assert "NANOGPT_CACHE" in cache.remedy
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert "cannot be written to" in next(doctor.check_disk()).found
-
-
-def test_the_starter(monkeypatch, tmp_path):
-    assert only(doctor.check_starter).state == "ok"
-    monkeypatch.setattr("nanogpt.runs.folder.STARTER_FOLDER", tmp_path / "gone")
-    found = only(doctor.check_starter)
-    assert (found.state, found.remedy) == ("off", "install Nano-GPT again")
 
 
 def test_versions_are_compared_as_numbers(monkeypatch):

@@ -1,5 +1,3 @@
-"""`nanogpt export` and `nanogpt import`: what they write, say and refuse."""
-
 import json
 import re
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""`nanogpt info`."""
-
 from pathlib import Path
 
 import nanogpt as library
@@ -20,19 +18,6 @@ def test_a_run(nanogpt, finished_run):
     assert found["validation"] == f"{run.evaluate().loss:.4f} nats/token"
     size = sum(path.stat().st_size for path in finished_run.rglob("*") if path.is_file())
     assert found["on disk"] == f"{size / 1e6:.1f} MB"
-
-
-def test_a_text(nanogpt):
-    Path("book.txt").write_bytes("Größe und Süße\r\n".encode() * 100)
-    found = {name: value.strip() for name, value in lines(nanogpt("info", "book.txt").out).items()}
-    assert found["text"] == "book"
-    assert found["documents"] == "1"
-    assert found["characters"] == "1,500, 12 distinct"
-    assert found["bytes"] == "1,900 of UTF-8"
-    assert found["training part"] == "1,350 characters"
-    assert found["validation part"] == "150 characters, the last tenth or 10 MB"
-    assert found["alphabet"] == "\\n GSdenrußöü"
-    assert found["note 1"] == "line ends \\r\\n are read as \\n"
 
 
 def test_an_encoding(nanogpt, refuses):

@@ -1,8 +1,4 @@
-"""`nanogpt plan`: a table, or JSON."""
-
 import json
-import re
-from pathlib import Path
 
 import pytest
 from tiny import write_text
@@ -16,25 +12,6 @@ def machine(monkeypatch):
     """One that does 10^11 operations a second."""
     monkeypatch.setattr(speed, "measure_speed", lambda config, *_: Speed(step_operations(config) / 1e11, 1e-5, 1e-3))
     write_text("tale.txt", 50_000)
-
-
-def test_the_table(nanogpt):
-    found = nanogpt("plan", "tale.txt", "--minutes", 1, 5, "--dropout", 0.25)
-    assert found.code == 0
-    headings, *rows = found.out.splitlines()
-    assert headings.split()[:5] == ["minutes", "parameters", "layers", "channels", "block"]
-    assert [row.split()[0] for row in rows] == ["1", "5"]
-    for row in rows:
-        assert " 0.25 " in row
-        assert re.search(r"\d\.\d GB  +\d\.\d\d \(\d\.\d\d to \d\.\d\d\)$", row)
-    assert len({len(row) for row in (headings, *rows)}) == 1
-    assert not Path("runs").exists()
-
-
-def test_a_kind_that_no_run_was_recorded_of_has_no_forecast(nanogpt):
-    row = nanogpt("plan", "tale.txt", "--minutes", 1, "--preset", "gpt2", "--accumulation", 3).out.splitlines()[1]
-    assert " 12 x 3 " in row
-    assert row.endswith(" –")
 
 
 def test_json(nanogpt):

@@ -1,5 +1,3 @@
-"""`nanogpt runs`."""
-
 import io
 import shutil
 import sys
@@ -33,12 +31,6 @@ def test_the_list(nanogpt, two):
     assert rows.index(cats) < rows.index(tale)
 
 
-def test_no_runs(nanogpt):
-    found = nanogpt("runs", "--folder", "elsewhere")
-    assert found.code == 0
-    assert found.out.startswith("no runs in elsewhere/ yet: ")
-
-
 def test_an_unreadable_run_does_not_hide_the_others(nanogpt, two):
     Path("runs/tale/config.toml").write_text("[[[")
     found = nanogpt("runs")
@@ -56,10 +48,6 @@ def test_compare(nanogpt, two):
     assert table["n_embd"] == ["32", "16"]
     assert table["text"] == ["cats", "tale"]
     assert "n_layer" not in table  # the same in both
-
-
-def test_compare_alike(nanogpt, two):
-    assert "no setting differs" in nanogpt("runs", "--compare", "runs/cats", "runs/cats").out
 
 
 @pytest.mark.parametrize(
@@ -84,9 +72,6 @@ def test_bad_input(refuses, two):
     refuses("runs", "--delete", ".", "--yes", saying=["not a run folder"])
     refuses("runs", "--compare", "runs/cats", saying=["name two or more"])
     refuses("runs", "--compare", "runs/cats", "--delete", "runs/cats", saying=["--compare and --delete"])
-
-
-# Several seeds
 
 
 def test_significance(nanogpt):

@@ -1,5 +1,3 @@
-"""`nanogpt serve` as a user meets it: where it is, what is refused before it begins, and how it ends."""
-
 import re
 import signal
 import socket
@@ -42,6 +40,7 @@ def endless(tmp_path):
     return make_run(tmp_path / "tale-1", tokenizer=CharTokenizer.train(["hello"], end_of_document=False)).path
 
 
+@pytest.mark.slow
 def test_a_token_is_named_or_in_the_environment(serving, endless, monkeypatch):
     monkeypatch.setenv("NANOGPT_TOKEN", "of the environment")
     assert ServerOptions().access().token == "of the environment"

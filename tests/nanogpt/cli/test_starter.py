@@ -1,6 +1,5 @@
 """The first ten seconds: every command that takes a run takes the starter where there is none, and says so."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -43,21 +42,6 @@ def test_a_run_of_ones_own_comes_first(nanogpt):
     assert SAID not in found.err
 
 
-def test_it_is_told_by_its_name(nanogpt):
-    lines = dict(line.split(None, 1) for line in nanogpt("info", "starter").out.splitlines())
-    assert lines["run"] == "starter"
-    assert lines["text"] == "shakespeare"
-    Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 9)
-    assert json.loads(nanogpt("eval", "starter", "--text", "play.txt", "--json").out)["run"] == "starter"
-
-
 def test_it_is_finished_and_not_deleted(nanogpt, refuses):
     refuses("runs", "--delete", "starter", "--yes", saying=["is part of Nano-GPT"])
     assert "finished" in nanogpt("train", "--resume", "starter").out
-
-
-def test_a_training_begins_with_it(nanogpt):
-    Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 90)
-    words = ["--steps", 1, "--batch-size", 2, "--block-size", 16, "--sample-tokens", 0]
-    assert nanogpt("train", "play.txt", "--from", "starter", *words).code == 0
-    assert "the weights of" in nanogpt("info").out

@@ -1,6 +1,3 @@
-"""`nanogpt train`: mistakes are named and cost nothing; an interrupted run resumes."""
-
-import json
 import re
 import signal
 import sys
@@ -55,31 +52,6 @@ def test_with_no_text_and_no_network_python_is_read_and_that_is_said(nanogpt, mo
     assert found.code == 0
     assert re.search("note: 'shakespeare' is not on this machine .* reading 'python' instead", found.err)
     assert Path("runs/python-modern-1").is_dir()
-
-
-# Bad input
-
-
-BAD_TEXTS = {
-    "empty": (b"", ["tale.txt is empty"]),
-    "latin-1": (b"caf\xe9\n" * 100, ["0xe9", "offset 3", "--encoding latin-1"]),
-    "utf-16": ("text".encode("utf-16"), ["UTF-16", "--encoding utf-16"]),
-    "too short": (b"abcdefgh", ["validation part", "1 tokens"]),
-}
-
-
-@pytest.mark.parametrize("name", BAD_TEXTS)
-def test_a_bad_text(refuses, name):
-    content, saying = BAD_TEXTS[name]
-    Path("tale.txt").write_bytes(content)
-    refuses("train", "tale.txt", "--steps", 3, saying=saying)
-
-
-def test_texts_that_are_not_there(refuses):
-    refuses("train", "bok.txt", "--steps", 3, saying=["'bok.txt'", "shakespeare", "python"])
-    refuses("train", "shakespeare", "--steps", 3, saying=["'shakespeare'", "NANOGPT_DATA", "'python'"])
-    Path("empty").mkdir()
-    refuses("train", "empty", "--steps", 3, saying=["the folder 'empty'"])
 
 
 @pytest.mark.parametrize(
@@ -145,20 +117,7 @@ def test_a_full_disk_is_no_traceback(refuses, monkeypatch):
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
 
-# Interrupted
-
-
-def test_a_finished_run_says_so(nanogpt):
-    run = trained("run")
-    before = outcome(run)
-    found = nanogpt("train", "--resume", "run")
-    assert found.code == 0
-    assert "finished" in found.out
-    assert outcome(run) == before
-
-
 def before_step(monkeypatch, do):
-    """Call `do(step)` before each step of a training."""
     original = TrainStep.__call__
 
     def call(self, step, lr):
@@ -235,24 +194,6 @@ def test_a_killed_run_resumes(process, moment):
     _, err = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, err
     assert outcome(Path("run")) == outcome(trained("whole", steps=60, log_every=1))
-
-
-def test_a_loss_that_is_not_finite(nanogpt, monkeypatch):
-    write_text()
-    original, nan = TrainStep.__call__, float("nan")
-    monkeypatch.setattr(
-        TrainStep, "__call__", lambda self, step, lr: original(self, step, lr) * (nan if step == 5 else 1)
-    )
-    found = nanogpt("train", "tale.txt", "--steps", 8, "--out", "run", *FLAGS)
-    assert found.code == 2
-    assert "step 5" in found.err
-    assert "--learning-rate" in found.err
-    last = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()][-1]
-    assert last["step"] == 4
-    assert load("run", checkpoint="last").step == 4
-
-
-# Several seeds
 
 
 def test_several_seeds(nanogpt):

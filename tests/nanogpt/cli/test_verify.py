@@ -1,5 +1,3 @@
-"""`nanogpt verify`: a table that says what agrees, and an exit code for scripts."""
-
 import shutil
 from pathlib import Path
 
