@@ -1,6 +1,5 @@
 """Baselines against figures by hand, and their order on a real text."""
 
-import importlib.util
 import math
 
 import numpy as np
@@ -50,14 +49,6 @@ def test_a_compressors_bits_per_byte(monkeypatch):
     found = by_name(tokenizer.encode("aabab"), tokenizer.encode("baéa"), tokenizer)
     assert found["xz"].bits_per_byte == pytest.approx((7 * (5**2 - 3**2) + 1) * 8 / 5)
     assert found["xz"].loss is None
-
-
-def test_a_missing_compressor(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    tokenizer = CharTokenizer("ab")
-    found = by_name(tokenizer.encode("abababab"), tokenizer.encode("abb"), tokenizer)
-    assert found["zstd"].bits_per_byte is None
-    assert "nanogpt[data]" in found["zstd"].note
 
 
 def test_the_end_of_a_long_training_part(monkeypatch):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from tiny import BLOCK, tiny_model, token_ids
 
 from nanogpt.errors import UserError
 from nanogpt.evaluation import loss, random_batches
 from nanogpt.evaluation.loss import evaluate, measure_windows
-from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -59,11 +59,6 @@ def test_a_subset_is_windows_evenly_spaced():
     assert found.tokens == 3 * BLOCK
     assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert found.protocol == f"3 of 9 windows of {BLOCK}, evenly spaced"
-
-
-def test_a_limit_above_the_text_is_the_whole():
-    model, ids = tiny_model(), ids_of(50)
-    assert evaluate(model, ids, LETTERS, max_tokens=50) == evaluate(model, ids, LETTERS)
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,5 +1,3 @@
-"""Embeddings on a plane."""
-
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,3 @@
-"""What changes without a head."""
-
 import math
 
 import pytest

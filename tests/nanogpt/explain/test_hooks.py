@@ -1,8 +1,5 @@
 """Which models can be inspected, and generation with a head switched off."""
 
-import copy
-
-import numpy as np
 import pytest
 import torch
 from kinds import IDS, LETTERS, heads_of, hook_count, logits_of, model_of, without
@@ -21,7 +18,6 @@ OwnBlock, OwnAttention, OwnGPT = (type(f"Own{one.__name__}", (one,), {}) for one
 
 
 def changed(path, part):
-    """A model with one module replaced."""
     model = model_of("modern")
     model.set_submodule(path, part(model.config) if isinstance(part, type) else part)
     return model
@@ -64,16 +60,6 @@ def test_an_unknown_head_is_refused():
     assert hook_count(model) == 0
 
 
-@pytest.mark.parametrize("kind", [torch.tensor, lambda ids: np.array(ids, dtype=np.int32)])
-def test_ids_may_be_an_array(kind):
-    model, ids = model_of("modern"), kind(IDS)
-    assert trace(model, ids).ids == tuple(IDS)
-    assert {type(token) for token in trace(model, ids).ids} == {int}
-    assert score(model, LETTERS, ids) == score(model, LETTERS, IDS)
-    assert ablation_effects(model, ids, [(0, 0)]) == ablation_effects(model, IDS, [(0, 0)])
-    assert torch.equal(head_importance(model, ids), head_importance(model, IDS))
-
-
 def test_what_the_output_layer_reads():
     model = model_of("biased")
     with evaluating(model):
@@ -106,10 +92,3 @@ def test_other_hooks_stay():
     model.blocks[0].attention.register_forward_hook(lambda module, args, output: seen.append(output))
     trace(model, IDS, [(0, 0)])
     assert (hook_count(model), len(seen)) == (1, 1)
-
-
-def test_a_copy_made_while_a_head_is_off_has_it_off():
-    model = model_of("gpt2")
-    with ablate_heads(model, [(1, 0)]):
-        kept = copy.deepcopy(model)
-    assert torch.equal(logits_of(kept, IDS), trace(model, IDS, [(1, 0)]).logits)

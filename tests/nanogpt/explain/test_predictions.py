@@ -21,9 +21,6 @@ SMALL = CharTokenizer(" abc")
 LOGITS = torch.tensor([1.0, 8.0, 2.0, 4.0, 1.0]).log()  # probabilities 1/16, 1/2, 1/8, 1/4, 1/16
 
 
-# One position
-
-
 def test_the_likeliest_by_hand():
     found = alternatives(LOGITS, SMALL)
     assert [(one.token, one.text, one.rank) for one in found] == [
@@ -54,9 +51,6 @@ def test_refusals():
     refuses(lambda: choice(LOGITS, SMALL, -1), "token -1")
     refuses(lambda: alternatives(torch.tensor([0, torch.nan, 0, 0, 0]), SMALL), "not numbers")
     refuses(lambda: choice(torch.tensor([0, torch.inf, 0, 0, 0]), SMALL, 2), "not numbers")
-
-
-# A text
 
 
 @pytest.mark.parametrize("length", [1, 3, BLOCK, BLOCK + 2])
@@ -96,11 +90,6 @@ def test_the_start_changes_no_score(start):
     assert [one.bits for one in found] == pytest.approx([one.bits for one in whole[start - 1 :]], rel=1e-4)
 
 
-def test_texts_without_a_token_to_score():
-    model = model_of("modern")
-    assert score(model, LETTERS, []) == score(model, LETTERS, [4]) == []
-
-
 def test_logits_are_computed_in_parts(monkeypatch):
     model, ids = model_of("modern"), token_ids(2 * BLOCK).tolist()
     whole, sizes = score(model, LETTERS, ids), []
@@ -123,12 +112,9 @@ def test_the_model_is_left_alone():
     check_left_alone(model_of("lecture", dropout=0.5), lambda model: score(model, LETTERS, [1, 2, 3]))
 
 
-# A token's text
-
 CHARACTERS = "\t\n\r aé語\u200b\xa0\x00\U0001f600"
 LETTER = {byte: character for character, byte in BYTE_OF.items()}
 SPACE, *PARTS = (LETTER[byte] for byte in " 語".encode())
-MERGES = [(SPACE, PARTS[0]), (SPACE + PARTS[0], PARTS[1]), (PARTS[2], PARTS[2]), (PARTS[2] * 2, LETTER[ord("a")])]
 
 
 @pytest.mark.parametrize(
@@ -162,18 +148,3 @@ def test_visible_texts(tokenizer, text, wanted):
 )
 def test_names_of_tokens_without_text(tokenizer, token, wanted):
     assert visible_text(tokenizer, token) == wanted
-
-
-def test_parts_of_characters_in_bpe():
-    tokenizer = BpeTokenizer([*BYTE_OF, *("".join(pair) for pair in MERGES), None], MERGES, end_of_document=260)
-    assert [visible_text(tokenizer, token) for token in range(256, 261)] == [
-        "␣‹E8›", "␣‹E8›‹AA›", "‹9E›‹9E›", "‹9E›‹9E›a", "<|endoftext|>",
-    ]  # fmt: skip
-    assert [visible_text(tokenizer, int(token)) for token in tokenizer.encode(" 語")] == ["␣‹E8›‹AA›", "‹9E›"]
-
-
-@pytest.mark.parametrize("tokenizer", [CharTokenizer("abc"), ByteTokenizer()], ids=lambda one: one.kind)
-def test_unknown_tokens_have_no_text(tokenizer):
-    size = tokenizer.vocab_size
-    refuses(lambda: visible_text(tokenizer, size), f"token {size}", f"0 to {size - 1}")
-    refuses(lambda: visible_text(tokenizer, -1), "token -1")

@@ -1,5 +1,3 @@
-"""The size of the residual stream, and the logit lens."""
-
 import pytest
 import torch
 from kinds import IDS, check_left_alone, hook_count, model_by_hand, model_of
@@ -60,13 +58,6 @@ def test_the_lens_by_hand():
     with torch.no_grad():
         model.lm_head.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]]))
     assert logit_lens(model, trace(model, [0, 1, 2]))[0].tolist() == [[1, 3, 7], [2, 5, 11], [3, 8, 18]]
-
-
-def test_a_model_in_bfloat16():
-    model = model_of("modern").bfloat16()
-    found = trace(model, IDS)
-    assert torch.equal(logit_lens(model, found)[-1], found.logits)
-    assert_close(logit_lens_at(model, found, 3)[-1], found.logits[3], atol=0.1, rtol=0)
 
 
 def test_refusals(monkeypatch):

@@ -1,14 +1,9 @@
-"""A trace holds what the model computed."""
-
-from types import SimpleNamespace
-
 import pytest
 import torch
 from kinds import IDS, heads_of, hook_count, logits_of, model_by_hand, model_of, without
 from tiny import BLOCK, C, V, make_run, refuses, tiny_model
 from torch.testing import assert_close
 
-from nanogpt.config import ModelConfig
 from nanogpt.explain.trace import head_outputs, longest_trace, trace, trace_text
 from nanogpt.sampling.precision import lower_precision
 
@@ -26,9 +21,6 @@ def attention_outputs(model, ids):
     for handle in handles:
         handle.remove()
     return torch.stack(found)
-
-
-# What it holds
 
 
 def test_shapes_and_logits(model):
@@ -99,9 +91,6 @@ def test_heads_that_share_keys_have_their_own_queries():
     assert (first[3] - first[0]).abs().max() > 1e-3
 
 
-# Ablated heads
-
-
 def test_an_ablated_head_is_one_without_its_columns_of_the_projection(model):
     for off in ([heads_of(model)[-1]], heads_of(model)[::2]):
         found, wanted = trace(model, IDS, off), trace(without(model, off), IDS)
@@ -128,9 +117,6 @@ def test_an_ablated_head_attends_and_outputs_zeros():
     assert torch.equal(head_outputs(model, found, 0)[[0, 2]], head_outputs(model, whole, 0)[[0, 2]])
     assert head_outputs(model, found, 1).abs().amax((1, 2)).min() > 0
     assert trace(model, IDS, [(1, 2), [0, 1], (1, 2)]).off == ((0, 1), (1, 2))
-
-
-# The model is left alone
 
 
 @pytest.mark.parametrize("off", [[], [(0, 0)]])
@@ -168,16 +154,6 @@ def test_models_of_lower_precision(precision):
     assert_close(head_outputs(model, found, 1).sum(0), attention_outputs(model, IDS)[1], atol=0.1, rtol=0)
 
 
-def test_a_model_in_bfloat16():
-    model = model_of("gpt2").bfloat16()
-    found = trace(model, IDS)
-    assert found.logits.dtype == found.stream.dtype == head_outputs(model, found, 1).dtype == torch.float32
-    assert torch.equal(found.logits, logits_of(model, IDS).float())
-
-
-# Refusals
-
-
 def test_refusals():
     model = model_of("gpt2")
     refuses(lambda: trace(model, []), "0 tokens", f"1 to {BLOCK}")
@@ -201,22 +177,6 @@ def test_a_trace_that_would_be_too_large(monkeypatch):
     assert trace(model, IDS[:6]).ids == tuple(IDS[:6])
     refuses(lambda: trace(model, IDS), "7 tokens", "2 layers of 3 heads", "293 numbers", "at most 6 tokens")
 
-
-@pytest.mark.parametrize(
-    ("sizes", "longest"),
-    [
-        ((65, 6, 6, 384, 256), 256),
-        ((65, 6, 6, 384, 4096), 1024),  # 150 MB of attention
-        ((50257, 12, 12, 768, 1024), 512),  # GPT-2
-        ((151936, 28, 16, 1024, 40960), 248),  # Qwen3 0.6B: logits
-    ],
-)
-def test_how_much_fits(sizes, longest):
-    names = ("vocab_size", "n_layer", "n_head", "n_embd", "block_size")
-    assert longest_trace(SimpleNamespace(config=ModelConfig(**dict(zip(names, sizes))))) == longest
-
-
-# A run and a text
 
 TEXT = "hello there, old world"
 

@@ -1,5 +1,3 @@
-"""The division of the time between updates, evaluations and compiling."""
-
 import pytest
 import torch
 from tiny import tiny_config, token_ids
@@ -32,10 +30,6 @@ def test_steps_by_hand(data):
     others = (11 * 30_000 + 20_000) * 1e-5 + 10 * 100 * 1e-3
     assert steps_within(config, data, 60, Speed(0.1, 1e-5, 1e-3)) == int((60 - others) / 0.1)
     assert steps_within(config, data, -5.0, Speed(1.0, 1.0, 1.0)) == 10
-
-
-def test_a_long_training_keeps_its_evaluations(data):
-    assert with_evaluations(CONFIG, data, 3600, Speed(0.1, 1e-5, 1e-3), ()) == CONFIG
 
 
 @pytest.mark.parametrize("seconds", [10, 30, 100])
@@ -89,11 +83,3 @@ def test_compile_where_it_saves_more_than_it_takes(  # noqa: PLR0917
     assert config == tiny_config(compile=chosen)
     assert taken == (0.0 if chosen == "off" else COMPILE_SECONDS)
     assert speed.step == pytest.approx(step * (0.95 if mode == "auto" and chosen == "on" else 1))
-
-
-def test_find_a_compiler(monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(budget.shutil, "which", lambda name: None)
-    assert not budget.has_compiler()
-    monkeypatch.setenv("CXX", "mine")
-    assert budget.has_compiler()

@@ -79,13 +79,6 @@ def test_the_interval_by_hand():
     assert math.log(open_.loss / open_.low) == pytest.approx(2 * math.sqrt(0.1**2 + (0.3 * slope) ** 2), rel=1e-4)
 
 
-def test_it_is_wide_where_no_run_was_recorded():
-    text = replace(TEXT, trigram=2.0)
-    near = forecast(text, matrices=600_000, tokens=200_000, batch_tokens=1024, block_size=64, dropout=0.0)
-    far = forecast(replace(text, train_tokens=10**10), matrices=300_000_000, tokens=10**9)
-    assert math.log(far.loss / far.low) > 1.2 * math.log(near.loss / near.low)
-
-
 def test_a_training_is_described_by_its_config():
     config = tiny_config(batch_size=5, accumulation=3, dropout=0.1)
     matrices = 2 * (13 * 3 * 30 + 30 * 13 + 13 * 2 * 17 + 17 * 13)

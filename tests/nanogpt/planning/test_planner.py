@@ -7,7 +7,7 @@ from tiny import SMALL_RUN, refuses, write_text
 
 from nanogpt.config import load_preset
 from nanogpt.data.tokenize import tokenize
-from nanogpt.parallel.out_of_memory import OutOfMemory
+from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.planning import planner
 from nanogpt.planning.forecast import Expected, TextFeatures
 from nanogpt.planning.memory import MemoryLimit

@@ -1,5 +1,3 @@
-"""Which sizes are measured and which forecast from another."""
-
 import pytest
 from tiny import tiny_config
 

@@ -1,5 +1,3 @@
-"""Curves from metrics.jsonl, drawn as pictures and with characters."""
-
 import json
 import shutil
 import sys
@@ -16,7 +14,6 @@ from nanogpt.reporting.plots import (
     Curve,
     draw_curves,
     draw_picture,
-    draw_text,
     loss_range,
     nice_ticks,
     read_plot,
@@ -93,15 +90,6 @@ def test_a_run_without_curves(run):
         read_plot([run, trainer.folder])
 
 
-def test_no_evaluation_yet(run, other):
-    for one in (run, other):
-        edit(one, lambda line: line if line["event"] == "step" else line | {"event": "note"})
-    assert "· training" in draw_text(read_plot([run]))
-    with pytest.raises(UserError, match="evaluat"):
-        draw_text(read_plot([run, other]))
-    draw_picture(read_plot([run, other]))
-
-
 @pytest.mark.parametrize(
     ("key", "bad"), [("loss", "x"), ("loss", None), ("loss", True), ("loss", float("nan")), ("seconds", float("inf"))]
 )
@@ -116,31 +104,6 @@ def test_a_line_cut_off_by_a_kill_is_left_out(run):
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"event": "ev')
     assert read_plot([run]) == before
-
-
-def test_with_characters(run, other):
-    alone = draw_text(read_plot([run]))
-    assert "  · training: " in alone
-    assert "  o validation: " in alone
-    both = draw_text(read_plot([run, other], "tokens"), width=60)
-    assert "  A run: " in both
-    assert "  B other: " in both
-    assert max(map(len, both.splitlines())) <= 60
-
-
-def test_a_picture_shows_runs_without_colour(run, other):
-    (axes,) = draw_picture(read_plot([run, other])).axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("steps", "loss (nats/token)")
-    assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["run", "other"]
-    looks = {(line.get_marker(), line.get_linestyle()) for line in axes.lines if line.get_marker() != "None"}
-    assert len(looks) == 2
-
-
-@pytest.mark.parametrize("name", ["$\\frac{$", "_x"])
-def test_a_name_is_not_a_formula(run, other, name):
-    plot = read_plot([RunFolder(run.path.rename(name)), other])
-    labels = [text.get_text() for text in draw_picture(plot).axes[0].get_legend().get_texts()]
-    assert labels[0] == {"_x": "./_x"}.get(name, "\\$\\frac{\\$")
 
 
 def test_files(run):
@@ -173,8 +136,6 @@ def test_without_matplotlib(run, monkeypatch):
     assert not Path("a.png").exists()
 
 
-# With characters
-
 FRAME = ("nats/token", "steps")
 
 
@@ -199,30 +160,9 @@ def test_a_drawing_by_hand():
     ]
 
 
-def test_the_numbers_of_the_axis_are_at_their_columns():
-    lines = draw_curves({"o one": curve((0, 2000), 2.0, 1.0)}, *FRAME, (1.0, 2.0), width=80, height=20)
-    start = lines[1].index("┤") + 1
-    for tick, text in ((0, "0"), (500, "500"), (1000, "1k"), (1500, "1.5k")):
-        column = start + round(tick / 2000 * (80 - start - 1))
-        assert lines[-3][column - len(text) // 2 :].startswith(text)
-    assert lines[-3].endswith("2k")
-    assert max(map(len, lines)) == 80
-
-
-def test_marks_alternate_where_curves_meet():
-    curves = {mark: curve((0, 1), 1.0, 1.0) for mark in "AB"}
-    assert draw_curves(curves, *FRAME, (0.5, 1.5), width=40, height=3)[2].split("┤")[-1].startswith("ABABABAB")
-
-
 def test_nothing_is_drawn_outside_the_limits():
     lines = draw_curves({"o one": curve((0, 1, 2), 9.0, 2.0, 1.0)}, *FRAME, (0.9, 2.1), width=40, height=9)[1:10]
     assert min(line.index("o") for line in lines if "o" in line) > 15  # at 9 the curve is above the frame
-
-
-@pytest.mark.parametrize("x", [0, 7])
-def test_a_single_point(x):
-    lines = draw_curves({"o x": curve((x,), 1.5)}, *FRAME, (1.4, 1.6), width=30, height=5)
-    assert sum(line.count("o") for line in lines[1:6]) == 1
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 4.0), (5, 3.0), (10, 2.0), (15, 2.5), (20, 3.0), (-1, None), (21, None)])

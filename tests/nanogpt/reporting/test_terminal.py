@@ -1,17 +1,11 @@
-"""A training as seen in a terminal."""
-
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from tiny import finish, resume_run, start
 
-from nanogpt.config import load_preset
 from nanogpt.reporting import terminal
-from nanogpt.reporting.events import PlanEvent
 from nanogpt.reporting.terminal import show_training
-from nanogpt.training.pace import Pace
 
 
 @pytest.fixture
@@ -49,17 +43,6 @@ def test_what_is_shown(screen, is_terminal):
         assert "\x1b" not in shown
 
 
-def test_what_is_expected_of_minutes_is_shown():
-    plan = start("run").plan
-    config = load_preset("modern").override(dropout=0.2)
-    planned = replace(plan, minutes=5.0, memory_bytes=1_240_000_000, expected_loss=1.625, expected_low=1.5)
-    planned = replace(planned, expected_high=1.75)
-    shown = "dropout 0.2; about 1.2 GB of memory; 5 minutes; expected validation loss 1.62 (1.50 to 1.75)"
-    assert terminal.expectations(planned, config) == shown
-    assert "; 1 minute; " in terminal.expectations(replace(planned, minutes=1.0), config)
-    assert terminal.expectations(replace(plan, memory_bytes=None), config) == "dropout 0.2"
-
-
 def test_events_are_passed_on(screen):
     file = screen(False)
     quiet = [type(event) for event in show_training(start("one"), quiet=True)]
@@ -79,13 +62,3 @@ def test_a_resumed_run_its_notes_and_text_with_brackets(screen, monkeypatch):
     list(show_training(trainer))
     for shown in ("step 3", "mind the gap", "[bold]a[/] [/none] :smile:", "stopped early"):
         assert shown in file.getvalue()
-
-
-def test_a_changed_plan_moves_the_end_of_the_bar(screen):
-    file = screen(True)
-    trainer = start("run", steps=30)
-    trainer.pace = Pace(0.0, 1.0)
-    trainer.pace.new_length = lambda trainer: 6 if trainer.state.step == 3 else None
-    trainer.pace.skips_evaluation = lambda trainer: False
-    assert [event.steps for event in show_training(trainer) if isinstance(event, PlanEvent)] == [6]
-    assert "6/6" in file.getvalue()

@@ -9,12 +9,10 @@ from types import ModuleType
 import pytest
 from tiny import finish, metrics, outcome, resume_run, start, start_run, trained, write_text
 
-from nanogpt.config import TrainConfig
 from nanogpt.errors import UserError
 from nanogpt.reporting.events import NoteEvent, StopEvent
 from nanogpt.reporting.terminal import show_training
 from nanogpt.reporting.trackers import TRACKERS
-from nanogpt.training.options import train
 
 
 def run_tracked(trainer):
@@ -171,13 +169,6 @@ def test_a_run_keeps_its_id_and_is_closed_however_it_ends(wandb, monkeypatch):
     assert len({asked["id"] for asked in wandb.asked}) == 1
 
 
-def test_every_name_has_a_tracker():
-    for name in TRACKERS:
-        assert TrainConfig(track=(name,)).track == (name,)
-    with pytest.raises(UserError, match="did you mean 'wandb'"):
-        TrainConfig(track=("wandbb",))
-
-
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_missing_package_is_reported_before_anything_is_written(monkeypatch, name):
     write_text()
@@ -190,10 +181,3 @@ def test_a_missing_package_is_reported_before_anything_is_written(monkeypatch, n
     assert not Path("run").exists()
     with pytest.raises(UserError, match=r"config.toml"):
         resume_run("old")
-
-
-def test_from_python_and_kept_with_the_run():
-    write_text()
-    run = train("tale.txt", steps=2, out="run", progress=False, n_layer=1, n_embd=16, track=("tensorboard",))
-    assert run.config.train.track == ("tensorboard",)
-    assert read_board(run.path)[0]["loss/best"]
