@@ -1,7 +1,4 @@
-"""`python -m course.check`: what it lists, writes and prints, and its exit codes."""
-
 import importlib.util
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,30 +6,15 @@ from pathlib import Path
 import pytest
 
 from course import check
-from course.__main__ import SECTIONS
 from course.exercises.base import CheckResult, exercises_of
 from course.exercises.runner import Report
 
 ROOT = Path(str(importlib.util.find_spec("course").origin)).parents[1]
-PAGE = (ROOT / "docs" / "exercises.md").read_text(encoding="utf-8")
-NAMES = [exercise.name for section in SECTIONS for exercise in exercises_of(section)]
 S04 = exercises_of("s04_self_attention")
 
 
 def results(exercise, *states, message=""):
     return [CheckResult(check.name, state, message) for check, state in zip(exercise.checks, states)]
-
-
-def test_all_are_listed_and_a_section_with_its_tasks(capsys):
-    assert check.main([]) == 0
-    out = capsys.readouterr().out
-    assert all(name in out for name in NAMES)
-    assert check.main(["s04"]) == 0
-    out = capsys.readouterr().out
-    assert "query, key and value" in out
-    assert "get_batch" not in out
-    assert "course.check s04 --stub" in out
-    assert (ROOT / re.findall(r"course/exercises/solutions/\S+", out)[0]).is_file()
 
 
 def test_a_stub_file_is_written_but_never_overwritten(tmp_path):
@@ -66,24 +48,6 @@ def test_a_wrong_command_gets_one_line(arguments, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
-
-
-def test_a_report_shows_the_failure_the_output_and_the_rest():
-    found = results(S04[0], "passed", "failed")
-    found[1] = CheckResult(found[1].check, "failed", "Row 0 sums to 2.\n  line 7")
-    text = check.format_report("s04_self_attention", S04, Report({"attention_weights": found}, printed="hi"))
-    lines = text.splitlines()
-    assert lines[:5] == [
-        "attention_weights",
-        "  ✓ the shape",
-        "  ✗ each row sums to 1",
-        "      Row 0 sums to 2.",
-        "        line 7",
-    ]
-    assert "course/s04_self_attention.py" in lines[5]
-    assert "gradients pass through" in text
-    assert "  | hi" in lines
-    assert lines[-2:] == ["to do: Head, LOSS_WITH_A_LEAKING_MASK", "0 of 3 exercises of s04 done"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +85,3 @@ def test_from_the_command_line(tmp_path):
     assert "Position 5 changed when only position 6 did" in run.stdout
     assert "masked_weights\n  to do" in run.stdout
     assert run.stderr == ""
-
-
-def test_the_page_lists_all_exercises():
-    assert [name for name in (*SECTIONS, *NAMES) if f"`{name}`" not in PAGE] == []

@@ -1,5 +1,3 @@
-"""The flags of `python -m course...`, and `choose` in a notebook."""
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,6 @@
 """Section 1 by numbers: its tools carry every later section, so an error here would be everyone's."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +106,7 @@ def test_training_turns_dropout_on_again_after_an_evaluation() -> None:
     assert modes[-1] is False
 
 
+@pytest.mark.slow
 def test_training_finds_what_counting_finds(text: str) -> None:
     """The claim of the first exercise, on a small text."""
     tokenizer, training, validation = s01.prepare_text(text, 8)
@@ -143,14 +143,9 @@ def test_generation_draws_from_the_model() -> None:
 def test_an_experiment_evaluates_before_and_after_and_reports(text: str) -> None:
     events: list[tuple[str, dict]] = []
     result = s01.run_experiment(
-        s01.Bigram,
-        label="x",
-        steps=9,
-        seed=5,
-        text=text,
+        s01.Bigram, label="x", steps=9, seed=5, text=text, evaluate_every=4,
         report=lambda event, **fields: events.append((event, fields)),
-        evaluate_every=4,
-    )
+    )  # fmt: skip
     assert [losses.step for losses in result.curve] == [0, 4, 8, 9]
     assert [fields["step"] for event, fields in events if event == "step"] == list(range(1, 10))
     assert [fields["val"] for event, fields in events if event == "loss"] == [losses.val for losses in result.curve]
@@ -173,33 +168,3 @@ def test_bad_input_names_the_value() -> None:
     with pytest.raises(InputError, match=r"89 characters.*at least 90"):
         s01.main(steps=1, text="a" * 89)
     assert s01.main(steps=1, text="ab" * 45).after.val > 0
-
-
-@pytest.fixture
-def chain() -> s01.Result:
-    """After a newline, a blank, an a and a b comes for certain the next of the four, and after the last the first."""
-    result = s01.main(steps=1, text="\n ab" * 100)
-    with torch.no_grad():
-        result.model.table.weight.copy_(1000 * torch.eye(4).roll(1, dims=1))
-    return result
-
-
-def test_the_picture_of_the_table_has_a_row_for_each_character(chain: s01.Result) -> None:
-    pytest.importorskip("matplotlib")
-    axes = s01.draw_table(chain).axes[0]
-    assert axes.images[0].get_array().tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        assert [label.get_text() for label in labels] == ["⏎", "␣", "a", "b"]
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("character", "next character")
-
-
-def test_of_a_large_alphabet_the_picture_has_the_commonest(chain: s01.Result) -> None:
-    pytest.importorskip("matplotlib")
-    chain = replace(chain, validation=torch.tensor([3, 1, 1, 3, 3, 2]))
-    axes = s01.draw_table(chain, most=2).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["␣", "b"]
-    assert axes.images[0].get_array().tolist() == [[0, 0], [0, 0]]  # neither follows the other: a is between them
-
-
-def test_every_character_has_a_visible_label() -> None:
-    assert [s01.character_label(character) for character in "a\n \t'\x00"] == ["a", "⏎", "␣", "·", "'", "\\x00"]

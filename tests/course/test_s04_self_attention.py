@@ -23,13 +23,3 @@ def test_rows_sum_to_one_and_the_future_gets_nothing(head: s04.Head) -> None:
     assert weights.shape == (2, 7, 7)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 7))
     assert weights.triu(1).abs().max() == 0
-
-
-def test_the_picture_shows_blanks_and_hides_the_future() -> None:
-    pytest.importorskip("matplotlib")
-    weights = torch.full((2, 3, 3), 0.5)
-    figure = s04.draw_matrices(weights, ["a", " ", "\n"], ["one", "two"])
-    first = figure.axes[0]
-    assert [label.get_text() for label in first.get_xticklabels()] == ["a", "␣", "⏎"]
-    assert first.images[0].get_array().mask.sum() == 3  # the future is blank, not dark
-    assert figure.axes[1].get_title() == "two"

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch.nn import functional as F
 
@@ -14,12 +13,3 @@ def test_it_is_equation_two_four_times_wide() -> None:
     expected = torch.maximum(hidden, torch.tensor(0.0)) @ network.contract.weight.T + network.contract.bias
     assert torch.allclose(network(x), expected, atol=1e-6)
     assert not torch.allclose(network(x), F.linear(F.linear(x, network.expand.weight), network.contract.weight))
-
-
-def test_the_picture_has_two_relus_and_their_sum() -> None:
-    pytest.importorskip("matplotlib")
-    lines = {
-        line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in s06.draw_two_relus().axes[0].lines
-    }
-    at = {name: [points[x] for x in (-2, 0, 3)] for name, points in lines.items()}
-    assert at == {"relu(x)": [0, 0, 3], "relu(-x)": [2, 0, 0], "their sum, |x|": [2, 0, 3]}

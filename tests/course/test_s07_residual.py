@@ -24,10 +24,3 @@ def test_the_stack_has_blocks_of_its_own() -> None:
     body = s07.stack(s07.Block, n_layer=3, n_embd=10, n_head=5)
     assert len(body) == 3
     assert len({id(parameter) for parameter in body.parameters()}) == len(list(body[0].parameters())) * 3
-
-
-def test_both_stacks_are_trained(trained) -> None:
-    result, _ = trained("s07_residual")
-    assert type(result.model.body[0]) is s07.Block
-    assert [type(other.model.body[0]) for other in result.others] == [s07.PlainBlock]
-    assert result.parameters == result.others[0].parameters

@@ -38,17 +38,3 @@ def test_the_place_of_the_norm(place: str) -> None:
         middle = x + attention(first(x))
         expected = middle + feed_forward(second(middle))
     assert torch.allclose(block(x), expected, atol=1e-6)
-
-
-def test_only_the_pre_norm_stack_ends_in_a_norm() -> None:
-    pre = s08.stack_with_norms(s08.PreNormBlock, 3, 10, 5)
-    post = s08.stack_with_norms(s08.PostNormBlock, 3, 10, 5)
-    assert [type(part).__name__ for part in pre] == ["PreNormBlock"] * 3 + ["LayerNorm"]
-    assert [type(part).__name__ for part in post] == ["PostNormBlock"] * 3
-
-
-def test_both_are_trained(trained) -> None:
-    result, _ = trained("s08_layer_norm")
-    assert type(result.model.body[0]) is s08.PreNormBlock
-    assert [type(other.model.body[0]) for other in result.others] == [s08.PostNormBlock]
-    assert result.parameters == result.others[0].parameters + 2 * 32

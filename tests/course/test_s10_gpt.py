@@ -1,12 +1,10 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from course import s10_gpt as s10
-from course.s01_bigram import Losses, evaluate, generate
-from course.s01_bigram import main as bigram
+from course.s01_bigram import evaluate, generate
 
 
 @pytest.fixture
@@ -26,29 +24,19 @@ def test_full_size_has_the_lectures_parameters() -> None:
 
 def test_parameter_names_are_those_the_docstring_promises(small: s10.GPT) -> None:
     """The library loads weights by these names."""
+    # fmt: off
     block = {
-        "norm_attention.weight": (15,),
-        "norm_attention.bias": (15,),
-        "attention.query.weight": (15, 15),
-        "attention.key.weight": (15, 15),
-        "attention.value.weight": (15, 15),
-        "attention.proj.weight": (15, 15),
-        "attention.proj.bias": (15,),
-        "norm_feed_forward.weight": (15,),
-        "norm_feed_forward.bias": (15,),
-        "feed_forward.expand.weight": (60, 15),
-        "feed_forward.expand.bias": (60,),
-        "feed_forward.contract.weight": (15, 60),
-        "feed_forward.contract.bias": (15,),
+        "norm_attention.weight": (15,), "norm_attention.bias": (15,), "attention.query.weight": (15, 15),
+        "attention.key.weight": (15, 15), "attention.value.weight": (15, 15), "attention.proj.weight": (15, 15),
+        "attention.proj.bias": (15,), "norm_feed_forward.weight": (15,), "norm_feed_forward.bias": (15,),
+        "feed_forward.expand.weight": (60, 15), "feed_forward.expand.bias": (60,),
+        "feed_forward.contract.weight": (15, 60), "feed_forward.contract.bias": (15,),
     }
     expected = {
-        "token_embedding.weight": (11, 15),
-        "position_embedding.table.weight": (7, 15),
-        "body.final_norm.weight": (15,),
-        "body.final_norm.bias": (15,),
-        "lm_head.weight": (11, 15),
-        "lm_head.bias": (11,),
+        "token_embedding.weight": (11, 15), "position_embedding.table.weight": (7, 15), "body.final_norm.weight": (15,),
+        "body.final_norm.bias": (15,), "lm_head.weight": (11, 15), "lm_head.bias": (11,),
     } | {f"body.blocks.{i}.{name}": shape for i in range(2) for name, shape in block.items()}
+    # fmt: on
     assert {name: tuple(value.shape) for name, value in small.state_dict().items()} == expected
 
 
@@ -90,31 +78,3 @@ def test_it_takes_every_length_to_the_block_and_generates_past_it(small: s10.GPT
     with pytest.raises(ValueError, match="8 tokens, but positions for 7"):
         small(torch.zeros(1, 8, dtype=torch.long))
     assert generate(small, idx, 10, block_size=7).shape == (1, 17)
-
-
-def test_dropout_is_off_after_training(text: str) -> None:
-    model = s10.GPT(11, block_size=7, n_layer=1, n_head=1, n_embd=8, dropout=0.5)
-    idx = torch.randint(11, (1, 7))
-    assert not torch.equal(model(idx), model(idx))
-    model.eval()
-    assert torch.equal(model(idx), model(idx))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="trains the full size on a GPU")
-def test_without_a_gpu_the_narrow_setting_is_trained(trained) -> None:
-    result, _ = trained("s10_gpt")
-    assert result.label == "GPT, narrow (CPU)"
-    assert len(result.model.body.blocks) == 6
-    assert "windows of 64" in result.protocol
-
-
-def test_the_picture_shows_the_curve_below_the_loss_of_knowing_nothing(text: str) -> None:
-    pytest.importorskip("matplotlib")
-    curve = (Losses(0, 4.0, 4.25), Losses(5, 1.5, 2.0))
-    result = replace(bigram(steps=1, text=text), curve=curve)
-    axes = s10.draw_losses(result).axes[0]
-    lines = {line.get_label().partition(":")[0]: line for line in axes.lines}
-    assert list(lines["training"].get_xydata().flatten()) == [0, 4.0, 5, 1.5]
-    assert list(lines["validation"].get_xydata().flatten()) == [0, 4.25, 5, 2.0]
-    assert list(lines["knowing nothing"].get_ydata()) == [math.log(len(set(text)))] * 2
-    assert [line.get_label() for line in axes.lines][1:] == ["validation: 2.00 at the end", "training: 1.50 at the end"]

@@ -43,7 +43,6 @@ RIGHT = [
 
 
 def judge(section, name, changes, folder):
-    """Return the exercise and the results of its checks for an answer."""
     if len(changes) == 1:
         source = IMPORTS + changes[0]
     else:

@@ -1,8 +1,4 @@
-"""The process that runs a learner's file: it ends in time, its end is explained, and nothing runs in ours.
-
-A file in these tests mostly misbehaves while it is imported, which is soonest. Each test starts a process that imports
-torch, so most of them are slow.
-"""
+"""The process that runs a learner's file. Each test starts one that imports torch, so most of them are slow."""
 
 import sys
 

@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 1: mistakes by exercise and check, and right answers."""
-
 STARTS = "torch.randint(len(data) - block_size, (batch_size,), generator=generator).tolist()"
 TARGETS = "torch.stack([data[start + 1 : start + block_size + 1] for start in starts])"
 MEAN = "(log_sums - chosen).mean()"

@@ -1,6 +1,3 @@
-"""Answers to the exercises of section 2: mistakes by exercise and check, and right answers."""
-
-
 def mean(*lines: str) -> str:
     return "def running_mean(x):\n    B, T, C = x.shape\n" + "".join(f"    {line}\n" for line in lines)
 

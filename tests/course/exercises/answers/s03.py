@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 3: mistakes by exercise and check, and right answers."""
-
 EXPONENTS = "torch.arange(0, n_embd, 2) / n_embd"
 TOKENS = "self.tokens = nn.Embedding(vocab_size, n_embd)"
 POSITIONS = "self.positions = nn.Embedding(block_size, n_embd)"

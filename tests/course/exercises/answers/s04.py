@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 4: mistakes by exercise and check, and right answers."""
-
 SCALE = "scores = q @ k.transpose(-2, -1) / math.sqrt(D)"
 MASK = "scores = scores.masked_fill(future, -torch.inf)"
 SOFTMAX = "return scores.softmax(dim=-1)"

@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 5: mistakes by exercise and check, and right answers."""
-
 BY_HEAD = "x.view(B, T, n_head, C // n_head)"
 TURNED = "by_head.transpose(1, 2)"
 WEIGHTS = "attended = attention_weights(q, k) @ v"

@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 6: mistakes by exercise and check, and right answers."""
-
 EXPAND = "self.expand = nn.Linear(n_embd, 4 * n_embd)"
 CONTRACT = "self.contract = nn.Linear(4 * n_embd, n_embd)"
 HIDDEN = "hidden = self.expand(x).relu()"

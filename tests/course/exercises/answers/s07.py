@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 7: mistakes by exercise and check, and right answers."""
-
 FIRST = "x = x + self.attention(x)"
 SECOND = "return x + self.feed_forward(x)"
 LOSS = "loss = body(x).square().mean()"

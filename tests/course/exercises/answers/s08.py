@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 8: mistakes by exercise and check, and right answers."""
-
 MEAN = "mean = x.mean(dim=-1, keepdim=True)"
 VARIANCE = "variance = x.var(dim=-1, keepdim=True, unbiased=False)"
 NORMALISED = "normalised = (x - mean) / torch.sqrt(variance + self.epsilon)"

@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 9: mistakes by exercise and check, and right answers."""
-
 GATE = "if not self.training:\n            return x\n        "
 KEPT = "kept = torch.rand_like(x) >= self.p"
 SCALED = "return x * kept / (1 - self.p)"

@@ -1,5 +1,3 @@
-"""Answers to the exercises of section 10: mistakes by exercise and check, and right answers."""
-
 TOTAL = "return vocab_size * n_embd + block_size * n_embd + n_layer * block + norm + head"
 ATTENTION = "attention = 4 * n_embd**2 + n_embd"
 NETWORK = "feed_forward = 8 * n_embd**2 + 5 * n_embd"
