@@ -1,8 +1,7 @@
 """Requests, responses and errors as JSON, in the form of OpenAI's completions.
 
-Requests are checked strictly. Accepted without effect: `user`. Accepted only where they ask for nothing: `suffix`,
-`logit_bias`, `frequency_penalty`, `presence_penalty`, `best_of`. Beyond OpenAI's fields: `top_k`, `min_p`,
-`repetition_penalty` and `unknown`, as in `nanogpt sample`.
+Requests are checked strictly. Beyond OpenAI's fields: `top_k`, `min_p`, `repetition_penalty` and `unknown`, as in
+`nanogpt sample`.
 """
 
 import json
@@ -19,11 +18,7 @@ LONGEST_STOP = 256
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(lambda one: int(one) if isinstance(one, float) and one.is_integer() else one)]
 """A whole number, which JSON may also write as 3.0."""
 # Lists are checked up to the first error: reporting a million errors would take seconds and block every other client.
 TextList = Annotated[list[str], Field(fail_fast=True)]
@@ -44,9 +39,8 @@ class StrictModel(BaseModel):
         """Keep only the first unknown field, which is enough to refuse the request."""
         if not isinstance(given, dict):
             return given
-        unknown = {name for name in given if name not in cls.model_fields}
-        kept = next((name for name in given if name in unknown), None)
-        return {name: value for name, value in given.items() if name not in unknown or name == kept}
+        first = next((name for name in given if name not in cls.model_fields), None)
+        return {name: value for name, value in given.items() if name in cls.model_fields or name == first}
 
 
 class StreamOptions(StrictModel):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -19,7 +20,6 @@ from nanogpt.serving.engine import Engine
 from nanogpt.serving.metrics import CONTENT_TYPE, Metrics, MetricsMiddleware
 from nanogpt.serving.middleware import ProtectionMiddleware
 from nanogpt.serving.settings import Access, Limits
-from nanogpt.text.tokenizer import Tokenizer
 
 OWNER = "nanogpt"
 EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
@@ -53,8 +53,7 @@ def make_app(engines: Mapping[str, Engine], access: Access | None = None, limits
 def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
     """Return the routes alone, for an application of your own; it needs `answer_errors` and protection."""
     router = APIRouter()
-    for name, engine in engines.items():
-        metrics.add(name, engine)
+    metrics.engines.update(engines)
 
     def engine_of(name: str) -> Engine:
         if name not in engines:
@@ -81,8 +80,12 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
     async def tokenize(body: TokenizeRequest) -> Response:
         engine = engine_of(body.model)
         ids = (await encode(engine, body.prompt, body.unknown)).tolist()
-        # In a thread: a body may have a million tokens, and other requests go on.
-        return await asyncio.to_thread(tokens_response, body.model, engine.tokenizer, ids)
+
+        def respond() -> Response:
+            texts = [token_text(engine.tokenizer, token) for token in ids]
+            return JsonResponse({"model": body.model, "count": len(ids), "tokens": ids, "texts": texts})
+
+        return await asyncio.to_thread(respond)  # a body may have a million tokens, and other requests go on
 
     @router.get("/healthz", response_model=api.Health, responses={503: {"model": api.Health}, **errors()})
     async def healthz() -> Response:
@@ -91,7 +94,7 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **errors()})
     async def read_metrics() -> Response:
-        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE})
 
     return router
 
@@ -100,12 +103,6 @@ def describe_model(name: str, engine: Engine) -> dict[str, Any]:
     """Return what /v1/models reports of a model."""
     sizes = {"context": engine.config.block_size, "vocabulary": engine.tokenizer.vocab_size}
     return {"id": name, "object": "model", "created": engine.created, "owned_by": OWNER, **sizes}
-
-
-def tokens_response(name: str, tokenizer: Tokenizer, ids: list[int]) -> Response:
-    """Return the response of /v1/tokenize."""
-    texts = [token_text(tokenizer, token) for token in ids]
-    return JsonResponse({"model": name, "count": len(ids), "tokens": ids, "texts": texts})
 
 
 def answer_errors(app: FastAPI) -> None:

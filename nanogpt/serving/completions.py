@@ -132,7 +132,7 @@ async def encode(engine: Engine, text: str, unknown: Any) -> Any:
 
 
 class ResponseBuilder:
-    """The response to one request, as one object or as a stream of chunks."""
+    """The response to one request, as one object or as a stream of events."""
 
     def __init__(self, engine: Engine, body: CompletionRequest, job: Job) -> None:
         self.job = job
@@ -172,22 +172,18 @@ class ResponseBuilder:
         return self.head | {"choices": choices, "usage": self.usage()}
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the response chunk by chunk; an error on the way is an event, too."""
+        """Yield the response event by event; an error on the way is an event, too."""
         always = {"usage": None} if self.with_usage else {}
         try:
             async for updates in self.job.updates():
                 for choice in self.choices(updates):
                     if choice["text"] or choice["finish_reason"]:
-                        yield _event(self.head | {"choices": [choice]} | always)
+                        yield to_json(self.head | {"choices": [choice]} | always)
             if self.with_usage:
-                yield _event(self.head | {"choices": [], "usage": self.usage()})
+                yield to_json(self.head | {"choices": [], "usage": self.usage()})
         except Exception as error:  # the response has begun: its status can no longer report it
-            yield _event(as_api_error(error).body())
-        yield b"data: [DONE]\n\n"
-
-
-def _event(value: dict[str, Any]) -> bytes:
-    return b"data: " + to_json(value) + b"\n\n"
+            yield to_json(as_api_error(error).body())
+        yield b"[DONE]"
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -200,8 +196,7 @@ def as_api_error(error: Exception) -> ApiError:
 class ChoiceWriter:
     """One choice of a response: pieces of text, and log-probabilities.
 
-    A token is reported together with the text that it is part of. Tokens without text in the response, as those of a
-    stop string and the end-of-document token, are not reported.
+    A token is reported together with the text that it is part of; tokens without text in the response are not reported.
     """
 
     def __init__(self, job: Job, index: int, echo: bool) -> None:
@@ -315,5 +310,5 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for event in self._events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

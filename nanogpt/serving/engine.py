@@ -1,8 +1,7 @@
 """A thread that owns a model's batch: texts join and leave it between two steps (continuous batching).
 
-Each text is what it would be alone (`nanogpt.sampling.generate`). Waiting requests take turns, one text each, so a
-request for many texts does not block a request for one. The prompts read between two steps are limited, so running
-texts go on. The key-value cache is allocated at the start and never grows.
+Each text is what it would be alone. Waiting requests take turns, one text each, so a request for many texts does not
+block a request for one. The prompts read between two steps are limited, so running texts go on.
 """
 
 import asyncio
@@ -131,7 +130,8 @@ class Engine:
     def _run(self) -> None:
         try:
             while self._wait():
-                self._drop_cancelled()
+                for row in [row for row, text in self._texts.items() if text.job.cancelled]:
+                    self._remove(row)
                 self._admit()
                 if self._texts:
                     try:
@@ -151,14 +151,12 @@ class Engine:
             self._condition.wait_for(lambda: self._stopped or self._waiting or self._texts)
             return not self._stopped
 
-    def _drop_cancelled(self) -> None:
-        for row, text in list(self._texts.items()):
-            if text.job.cancelled:
-                self._batch.leave(row)
-                del self._texts[row]
+    def _remove(self, row: Row) -> None:
+        self._batch.leave(row)
+        del self._texts[row]
 
     def _admit(self) -> None:
-        """Score prompts of waiting jobs and let their texts join, up to the tokens that one step may read."""
+        """Score prompts of waiting jobs and let their texts join, up to the tokens read between two steps."""
         budget = max(READ_AT_ONCE, self.config.block_size)
         while budget > 0:
             with self._condition:
@@ -197,9 +195,8 @@ class Engine:
         """Score one window of the first prompt that is not scored yet."""
         index, count = job.to_score[0], job.logprobs or 0
         if job.scoring is None:
-            job.scoring = score_prompt(
-                self.model, job.prompts[index].ids.to(self.model.token_embedding.weight.device), count
-            )
+            ids = job.prompts[index].ids.to(self.model.token_embedding.weight.device)
+            job.scoring = score_prompt(self.model, ids, count)
         scores = next(job.scoring, None)
         if scores is None:
             job.scoring = None
@@ -220,8 +217,7 @@ class Engine:
             update = text.feed(token, scores.get(index))
             updates.setdefault(text.job, []).append(update)
             if update.finish is not None:
-                self._batch.leave(row)
-                del self._texts[row]
+                self._remove(row)
         self.step_seconds += time.perf_counter() - began
         self._deliver(updates)
 

@@ -1,10 +1,9 @@
 """What an engine works on: a job is one request, with a text for each sample of each of its prompts.
 
-The engine's thread writes, the event loop of the request reads. A reader that is slower than the model gets several
-updates at once, and nothing is lost.
+The engine's thread writes, the event loop of the request reads. Log-probabilities are natural logarithms of the model's
+own predictions, before temperature and filters.
 
-Log-probabilities are natural logarithms of the model's own predictions, before temperature and filters. Shapes: N
-positions, T tokens of a prompt, W tokens of a window, V vocabulary.
+Shapes: N positions, T tokens of a prompt, W tokens of a window, V vocabulary.
 """
 
 import asyncio
@@ -165,10 +164,7 @@ def score_tokens(logits: Tensor, chosen: Sequence[int], count: int) -> list[Scor
 
 
 def score_prompt(model: GPT, ids: Tensor, count: int) -> Iterator[list[Score]]:
-    """Score the tokens of a prompt (T,) after its first, window by window, as generation would predict them.
-
-    Each step reads one window, at most `block_size` tokens, so that other requests are served in between.
-    """
+    """Score the tokens of a prompt (T,) after its first, window by window, as generation would predict them."""
     block_size = model.config.block_size
     for start, group in groupby(range(1, len(ids)), lambda position: window_start(position, block_size)):
         positions = list(group)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -14,16 +14,15 @@ from nanogpt.serving.jobs import Job
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-GAUGES: dict[str, tuple[str, Callable[[Engine], float]]] = {
-    "running": ("Texts that are being generated", lambda engine: engine.running),
-    "waiting": ("Texts that wait", lambda engine: engine.waiting),
-    "places": ("Texts that can be generated at once", lambda engine: engine.rows),
-}
-COUNTERS: dict[str, tuple[str, Callable[[Engine], float]]] = {
-    "tokens": ("Tokens generated", lambda engine: engine.tokens),
-    "prompt_tokens": ("Tokens of prompts", lambda engine: engine.prompt_tokens),
-    "steps": ("Steps, each one token of every text", lambda engine: engine.steps),
-    "step_seconds": ("Seconds in steps", lambda engine: engine.step_seconds),
+Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
+FIGURES: dict[str, tuple[Family, str, Callable[[Engine], float]]] = {
+    "running": (GaugeMetricFamily, "Texts that are being generated", lambda engine: engine.running),
+    "waiting": (GaugeMetricFamily, "Texts that wait", lambda engine: engine.waiting),
+    "places": (GaugeMetricFamily, "Texts that can be generated at once", lambda engine: engine.rows),
+    "tokens": (CounterMetricFamily, "Tokens generated", lambda engine: engine.tokens),
+    "prompt_tokens": (CounterMetricFamily, "Tokens of prompts", lambda engine: engine.prompt_tokens),
+    "steps": (CounterMetricFamily, "Steps, each one token of every text", lambda engine: engine.steps),
+    "step_seconds": (CounterMetricFamily, "Seconds in steps", lambda engine: engine.step_seconds),
 }
 
 
@@ -31,7 +30,7 @@ class Metrics(Collector):
     """The figures of one server."""
 
     def __init__(self) -> None:
-        self._engines: dict[str, Engine] = {}
+        self.engines: dict[str, Engine] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.requests = Counter("nanogpt_requests", "Answered requests", ["path", "status"], registry=self.registry)
@@ -44,30 +43,17 @@ class Metrics(Collector):
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
 
-    def add(self, name: str, engine: Engine) -> None:
-        """Add an engine."""
-        self._engines[name] = engine
-
     def collect(self) -> Iterator[Metric]:
         """Yield the present figures of the engines; called by the registry."""
-        for key, (about, read) in GAUGES.items():
-            gauge = GaugeMetricFamily(f"nanogpt_{key}", about, labels=["model"])
-            for name, engine in self._engines.items():
-                gauge.add_metric([name], read(engine))
-            yield gauge
-        for key, (about, read) in COUNTERS.items():
-            counter = CounterMetricFamily(f"nanogpt_{key}", about, labels=["model"])
-            for name, engine in self._engines.items():
-                counter.add_metric([name], read(engine))
-            yield counter
+        for key, (family, about, read) in FIGURES.items():
+            metric = family(f"nanogpt_{key}", about, labels=["model"])
+            for name, engine in self.engines.items():
+                metric.add_metric([name], read(engine))
+            yield metric
 
     def observe_first_token(self, job: Job, model: str) -> None:
         """Record the time until the job's first token."""
         job.on_first = lambda: self.first_token.labels(model).observe(time.monotonic() - job.began)
-
-    def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class MetricsMiddleware:

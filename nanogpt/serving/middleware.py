@@ -1,13 +1,11 @@
 """Middleware that decides who may ask, and how much: ASGI layers, usable alone or all together.
 
-`HostMiddleware` checks the headers Host and Origin, `TokenMiddleware` the token. `BodyMiddleware` reads the whole body,
-up to a size and within a time, before the application sees it. `ProtectionMiddleware` has all three and CORS. A refused
-request gets an error in OpenAI's form; a refused WebSocket is closed before it opens.
+A refused request gets an error in OpenAI's form; a refused WebSocket is closed before it opens.
 """
 
 import asyncio
 import hmac
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
@@ -69,15 +67,14 @@ class HostMiddleware:
 
 
 class TokenMiddleware:
-    """Refuses requests without the token, where there is one, except on `open_paths`."""
+    """Refuses requests without the token, where there is one, except on `OPEN_PATHS`."""
 
-    def __init__(self, app: ASGIApp, access: Access, open_paths: Collection[str] = OPEN_PATHS) -> None:
-        self._app, self._open = app, frozenset(open_paths)
-        self._token = None if access.token is None else access.token.encode()
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._token = app, None if access.token is None else access.token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on."""
-        checked = scope["type"] in ("http", "websocket") and scope["path"] not in self._open
+        checked = scope["type"] in ("http", "websocket") and scope["path"] not in OPEN_PATHS
         if checked and self._token is not None and not self._has_token(scope, self._token):
             message = "the token is missing or wrong: send Authorization: Bearer TOKEN"
             error = ApiError(401, message, code="invalid_api_key")
@@ -114,8 +111,14 @@ class BodyMiddleware:
             slow = _and_close(ApiError(408, f"the body did not arrive within {self._limits.body_seconds:g} seconds"))
             await refuse(slow, scope, receive, send)
             return
-        if body is not None:
-            await self._app(scope, _replay(body, receive), send)
+        if body is None:  # the client disconnected
+            return
+        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replayed() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, replayed, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the body; None where the client disconnects before its end. Raises ApiError 413."""
@@ -155,16 +158,6 @@ async def refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) ->
         await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return
     await JsonResponse(error.body(), error.status, error.headers)(scope, receive, send)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that first returns the whole body, then what follows."""
-    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return unread.pop() if unread else await receive()
-
-    return replayed
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:

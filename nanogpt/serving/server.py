@@ -55,10 +55,7 @@ def address_of(listening: socket.socket) -> str:
 
 
 class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol, which drops a client whose headers do not end, or that does not read its response.
-
-    Both would hold memory here for as long as they like. uvicorn itself drops clients that are idle between requests.
-    """
+    """uvicorn's protocol, which drops a client whose headers do not end, or that does not read its response."""
 
     _header_timer: asyncio.TimerHandle | None = None
     _stuck_timer: asyncio.TimerHandle | None = None
@@ -89,13 +86,15 @@ class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def resume_writing(self) -> None:
         """Stop that timer."""
-        self._stop_stuck_timer()
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
         self._stop_header_timer()
-        self._stop_stuck_timer()
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
         super().connection_lost(exc)
 
     @property
@@ -109,13 +108,7 @@ class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:
             self._header_timer.cancel()
-            self._header_timer = None
-        self._header_bytes = 0
-
-    def _stop_stuck_timer(self) -> None:
-        if self._stuck_timer is not None:
-            self._stuck_timer.cancel()
-            self._stuck_timer = None
+        self._header_timer, self._header_bytes = None, 0
 
     def _drop(self) -> None:
         self._header_timer = None
@@ -155,10 +148,9 @@ def serve(app: ASGIApp, engines: Collection[Engine], listening: socket.socket, r
 @contextmanager
 def ignore_signals() -> Iterator[None]:
     """Ignore the signal that uvicorn raises again after a clean shutdown."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     try:
         yield
     finally:

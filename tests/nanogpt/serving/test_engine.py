@@ -171,7 +171,7 @@ def test_no_job_waits_for_ever_when_the_thread_ends(endless, engines, monkeypatc
         job = job_of(endless, "he", tokens=LONG)
         engine.submit(job)
         await wait_for(lambda: engine.running)
-        monkeypatch.setattr(engine, "_drop_cancelled", lambda: 1 / 0)
+        monkeypatch.setattr(engine, "_admit", lambda: 1 / 0)
         with pytest.raises(ApiError, match="stopping"):
             await asyncio.wait_for(read(job), 10)
         await wait_for(lambda: not engine.alive)
