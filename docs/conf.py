@@ -10,7 +10,7 @@ from nanogpt import __version__
 
 project = "Nano-GPT"
 release = __version__
-extensions = ["myst_nb", "docs.building.sphinx_extensions", "sphinx.ext.napoleon"]  # ours first
+extensions = ["myst_nb", "docs.building.sphinx_extensions"]
 exclude_patterns = ["notebooks"]  # for download
 
 # Nothing is loaded from other servers: formulas are MathML, and there are no widgets.

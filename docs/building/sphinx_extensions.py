@@ -2,8 +2,9 @@
 
 Browsers draw MathML and screen readers speak it, so formulas need no script, no network and no LaTeX.
 
-Our docstrings are plain text: `code` between single backticks, lists with "- ", examples with >>>, and indented code or
-tables. `to_rst` escapes what would mean something else in reStructuredText.
+Our docstrings are plain text: `code` between single backticks, lists with "- ", examples with >>>, indented code or
+tables, and Google's sections `Args:` and `Raises:`. `to_rst` escapes what would mean something else in
+reStructuredText. (Sphinx's napoleon takes the words before a colon in a field's docstring for its type.)
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+
+FIELDS = {"Args:": ":param", "Raises:": ":raises"}
 
 
 def to_rst(lines: list[str]) -> list[str]:
@@ -25,6 +28,9 @@ def to_rst(lines: list[str]) -> list[str]:
         paragraph = text.splitlines()
         if text.startswith(">>>"):
             found += paragraph
+        elif paragraph[0] in FIELDS:
+            items = re.compile(r"^ {4}(\S[^:]*): ")
+            found += [items.sub(rf"{FIELDS[paragraph[0]]} \1: ", _escape(line)) for line in paragraph[1:]]
         elif any(re.search(r"\S {3,}\S", line) for line in paragraph):  # columns, aligned by spaces
             found += [".. code-block:: text", "", *(f"    {line}" for line in paragraph)]
         elif all(line.startswith("    ") for line in paragraph):

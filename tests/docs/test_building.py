@@ -207,6 +207,10 @@ class TestPages:
         ([">>> a * b_", "6"], [">>> a * b_", "6", ""]),
         (["Do:", "", "    x = `1`", "    y"], ["Do:", "", "::", "", "    x = `1`", "    y", ""]),
         (["a    first", "b    second"], [".. code-block:: text", "", "    a    first", "    b    second", ""]),
+        (
+            ["Raises:", "    E: If a_", "        b: c.", "    F: No."],
+            [":raises E: If a\\_", "        b: c.", ":raises F: No.", ""],
+        ),
         ([], []),
     ],
 )
