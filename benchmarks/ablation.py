@@ -1,14 +1,11 @@
 """What each part of the recipe is worth at equal time: exchanged for another, one at a time, with several seeds.
 
     python -m benchmarks.ablation --steps 400 --seeds 1337 1338 1339 --threads 1
-    python -m benchmarks.ablation --variants "tied embeddings" --steps 10 --seeds 1 2 --rounds 2 --trial
 
 The base trains for `--steps` steps, a variant for as many as fit into the same time, by the median ratio of their step
-times, measured in turn in one process: so a part that costs time has to pay for it, and what else runs on the machine
-affects both. All learn from and are measured on the training part of the text alone (`benchmarks.trials`). The effect
-is the variant's loss minus the base's, positive where the part helps: over seeds the mean of the paired differences
-with Student's 95 % interval, and over text a block bootstrap of the differences in a hundred stretches of the measured
-text, averaged over seeds.
+times, measured in turn in one process. All learn from and are measured on the training part alone
+(`benchmarks.trials`). The effect is the variant's loss minus the base's, positive where the part helps: over seeds with
+Student's 95 % interval, over text with a block bootstrap of a hundred stretches of the measured text.
 """
 
 import statistics

@@ -2,10 +2,9 @@
 
     python -m benchmarks.answers
 
-A model of the preset `modern` learns Tiny Shakespeare, then continues with `questions.jsonl`, where each line is a
-document: a question, its answer, and the end-of-document token. Both models are asked the same questions with
-temperature 0: those of the training, the same in other words, and others. An answer is `right` if it is the trained
-one, or contains the required word; it `ends` if the model writes the end-of-document token.
+A model of the preset `modern` learns Tiny Shakespeare, then continues with `questions.jsonl`. Both models are asked the
+same questions with temperature 0: those of the training, the same in other words, and others. An answer is `right` if
+it is the trained one, or contains the required word; it `ends` if the model writes the end-of-document token.
 """
 
 import json

@@ -2,10 +2,8 @@
 
     python -m benchmarks.cpu_recipe --seeds 1337 1338 1339
 
-4 layers, 4 heads, 128 channels, block 64, batch 12, 2,000 steps on Tiny Shakespeare. `benchmarks.time_to_loss` measures
-nanoGPT's own checkpoint of that recipe by the same protocol; its README ("I only have a macbook") reports 1.88, the
-mean of random batches. A run's figure is the loss of its best checkpoint, selected by its evaluations as `nanogpt
-train` does; the loss of the last one is recorded too.
+`benchmarks.time_to_loss` measures nanoGPT's own checkpoint of that recipe by the same protocol. A figure is the loss of
+the best checkpoint, selected as `nanogpt train` does; that of the last one is recorded too.
 """
 
 import statistics

@@ -2,13 +2,10 @@
 
     python -m benchmarks.fine_tuning --quijote FILE
 
-A model of bytes learns the Python standard library's source and goes through the format of Hugging Face Transformers
-and back as GPT-2's architecture. It is then trained on the first 100 kB of another text: with `--from`, with `--from`
-and `--lora 8`, and from nothing with as many steps. Losses are whole-split on that text's own validation part.
-
-The library's default learning rates (`nanogpt.training.fine_tuning`) were chosen on Don Quijote, by the sweeps that run
-first here, one of them with a model of the preset `modern` that is trained here; the figures for Tiny Shakespeare use
-these rates and choose nothing.
+A model of bytes learns the Python standard library's source, is exported to Hugging Face's format and imported again,
+and is then trained on the first 100 kB of another text: with `--from`, with `--from` and `--lora 8`, and from nothing.
+The library's default learning rates were chosen on Don Quijote, by the sweeps that run first here; the figures for Tiny
+Shakespeare use these rates and choose nothing.
 """
 
 import argparse

@@ -2,22 +2,14 @@
 
     python -m benchmarks.forecast --rows benchmarks/records/sweeps/*.jsonl --texts shakespeare python book.txt
 
-A row is a line of JSON for each training, as `benchmarks.sweep` writes it:
+A row is what `benchmarks.sweep` writes for a training: `text` (with @CHARACTERS if only that many were learned from),
+`loss` (null where it diverged), `train_tokens` of the text, `tokens` learned from in all, and all `settings`. Only rows
+of the default preset's parts and optimizer are fitted; of rows that differ only in learning rates, the best.
 
-    text           the corpus' short name, with @CHARACTERS if only that many were learned from
-    loss           nats per token on a part that was not learned from, whole-split; null where the training diverged
-    train_tokens   tokens of the text that was learned from
-    tokens         tokens learned from in all: steps x sequences of a step x block_size
-    settings       every setting of `nanogpt.config` by name (n_layer, n_embd, block_size, batch_size, dropout, …),
-                   with preset and steps
-
-Only rows of the default preset's parts and optimizer are fitted, those that `nanogpt train --minutes` makes. Of rows
-that differ only in learning rates the best is taken. Logarithms of losses are fitted by least squares with a weak prior
-on each coefficient; each text may be harder or easier than the law says, by an offset, which is unknown for a new text.
-Then each text is left out in turn, with all pieces of it, and the law without it gives an error on it. The interval is
-that of Student's t from these errors, one per text, and from the covariance of the coefficients; its coverage is
-counted on a text that neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`,
-everything to `records/forecast.json`.
+Logarithms of losses are fitted by least squares with a weak prior on each coefficient; each text has an unknown offset.
+Then each text is left out in turn, and the law without it gives an error on it. The interval is that of Student's t
+from these errors, one per text, and from the covariance of the coefficients; its coverage is counted on a text that
+neither law nor interval has seen. The coefficients go to `nanogpt/planning/forecast.toml`.
 """
 
 import math
@@ -30,7 +22,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from benchmarks.record import RECORDS, LineFile, circumstances, new_parser, read_record, write_record
+from benchmarks.record import RECORDS, LineFile, new_parser, parse, read_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
 from nanogpt.evaluation.significance import t_quantile
@@ -79,9 +71,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--rows", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", nargs="+", default=[], help="texts of the rows that the last record does not have")
-    parser.add_argument("--dry", action="store_true", help="write nothing")
-    options = parser.parse_args()
-    measured_in = circumstances()
+    options, parts = parse(parser, "forecast", parts=False)
     rows = distinct([row for path in options.rows for row in LineFile(path).rows()])
     texts = known_texts() | dict(map(features_of, options.texts))
     names = {row["text"] for row in rows}
@@ -90,12 +80,10 @@ def main() -> None:
         raise SystemExit(f"no features of {', '.join(sorted(missing))}: name these texts with --texts")
     texts = {name: texts[name] for name in sorted(names)}
     found = evaluate(rows, texts)
-    print("\n".join(describe(found)))
-    if options.dry:
-        return
-    path = write_record("forecast", measured_in, found | {"texts": {name: asdict(one) for name, one in texts.items()}})
-    write_coefficients(found, path)
-    print(f"wrote {path} and {FILE}")
+    parts.write(found | {"texts": {name: asdict(one) for name, one in texts.items()}})
+    if not parts.trial:
+        write_coefficients(found)
+        print(f"wrote {FILE}")
 
 
 def features_of(source: str) -> tuple[str, TextFeatures]:
@@ -259,20 +247,10 @@ def evaluate(rows: Sequence[Row], texts: Mapping[str, TextFeatures]) -> dict[str
     }
 
 
-def describe(found: Mapping[str, Any]) -> list[str]:
-    """Return the result as lines."""
-    lines = [f"{found['rows']} trainings; error of the fit {found['error_of_fit']:.1%}"]
-    lines += [f"  {name:<18} {value:.4g}" for name, value in found["coefficients"].items()]
-    for name, share in found["coverage_by_text"].items():
-        lines.append(f"without {name}: error on it {found['error_by_text'][name]:.1%}, interval holds {share:.0%}")
-    lines.append(f"interval for a new text: ± {found['half_width']:.1%} where runs were recorded")
-    return [*lines, f"coverage on texts that were left out: {found['coverage']:.0%}"]
-
-
-def write_coefficients(found: Mapping[str, Any], record: Path) -> None:
+def write_coefficients(found: Mapping[str, Any]) -> None:
     """Write the file that the planner reads."""
     tables = {
-        "record": record.name,
+        "record": "forecast.json",
         "text_error": _short(found["text_error"]),
         "quantile": _short(found["quantile"]),
         "coefficients": {name: _short(value) for name, value in found["coefficients"].items()},

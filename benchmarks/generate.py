@@ -3,15 +3,10 @@
     python -m benchmarks.generate --nanogpt PATH --pairs 5
     python -m benchmarks.generate --nanogpt PATH --pairs 1 --tokens 60 --long-tokens 0 --trial
 
-The network is that of nanoGPT's GPU recipe (6 layers, 384 channels, block 256, characters; 10.65M parameters) with
-random weights on both sides, which do not change what a token costs. Both begin with one token and draw at temperature
-0.8; nanoGPT has no cache and reads up to 256 tokens again for each. All of our streams are compared with its one. Each
-measurement is a fresh process; it includes the conversion of weights to a precision, but neither loading the model nor
-eight tokens to warm up. What a precision costs in loss cannot be seen with random weights: use `nanogpt eval
---precision` with a trained run.
-
-The floor of a step is the time to read the linear layers' weights once, at the rate at which this machine read memory
-between the pairs. Weights that stay in a large cache may be read faster.
+The network is that of nanoGPT's GPU recipe (10.65M parameters) with random weights, which do not change what a token
+costs. nanoGPT has no cache and reads up to 256 tokens again for each; all of our streams are compared with its one.
+Each measurement is a fresh process, without loading and eight tokens to warm up. The floor of a step is the time to
+read the linear layers' weights once, at the rate at which this machine read memory between the pairs.
 """
 
 import argparse

@@ -2,9 +2,8 @@
 
     python -m benchmarks.html_page --minutes 10 --screenshot page.png
 
-Trains the model, exports it, and opens the page from the disk in a browser that has one core for all its processes. The
-speed is that of the page as a person sees it, with each token drawn and coloured, and that of the model alone; the text
-is longer than the context, so that reading the window again counts. `--run RUN` uses an existing run.
+The speed is that of the page as a person sees it, with each token drawn and coloured, and that of the model alone; the
+text is longer than the context, so that reading the window again counts.
 """
 
 import contextlib

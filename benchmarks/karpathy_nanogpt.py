@@ -1,14 +1,12 @@
 """Trainings of ours and of karpathy/nanoGPT in pairs, each in fresh processes, for `time_to_loss` and `throughput`.
 
-nanoGPT runs from a temporary copy of a checkout that the user has, offline and unmodified, by its own command lines.
-Its text is already where `prepare.py` looks before it downloads; an empty module `requests`, which it imports, needs no
-installation. Preparing the data counts. Its recipes have no setting for the seed: runs of one recipe differ only by
-floating-point rounding.
+nanoGPT runs from a temporary copy of a checkout that the user has, offline and unmodified: its text is already where
+`prepare.py` looks before it downloads. Preparing the data counts. Its recipes have no setting for the seed.
 
-The clock runs from Enter to the last training step: imports, compilation and data preparation count, evaluations don't.
-Both sides evaluate as little as they can, before the first step and after the last one; what follows the last step is
-outside the clock. nanoGPT prints `using fused AdamW`, evaluates two batches, and prints `step 0`: the time between
-these lines is subtracted, with its first batch and, on a GPU, what is compiled there: slightly too much, in its favour.
+The clock runs from Enter to the last training step: imports and compilation count, evaluations don't. Both sides
+evaluate as little as they can, before the first step and after the last one. nanoGPT prints `using fused AdamW`,
+evaluates two batches, and prints `step 0`: the time between these lines is subtracted, with its first batch, slightly
+too much in its favour.
 """
 
 import argparse
@@ -19,10 +17,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.pairs import one_pair, ratios, values
 from benchmarks.processes import Failed, Line, Trained, Workspace, clean_environment, median_step, run
@@ -47,28 +44,18 @@ Side = Callable[[Path, int], Row]
 """Measures in a folder that does not exist yet, for the pair with this number."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A training of nanoGPT, by its README and config."""
+class Recipe(NamedTuple):
+    """A training of nanoGPT: the words of its command, and its steps."""
 
     words: tuple[str, ...]
     steps: int
-    block_size: int
-    batch_size: int
 
 
-CPU_RECIPE = Recipe(
-    words=(
-        *("--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128"),
-        *("--lr_decay_iters=2000", "--dropout=0.0"),
-    ),
-    steps=2000,
-    block_size=64,
-    batch_size=12,
-)
+_SMALL = ("--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128")
+CPU_RECIPE = Recipe((*_SMALL, "--lr_decay_iters=2000", "--dropout=0.0"), 2000)
 """Its README, "I only have a macbook"."""
-GPU_RECIPE = Recipe(words=(), steps=5000, block_size=256, batch_size=64)
-"""Its config/train_shakespeare_char.py as it is: 6 layers, 6 heads, 384 channels, dropout 0.2."""
+GPU_RECIPE = Recipe((), 5000)
+"""Its config/train_shakespeare_char.py as it is: 6 layers, 6 heads, 384 channels, block 256, dropout 0.2."""
 
 
 class Checkout:
@@ -140,13 +127,8 @@ def read_times(lines: Sequence[Line], steps: int, peak_megabytes: float) -> Trai
     if before is None or after is None or not ends.keys() >= set(range(steps)):
         end = "\n".join(line.text for line in lines[-5:])
         raise Failed(f"these are not {steps} steps of nanoGPT with --log_interval=1:\n{end}")
-    return Trained(
-        seconds=ends[steps - 1] - (after - before),
-        evaluation_seconds=after - before,
-        first_step_seconds=ends[0] - (after - before),
-        step_seconds=median_step([ends[step] for step in range(steps)]),
-        peak_megabytes=peak_megabytes,
-    )
+    evaluation, median = after - before, median_step([ends[step] for step in range(steps)])
+    return Trained(ends[steps - 1] - evaluation, evaluation, ends[0] - evaluation, median, peak_megabytes)
 
 
 def our_side(
@@ -160,8 +142,9 @@ def our_side(
     def measure(folder: Path, number: int) -> Row:
         work, seed = Workspace(folder, threads), FIRST_SEED + number
         trained = work.train(["shakespeare", *words], steps, "--device", device, "--seed", str(seed))
-        row = {"seed": seed, **asdict(trained), "parameters": work.parameters(), "step_seconds": work.step_seconds()}
-        return row | {"import_seconds": work.import_seconds()} | (work.evaluate() if losses else {})
+        row = {"seed": seed, **trained._asdict(), "parameters": work.parameters()}
+        row |= {"step_seconds": work.step_seconds(), "import_seconds": work.import_seconds()}
+        return row | (work.evaluate() if losses else {})
 
     return measure
 
@@ -174,7 +157,7 @@ def their_side(
     def measure(folder: Path, number: int) -> Row:
         checkout = Checkout(source, folder, threads=threads)
         prepared = checkout.prepare()
-        row = asdict(checkout.train(recipe, steps, device)) | {"version": checkout.version()}
+        row = checkout.train(recipe, steps, device)._asdict() | {"version": checkout.version()}
         for name in ("seconds", "first_step_seconds"):
             row[name] += prepared
         row |= {"prepare_seconds": prepared, "import_seconds": checkout.import_seconds()}

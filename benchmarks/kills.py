@@ -2,10 +2,9 @@
 
     python -m benchmarks.kills --kills 200
 
-Each `nanogpt train --resume RUN` is a process that gets SIGKILL: after a random time of training, while it starts, or
-as soon as a half-written file is in its folder. After each kill the last checkpoint must be whole, by its hashes, and
-no older than the one before. At the end every byte of the last and the best checkpoint and of the history is compared,
-and the metrics without times.
+`nanogpt train --resume RUN` gets SIGKILL after a random time of training, while it starts, or as soon as a half-written
+file is in its folder. After each kill the last checkpoint must be whole and no older than the one before. At the end
+every byte of weights and optimizer states is compared, and the metrics without times.
 """
 
 import json

@@ -2,10 +2,8 @@
 
     python -m benchmarks.ladder --seeds 1337 1338 1339
 
-Records per section and variant the validation and training losses of each seed, their mean and spread (largest minus
-smallest), parameters, seconds, the protocol, and the text that the first seed's model writes. Sections 1 to 8 have the
-lecture's toy setting, and nothing in it was chosen by the validation loss. Sections 9 and 10 have larger settings for a
-CPU, and run with the first seed only.
+Sections 1 to 8 have the lecture's toy setting, and nothing in it was chosen by the validation loss. Sections 9 and 10
+have larger settings for a CPU, and run with the first seed only. A spread is the largest minus the smallest loss.
 """
 
 from statistics import mean

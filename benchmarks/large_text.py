@@ -2,14 +2,10 @@
 
     python -m benchmarks.large_text --gigabytes 5
 
-The text is real (Tiny Shakespeare, or Python's standard library without a network): its paragraphs drawn repeatedly in
-a seeded random order, every tenth with a sentence in another script; it is in the page cache when it is read. Each
-preparation is that of `nanogpt train`: one pass for hash, length and alphabet, with `bpe` one that learns merges from a
-sample, and one that writes ids to an empty cache. It runs in its own process with torch imported; `bpe`, which is much
-slower, reads a shorter text. Memory is the highest sum of RssAnon (without mapped files and the page cache) of the
-process and its children, read from /proc every 50 ms, so it needs Linux. For `bpe` also the speed of Hugging Face's
-`tokenizers` alone with the same vocabulary: `encode_batch_fast` on the text's first megabytes, in memory, in documents
-of 64 KiB.
+The text is paragraphs of a real one, drawn repeatedly, every tenth with a sentence in another script; it is in the page
+cache. Each preparation is that of `nanogpt train` with an empty cache, in its own process with torch imported. Memory
+is the highest sum of RssAnon (without mapped files and the page cache) of the process and its children, on Linux. For
+`bpe` also the speed of Hugging Face's `tokenizers` alone with the same vocabulary, in memory, in documents of 64 KiB.
 """
 
 import json

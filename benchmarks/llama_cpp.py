@@ -2,12 +2,10 @@
 
     python -m benchmarks.llama_cpp
 
-Small models are trained on Tiny Shakespeare, one for each kind of tokenizer, one on a text that is not ASCII
-(`quijote.txt` in the folder NANOGPT_DATA), and one with GPT-2's block. Each is exported to GGUF in three precisions.
-llama.cpp and the library then have the same weights, those of the file, and both continue the beginning of the
-validation text by the likeliest token, inside the block. Where two logits are closer than the rounding of the two
-programs, their texts may diverge: then the record has the number of equal tokens and the gap. Needs the extras `gguf`
-and `llama`.
+Small models are trained, one for each kind of tokenizer, one on a text that is not ASCII (`quijote.txt` in the folder
+NANOGPT_DATA), and one with GPT-2's block. Each is exported to GGUF in three precisions. llama.cpp and the library then
+continue the validation text by the likeliest token with the same weights. Where two logits are closer than the rounding
+of the two programs, their texts may diverge. Needs the extras `gguf` and `llama`.
 """
 
 import os

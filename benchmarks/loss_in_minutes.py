@@ -1,11 +1,9 @@
 """Loss that `nanogpt train shakespeare --minutes M` reaches with the planner's choice, and the time it takes.
 
     python -m benchmarks.loss_in_minutes --minutes 1 5 20 60 --runs 5 --long-runs 3
-    python -m benchmarks.loss_in_minutes --minutes 0.3 --runs 1 --trial
 
 Each run is a fresh process with empty caches and another seed. The loss is whole-split, of the last checkpoint, which
-nothing was selected by; the best checkpoint, selected by evaluations on a part of the validation text, is reported too.
-Time is from Enter to the end of the process, everything included.
+nothing was selected by. Time is from Enter to the end of the process, everything included.
 """
 
 import statistics

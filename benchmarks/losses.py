@@ -1,7 +1,6 @@
 """What a loss looks like: samples of one training, taken as its whole-split loss passes certain levels.
 
     python -m benchmarks.losses
-    python -m benchmarks.losses --steps 30 --trial
 
 One model of the preset `modern` learns Tiny Shakespeare. Before the first step, and as soon as an evaluation finds the
 loss at or below a level, it writes with temperature 1 from an empty prompt. docs/losses.md shows the first text; in all

@@ -2,9 +2,8 @@
 
     python -m benchmarks.memory
 
-Each training is `nanogpt train` in its own process: a few steps, evaluations, a sample and checkpoints; its peak is the
-largest resident set of that process. The text is random characters of an alphabet with the size of the vocabulary. A
-row's ratio is estimate over measurement: above 1 the estimate is too high, below 1 too low.
+A peak is the largest resident set of `nanogpt train` with a few steps, evaluations, a sample and checkpoints, on random
+characters. A row's ratio is estimate over measurement.
 """
 
 import random

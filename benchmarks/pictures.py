@@ -61,8 +61,7 @@ def draw(name: str, folder: Path) -> Path:
     return path
 
 
-def draw_ladder(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the loss of the ten sections and the library, from top to bottom, and what their models write."""
+def _ladder(record: dict[str, Any], figure: "Figure") -> None:
     rungs = [
         (f"{int(row['section'][1:3])}  {row['idea']}", row["val_loss"], row["sample"])
         for row in record["sections"]
@@ -94,8 +93,7 @@ def first_characters(text: str, count: int = 44) -> str:
     return text.lstrip()[:count].replace("\n", "⏎")
 
 
-def draw_minutes(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the loss over minutes, with nanoGPT's losses as lines."""
+def _minutes(record: dict[str, Any], figure: "Figure") -> None:
     axes, rows = figure.subplots(), record["rows"]
     minutes = [row["minutes"] for row in rows]
     _points(axes, minutes, [row["loss"] for row in rows], OURS, "none")
@@ -107,8 +105,7 @@ def draw_minutes(record: dict[str, Any], figure: "Figure") -> None:
     axes.set_title(f"nanogpt train {record['text']} --minutes M, {record['hardware']['cores']} cores", loc="left")
 
 
-def draw_goals(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the seconds to each goal, both sides on one line."""
+def _goals(record: dict[str, Any], figure: "Figure") -> None:
     axes, goals = figure.subplots(), list(record["goals"].values())
     heights = list(range(len(goals)))[::-1]
     for side, style in (("ours", OURS), ("theirs", THEIRS)):
@@ -129,8 +126,7 @@ def draw_goals(record: dict[str, Any], figure: "Figure") -> None:
     axes.legend(loc="upper right", frameon=False)
 
 
-def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the training speed by size, both sides."""
+def _throughput(record: dict[str, Any], figure: "Figure") -> None:
     axes, rows = figure.subplots(), record["rows"]
     heights = list(range(len(rows)))[::-1]
     for side, style in (("ours", OURS), ("theirs", THEIRS)):
@@ -142,8 +138,7 @@ def draw_throughput(record: dict[str, Any], figure: "Figure") -> None:
     axes.legend(loc="best", frameon=False)
 
 
-def draw_scaling(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the cost of a token over parameters, block and text size."""
+def _scaling(record: dict[str, Any], figure: "Figure") -> None:
     axes = figure.subplots(1, len(record["series"]), sharey=True, squeeze=False)[0]
     for part, (name, series) in zip(axes, record["series"].items()):
         points, across = series["points"], series["across"]
@@ -155,8 +150,7 @@ def draw_scaling(record: dict[str, Any], figure: "Figure") -> None:
     axes[0].set_ylabel("µs a token")
 
 
-def draw_ablation(record: dict[str, Any], figure: "Figure") -> None:
-    """Draw the effect of each exchange, with both intervals; a panel for each text."""
+def _ablation(record: dict[str, Any], figure: "Figure") -> None:
     texts = record["texts"]
     most = max(len(rows) for rows in texts.values())
     figure.set_size_inches(7, 1.2 + 0.3 * most * len(texts))
@@ -191,8 +185,7 @@ def _ticks(axes: "Axes", places: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def draw_rope(figure: "Figure") -> None:
-    """Draw a channel pair turned by its position, and the product of two vectors over their distance."""
+def _rope(figure: "Figure") -> None:
     import torch
 
     from nanogpt.model.gpt import rotate, rotations
@@ -213,8 +206,7 @@ def draw_rope(figure: "Figure") -> None:
     products.legend(framealpha=1, loc="lower right")
 
 
-def draw_swiglu(figure: "Figure") -> None:
-    """Draw the activations, and a gate times a value."""
+def _swiglu(figure: "Figure") -> None:
     import torch
     from torch.nn import functional as F
 
@@ -231,8 +223,7 @@ def draw_swiglu(figure: "Figure") -> None:
     gated.legend(frameon=False)
 
 
-def draw_muon(figure: "Figure") -> None:
-    """Draw singular values before the iterations and after some of them."""
+def _muon(figure: "Figure") -> None:
     import torch
 
     from nanogpt.optim.muon import orthogonalise
@@ -249,8 +240,7 @@ def draw_muon(figure: "Figure") -> None:
     axes.legend(frameon=False, loc="lower left")
 
 
-def draw_qk_norm(figure: "Figure") -> None:
-    """Draw the largest attention weight as queries and keys grow, without the norm and with it."""
+def _qk_norm(figure: "Figure") -> None:
     import torch
 
     from nanogpt.model.norm import RMSNorm
@@ -270,8 +260,7 @@ def draw_qk_norm(figure: "Figure") -> None:
     axes.legend(frameon=False, loc="center right")
 
 
-def draw_kv_cache(figure: "Figure") -> None:
-    """Draw the positions that pass through the model for each token, with a cache and without."""
+def _kv_cache(figure: "Figure") -> None:
     from nanogpt.sampling.kv_cache import window_start
 
     axes, block = figure.subplots(), 256
@@ -286,8 +275,7 @@ def draw_kv_cache(figure: "Figure") -> None:
     axes.set_title(f"block {block}: when it is full, its newest half is read again", loc="left", fontsize=10)
 
 
-def draw_planner(figure: "Figure") -> None:
-    """Draw the forecast over arithmetic for some sizes: a larger one pays later."""
+def _planner(figure: "Figure") -> None:
     from nanogpt.config import load_preset
     from nanogpt.planning.forecast import TextFeatures, Training, load_forecast
     from nanogpt.planning.planner import SIZES
@@ -304,14 +292,10 @@ def draw_planner(figure: "Figure") -> None:
     axes.legend(frameon=False)
 
 
-def draw_initialisation(figure: "Figure") -> None:
-    """Draw the size of the residual stream from block to block before training."""
+def _initialisation(figure: "Figure") -> None:
     axes = figure.subplots()
-    labels = {
-        "normal": "0.02 for all weights",
-        "scaled": "scaled: a quarter of it into the stream",
-        "zero": "zero: 0 into the stream",
-    }
+    labels = {"normal": "0.02 for all weights", "scaled": "scaled: a quarter of it into the stream"}
+    labels |= {"zero": "zero: 0 into the stream"}
     for (init, label), style, marker in zip(labels.items(), STYLES, "s^o"):
         sizes = stream_sizes(init, n_layer=8)
         axes.plot(range(9), [size / sizes[0] for size in sizes], marker=marker, label=label, **style)
@@ -337,8 +321,7 @@ def stream_sizes(init: str, n_layer: int) -> list[float]:
     return sizes
 
 
-def draw_rmsnorm(figure: "Figure") -> None:
-    """Draw a vector, and the same plus 10, through LayerNorm and through RMSNorm."""
+def _rmsnorm(figure: "Figure") -> None:
     import torch
     from torch import nn
 
@@ -358,22 +341,12 @@ def draw_rmsnorm(figure: "Figure") -> None:
 
 
 FROM_RECORDS: Mapping[str, Callable[[dict[str, Any], "Figure"], None]] = {
-    "ladder": draw_ladder,
-    "time_to_loss": draw_goals,
-    "loss_in_minutes": draw_minutes,
-    "throughput": draw_throughput,
-    "scaling": draw_scaling,
-    "ablation": draw_ablation,
+    **{"ladder": _ladder, "time_to_loss": _goals, "loss_in_minutes": _minutes},
+    **{"throughput": _throughput, "scaling": _scaling, "ablation": _ablation},
 }
 FROM_THE_LIBRARY: Mapping[str, Callable[["Figure"], None]] = {
-    "rope": draw_rope,
-    "swiglu": draw_swiglu,
-    "muon": draw_muon,
-    "qk_norm": draw_qk_norm,
-    "kv_cache": draw_kv_cache,
-    "planner": draw_planner,
-    "initialisation": draw_initialisation,
-    "rmsnorm": draw_rmsnorm,
+    **{"rope": _rope, "swiglu": _swiglu, "muon": _muon, "qk_norm": _qk_norm, "kv_cache": _kv_cache},
+    **{"planner": _planner, "initialisation": _initialisation, "rmsnorm": _rmsnorm},
 }
 
 

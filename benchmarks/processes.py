@@ -15,10 +15,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.record import ROOT
 from nanogpt.runs.folder import RunFolder
@@ -49,24 +48,19 @@ WARM_STEPS = 5
 """At most this many first steps don't count for the time of a step."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """A printed line, and when it came, in seconds from the start of the process."""
 
     seconds: float
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A process that has ended."""
+class Finished(NamedTuple):
+    """A process that has ended: its seconds, the largest resident set in 10^6 bytes, and what it printed."""
 
     seconds: float
-    """from its start to its end"""
     peak_megabytes: float
-    """largest resident set, in 10^6 bytes"""
     lines: tuple[Line, ...]
-    """standard output and standard error in order of time"""
 
     @property
     def text(self) -> str:
@@ -74,17 +68,14 @@ class Finished:
         return "\n".join(line.text for line in self.lines)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """The times of a training."""
+class Trained(NamedTuple):
+    """The times of a training, from Enter to the end of its first and its last step, without evaluations."""
 
     seconds: float
-    """from Enter to its last step, without evaluations"""
     evaluation_seconds: float
-    """the evaluations that were subtracted"""
-    first_step_seconds: float | None = None
-    """from Enter to the end of the first step, likewise"""
-    step_seconds: float | None = None
+    """what was subtracted"""
+    first_step_seconds: float | None
+    step_seconds: float | None
     """median of a step after the first ones"""
     peak_megabytes: float
 
@@ -128,10 +119,8 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
 def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> list[tuple[float, str]]:
     """Return the lines that a program prints, and when, by the monotonic clock; it does not outlive this call."""
     arrived = []
-    with subprocess.Popen(
-        words, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
-    ) as process:  # fmt: skip
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(words, cwd=folder, env=environment, start_new_session=True, **streams) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -146,8 +135,8 @@ def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -
 @contextmanager
 def server(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "Iterator[tuple[Any, str]]":
     """Start a command of nanogpt that serves; yield its process and first line; end it by SIGTERM."""
-    command = [*NANOGPT, *words]
-    with subprocess.Popen(command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
+    options: dict[str, Any] = {"cwd": folder, "env": dict(environment), "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*NANOGPT, *words], **options) as process:
         assert process.stdout is not None
         try:
             yield process, process.stdout.readline()
@@ -212,8 +201,7 @@ class Workspace:
         """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; nothing is subtracted."""
         length = ("--steps", str(steps), "--eval-every", str(steps), *FEW_EVALUATIONS)
         done = self.nanogpt("train", *words, *length, *more, "--out", str(self.run_folder))
-        seconds = last_step_seconds(done.lines, steps)
-        return Trained(seconds=seconds, evaluation_seconds=0.0, peak_megabytes=done.peak_megabytes)
+        return Trained(last_step_seconds(done.lines, steps), 0.0, None, None, done.peak_megabytes)
 
     def evaluate(self, checkpoint: str = "last") -> dict[str, Any]:
         """Return the whole-split loss of a checkpoint and its 95 % interval, by `nanogpt eval --json`."""

@@ -3,9 +3,8 @@
     python -m benchmarks.profile_step --size nanogpt
 
 torch's profiler times the operations of three steps; those of the median step are grouped by purpose. Then each matrix
-product of the step is computed alone, repeatedly, on tensors of the same shapes and number format that are in the
-cache: the speed that this machine reaches for exactly these shapes. The reported share is the time of all products at
-that speed over the time of a step without the profiler. Steps and products are measured in turn.
+product is computed alone, repeatedly, on tensors of the same shapes and number format that are in the cache. The
+reported share is the time of all products at that speed over the time of a step without the profiler.
 """
 
 import statistics

@@ -3,11 +3,9 @@
     python -m benchmarks.scaling --runs 3
     python -m benchmarks.scaling --series block --steps 6 --runs 1 --trial
 
-Three series of the default model, each point `nanogpt train` in a fresh process with empty caches: parameters (width
-and depth) at block 64, blocks at one size and the same tokens per step, and texts at one size (real paragraphs drawn
-repeatedly, `benchmarks.large_text`). The points take turns, so that a slow minute of the machine affects all of them. A
-step is the median without the first ones; for texts also the time from Enter to the first step, in which they are read.
-A series' exponent is the slope of the logarithms, by least squares: 1 where twice as much costs twice.
+Each point is `nanogpt train` with the default model in a fresh process: parameters at block 64, blocks at one size and
+the same tokens per step, and texts (`benchmarks.large_text`). The points take turns, so that a slow minute affects all
+of them. A series' exponent is the slope of the logarithms, by least squares: 1 where twice as much costs twice.
 """
 
 import math

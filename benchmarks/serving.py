@@ -3,18 +3,16 @@
     python -m benchmarks.serving --seconds 60
     python -m benchmarks.serving --seconds 3 --leave 60 --trial
 
-The network is that of nanoGPT's GPU recipe (6 layers, 384 channels, block 256, characters) after one step of training,
-without an end-of-document token, so that every text has its full length. Each stream requests a text, and the next one
-when it has ended: prompts of 1 to 56 characters, 200 tokens at temperature 0.8. The server counts tokens, in /metrics;
-clients measure the waiting times, on the same cores, of which they take a share. All numbers of streams take turns.
-
-Then clients come, 50 at a time, and leave when the first piece of their text arrives. The server's resident memory is
-read after the first of them, when everything that is made once exists, and at the end.
+The network is that of nanoGPT's GPU recipe after one step, without an end-of-document token, so that every text has its
+full length. Each stream requests text after text: prompts of 1 to 56 characters, 200 tokens at temperature 0.8. The
+server counts tokens, clients measure waiting times, on the same cores. Then clients come, 50 at a time, and leave when
+the first piece of their text arrives; the server's resident memory is read after the first of them and at the end.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import random
 import re
 import subprocess
@@ -22,9 +20,8 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.pairs import ratios, values
 from benchmarks.processes import Workspace, flags, server
@@ -40,23 +37,19 @@ WARM_UP_CLIENTS = 200
 GOALS = {"16 streams, tokens/s over one stream's": 6.0, "seconds until places are free": 1.0}
 
 
-@dataclass
-class Seen:
-    """What the clients of one measurement saw."""
-
-    waits: list[float] = field(default_factory=list)
-    """seconds from a request to the first piece of its text"""
-    texts: int = 0
-    errors: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Server:
+class Server(NamedTuple):
     """A running server, and the name of its model."""
 
     port: int
     model: str
-    process: subprocess.Popen[str]
+    process: "subprocess.Popen[str]"
+
+
+class Text(NamedTuple):
+    """What a client saw of a text: seconds to its first piece, and what went wrong."""
+
+    wait: float
+    error: str | None
 
 
 def main() -> None:
@@ -106,39 +99,37 @@ def measure_streams(parts: Parts, one: Server, precision: str, options: argparse
 
 async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
     """Run this many streams for this long; return tokens/s while all of them ran, and their clients' waiting times."""
-    seen, end = Seen(), time.monotonic() + seconds
+    texts, end = list[Text](), time.monotonic() + seconds
 
     async def client(number: int) -> None:
         draw = random.Random(number)
         while time.monotonic() < end:
-            await read_text(one, draw, seen)
+            texts.append(await read_text(one, draw))
 
     clients = [asyncio.ensure_future(client(number)) for number in range(streams)]
     began, before = time.monotonic(), await counter(one, "tokens_total")
     await asyncio.sleep(end - time.monotonic())
     rate = (await counter(one, "tokens_total") - before) / (time.monotonic() - began)
     await asyncio.gather(*clients)
-    waits = sorted(seen.waits)
+    waits = sorted(text.wait for text in texts)
     p50, p95 = (waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.95))
-    return {"rate": rate, "p50": p50, "p95": p95, "texts": seen.texts, "errors": seen.errors}
+    errors = [text.error for text in texts if text.error]
+    return {"rate": rate, "p50": p50, "p95": p95, "texts": len(texts), "errors": errors}
 
 
-async def read_text(one: Server, draw: random.Random, seen: Seen) -> None:
+async def read_text(one: Server, draw: random.Random) -> Text:
     """Request a text and read it to its end."""
     prompt = "".join(draw.choices("abcdefghij (),=\n", k=draw.randint(1, LONGEST_PROMPT)))
-    began, last = time.monotonic(), b""
+    began, wait, last = time.monotonic(), math.inf, b""
 
     async def read(piece: bytes) -> bool:
-        nonlocal last
-        if not last:
-            seen.waits.append(time.monotonic() - began)
-        last = (last + piece)[-100:]
+        nonlocal last, wait
+        wait, last = min(wait, time.monotonic() - began), (last + piece)[-100:]
         return b"data: [DONE]" not in last
 
     status = await request(one, {"prompt": prompt, "seed": draw.getrandbits(32)}, read)
-    if status != 200 or b"[DONE]" not in last or b'"error"' in last:
-        seen.errors.append(f"{status}: {last.decode(errors='replace')}")
-    seen.texts += 1
+    is_whole = status == 200 and b"[DONE]" in last and b'"error"' not in last
+    return Text(wait, None if is_whole else f"{status}: {last.decode(errors='replace')}")
 
 
 async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], Awaitable[bool]]) -> int:

@@ -1,17 +1,12 @@
-r"""The model that comes with the package: made from a finished run, measured before and after rounding to 8 bits.
+"""The model that comes with the package: made from a finished run, measured before and after rounding to 8 bits.
 
     python -m benchmarks.starter --make runs/starter
     python -m benchmarks.starter
 
-The run is trained by
-
-    nanogpt train shakespeare --steps 1100 --n-layer 4 --n-head 6 --n-embd 192 --block-size 128 --batch-size 16 \
-        --out runs/starter
-
-with the sizes that `nanogpt plan shakespeare --minutes 10` picks on two cores, and the steps that ten minutes allow
-there. The matrices of its last checkpoint are rounded to 8 bits; `made.json` in the model's folder has how it was made
-and what was measured. Without `--make` the present model is measured again, and the time of `nanogpt sample --prompt
-ROMEO:` with it: each a fresh process, from its start to its end, in an empty folder.
+The run is trained by the command in `TRAINED_BY`, with the sizes that `nanogpt plan shakespeare --minutes 10` picks on
+two cores, and the steps that ten minutes allow there. The matrices of its last checkpoint are rounded to 8 bits;
+`made.json` in the model's folder has how it was made and what was measured. Without `--make` the present model is
+measured again, and the time of `nanogpt sample --prompt ROMEO:` with it, in an empty folder.
 """
 
 import json

@@ -3,10 +3,9 @@
     python -m benchmarks.startup --runs 7
 
 Each is a fresh process, in turn with the others, from its start to its end; only the first step ends with the line that
-reports it. `sample` writes one token with a small model; `train` reads Tiny Shakespeare with an empty cache, evaluates
-one window, and makes one step of the default model. A process that only imports torch shows the least that any
-computation needs. The system's file cache stays warm, as on a machine in use. With `--nanogpt PATH` also the first step
-of nanoGPT's recipe for a CPU, its data prepared before.
+reports it. `train` reads Tiny Shakespeare with an empty cache and makes one step of the default model. A process that
+only imports torch shows the least that any computation needs. With `--nanogpt PATH` also the first step of nanoGPT's
+recipe for a CPU, its data prepared before.
 """
 
 import sys

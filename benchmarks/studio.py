@@ -3,13 +3,10 @@
     python -m benchmarks.studio
     python -m benchmarks.studio --starts 1 --pairs 1 --seconds 5 --trial
 
-The model has 2 million parameters. A start is measured from the line with the studio's address until the model is open
-in the page and its buttons work, in a browser that is already open; then the button is pressed, and the first letters
-are awaited. Each start is a fresh process.
-
-For the cost a training runs in its own process, and the studio all the time. A page with the training's curves is
-opened and closed in turn, and the training's own count of seconds and steps gives its speed meanwhile, which includes
-the work of the studio and the browser on the same cores.
+A start is measured from the line with the studio's address until the model (2 million parameters) is open in the page
+and its buttons work, in a browser that is already open; then the first letters are awaited. For the cost a training
+runs, and a page with its curves is opened and closed in turn; the training's own count of steps and seconds gives its
+speed.
 """
 
 import subprocess
@@ -17,10 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from benchmarks.html_page import SIZES
@@ -69,15 +65,12 @@ def main() -> None:
     parts.write(result | {"browser": version, "goals": GOALS})
 
 
-@dataclass(frozen=True)
-class Studio:
-    """A running studio."""
+class Studio(NamedTuple):
+    """A running studio: its address, the seconds until it printed that, and when, by the monotonic clock."""
 
     address: str
     starting_seconds: float
-    """from its start to the line with its address"""
     listened: float
-    """when that line came, by the monotonic clock"""
 
 
 @contextmanager

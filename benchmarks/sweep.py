@@ -4,8 +4,7 @@ r"""Every combination of some settings, trained and measured without the validat
         --grid learning_rate=0.01,0.02 n_layer=2,3 dropout=0.1 --steps 200 --seeds 1337 1338 --threads 1
     python -m benchmarks.sweep rates --show
 
-Each training becomes a line of `records/sweeps/NAME.jsonl` when it ends (`benchmarks.trials` says what it learns from
-and is measured on). What the file has is not run again, so an interrupted sweep continues, and a wider one adds to it.
+Each training becomes a line of `records/sweeps/NAME.jsonl` when it ends (`benchmarks.trials`), and is not run again.
 The grid takes any setting of `nanogpt.config`, with one or several values, and `steps` and `preset`.
 """
 
@@ -104,22 +103,21 @@ def train_missing(
 
 def tables(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield for each text the combinations by mean loss over seeds, then all of them by mean rank over texts."""
-    if not rows:
-        yield "no training yet"
-        return
-    varied = varied_settings(rows)
+    varied, texts = varied_settings(rows), list(dict.fromkeys(row["text"] for row in rows))
     heading = "".join(f"{name[:17]:>18}" for name in varied)
     places: dict[str, list[tuple[int, float]]] = {}
-    texts = list(dict.fromkeys(row["text"] for row in rows))
     for text in texts:
         groups = by_settings([row for row in rows if row["text"] == text], varied)
         ranked = sorted(groups.items(), key=lambda item: mean_loss(item[1]))
         yield f"\n{text}: held-out loss, mean over seeds"
         yield heading + f"{'loss':>9}{'spread':>8}{'n':>3}{'seconds':>9}{'parameters':>12}{'tokens':>13}"
-        best = mean_loss(ranked[0][1])
         for rank, (key, group) in enumerate(ranked, 1):
-            yield _cells(key) + _figures(group)
-            places.setdefault(key, []).append((rank, mean_loss(group) - best))
+            places.setdefault(key, []).append((rank, mean_loss(group) - mean_loss(ranked[0][1])))
+            losses = [row["loss"] for row in group if row["loss"] is not None]
+            seconds = statistics.median(row["seconds"] for row in group if row["seconds"]) if losses else 0.0
+            spread = f"{max(losses) - min(losses):.4f}" if len(losses) > 1 else "–"
+            sizes = f"{group[0]['parameters']:>12,}{group[0]['tokens']:>13,}"
+            yield f"{_cells(key)}{_loss(mean_loss(group)):>9}{spread:>8}{len(group):>3}{seconds:>9.1f}{sizes}"
     shared = {key: found for key, found in places.items() if len(found) == len(texts)}
     if len(texts) > 1 and shared:
         yield f"\nmean over {len(texts)} texts ({', '.join(texts)}): rank, and loss above each text's best"
@@ -149,17 +147,8 @@ def mean_loss(group: Sequence[dict[str, Any]]) -> float:
     return statistics.mean(float("inf") if row["loss"] is None else row["loss"] for row in group)
 
 
-def _figures(group: Sequence[dict[str, Any]]) -> str:
-    losses = [row["loss"] for row in group if row["loss"] is not None]
-    seconds = statistics.median(row["seconds"] for row in group if row["seconds"]) if losses else 0.0
-    spread = f"{max(losses) - min(losses):>8.4f}" if len(losses) > 1 else f"{'–':>8}"
-    mean = None if len(losses) < len(group) else mean_loss(group)
-    first = group[0]
-    return f"{_loss(mean):>9}{spread}{len(group):>3}{seconds:>9.1f}{first['parameters']:>12,}{first['tokens']:>13,}"
-
-
 def _loss(loss: float | None) -> str:
-    return "diverged" if loss is None else f"{loss:.4f}"
+    return "diverged" if loss is None or loss == float("inf") else f"{loss:.4f}"
 
 
 def _cells(key: str) -> str:

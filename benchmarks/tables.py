@@ -549,6 +549,18 @@ def _tried(record: Record) -> str:
     return "\n\n".join(parts)
 
 
+@table("forecast", measured=False)
+def _forecast(record: Record) -> str:
+    rows = [
+        f"{name} | {record.error_by_text[name]:.1%} | {share:.0%}" for name, share in record.coverage_by_text.items()
+    ]
+    note = (
+        f"{record.rows} trainings; error of the fit {record.error_of_fit:.1%}; interval for a new text ± "
+        f"{record.half_width:.1%}; coverage {record.coverage:.0%}."
+    )
+    return grid("text left out | error on it> | interval holds>", rows, note)
+
+
 @table("llama_cpp")
 def _llama_cpp(record: Record) -> str:
     rows = []

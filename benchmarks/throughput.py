@@ -4,13 +4,9 @@
     python -m benchmarks.throughput --nanogpt PATH --sizes cpu --steps 12 --pairs 1 --trial
 
 Both sides train nanoGPT's network: our preset `gpt2` without biases and with the exact GELU, AdamW, the same batch and
-dropout. Ours computes in the number format that it picks itself, `auto`, or in float32, as nanoGPT does on a CPU. Speed
-follows from the median of a step, without evaluations; memory is the largest resident set of the same processes.
-
-That a step of ours does the same as a step of theirs is shown by the losses of the first steps, from equal weights, on
-equal batches, without dropout. nanoGPT's model is made by its own model.py and updated by its `configure_optimizers`,
-at one learning rate; its first weights are loaded into ours, which is updated by `TrainStep`. In float32 only
-floating-point rounding differs, in `auto` also the number format.
+dropout. Ours computes in the number format that it picks itself, `auto`, or in float32, as nanoGPT does on a CPU. That
+a step of ours does the same as one of theirs is shown by the losses of the first steps from nanoGPT's first weights, on
+equal batches, without dropout, at one learning rate.
 """
 
 import argparse
@@ -123,8 +119,7 @@ def our_words(size: dict[str, Any], precision: str = "auto") -> list[str]:
 
 def their_recipe(size: dict[str, Any]) -> Recipe:
     """Return nanoGPT's config for this text, at this size."""
-    words = tuple(f"--{name}={value}" for name, value in size.items())
-    return Recipe(words=words, steps=5000, block_size=size["block_size"], batch_size=size["batch_size"])
+    return Recipe(tuple(f"--{name}={value}" for name, value in size.items()), 5000)
 
 
 def first_steps(source: Path, steps: int, precision: str) -> dict[str, Any]:

@@ -3,19 +3,15 @@
     python -m benchmarks.time_to_loss --nanogpt PATH
     python -m benchmarks.time_to_loss --nanogpt PATH --goals cpu-loss --pairs 1 --short 20 --trial
 
-Clock, losses and pairs are described in `benchmarks.karpathy_nanogpt`. A run reaches a goal if its last checkpoint has
-that loss or a lower one; the number of such runs is recorded. nanoGPT's recipe for a GPU would take hours on a CPU:
-some of its steps are measured, the rest of its 5,000 is extrapolated from the median of a step, and the record says so.
-Its loss is then the published one.
-
-Our sizes, batches and learning rates were chosen on a held-out part of the training text (`benchmarks.sweep`), never on
-the validation part; lengths between those tried there, or as many steps as fit into the time.
+A run reaches a goal if its last checkpoint has that loss or a lower one. nanoGPT's recipe for a GPU would take hours on
+a CPU: the time of its 5,000 steps is extrapolated from the median of some, and its loss is the published one. Our
+sizes, batches and learning rates were chosen on a held-out part of the training text (`benchmarks.sweep`); lengths
+between those tried there, or as many steps as fit into the time.
 """
 
 import argparse
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.karpathy_nanogpt import (
     CPU_RECIPE,
@@ -32,97 +28,62 @@ from benchmarks.karpathy_nanogpt import (
 from benchmarks.record import Parts, parse
 
 
-@dataclass(frozen=True, kw_only=True)
-class Goal:
+class Goal(NamedTuple):
     """A published figure: `nanogpt train shakespeare WORDS --steps STEPS` compared with a recipe of nanoGPT."""
 
-    name: str
     title: str
-    words: tuple[str, ...]
+    words: str
     steps: int
     theirs: Recipe
-    their_steps: int | None = None
-    """steps that are measured, from which the whole time is extrapolated (default: all)"""
-    their_loss: float | None = None
-    """the published loss, where its training is too long to be measured"""
     loss: float
     """the whole-split loss that ours should reach"""
     share: float
     """the share of nanoGPT's time that ours should take"""
+    their_steps: int | None = None
+    """steps that are measured, from which the whole time is extrapolated (default: all)"""
+    their_loss: float | None = None
+    """the published loss, where its training is too long to be measured"""
     pairs: int = 5
 
-    @property
-    def extrapolated(self) -> bool:
-        """Whether nanoGPT's time is extrapolated."""
-        return self.their_steps is not None
 
-
+_NEAR = "--block-size 64 --n-layer 3 --n-embd 128 --batch-size 16"
+_SAME = "--block-size 64 --n-layer 4 --n-head 6 --n-embd 192 --batch-size 32"
+_FAR = "--block-size 256 --n-layer 5 --n-head 8 --n-embd 256 --batch-size 16 --dropout 0.1"
 # Held out of the training part (`records/sweeps/`: `reference`, `goals` and `full`): nanoGPT's network by the
 # preset `gpt2` reaches 1.855 in 2,000 steps, `cpu-loss` 1.802 in 180, `cpu-time` 1.520 in 600, and `gpu-loss` 1.388 in
 # 1,400 steps with a weight decay of 0.2, or 1.409 in 600 without dropout.
-GOALS = (
-    Goal(
-        name="cpu-loss",
-        title="time to 1.898, block 64",
-        words=("--block-size", "64", "--n-layer", "3", "--n-embd", "128", "--batch-size", "16"),
-        steps=170,
-        theirs=CPU_RECIPE,
-        loss=1.898,
-        share=1 / 8,
-    ),
-    Goal(
-        name="cpu-time",
-        title="loss after the time of nanoGPT's CPU recipe",
-        words=("--block-size", "64", "--n-layer", "4", "--n-head", "6", "--n-embd", "192", "--batch-size", "32"),
-        steps=780,
-        theirs=CPU_RECIPE,
-        loss=1.62,
-        share=1.0,
-    ),
-    Goal(
-        name="gpu-loss",
-        title="time to 1.4697, block 256 at most",
-        words=(
-            *("--block-size", "256", "--n-layer", "5", "--n-head", "8", "--n-embd", "256"),
-            *("--batch-size", "16", "--dropout", "0.1"),
-        ),
-        steps=1000,
-        theirs=GPU_RECIPE,
-        their_steps=8,
-        their_loss=1.4697,
-        loss=1.4697,
-        share=8 / 240,
-        pairs=3,
-    ),
-)
+GOALS = {
+    "cpu-loss": Goal("time to 1.898, block 64", _NEAR, 170, CPU_RECIPE, 1.898, 1 / 8),
+    "cpu-time": Goal("loss after the time of nanoGPT's CPU recipe", _SAME, 780, CPU_RECIPE, 1.62, 1.0),
+    "gpu-loss": Goal("time to 1.4697, block 256 at most", _FAR, 1000, GPU_RECIPE, 1.4697, 8 / 240, 8, 1.4697, 3),
+}
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
     parser = comparison_parser(__doc__)
-    parser.add_argument("--goals", nargs="+", choices=[goal.name for goal in GOALS], help="default: all")
+    parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--short", type=int, metavar="STEPS", help="steps of both sides, for a trial")
     parser.set_defaults(pairs=None)
     options, parts = parse(parser, "time_to_loss")
-    goals = [goal for goal in GOALS if options.goals is None or goal.name in options.goals]
-    parts.write({"goals": {goal.name: measure(parts, goal, options) for goal in goals}})
+    parts.write({"goals": {name: measure(parts, GOALS[name], options) for name in options.goals}})
 
 
 def measure(parts: Parts, goal: Goal, options: argparse.Namespace) -> dict[str, Any]:
     """Measure all pairs of one goal."""
     if options.short is not None:
-        goal = replace(goal, steps=options.short, their_steps=min(options.short, goal.their_steps or options.short))
-    where = {"threads": options.threads, "device": options.device}
-    measured_steps = goal.their_steps or goal.theirs.steps
-    key = {"ours": goal.words, "steps": goal.steps, "theirs": goal.theirs.words, "their_steps": measured_steps, **where}
-    theirs = their_side(options.nanogpt, goal.theirs, measured_steps, losses=not goal.extrapolated, **where)
-    if goal.extrapolated:
-        theirs = extrapolated(theirs, goal.theirs, measured_steps)
-    rows = measure_pairs(parts, key, options.pairs or goal.pairs, our_side(goal.words, goal.steps, **where), theirs)
-    reached = sum(row["ours"]["loss"] <= goal.loss for row in rows)
-    found: dict[str, Any] = {"words": goal.words, "steps": goal.steps, "their_steps": measured_steps, **where}
-    found |= {"title": goal.title, "loss": goal.loss, "share": goal.share, "extrapolated": goal.extrapolated}
-    return found | {"reached": reached, "their_loss": goal.their_loss} | summary(rows)
+        goal = goal._replace(steps=options.short, their_steps=min(options.short, goal.their_steps or options.short))
+    where, words = {"threads": options.threads, "device": options.device}, goal.words.split()
+    their_steps, is_short = goal.their_steps or goal.theirs.steps, goal.their_steps is not None
+    theirs = their_side(options.nanogpt, goal.theirs, their_steps, losses=not is_short, **where)
+    if is_short:
+        theirs = extrapolated(theirs, goal.theirs, their_steps)
+    key = {"ours": words, "steps": goal.steps, "theirs": goal.theirs.words, "their_steps": their_steps, **where}
+    rows = measure_pairs(parts, key, options.pairs or goal.pairs, our_side(words, goal.steps, **where), theirs)
+    found: dict[str, Any] = {"words": words, "steps": goal.steps, "their_steps": their_steps, **where}
+    found |= {"title": goal.title, "loss": goal.loss, "share": goal.share, "extrapolated": is_short}
+    found |= {"reached": sum(row["ours"]["loss"] <= goal.loss for row in rows), "their_loss": goal.their_loss}
+    return found | summary(rows)
 
 
 def extrapolated(side: Side, recipe: Recipe, measured_steps: int) -> Side:

@@ -1,9 +1,8 @@
 """Trainings by which settings are chosen; none of them sees the validation part of a text.
 
-The validation part is cut off as `nanogpt.text.corpus.Corpus.split` does, and dropped. The last tenth of the remaining
-training part, cut by the same rule, is held out: trials learn from the rest and are measured on that tenth. Both parts
-keep their documents. This module has one trial and the file of trials; which are run is up to `benchmarks.sweep`,
-`benchmarks.ablation` and `benchmarks.tried`.
+The last tenth of the training part, cut by the same rule as the validation part, is held out: trials learn from the
+rest and are measured on that tenth. `benchmarks.sweep`, `benchmarks.ablation` and `benchmarks.tried` decide which are
+run.
 """
 
 import json

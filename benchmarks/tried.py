@@ -2,12 +2,10 @@
 
     python -m benchmarks.tried --texts shakespeare python book.txt --steps 200 --seeds 1337 1338 --threads 1
     python -m benchmarks.tried "z-loss" "value embeddings" --size middle --steps 400
-    python -m benchmarks.tried --size repeated --texts shakespeare@200000 --steps 800
 
 An idea (`benchmarks.ideas`) trains on the same texts with the same seeds as the recipe: with as many steps, and with as
-many as fit into the recipe's time (`benchmarks.ablation`). All learn from and are measured on the training part of the
-text alone (`benchmarks.trials`). A difference is the idea's loss minus the recipe's, negative where it helps; its 95 %
-interval is Student's, over the pairs of text and seed. With names, the table is printed and not recorded.
+many as fit into the recipe's time (`benchmarks.ablation`). A difference is the idea's loss minus the recipe's, negative
+where it helps; its 95 % interval is Student's, over the pairs of text and seed. With names, the table is not recorded.
 """
 
 import argparse

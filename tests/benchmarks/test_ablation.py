@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.trials import hold_out, resolve, run_trial
 from nanogpt.config import part_of
 
 TINY = {"n_layer": 1, "n_head": 2, "n_embd": 12, "block_size": 11, "batch_size": 3}
+TEXT = SimpleNamespace(name="tale")
 
 
 class Made:
@@ -30,12 +32,10 @@ class Made:
         return {"loss": loss, "seconds": 1.0, "parameters": 7, "stretches": [[20.0 * (loss or 0)] * 30, [20.0] * 30]}
 
 
-def test_a_variant_that_costs_twice_makes_half_the_steps_and_is_compared_seed_by_seed():
+def test_a_variant_that_costs_twice_makes_half_the_steps_and_is_compared_seed_by_seed(monkeypatch):
     parts = Made({(1, 5): 2.0, (1, 6): 3.0, (3, 5): 2.2, (3, 6): 3.1})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablation, "VARIANTS", {"deeper": {"n_layer": 3}})
-        text = type("Text", (), {"name": "tale"})()
-        rows = measure(parts, text, {"steps": 100}, ["deeper"], seeds=[5, 6], rounds=3)
+    monkeypatch.setitem(VARIANTS, "deeper", {"n_layer": 3})
+    rows = measure(parts, TEXT, {"steps": 100}, ["deeper"], seeds=[5, 6], rounds=3)
     deeper = next(row for row in rows if row["name"] == "deeper")
     assert [key["settings"]["steps"] for key in parts.asked if "settings" in key] == [100, 100, 50, 50]
     assert deeper["effect"] == pytest.approx(0.15)
@@ -44,12 +44,11 @@ def test_a_variant_that_costs_twice_makes_half_the_steps_and_is_compared_seed_by
     assert [row["name"] for row in rows] == ["deeper", "the recipe"]
 
 
-def test_what_changes_no_steps_time_is_not_timed_and_a_divergence_has_no_effect():
-    parts = Made({(1, 5): 2.0})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablation, "VARIANTS", {"hot": {"learning_rate": 9.0}, "lost": {"n_layer": 2}})
-        parts.losses[2, 5] = None
-        rows = measure(parts, type("T", (), {"name": "t"})(), {"steps": 10}, ["hot", "lost"], seeds=[5], rounds=3)
+def test_what_changes_no_steps_time_is_not_timed_and_a_divergence_has_no_effect(monkeypatch):
+    parts = Made({(1, 5): 2.0, (2, 5): None})
+    monkeypatch.setitem(VARIANTS, "hot", {"learning_rate": 9.0})
+    monkeypatch.setitem(VARIANTS, "lost", {"n_layer": 2})
+    rows = measure(parts, TEXT, {"steps": 10}, ["hot", "lost"], seeds=[5], rounds=3)
     assert [key["cost of"] for key in parts.asked if "cost of" in key] == [{"n_layer": 2}]
     assert rows[0]["name"] == "lost"
     assert rows[0]["effect"] is None

@@ -6,8 +6,8 @@ import pytest
 from tiny import trained
 
 from benchmarks import html_page
-from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.formats import MissingProgram
+from nanogpt.interop.html.browser import BrowserPage, find_chromium
 
 
 @pytest.mark.browser

@@ -10,23 +10,8 @@ import torch
 from tiny import refuses, shake, write_text
 from torch.nn import functional as F
 
-from benchmarks.ideas import (
-    IDEAS,
-    UNSEEN,
-    add_z_loss,
-    average_weights,
-    cap_logits,
-    embed_values,
-    limit_iterations,
-    log_pairs,
-    predict_two_tokens,
-    raise_momentum,
-    replace_tokens,
-    shorten_sequences,
-    slide_windows,
-    start_from_pairs,
-    window_mask,
-)
+from benchmarks import ideas
+from benchmarks.ideas import IDEAS
 from benchmarks.trials import hold_out, open_trial
 from nanogpt.data.batches import get_batch
 from nanogpt.evaluation.loss import evaluate
@@ -88,11 +73,11 @@ def test_every_idea_trains_and_is_another_training(name, trainer):
 @pytest.mark.parametrize(
     "change",
     [
-        partial(shorten_sequences, stages=()),
-        average_weights,
-        partial(predict_two_tokens, weight=0.0),
-        partial(limit_iterations, iterations=5),
-        partial(replace_tokens, share=0.0),
+        partial(ideas.shorten_sequences, stages=()),
+        ideas.average_weights,
+        partial(ideas.predict_two_tokens, weight=0.0),
+        partial(ideas.limit_iterations, iterations=5),
+        partial(ideas.replace_tokens, share=0.0),
     ],
 )
 def test_with_strength_zero_a_training_is_the_librarys(change, trainer):
@@ -103,8 +88,8 @@ def test_with_strength_zero_a_training_is_the_librarys(change, trainer):
 
 
 def test_what_cannot_be_changed_is_refused(trainer):
-    refuses(lambda: trainer(shorten_sequences, block_size=10), "10", "multiple of 4")
-    refuses(lambda: trainer(start_from_pairs, init="scaled"), "init 'zero'")
+    refuses(lambda: trainer(ideas.shorten_sequences, block_size=10), "10", "multiple of 4")
+    refuses(lambda: trainer(ideas.start_from_pairs, init="scaled"), "init 'zero'")
 
 
 def test_pieces_of_windows_are_the_same_tokens(trainer):
@@ -113,7 +98,7 @@ def test_pieces_of_windows_are_the_same_tokens(trainer):
     def watch(model, words):
         read.append(words[0])
 
-    tried = trainer(shorten_sequences, dropout=0.05)
+    tried = trainer(ideas.shorten_sequences, dropout=0.05)
     tried.model.register_forward_pre_hook(watch)
     steps_of(tried)
     assert [tuple(ids.shape) for ids in read] == [(12, 3), (6, 6), (3, 12), (3, 12), (3, 12)]
@@ -123,7 +108,7 @@ def test_pieces_of_windows_are_the_same_tokens(trainer):
 
 def test_a_first_token_of_a_piece_does_not_see_the_piece_before(trainer):
     """The loss in quarters is the mean loss of the quarters by themselves."""
-    tried = trainer(shorten_sequences)
+    tried = trainer(ideas.shorten_sequences)
     shake(tried.model)
     inputs, targets = get_batch(tried.data.train, 12, tried.config.train.seed, 0, 3)
     logits = tried.model(inputs.reshape(12, 3))
@@ -132,7 +117,7 @@ def test_a_first_token_of_a_piece_does_not_see_the_piece_before(trainer):
 
 
 def test_value_embeddings_change_nothing_by_a_gain_of_0(trainer):
-    base, tried = trainer(), trainer(embed_values)
+    base, tried = trainer(), trainer(ideas.embed_values)
     assert torch.equal(logits_of(base, IDS), logits_of(tried, IDS))
     shake(tried.model)
     base.model.load_state_dict(
@@ -145,7 +130,7 @@ def test_value_embeddings_change_nothing_by_a_gain_of_0(trainer):
 
 
 def test_a_value_embedding_is_added_to_the_values_alone(trainer):
-    tried = trainer(embed_values, n_kv_head=1)
+    tried = trainer(ideas.embed_values, n_kv_head=1)
     added = tried.model.value_embeddings
     added.tables[1].weight.data.fill_(0.25)
     added.gains[1].data.fill_(2.0)
@@ -155,7 +140,7 @@ def test_a_value_embedding_is_added_to_the_values_alone(trainer):
 
 
 def test_an_average_is_that_of_the_weights_after_each_step(trainer):
-    base, tried = trainer(), trainer(partial(average_weights, decay=0.75))
+    base, tried = trainer(), trainer(partial(ideas.average_weights, decay=0.75))
     after = []
     for step in range(STEPS):
         base.train_step(step, 0.01)
@@ -165,17 +150,12 @@ def test_an_average_is_that_of_the_weights_after_each_step(trainer):
         average = 0.75 * average + 0.25 * weight
     steps_of(tried)
     torch.testing.assert_close(tried.model.lm_head.weight.double(), average, atol=1e-6, rtol=0)
-
-
-def test_a_share_of_the_run_is_the_averages_memory(trainer):
-    tried, same = trainer(partial(average_weights, share=0.8)), trainer(partial(average_weights, decay=0.75))
-    steps_of(tried)
-    steps_of(same)
+    steps_of(same := trainer(partial(ideas.average_weights, share=0.8)))
     assert is_same(tried, same)
 
 
 def test_a_cap_bounds_logits_and_leaves_gradients(trainer):
-    tried = trainer(partial(cap_logits, cap=3.0))
+    tried = trainer(partial(ideas.cap_logits, cap=3.0))
     shake(tried.model)
     tried.model.lm_head.weight.data.mul_(100)
     logits = logits_of(tried, IDS)
@@ -187,14 +167,14 @@ def test_a_cap_bounds_logits_and_leaves_gradients(trainer):
 
 
 def test_the_charge_for_a_uniform_prediction_is_the_squared_logarithm_of_the_vocabulary(trainer):
-    base, tried = trainer(), trainer(partial(add_z_loss, weight=0.5))
+    base, tried = trainer(), trainer(partial(ideas.add_z_loss, weight=0.5))
     V = base.model.config.vocab_size
     difference = tried.train_step(0, 0.0)[0] - base.train_step(0, 0.0)[0]
     assert difference.item() == pytest.approx(0.5 * math.log(V) ** 2, abs=1e-4)
 
 
 def test_further_tokens_are_charged_less_and_less(trainer):
-    base, tried = trainer(), trainer(partial(predict_two_tokens, weight=0.5))
+    base, tried = trainer(), trainer(partial(ideas.predict_two_tokens, weight=0.5))
     V = base.model.config.vocab_size
     for step, share in ((0, 0.5), (2, 0.3)):
         difference = tried.train_step(step, 0.0)[0] - base.train_step(step, 0.0)[0]
@@ -203,7 +183,7 @@ def test_further_tokens_are_charged_less_and_less(trainer):
 
 def test_the_second_head_learns_the_token_after_the_next(trainer):
     """Of a text in which that follows from the token alone, its layer by itself comes to know it."""
-    tried = trainer(predict_two_tokens, steps=300)
+    tried = trainer(ideas.predict_two_tokens, steps=300)
     tried.train_step.data = type(tried.data)(train=np.arange(3000) % 7, val=np.arange(100) % 7, key="cycle")
     for step in range(60):
         tried.train_step(step, 0.05)
@@ -216,7 +196,7 @@ def test_the_second_head_learns_the_token_after_the_next(trainer):
 
 def test_a_window_hides_what_is_older(trainer):
     """One layer with a window of three: a token's logits depend on itself and the two before."""
-    tried = trainer(partial(slide_windows, share=4), n_layer=1)
+    tried = trainer(partial(ideas.slide_windows, share=4), n_layer=1)
     shake(tried.model)
     ids = torch.arange(12)[None] % 7
     for changed in range(12):
@@ -227,38 +207,30 @@ def test_a_window_hides_what_is_older(trainer):
 
 
 def test_a_window_as_wide_as_the_block_is_none(trainer):
-    base, tried = trainer(), trainer(partial(slide_windows, share=1))
+    base, tried = trainer(), trainer(partial(ideas.slide_windows, share=1))
     np.testing.assert_allclose(steps_of(base), steps_of(tried), rtol=1e-4)
-    assert window_mask(5, 5, torch.device("cpu")).sum() == 15
+    assert ideas.window_mask(5, 5, torch.device("cpu")).sum() == 15
 
 
 def test_the_start_from_pairs_has_the_tables_loss(trainer):
-    tried = trainer(start_from_pairs)
+    tried = trainer(ideas.start_from_pairs)
     V = tried.model.config.vocab_size
     assert V <= 48
     shares = logits_of(tried, torch.arange(V)[:, None])[:, 0].log_softmax(-1).double()
-    assert torch.allclose(shares, log_pairs(tried.data.train, V), atol=1e-4)
+    assert torch.allclose(shares, ideas.log_pairs(tried.data.train, V), atol=1e-4)
     ids = np.asarray(tried.data.val, dtype=np.int64)
-    expected = -log_pairs(tried.data.train, V)[ids[:-1], ids[1:]].mean().item()
+    expected = -ideas.log_pairs(tried.data.train, V)[ids[:-1], ids[1:]].mean().item()
     assert evaluate(tried.model, tried.data.val, tried.tokenizer).loss == pytest.approx(expected, abs=1e-4)
 
 
-def test_with_fewer_channels_than_tokens_the_start_is_near_the_table(trainer):
-    tried, base = trainer(start_from_pairs, n_embd=16), trainer()
-    table = evaluate(trainer(start_from_pairs).model, base.data.val, base.tokenizer).loss
-    near = evaluate(tried.model, base.data.val, base.tokenizer).loss
-    # Fewer directions smooth the table, which on another text may even be for the better.
-    assert 0 < abs(near - table) < 0.3 * (math.log(base.model.config.vocab_size) - table)
-
-
 def test_pairs_are_counted_by_hand():
-    shares = log_pairs(np.array([0, 1, 0, 1, 1], dtype=np.uint16), 2).exp()
-    expected = [[UNSEEN, 2 + UNSEEN], [1 + UNSEEN, 1 + UNSEEN]]
+    shares = ideas.log_pairs(np.array([0, 1, 0, 1, 1], dtype=np.uint16), 2).exp()
+    expected = [[ideas.UNSEEN, 2 + ideas.UNSEEN], [1 + ideas.UNSEEN, 1 + ideas.UNSEEN]]
     torch.testing.assert_close(shares, torch.tensor([[n / sum(row) for n in row] for row in expected]).double())
 
 
 def test_momentum_rises_and_stays(trainer):
-    tried = trainer(partial(raise_momentum, first=0.5, last=0.9, steps=4))
+    tried = trainer(partial(ideas.raise_momentum, first=0.5, last=0.9, steps=4))
     seen = []
     for step in (0, 1, 4, 9):
         tried.train_step(step, 0.01)
@@ -275,7 +247,7 @@ def test_squared_relu_by_hand(trainer):
 
 
 def test_noise_replaces_its_share_of_what_is_read_and_nothing_of_what_is_predicted(trainer):
-    one = trainer(partial(replace_tokens, share=0.25), batch_size=97)
+    one = trainer(partial(ideas.replace_tokens, share=0.25), batch_size=97)
     read = []
 
     def forward(ids):

@@ -10,15 +10,7 @@ from tiny import write_text
 
 import nanogpt
 from benchmarks import karpathy_nanogpt, loss_in_minutes, processes
-from benchmarks.karpathy_nanogpt import (
-    CPU_RECIPE,
-    GPU_RECIPE,
-    Checkout,
-    measure_pairs,
-    read_times,
-    summary,
-    their_side,
-)
+from benchmarks.karpathy_nanogpt import CPU_RECIPE, GPU_RECIPE, Checkout, measure_pairs, read_times, summary
 from benchmarks.karpathy_script import window_losses
 from benchmarks.processes import Failed, Line, Workspace, clean_environment, last_step_seconds, run
 from benchmarks.throughput import SIZES, add_rates, our_words
@@ -179,9 +171,9 @@ def test_extrapolation_and_rates_by_hand():
 
 
 def test_the_commands_are_understood_and_fair():
-    for goal in GOALS:
-        _, settings = parse_train(["shakespeare", *goal.words])
-        assert load_preset("modern").override(**settings).model.block_size <= (256 if "gpu" in goal.name else 64)
+    for name, goal in GOALS.items():
+        _, settings = parse_train(["shakespeare", *goal.words.split()])
+        assert load_preset("modern").override(**settings).model.block_size <= (256 if "gpu" in name else 64)
     for size in SIZES.values():
         _, settings = parse_train(["shakespeare", *our_words(size)])
         config = load_preset("gpt2").override(**settings)
@@ -194,7 +186,7 @@ def test_their_data_preparation_counts(tmp_path, monkeypatch):
     text = str(write_text("tale.txt", 2000))
     fake = lambda source, folder, threads: Checkout(source, folder, text, threads)  # noqa: E731
     monkeypatch.setattr(karpathy_nanogpt, "Checkout", fake)
-    side = their_side(nanogpt_checkout(tmp_path / "source"), GPU_RECIPE, 3, threads=None, device="cpu")
+    side = karpathy_nanogpt.their_side(nanogpt_checkout(tmp_path / "source"), GPU_RECIPE, 3, threads=None, device="cpu")
     found = side(tmp_path / "copy", 0)
     assert found["seconds"] > found["prepare_seconds"] > 0.05
     assert found["first_step_seconds"] > found["prepare_seconds"]

@@ -10,7 +10,8 @@ TALE = "the king is old and the queen is wise, and all is well in the land. " * 
 
 
 def test_a_sample_is_taken_before_training_and_as_each_level_is_passed(tmp_path, monkeypatch):
-    monkeypatch.setattr(losses, "TOKENS", 100)
+    monkeypatch.setattr(losses, "TOKENS", 60)
+    monkeypatch.setattr(losses, "SAMPLES", 3)
     (tmp_path / "tale.txt").write_text(TALE)
     settings = TINY | {"eval_every": 2, "sample_tokens": 0, "history": "off"}
     rows = list(losses.measure(str(tmp_path / "tale.txt"), 80, (2.5, 1.0, 0.001), tmp_path, settings))

@@ -9,6 +9,7 @@ from benchmarks.pictures import FROM_RECORDS, FROM_THE_LIBRARY, draw, stream_siz
 pytest.importorskip("matplotlib")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FROM_RECORDS)
 def test_a_picture_of_a_record_always_has_the_same_bytes(name, tmp_path):
     first = draw(name, tmp_path).read_bytes()

@@ -75,7 +75,6 @@ def test_the_command_is_one_that_nanogpt_takes():
     options, settings = parse_train(starter.TRAINED_BY.split()[2:])
     assert options.text == ("shakespeare",)
     load_preset("modern").override(**settings)
-    assert starter.TRAINED_BY in " ".join(starter.__doc__.replace("\\", " ").split())
 
 
 @pytest.mark.slow

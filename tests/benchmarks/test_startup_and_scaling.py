@@ -5,9 +5,9 @@ from tiny import write_text
 
 from benchmarks import processes, scaling
 from benchmarks.compare_speed import main
+from benchmarks.record import ROOT
 from benchmarks.scaling import SERIES, measure, summary
 from benchmarks.startup import GOALS, waits
-from benchmarks.record import ROOT
 from nanogpt.config import load_preset
 
 
@@ -34,13 +34,8 @@ def test_a_point_is_measured(tmp_path, monkeypatch):
 
 def test_a_series_has_the_cost_of_a_token_and_its_exponent():
     points = [{"block_size": 32, "batch_size": 4}, {"block_size": 64, "batch_size": 2}]
-    rows = [
-        [
-            {"step_seconds": seconds, "before_seconds": 3.0, "parameters": 10, "peak_megabytes": 100.0}
-            for seconds in runs
-        ]
-        for runs in ([0.128, 0.256, 0.128], [0.512, 0.512, 9.0])
-    ]
+    row = {"before_seconds": 3.0, "parameters": 10, "peak_megabytes": 100.0}
+    rows = [[row | {"step_seconds": s} for s in runs] for runs in ([0.128, 0.256, 0.128], [0.512, 0.512, 9.0])]
     found = summary("block", points, rows)
     assert [point["microseconds_per_token"]["median"] for point in found["points"]] == pytest.approx([1000.0, 4000.0])
     assert found["exponent"] == pytest.approx(2.0)

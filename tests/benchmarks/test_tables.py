@@ -17,7 +17,7 @@ def filled(name: str, page: Path = ROOT / "docs" / "page.md") -> str:
 
 def test_every_table_is_on_exactly_one_page():
     text = "".join(page.read_text(encoding="utf-8") for page in pages())
-    for name in TABLES:
+    for name in TABLES.keys() - {"forecast"}:  # printed only
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- end {name} -->\n") == 1, name
 
 
