@@ -164,7 +164,8 @@ def weights(run: Path, which: str = "last") -> bytes:
 
 def metrics(run: Path) -> list[dict]:
     """Return the lines of metrics.jsonl without times."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) for line in lines]
     return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
 
 

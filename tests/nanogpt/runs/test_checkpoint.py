@@ -71,7 +71,7 @@ def test_after_a_return_to_an_earlier_step_the_later_checkpoints_go(checkpoints)
 
 
 def test_only_folders_with_a_step_s_name_are_checkpoints(checkpoints):
-    for name in ("step-x", "step-", "step-²", "step-1" + 18 * "0", "step-1" + 19 * "0", "other-7"):
+    for name in ("step-x", "step-", "step-²", "step-1" + 18 * "0", "step-1" + 19 * "0", "step-1" + 29 * "0", "other-7"):
         (SOME / name).mkdir()
     (SOME / "step-7").write_text("a file")
     Path("some/history").mkdir()
@@ -234,7 +234,8 @@ def test_a_damaged_state_with_a_right_hash(checkpoints, content):
 
 def test_a_state_without_a_best_step(checkpoints):
     checkpoints.save(State(step=13), {}, {})
-    assert checkpoints.find().state == State(step=13)
+    first = {"step": 13, "best_step": None, "best_loss": None, "stale": 0, "seconds": 0.0, "pending": ()}
+    assert asdict(checkpoints.find().state) == first
 
 
 def test_a_run_continues_from_the_checkpoint_before_and_ends_the_same():
@@ -286,24 +287,6 @@ def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkp
     assert checkpoints.find("best").state.step == 3
     save(checkpoints, 13, 13)
     assert checkpoints.find("last").state.step == checkpoints.find("best").state.step == 13
-
-
-def test_a_full_disk_in_the_middle_of_a_run(monkeypatch):
-    trainer = start("run", eval_every=2)
-
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    def train(patch):
-        for _ in trainer.events():
-            if trainer.state.step == 2:
-                patch.setattr(checkpoint, "save_file", full)
-
-    with monkeypatch.context() as patch:
-        refuses(lambda: train(patch), "No space left on device", "--resume run")
-    assert load("run", checkpoint="last").step in (0, 2)
-    finish(resume_run("run"))
-    assert outcome(Path("run")) == whole(eval_every=2)
 
 
 def test_a_limit_on_the_size_of_files(checkpoints):

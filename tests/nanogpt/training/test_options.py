@@ -57,13 +57,28 @@ def refused(*words, text="tale.txt", **settings):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_trains(preset):
+def test_every_preset_trains(preset, capsys, monkeypatch):
+    monkeypatch.setattr("nanogpt.parallel.process.keep_freed_memory", lambda: pytest.fail("a call set the allocator"))
     write_text()
     run = nanogpt.train("tale.txt", steps=3, preset=preset, **QUIET)
+    assert capsys.readouterr() == ("", "")
     assert run.step in range(4)
     assert run.config.preset == preset
     assert run.path == Path(f"runs/tale-{preset}-1")
     assert run.config.model.vocab_size == run.tokenizer.vocab_size
+
+
+@pytest.mark.parametrize("length", [{"steps": 2}, {"minutes": 0.2}], ids=str)
+def test_a_file_of_settings(machine, length):
+    """Its sizes stay where minutes are planned, also where it calls itself modern, as a run's config.toml does."""
+    write_text(characters=3000)
+    sizes = "n_layer = 1\nn_head = 1\nn_embd = 16\nblock_size = 8\n"
+    Path("mine.toml").write_text(f'preset = "modern"\n[model]\n{sizes}[train]\nseed = 5\nlora = 3\n')
+    refused("--lora 3", "--from RUN", preset="mine.toml", **length)  # without weights it could never be opened
+    trainer = start_run("tale.txt", preset="mine.toml", lora=None, **length)
+    model, train = trainer.config.model, trainer.config.train
+    assert (model.n_layer, model.n_embd, model.block_size, train.seed, train.lora) == (1, 16, 8, 5, None)
+    assert trainer.folder.path == Path("runs/tale-mine-1")
 
 
 @pytest.mark.slow
@@ -73,41 +88,22 @@ def test_every_preset_trains_at_its_own_size(preset):
     nanogpt.train("tale.txt", steps=1, preset=preset, progress=False, sample_tokens=0, batch_size=2)
 
 
-def test_a_file_of_settings():
-    write_text()
-    Path("mine.toml").write_text("[model]\nn_layer = 1\nn_head = 1\nn_embd = 16\nblock_size = 8\n[train]\nseed = 5\n")
-    trainer = start_run("tale.txt", steps=2, preset="mine.toml", n_embd=18)
-    config = trainer.config
-    assert (config.model.n_layer, config.model.n_embd, config.model.block_size, config.train.seed) == (1, 18, 8, 5)
-    assert trainer.folder.path == Path("runs/tale-mine-1")
-
-
-def test_sizes_in_a_file_of_settings_are_kept_when_minutes_are_planned(machine):
-    """Also in a file that calls itself modern, as every run's config.toml does."""
-    write_text(characters=3000)
-    Path("modern.toml").write_text('preset = "modern"\n[model]\nn_layer = 1\nn_head = 1\nn_embd = 18\nblock_size = 9\n')
-    model = start_run("tale.txt", minutes=0.2, preset="modern.toml", out="run").config.model
-    assert (model.n_embd, model.block_size) == (18, 9)
-
-
-def test_runs_are_numbered():
-    write_text()
-    names = [start_run("tale.txt", steps=1, **SMALL_RUN).folder.path.name for _ in range(3)]
-    assert names == ["tale-modern-1", "tale-modern-2", "tale-modern-3"]
-
-
 @pytest.mark.parametrize(
     ("name", "run"),
     [
-        ("My book (2).txt", "My-book-2-modern-1"),
-        ("ქართული.txt", "ქართული-modern-1"),
-        ("...", "text-modern-1"),
-        ("a.b.txt", "a.b-modern-1"),
+        ("My book (2).txt", "My-book-2-modern"),
+        ("ქართული.txt", "ქართული-modern"),
+        ("...", "text-modern"),
+        ("a.b.txt", "a.b-modern"),
     ],
 )
-def test_a_run_is_named_after_its_text(name, run):
-    write_text(f"texts/{name}")
-    assert start_run(f"texts/{name}", steps=1, **SMALL_RUN).folder.path.name == run
+def test_a_run_is_named_after_its_text_and_has_its_notes(name, run):
+    Path("texts").mkdir()
+    Path(f"texts/{name}").write_bytes(b"one\r\ntwo\r\n" * 50)
+    for number in "12":
+        trainer = start_run(f"texts/{name}", steps=1, **SMALL_RUN)
+        assert trainer.folder.path.name == f"{run}-{number}"
+    assert "\\r\\n" in trainer.notes[0]
 
 
 def test_a_text_to_validate_on():
@@ -144,25 +140,7 @@ def test_a_text_from_standard_input(monkeypatch, tmp_path):
     refuses(load("stopped").evaluate, "standard input")
 
 
-def test_progress_goes_to_standard_error(capsys):
-    write_text()
-    for progress, shown in ((True, True), (False, False)):
-        nanogpt.train("tale.txt", steps=1, progress=progress, **SMALL_RUN)
-        output = capsys.readouterr()
-        assert (output.out, "validation loss" in output.err, bool(output.err)) == ("", shown, shown)
-
-
-def test_notes_are_passed_on():
-    Path("crlf.txt").write_bytes(b"one\r\ntwo\r\n" * 50)
-    assert "\\r\\n" in start("run", text="crlf.txt").notes[0]
-
-
 # Tokenizers and documents
-
-
-def test_end_of_document_by_preset():
-    assert start("lecture", preset="lecture").tokenizer.end_of_document is None
-    assert start("modern").tokenizer.end_of_document is not None
 
 
 def test_bpe_learns_from_the_training_part_alone():
@@ -205,14 +183,6 @@ def test_a_vocabulary_that_the_text_does_not_give(tokenizer):
 def write_documents():
     for number in range(29):
         write_text(f"tales/{number}.txt", 17 + number)
-
-
-def test_a_folder_of_documents_has_a_token_between_them():
-    for name in "ab":
-        write_text(f"books/{name}.txt", 400)
-    trainer = start("run", text="books")
-    assert (trainer.data.train == trainer.tokenizer.end_of_document).sum() == 1
-    assert trainer.plan.text == "books"
 
 
 @pytest.mark.parametrize("tokenizer", [{"tokenizer": "char"}, {"tokenizer": "bpe", "vocab_size": 263}], ids=str)
@@ -385,15 +355,6 @@ def test_wrong_settings(monkeypatch, settings, words):
     refused(*words, **{"steps": 3} | settings)
 
 
-@pytest.mark.parametrize("length", [{"steps": 2}, {"minutes": 0.05}], ids=str)
-def test_adapters_in_a_file_of_settings_need_weights_too(length):
-    """Without them the run could never be opened."""
-    Path("mine.toml").write_text("[train]\nlora = 3\n")
-    write_text()
-    refused("--lora 3", "--from RUN", preset="mine.toml", **length)
-    assert start_run("tale.txt", preset="mine.toml", lora=None, steps=1, **SMALL_RUN).config.train.lora is None
-
-
 def test_an_existing_folder_is_left_as_it_is(monkeypatch):
     write_text()
     Path("folder").mkdir()
@@ -491,10 +452,3 @@ def test_a_plan_respects_time_already_spent_settings_and_memory(machine):
 def test_a_plan_for_minutes_that_are_none(minutes):
     write_text()
     refuses(lambda: nanogpt.plan("tale.txt", minutes=minutes), "minutes")
-
-
-def test_a_library_call_leaves_the_allocator_of_its_process_alone(machine, monkeypatch):
-    monkeypatch.setattr("nanogpt.parallel.process.keep_freed_memory", lambda: pytest.fail("the allocator was set"))
-    write_text()
-    nanogpt.plan("tale.txt", minutes=[2], progress=False)
-    nanogpt.train("tale.txt", steps=1, **QUIET)

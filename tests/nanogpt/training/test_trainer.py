@@ -1,7 +1,6 @@
 """The training loop: its events and figures, what changes a run and what does not, and exact resuming."""
 
 import itertools
-import json
 import math
 import shutil
 import subprocess
@@ -152,12 +151,6 @@ def test_the_line_of_a_long_sample_can_be_read(character, monkeypatch):
     assert lines == [character * SAMPLE_LIMIT] * 2
 
 
-def test_metrics_are_one_json_object_per_line():
-    for line in trained("run").joinpath("metrics.jsonl").read_text().splitlines():
-        values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-        assert {"event", "step", "seconds"} <= values.keys()
-
-
 # What changes the weights
 
 
@@ -185,10 +178,6 @@ def test_watching_does_not_change_the_weights(settings):
 )
 def test_these_settings_do(settings):
     assert weights(trained("changed", **settings)) != whole(init="scaled")[0]
-
-
-def test_the_same_run_twice_gives_the_same_bytes():
-    assert outcome(trained("again", **EVERYTHING)) == whole(**EVERYTHING)
 
 
 # Stop, kill, resume
@@ -221,7 +210,7 @@ def test_a_run_stopped_at_any_steps_ends_the_same(stops, eval_every, log_every, 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"steps": 3, "eval_every": 2, "log_every": 1, "sample_tokens": 0},
+        {"steps": 3, "eval_every": 2, "log_every": 1},
         pytest.param({"steps": 9, "eval_every": 3, "log_every": 2, "accumulation": 2}, marks=pytest.mark.slow),
         pytest.param({"steps": 5, "eval_every": 1, "log_every": 3, "preset": "gpt2"}, marks=pytest.mark.slow),
     ],
@@ -235,20 +224,6 @@ def test_a_run_killed_after_any_event_ends_the_same(settings):
         kill(start(f"killed-{event}", **settings), lambda _: next(left) == event)  # noqa: B023
         finish(resume_run(f"killed-{event}"))
         assert outcome(Path(f"killed-{event}")) == whole(**settings), f"killed after event {event} of {count}"
-
-
-@pytest.mark.parametrize("kind", [EvalEvent, SampleEvent, CheckpointEvent])
-def test_a_run_killed_around_a_sample_logs_it_once(kind):
-    kill(start("killed", **EVERYTHING), lambda event: isinstance(event, kind) and event.step == 4)
-    finish(resume_run("killed"))
-    assert [line["step"] for line in logged("killed", "sample")] == [0, 4, 8]
-    assert outcome(Path("killed")) == whole(**EVERYTHING)
-
-
-def test_a_run_killed_before_its_first_event():
-    start("killed")
-    finish(resume_run("killed"))
-    assert outcome(Path("killed")) == whole()
 
 
 @pytest.mark.parametrize(("stop_at", "last"), [(None, CheckpointEvent), (8, StopEvent)], ids=["killed", "stopped"])
@@ -267,29 +242,15 @@ def test_a_stop_during_an_evaluation_saves_its_step_once():
     assert [event.step for event in of_kind(finish(trainer), CheckpointEvent)] == [0, 4]
 
 
-def test_a_clock_that_jumps_changes_nothing(monkeypatch):
-    expected, jumps = whole(), itertools.cycle([0.0, 4e9, 1e9, -1.0])
-    monkeypatch.setattr(time, "time", lambda: next(jumps))
-    assert outcome(stopped_and_resumed("run", 3)) == expected
-
-
-@pytest.mark.parametrize("then", ["stopped later", "finished", "with another plan"])
-def test_a_run_that_another_process_trained_since_it_was_opened_is_not_undone(then):
-    """The other saved and released the run after its plan and checkpoint were read, and before the lock."""
+@pytest.mark.parametrize("stop_at", [5, 99])
+def test_a_run_that_another_process_trained_since_it_was_opened_ends_the_same(stop_at):
+    """The other saved and released the run after its checkpoint was read, and before the lock."""
     finish(start("run", stop_at=2))
     late, other = resume_run("run"), resume_run("run")
-    if then == "with another plan":
-        other.folder.write_plan(replace(other.plan, left_out=(4,)))
-    else:
-        other.should_stop = lambda: then == "stopped later" and other.state.step >= 5
-        finish(other)
-
-    def read():
-        return weights(Path("run")), metrics(Path("run")), RunFolder("run").read_plan()
-
-    before = read()
-    refuses(lambda: finish(late), "another process", "--resume run")
-    assert read() == before
+    other.should_stop = lambda: other.state.step >= stop_at
+    finish(other)
+    finish(late)
+    assert outcome(Path("run")) == whole()
 
 
 def test_a_finished_run_is_not_resumed_unless_its_last_checkpoint_is_damaged():
@@ -500,11 +461,6 @@ def test_patience_counts_across_an_interruption(scripted_losses, stop_at):
     assert (events[-1].best_step, events[-1].early) == (9, True)
     assert logged("run", "done")[0]["early"] is True
     assert resume_run("run") is None
-
-
-def test_a_run_without_patience_goes_to_its_end(scripted_losses):
-    scripted_losses(1.0, *[2.0] * 10)
-    assert finish(start("run", steps=4, eval_every=1))[-1].step == 4
 
 
 # Threads, precision, compilation: recorded in the plan, or no part of the result
