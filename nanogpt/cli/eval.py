@@ -36,7 +36,7 @@ class Eval(RunOptions):
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters that are not in the vocabulary"""
     protocol: Literal["whole", "nanogpt"] = "whole"
-    """the whole split, or 200 random batches as in nanoGPT, to compare with figures measured so"""
+    """the whole split, or 200 random batches as in nanoGPT, to compare with figures measured that way"""
     seed: int = 1337
     """seed of the random batches and of the generated texts"""
     floors: bool = False

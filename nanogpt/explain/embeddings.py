@@ -1,9 +1,6 @@
 """Token and position embeddings on a plane, by principal component analysis (Pearson 1901; Hotelling 1933).
 
-The plane spans the two directions in which the vectors vary most. It shows only part of C channels; `shares` says how
-much of the variance.
-
-Shapes: N vectors, C channels, V vocabulary, T positions.
+Shapes: N vectors, C channels.
 """
 
 from dataclasses import dataclass
@@ -30,10 +27,7 @@ def token_plane(model: GPT) -> Plane:
 
 
 def position_plane(model: GPT) -> Plane | None:
-    """Project the learned position embeddings or the sinusoids; return None with RoPE.
-
-    RoPE adds no vector to the stream: it rotates queries and keys inside each head by fixed angles.
-    """
+    """Project the learned position embeddings or the sinusoids; return None with RoPE, which adds no vector."""
     if model.config.position == "learned":
         return principal_plane(model.position_embedding.weight)
     return principal_plane(model.sinusoids) if model.config.position == "sinusoidal" else None
@@ -43,8 +37,7 @@ def position_plane(model: GPT) -> Plane | None:
 def principal_plane(vectors: Tensor) -> Plane:
     """Project vectors (N, C) onto the plane in which they vary most.
 
-    The sign of a direction is arbitrary: its largest channel is made positive. Computed in float64, so that the same
-    vectors always give the same plane.
+    The sign of a direction is arbitrary: its largest channel is made positive.
 
     >>> plane = principal_plane(torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, -1.0], [0.0, 1.0]]))
     >>> plane.points[0].tolist(), [round(share, 2) for share in plane.shares]
@@ -58,6 +51,6 @@ def principal_plane(vectors: Tensor) -> Plane:
     axes = axes * axes.gather(0, largest[None]).sign()
     points, found = torch.zeros(len(x), 2), variances[-2:].flip(0).clamp_min(0)
     points[:, : axes.size(1)] = (x @ axes).float()
-    total = float(variances.clamp_min(0).sum())
-    shares = [float(one) / total if total else 0.0 for one in found]
-    return Plane(points=points, shares=(shares[0], shares[1] if len(shares) > 1 else 0.0))
+    total = float(variances.clamp_min(0).sum()) or 1.0
+    first, second = [*(found / total).tolist(), 0.0][:2]
+    return Plane(points=points, shares=(first, second))

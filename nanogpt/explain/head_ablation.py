@@ -41,9 +41,7 @@ class Effect:
 def ablation_effects(
     model: GPT, ids: Sequence[int], off: Collection[Head], position: int = -1, count: int = 10
 ) -> list[Effect]:
-    """Return how switching heads off changes the prediction at a position: the `count` largest changes, largest first.
-
-    `ids` (T,) has at most block_size tokens; position -1 is the last.
+    """Return how switching heads off changes the prediction at a position of ids (T,): the `count` largest changes.
 
     Raises:
         UserError: An id, the position or a head does not exist, or the model has custom blocks.
@@ -64,10 +62,9 @@ def ablation_effects(
 
 
 def head_importance(model: GPT, ids: Sequence[int], watch: Callable[[int], object] = lambda passes: None) -> Tensor:
-    """Return how much the mean loss over a text rises when each head alone is off, in nats per token, shape (L, H).
+    """Return how much the mean loss over ids (T,) rises when each head alone is off, in nats per token, shape (L, H).
 
-    It is negative where the text is easier to predict without the head. This takes one forward pass per head and one
-    more; `watch` gets the number of finished passes after each. `ids` (T,) has at most block_size tokens.
+    This takes one forward pass per head and one more; `watch` gets the number of finished passes after each.
 
     Raises:
         UserError: There are fewer than 2 tokens, the work would exceed `MAX_OPERATIONS`, or as `ablation_effects`.
@@ -78,10 +75,7 @@ def head_importance(model: GPT, ids: Sequence[int], watch: Callable[[int], objec
         raise UserError(f"{len(ids)} token(s) leave nothing to predict; give a longer text")
     longest = MAX_OPERATIONS // (2 * model.parameter_count * (L * H + 1))  # two operations per weight and token
     if len(ids) > max(2, longest):
-        raise UserError(
-            f"{L * H + 1} passes of {len(ids):,} tokens through {model.parameter_count:,} weights would take too long: "
-            f"give a text of at most {max(2, longest):,} tokens"
-        )
+        raise UserError(f"{L * H + 1} passes of {len(ids):,} tokens take too long: give at most {max(2, longest):,}")
     rises = torch.zeros(L, H, dtype=torch.float64)
     with evaluating(model):
         whole = _mean_loss(model, ids)

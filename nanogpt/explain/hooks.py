@@ -6,7 +6,8 @@ Shapes: B batch, T time, C channels, H heads, D channels per head.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,21 +22,11 @@ Head = tuple[int, int]
 
 
 def library_blocks(model: GPT) -> list[Block]:
-    """Return the model's blocks.
-
-    Raises:
-        UserError: The model has a custom class; what that computes is unknown here, and it may have no heads.
-    """
-    if type(model) is not GPT:
-        raise UserError(f"the model is a {type(model).__name__}, but only the library's own GPT can be inspected")
+    """Return the model's blocks; raise UserError for a custom class, which may have no heads."""
     blocks = [block for block in model.blocks if type(block) is Block]
-    parts = [*model.blocks, *(block.attention for block in blocks)]
-    custom = [part for part in parts if type(part) not in (Block, Attention)]
-    if custom:
-        raise UserError(
-            f"the model has a custom {type(custom[0]).__name__}, but only the library's own Block and Attention can be "
-            f"inspected"
-        )
+    for part in (model, *model.blocks, *(block.attention for block in blocks)):
+        if type(part) not in (GPT, Block, Attention):
+            raise UserError(f"the model has a custom {type(part).__name__}: only the library's own can be inspected")
     return blocks
 
 
@@ -44,10 +35,7 @@ def check_heads(model: GPT, off: Collection[Head]) -> None:
     layers, heads = model.config.n_layer, model.config.n_head
     for head in off:
         if not (len(head) == 2 and 0 <= head[0] < layers and 0 <= head[1] < heads):
-            raise UserError(
-                f"there is no head {tuple(head)}: give (layer, head), with layers 0 to {layers - 1} and heads 0 to "
-                f"{heads - 1}"
-            )
+            raise UserError(f"there is no head {tuple(head)}: give layers 0 to {layers - 1} and heads 0 to {heads - 1}")
 
 
 def check_ids(model: GPT, ids: Sequence[int]) -> None:
@@ -59,16 +47,10 @@ def check_ids(model: GPT, ids: Sequence[int]) -> None:
 
 
 def as_input(model: GPT, ids: Sequence[int]) -> Tensor:
-    """Return token ids as the model's input, shape (1, T).
-
-    Raises:
-        UserError: There are no ids, more than `block_size`, or unknown ones.
-    """
+    """Return token ids as the model's input, (1, T); raise UserError for none, too many, or unknown ones."""
     block_size = model.config.block_size
     if not 0 < len(ids) <= block_size:
-        raise UserError(
-            f"{len(ids)} tokens do not fit the context: give 1 to {block_size} (block_size), such as a text's newest"
-        )
+        raise UserError(f"{len(ids)} tokens do not fit the context: give 1 to {block_size} (block_size)")
     check_ids(model, ids)
     return torch.tensor([[int(token) for token in ids]], device=model.token_embedding.weight.device)  # (1, T)
 
@@ -98,9 +80,7 @@ def hooked(handles: Iterator[RemovableHandle]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ablate_heads(model: GPT, off: Collection[Head]) -> Iterator[None]:
-    """Set the output of some heads to zero before the projection (zero ablation, Michel et al. 2019).
-
-    This also works around generation, which runs the model's own forward pass while it has hooks.
+    """Set the output of some heads to zero before the projection, also in generation inside the block.
 
     Raises:
         UserError: A head does not exist, or the model has custom blocks.
@@ -115,32 +95,25 @@ def ablate_heads(model: GPT, off: Collection[Head]) -> Iterator[None]:
     blocks = library_blocks(model)
     by_layer = {layer: sorted({head for where, head in off if where == layer}) for layer, _ in off}
     with hooked(
-        blocks[layer].attention.proj.register_forward_pre_hook(_zero_heads(model.config.n_head, heads))
+        blocks[layer].attention.proj.register_forward_pre_hook(partial(_zero_heads, model.config.n_head, heads))
         for layer, heads in by_layer.items()
     ):
         yield
 
 
-def _zero_heads(n_head: int, heads: list[int]) -> Callable[[nn.Module, Any], Any]:
-    """Return a hook that sets the channels of some heads to zero: (B, T, H * D) -> the same shape."""
-
-    def hook(module: nn.Module, args: Any) -> Tensor:
-        y = args[0].unflatten(-1, (n_head, -1))  # (B, T, H, D)
-        return y.index_fill(2, torch.tensor(heads, device=y.device), 0).flatten(2)
-
-    return hook
+def _zero_heads(n_head: int, heads: list[int], module: nn.Module, args: Any) -> Tensor:
+    """Set the channels of some heads to zero: (B, T, H * D) -> the same shape."""
+    y = args[0].unflatten(-1, (n_head, -1))  # (B, T, H, D)
+    return y.index_fill(2, torch.tensor(heads, device=y.device), 0).flatten(2)
 
 
 def output_layer_inputs(model: GPT, ids: Sequence[int]) -> Tensor:
-    """Return what the output layer reads at each position, shape (T, C), without computing all T x V logits.
-
-    Call it inside `evaluating`.
-    """
+    """Return what the output layer reads at each position, shape (T, C); call it inside `evaluating`."""
     found: list[Tensor] = []
 
     def keep(module: nn.Module, args: Any) -> Tensor:
         found.append(args[0][0])
-        return args[0][:, :1]
+        return args[0][:, :1]  # computes the logits of one position only
 
     with hooked(iter([model.lm_head.register_forward_pre_hook(keep)])):
         model(as_input(model, ids))

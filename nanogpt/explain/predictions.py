@@ -6,7 +6,6 @@ Shapes: T time, C channels, V vocabulary.
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 MAX_LOGITS = 1 << 22
 """Most logits computed at once when a text is scored: 32 MB in float64."""
 SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥", "\r": "␍"}
-_PARTIAL = re.compile("[\udc80-\udcff]")
-"""A byte outside any whole character, as Python's `surrogateescape` represents it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +38,7 @@ class Choice:
 
 
 def alternatives(logits: Tensor, tokenizer: Tokenizer, count: int = 10) -> list[Choice]:
-    """Return the `count` likeliest next tokens by logits (V,), the likeliest first.
-
-    Raises:
-        UserError: `count` is below 1, or the logits are not finite.
-    """
+    """Return the `count` likeliest next tokens by logits (V,), the likeliest first."""
     if count < 1:
         raise UserError(f"count is {count}; choose 1 or more")
     nats = log_probabilities(logits[None])[0]  # (V,)
@@ -63,11 +56,8 @@ def choice(logits: Tensor, tokenizer: Tokenizer, token: int) -> Choice:
 def score(model: GPT, tokenizer: Tokenizer, ids: Sequence[int], start: int = 1) -> list[Choice]:
     """Return how likely each token of a text (T,) was given those before it, from position `start` on.
 
-    The text may be longer than block_size: each token is predicted from the same window as in generation
-    (`window_start`), so a generated text gets the probabilities that it was drawn from.
-
-    Raises:
-        UserError: An id does not exist, or `start` is 0; nothing predicts the first token.
+    The text may be longer than block_size: each token is predicted from the same window as in generation, so a
+    generated text gets the probabilities that it was drawn from.
 
     >>> run = nanogpt.load(folder)
     >>> found = score(run.model, run.tokenizer, run.tokenizer.encode("the cat").tolist(), start=4)
@@ -101,11 +91,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
 def visible_text(tokenizer: Tokenizer, token: int) -> str:
     """Return a token's text with signs for what cannot be seen, or the name of a token without text.
 
-    A newline is ↵, a space ␣, a tab ⇥; a byte that is only part of a character ‹C3›; any other non-printable character
-    ‹U+200B›.
-
-    Raises:
-        UserError: The token does not exist.
+    A byte that is only part of a character is ‹C3›; a non-printable character ‹U+200B›.
 
     >>> from nanogpt.text.bpe import ByteTokenizer
     >>> [visible_text(ByteTokenizer(), token) for token in "n é".encode()], visible_text(ByteTokenizer(), 256)
@@ -155,6 +141,6 @@ def _choice(tokenizer: Tokenizer, token: int, nats: float, rank: int) -> Choice:
 
 
 def _sign(character: str, may_be_partial: bool) -> str:
-    if may_be_partial and _PARTIAL.match(character):
+    if may_be_partial and "\udc80" <= character <= "\udcff":  # a byte, as `surrogateescape` represents it
         return f"‹{ord(character) - 0xDC00:02X}›"
     return SIGNS.get(character, character if character.isprintable() else f"‹U+{ord(character):04X}›")

@@ -1,4 +1,7 @@
-"""One forward pass recorded: attention patterns, the residual stream and the logits.
+"""One forward pass recorded: attention patterns, the residual stream and the logits; and the stream layer by layer.
+
+Logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"): the final norm and the output layer read every
+layer's stream. They were trained for the last layer only, so what they read at an early layer is no more than a hint.
 
 Shapes: L layers, B batch, T time, C channels, H heads, D channels per head, V vocabulary.
 """
@@ -21,6 +24,8 @@ from nanogpt.sampling.generate import encode_prompt
 
 MAX_NUMBERS = 6 * 6 * 1024**2
 """Size limit of one tensor of a trace: attention of 6 layers of 6 heads at 1,024 tokens, 150 MB."""
+TINY = 1e-30
+"""Keeps the update of an all-zero stream finite: no change counts as 0, any change is huge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +64,8 @@ def trace(model: GPT, ids: Sequence[int], off: Collection[Head] = ()) -> Trace:
     L, H, T = len(blocks), model.config.n_head, len(ids)
     if longest_trace(model) < T:
         raise UserError(
-            f"a trace of {T:,} tokens through {L} layers of {H} heads with a vocabulary of {model.config.vocab_size:,} "
-            f"exceeds {MAX_NUMBERS:,} numbers in a tensor ({MAX_NUMBERS * 4 / 1e6:.0f} MB): give at most "
-            f"{longest_trace(model):,} tokens"
+            f"a trace of {T:,} tokens through {L} layers of {H} heads exceeds {MAX_NUMBERS:,} numbers in a tensor: "
+            f"give at most {longest_trace(model):,} tokens"
         )
     check_heads(model, off)
     ablated = tuple(sorted({(layer, head) for layer, head in off}))
@@ -74,11 +78,6 @@ def trace(model: GPT, ids: Sequence[int], off: Collection[Head] = ()) -> Trace:
 
 def trace_text(run: Run, text: str, off: Collection[Head] = (), unknown: Unknown = "error") -> Trace:
     """Record a forward pass on the newest tokens of a text, at most `longest_trace` of them.
-
-    As in generation, an empty text becomes a newline.
-
-    Raises:
-        UserError: The text has a character that the model never saw and `unknown` is not "skip", or as `trace`.
 
     >>> run = nanogpt.load(folder)
     >>> found = trace_text(run, "the cat sat on the mat")
@@ -103,11 +102,7 @@ def longest_trace(model: GPT) -> int:
 def head_outputs(model: GPT, found: Trace, layer: int) -> Tensor:
     """Return what each head of a layer adds to the attention's output at each position, shape (H, T, C).
 
-    Each is the head's weights times its values, through its columns of the projection. Their sum and the projection's
-    bias are the output of the layer's attention. An ablated head adds zeros.
-
-    Raises:
-        UserError: The layer does not exist.
+    Their sum and the projection's bias are the output of the layer's attention. An ablated head adds zeros.
     """
     blocks = library_blocks(model)
     if not 0 <= layer < len(blocks):
@@ -142,10 +137,7 @@ def attention_weights(attention: Attention, x: Tensor, rotation: Rotation | None
 
 
 def queries_keys_values(attention: Attention, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each head's queries, keys and values of normalised x (B, T, C), each of shape (B, H, T, D).
-
-    Keys and values that several heads share are repeated.
-    """
+    """Return each head's queries, keys and values of normalised x (B, T, C), each of shape (B, H, T, D)."""
     H, K = attention.n_head, attention.n_kv_head
     heads = attention.qkv(x).unflatten(-1, (-1, attention.head_size)).transpose(1, 2)  # (B, H + 2K, T, D)
     q, k, v = heads.split([H, K, K], dim=1)  # (B, H, T, D), 2 x (B, K, T, D)
@@ -169,3 +161,40 @@ def _keep_attention(into: Tensor, module: Attention, args: Any, output: Tensor) 
 
 def _keep_stream(into: Tensor, module: nn.Module, args: Any, output: Tensor) -> None:
     into.copy_(torch.cat([args[0], output]))  # (2, T, C), before the block and after it
+
+
+def stream_rms(trace: Trace) -> Tensor:
+    """Return the root mean square over channels after the embeddings and after each block, shape (L + 1, T)."""
+    return trace.stream.square().mean(-1).sqrt()
+
+
+def relative_updates(trace: Trace) -> Tensor:
+    """Return how much each block changes the stream, |x after - x before| / |x before|, shape (L, T).
+
+    In a post-norm model this includes the effect of the norms.
+    """
+    return trace.stream.diff(dim=0).norm(dim=-1) / trace.stream[:-1].norm(dim=-1).clamp_min(TINY)
+
+
+def logit_lens(model: GPT, trace: Trace) -> Tensor:
+    """Return the logits read after the embeddings and after each block, shape (L + 1, T, V).
+
+    The last ones are the trace's logits. A post-norm model has no final norm: its blocks leave the stream normalised,
+    and its embeddings are read unnormalised.
+    """
+    # Layer by layer, as the model does it: another batch shape changes floating-point rounding.
+    return torch.stack([_read(model, one[None])[0] for one in trace.stream])  # (L + 1, T, V)
+
+
+def logit_lens_at(model: GPT, trace: Trace, position: int) -> Tensor:
+    """Return the same at one position (-1: the last), shape (L + 1, V); raise UserError if it is outside the trace."""
+    T = len(trace.ids)
+    if not -T <= position < T:
+        raise UserError(f"there is no position {position} in {T} tokens: give 0 to {T - 1}")
+    return _read(model, trace.stream[:, position])
+
+
+def _read(model: GPT, x: Tensor) -> Tensor:
+    """Apply the final norm and the output layer to a stream: (..., C) -> (..., V)."""
+    with evaluating(model):
+        return model.lm_head(model.final_norm(x.to(model.token_embedding.weight))).float().cpu()

@@ -1,8 +1,7 @@
 """Qwen3 (Yang et al. 2025) and GPT-2 (Radford et al. 2019) as Hugging Face Transformers stores them.
 
-An architecture says which of our models it can express, how its config.json describes them, and which tensors of its
-file hold each of our weights. Each of our tensors is some of theirs stacked by rows, perhaps transposed: nothing is
-computed, so every number keeps its bits.
+Each of our tensors is some of theirs stacked by rows, perhaps transposed: nothing is computed, so every number keeps
+its bits.
 """
 
 from collections.abc import Mapping
@@ -52,14 +51,9 @@ def export_tensors(ours: Mapping[str, Tensor], tensor_map: TensorMap) -> dict[st
         elif name.endswith("bias"):
             found |= {one.name: torch.zeros(one.shape) for one in theirs}
         else:
-            raise UserError(
-                f"the model has no {name}, which this format needs: only the library's blocks can be exported"
-            )
-    unknown = ours.keys() - tensor_map.keys()
-    if unknown:
-        raise UserError(
-            f"this format cannot hold {', '.join(sorted(unknown))}: only the library's blocks can be exported"
-        )
+            raise UserError(f"the model has no {name}, which this format needs: only the library's blocks have it")
+    if unknown := sorted(ours.keys() - tensor_map.keys()):
+        raise UserError(f"this format cannot hold {', '.join(unknown)}: only the library's blocks can be exported")
     return found
 
 
@@ -220,16 +214,8 @@ class GPT2:
         """Return the model that a config.json describes; raise UserError for what ours cannot express."""
         activations: dict[str, Any] = {theirs: ours for ours, theirs in self.activations.items()}
         activations["gelu_pytorch_tanh"] = "gelu_tanh"
-        _require(
-            self.name,
-            tables,
-            {
-                "scale_attn_weights": (True,),
-                "scale_attn_by_inverse_layer_idx": (False,),
-                "add_cross_attention": (False,),
-                "activation_function": tuple(activations),
-            },
-        )
+        only: dict[str, Any] = {"scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,)}
+        _require(self.name, tables, only | {"add_cross_attention": (False,), "activation_function": tuple(activations)})
         return ModelConfig(
             vocab_size=tables["vocab_size"],
             block_size=tables.get("n_positions", 1024),
@@ -311,12 +297,7 @@ def architecture_named(model_type: object) -> Architecture:
 
 
 def check_expressible(name: str, reasons: Mapping[str, str]) -> None:
-    """Raise UserError if a format cannot express some settings of a model, each given with the reason.
-
-    >>> check_expressible("GPT-2", {"qk_norm": "it does not normalise queries and keys"})
-    Traceback (most recent call last):
-    nanogpt.errors.UserError: GPT-2 cannot express this model's qk_norm (it does not normalise queries and keys): ...
-    """
+    """Raise UserError if a format cannot express some settings of a model, each given with the reason."""
     if reasons:
         parts = "; ".join(f"{setting} ({reason})" for setting, reason in reasons.items())
         raise UserError(f"{name} cannot express this model's {parts}: train with other settings to export it")

@@ -13,9 +13,7 @@ from nanogpt.runs.run import Run
 def check_target(path: Path, suffix: str = "") -> None:
     """Raise UserError if something exists at a path, or if its suffix is not the format's."""
     if suffix and path.suffix != suffix:
-        raise UserError(
-            f"the file {str(path)!r} does not end in {suffix}: other programs know the format by that suffix"
-        )
+        raise UserError(f"the file {str(path)!r} does not end in {suffix}, by which other programs know the format")
     try:
         exists = path.exists() or path.is_symlink()
     except OSError as error:
@@ -27,18 +25,15 @@ def check_target(path: Path, suffix: str = "") -> None:
 def check_library_blocks(run: Run) -> None:
     """Raise UserError if a run was trained with a custom block, which no other program has."""
     if run.plan.block is not None:
-        raise UserError(
-            f"this run has the custom block {run.plan.block}, which no other program has: only models with the "
-            f"library's own block can be exported"
-        )
+        raise UserError(f"this run has the custom block {run.plan.block}, which no other program has: it has no export")
 
 
 class MissingProgram(UserError):
     """The program that runs an export is not installed; the message says how to install it."""
 
 
-class ExportedModel(Protocol):
-    """An exported model, opened by the program that it was made for."""
+class ModelProgram(Protocol):
+    """Anything that runs a model."""
 
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits of the token after each of ids, float32, shape (T, V); T is from 1 to block_size."""
@@ -47,6 +42,10 @@ class ExportedModel(Protocol):
     def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
         """Return the next `tokens` tokens after ids, always the likeliest; all of them fit in block_size."""
         ...
+
+
+class ExportedModel(ModelProgram, Protocol):
+    """An exported model, opened by the program that it was made for."""
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, in which nothing counts as a special token."""

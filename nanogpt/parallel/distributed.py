@@ -1,10 +1,9 @@
 """Several processes train one run: how they meet, agree and share the work.
 
-`torchrun` starts the processes and sets their environment variables. ddp: every process has the whole model, reads its
-part of each batch, and gradients are averaged (Li et al. 2020, "PyTorch distributed"). fsdp: every process keeps a
-shard of each weight, its gradient and optimizer state, and gathers the weights block by block (Zhao et al. 2023,
-"PyTorch FSDP"; torch's `fully_shard`). What processes exchange besides gradients is small (a path, a decision) and
-travels as JSON: what torch offers for objects is pickled.
+`torchrun` starts the processes. ddp: every process has the whole model, reads its part of each batch, and gradients are
+averaged (Li et al. 2020, "PyTorch distributed"). fsdp: every process keeps a shard of each weight, its gradient and
+optimizer state, and gathers the weights block by block (Zhao et al. 2023, "PyTorch FSDP"). What else they exchange (a
+path, a decision) travels as JSON: what torch offers for objects is pickled.
 """
 
 import contextlib
@@ -98,18 +97,7 @@ class ProcessGroup(World):
 
     def on_main(self, call: Callable[[], Json], assist: Callable[[Any], object] | None = None) -> Json:
         """Call on the main process; the others assist with what it asks for."""
-        if not self.main:
-            return self._follow(assist)
-        try:
-            result = call()
-        except Exception as error:
-            self.broadcast({"error": str(error)})
-            raise
-        self.broadcast({"result": result})
-        return result
-
-    def _follow(self, assist: Callable[[Any], object] | None) -> Any:
-        while True:
+        while not self.main:
             message: Any = self.broadcast(None)
             if "error" in message:
                 raise ReportedElsewhere(message["error"])
@@ -117,6 +105,13 @@ class ProcessGroup(World):
                 return message["result"]
             assert assist is not None
             assist(message["ask"])
+        try:
+            result = call()
+        except Exception as error:
+            self.broadcast({"error": str(error)})
+            raise
+        self.broadcast({"result": result})
+        return result
 
     def ask(self, request: Any) -> None:
         """Let the other processes run `assist` on a request that JSON can hold, inside `on_main`."""
@@ -141,8 +136,7 @@ class ProcessGroup(World):
     def no_sync(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
         """Return a context for a backward pass after which gradients are not averaged yet."""
         # fsdp has none: it averages after every backward pass, as waiting would take memory for a whole gradient.
-        no_sync = getattr(module, "no_sync", contextlib.nullcontext)
-        context: contextlib.AbstractContextManager[None] = no_sync()
+        context: contextlib.AbstractContextManager[None] = getattr(module, "no_sync", contextlib.nullcontext)()
         return context
 
 
@@ -197,8 +191,7 @@ def check_divisible(config: TrainConfig, processes: int) -> None:
 def _exchange(collective: Callable[[Tensor], object], numbers: list[int]) -> list[int]:
     """Return what a collective makes of the processes' numbers, once gloo's thread has released the tensor.
 
-    The thread needs Python to release it. A process that ended before that would abort: a run that is finished and
-    saved would count as failed, and torchrun would start it again.
+    A process that ended before that would abort, and torchrun would start a finished run again.
     """
     tensor = torch.tensor(numbers)
     collective(tensor)
@@ -212,17 +205,20 @@ def _exchange(collective: Callable[[Tensor], object], numbers: list[int]) -> lis
 
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that torchrun started with this one, for the length of the block.
+    """Join the processes that torchrun started, for the length of the block; raise UserError where one is lost."""
+    from torch.distributed.rendezvous import rendezvous
 
-    Raises:
-        UserError: Another process is lost.
-    """
     group = ProcessGroup.from_environment(os.environ)
     if group.size == 1:
         yield ALONE
         return
     try:
-        _init_process_group(group)
+        store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+        # After a restart torchrun's store still holds the addresses of the earlier processes.
+        store = distributed.PrefixStore(f"attempt {group.restarts}", store)
+        with_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+        backend = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
+        distributed.init_process_group(backend, store=store, rank=group.rank, world_size=group.size, timeout=TIMEOUT)
         yield group
         group.any(False)  # nobody destroys the group while another process still uses it
     except RuntimeError as error:
@@ -235,14 +231,3 @@ def joined() -> Iterator[World]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
-
-
-def _init_process_group(group: ProcessGroup) -> None:
-    from torch.distributed.rendezvous import rendezvous
-
-    store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
-    # After a restart torchrun's store still holds the addresses of the earlier processes.
-    store = distributed.PrefixStore(f"attempt {group.restarts}", store)
-    with_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
-    backend = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
-    distributed.init_process_group(backend, store=store, rank=group.rank, world_size=group.size, timeout=TIMEOUT)

@@ -21,12 +21,9 @@ FEWEST_STEPS = 10
 FEWEST_TOKENS = 2048
 """Tokens that an evaluation on the way reads at least."""
 COMPILE_SECONDS = 60.0
-"""Time that `torch.compile` takes on a CPU with an empty cache. Measured on two busy cores: 40 for three layers, 96 for
-six large ones."""
+"""Time that `torch.compile` takes on a CPU. Measured on two busy cores: 40 for three layers, 96 for six large ones."""
 COMPILE_SAVES = 0.05
-"""Share of a step that compiling saves on a CPU, where most of the time goes to matrix products, which stay as they
-are. Measured: 0.04 to 0.08 of steps of 0.2 s, and 0.06 of 3 s, where freed memory is kept (`nanogpt.parallel.process`).
-"""
+"""Share of a step that compiling saves on a CPU. Measured: 0.04 to 0.08 of steps of 0.2 s, and 0.06 of 3 s."""
 COMPILE_GAIN = 2.0
 """Compiling has to save this many times the time it takes: neither is known well."""
 GPU_SECONDS = 600.0

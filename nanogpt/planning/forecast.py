@@ -7,14 +7,12 @@ r"""The loss that a training will reach, forecast before it begins by a scaling 
 N is the numbers in the blocks' matrices in millions, S the tokens learned from in millions, U the updates in hundreds,
 T the context length in units of 64, D the tokens of the text in millions, p the dropout. The first three terms are
 those of Hoffmann et al. 2022 ("Training compute-optimal large language models", equation 2), relative to the loss of
-trigram and bigram counts, so that one law serves every text; the fourth is what large batches do not help. Tokens that
-were read before are worth less each time (Muennighoff et al. 2023, "Scaling data-constrained language models", equation
-5). The last term is overfitting: a model large enough to memorize the text from R tokens, repetitions counted. Dropout
-slows both: S and U are (1 - p)^s of what was read, and R is (1 - p)^r of it. No loss is above that of guessing.
+trigram and bigram counts, so that one law serves every text. Tokens that were read before are worth less each time
+(Muennighoff et al. 2023, "Scaling data-constrained language models", equation 5). The last term is overfitting, from R
+tokens, repetitions counted. Dropout slows both: S and U are (1 - p)^s of what was read, and R is (1 - p)^r of it.
 
-`python -m benchmarks.forecast` fits the coefficients and writes them to `forecast.toml` with the name of its record.
-The interval is for a new text: it includes the error on each text of a fit without that text, and the uncertainty of
-the coefficients, so it is wide far from the recorded runs.
+`python -m benchmarks.forecast` fits the coefficients and writes them to `forecast.toml`. The interval is for a new
+text: it includes the error on each text of a fit without that text, and the uncertainty of the coefficients.
 """
 
 import math
@@ -59,9 +57,8 @@ class TextFeatures:
 def measure_text(train: TokenIds, val: TokenIds, vocab_size: int) -> TextFeatures:
     """Return the features of a text from its parts, (T,) each, in half a second at most.
 
-    Witten–Bell bigrams and trigrams are counted on the training part and measured on the validation part, whose loss is
-    forecast. They scale the forecasts of all sizes alike, so no size is chosen by the validation part. Of a part that
-    is too short to count, the features are those of guessing.
+    Bigrams and trigrams are counted on the training part and measured on the validation part. They scale the forecasts
+    of all sizes alike, so no size is chosen by the validation part.
     """
     uniform = float(np.log(max(vocab_size, 2)))
     if len(train) < 3 or len(val) < 3:
@@ -142,8 +139,10 @@ def columns(texts: list[TextFeatures], trainings: list[Training]) -> dict[str, A
 
 def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
     """Return the loss of each row of `columns`, (rows,)."""
-    S = _worth(c, x)
-    U = x["U"] * (1 - x["p"]) ** c["slowing"]
+    slowed = (1 - x["p"]) ** c["slowing"]
+    learned, U = x["seen"] * slowed, x["U"] * slowed
+    again = np.maximum(learned / x["D"] - 1, 0.0)
+    S = np.minimum(learned, x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
     ratio = c["floor"] + c["size"] * x["N"] ** -c["size_power"] + c["tokens"] * S ** -c["tokens_power"]
     ratio = ratio + c["updates"] * U ** -c["updates_power"] + c["context"] * x["T"] ** -c["context_power"]
     R = x["seen"] * (1 - x["p"]) ** c["dropout_power"]
@@ -151,13 +150,6 @@ def law(c: Coefficients, x: Mapping[str, Any]) -> Any:
     ratio = ratio + c["excess"] * memorized
     h = x["trigram"] ** c["trigram_share"] * x["bigram"] ** (1 - c["trigram_share"])
     return np.minimum(h * ratio, x["uniform"])
-
-
-def _worth(c: Coefficients, x: Mapping[str, Any]) -> Any:
-    """Return S: the tokens learned from, in millions of tokens that were never read before."""
-    learned = x["seen"] * (1 - x["p"]) ** c["slowing"]
-    again = np.maximum(learned / x["D"] - 1, 0.0)
-    return np.minimum(learned, x["D"]) + x["D"] * c["repeats"] * (1 - np.exp(-again / c["repeats"]))
 
 
 @dataclass(frozen=True)

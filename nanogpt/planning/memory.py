@@ -1,13 +1,11 @@
 """How much memory a training takes, how much this machine has, and which smaller training would fit.
 
-The estimate is arithmetic and runs before anything is allocated. What a forward pass keeps for the backward pass is
-counted from the model's parts, in bytes per token; a test compares the count with what torch keeps. The rest is
-measured: the process itself, and the allocator's fragmentation. `python -m benchmarks.memory` compares whole estimates
-with the peaks of real processes and reports the error.
-
-C, H, K, D, F, V, T are those of `nanogpt.model.gpt`.
+What a forward pass keeps for the backward pass is counted from the model's parts; a test compares the count with what
+torch keeps. The process itself and the allocator's fragmentation were measured. `python -m benchmarks.memory` compares
+whole estimates with the peaks of real processes.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,19 +56,15 @@ class MemoryEstimate:
 
     @property
     def peak(self) -> int:
-        """The most at any time.
-
-        An allocator seldom gives the memory of one kind of work to the next, because sizes and threads differ. So
-        gradients and an evaluation are added to the activations, although they never exist at the same time.
-        """
+        """The most at any time; an allocator seldom gives the memory of one kind of work to the next."""
         work = max(self.activations, self.update) + self.evaluation
         return self.process + self.weights + self.gradients + self.optimizer + work
 
 
 def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> MemoryEstimate:
-    """Estimate the peak of a training in each of its processes, on a device of this type.
+    """Estimate the peak of a training with the library's blocks in each of its processes, on a device of this type.
 
-    `half`: matrix products are in bfloat16. The blocks are the library's; a block class of the user's is not known.
+    `half`: matrix products are in bfloat16.
     """
     model, train = config.model, config.train
     count = count_parameters(model)
@@ -96,10 +90,7 @@ def estimate_memory(config: Config, device: str = "cpu", half: bool = False, pro
 
 
 def activation_bytes(model: ModelConfig, tokens: int, half: bool = False, on_cpu: bool = True) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass.
-
-    With `half`, matrix products read and write bfloat16, and keep copies of their weights.
-    """
+    """Return the bytes that a forward pass keeps for the backward pass; `half` keeps copies of the weights, too."""
     size = HALF if half else FLOAT
     head = (2 * model.n_embd + model.vocab_size) * size
     kept = tokens * (model.n_layer * (_layer_bytes(model, size) + _attention_bytes(model, size, on_cpu)) + head)
@@ -165,25 +156,11 @@ def free_bytes(device: torch.device) -> float | None:
     if device.type != "cpu":
         gpu = device.type == "cuda"
         return float(torch.cuda.mem_get_info(device)[0] if gpu else torch.mps.recommended_max_memory())
-    limits = list(_system_limits())
-    return min(limits) if limits else None
-
-
-def _system_limits() -> Iterator[float]:
-    """Yield what the system has available, and what each control group of this process has left."""
-    own = _own_bytes()
-    available = _available_bytes()
-    if available is not None:
-        yield available + own
-    for limit, used in _control_groups():
-        yield max(0.0, limit - used) + own
-
-
-def _available_bytes() -> float | None:
-    """Return what Linux says is available; elsewhere all installed memory; None where the system does not say."""
-    try:
-        lines = (PROC / "meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
+    try:  # Linux
+        lines = (PROC / "meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
+        own = int((PROC / "self/statm").read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
+        return own + min([available, *_control_groups()])
     except (OSError, StopIteration, ValueError):
         pass
     try:
@@ -192,44 +169,19 @@ def _available_bytes() -> float | None:
         return None
 
 
-def _own_bytes() -> float:
-    """Return the resident memory of this process; 0 where unknown."""
+def _control_groups() -> Iterator[float]:
+    """Yield the memory left in each control group (v2) of this process with a limit; cached files count as free."""
     try:
-        return int((PROC / "self/statm").read_text(encoding="ascii").split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, ValueError, IndexError):
-        return 0.0
-
-
-def _control_groups() -> Iterator[tuple[float, float]]:
-    """Yield limit and use, in bytes, of each control group with a limit; cached files are not counted as used."""
-    try:
-        lines = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (PROC / "self/cgroup").read_text().splitlines()
     except OSError:
         return
-    for line in lines:
-        number, kinds, path = line.split(":", 2)
-        if number == "0":  # cgroup v2: one tree for everything
-            root, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in kinds.split(","):
-            root = CGROUPS / "memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = root / path.lstrip("/")
-        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(root))):
-            found = _limit_and_use(folder, *names)
-            if found is not None:
-                yield found
-
-
-def _limit_and_use(folder: Path, limit: str, current: str, files: str) -> tuple[float, float] | None:
-    try:
-        most = float((folder / limit).read_text(encoding="ascii"))  # ValueError where it is "max"
-        used = float((folder / current).read_text(encoding="ascii"))
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-    except (OSError, ValueError):
-        return None
-    return most, used - float(stat.get(files, 0))
+    for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::/")):
+        group = CGROUPS / path
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(CGROUPS))):
+            with contextlib.suppress(OSError, ValueError):  # ValueError where the limit is "max"
+                limit, used = (float((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                yield max(0.0, limit - used + float(stat.get("inactive_file", 0)))
 
 
 def fits(config: Config, limit: MemoryLimit | None, device: torch.device, processes: int = 1) -> bool:
@@ -259,10 +211,8 @@ def _smaller_models(config: Config) -> Iterator[Config]:
     """Yield smaller and smaller trainings: smaller micro-batches of the same effective batch, then smaller models."""
     model = config.model
     channels, layers = model.n_embd, model.n_layer
-    while True:
+    while layers:
         yield from _smaller_batches(config.override(n_embd=channels, n_layer=layers))
-        if layers == 1 and channels < 4 * model.n_head:
-            return
         # Half the width has a quarter of the weights, half the depth half of them: alternate, to keep the shape.
         if (layers > 1 and layers * 64 > channels) or channels < 4 * model.n_head:
             layers = layers // 2

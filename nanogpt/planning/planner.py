@@ -36,12 +36,9 @@ class Size:
 
 
 # Read off recorded sweeps on held-out parts of training texts (`benchmarks/records/sweeps/`), which reach from the
-# second size to the fifth; the two largest are for a GPU.
-# - The learning rate is the same for all sizes: Muon's updates have the same spectral norm at every width, and 0.03 was
-#   the best value at 200 steps of 3 layers and at 600 of 5.
-# - The batch follows from the size: a size that is worth more time takes more tokens a step, and longer contexts.
-# - Weight decay is the same for all. On 200,000 characters of two texts, read eight times, the preset's 0.1 was as good
-#   as 0.35 or better, and 1.0 the worst.
+# second size to the fifth; the two largest are for a GPU. The learning rate is the same for all sizes: Muon's updates
+# have the same spectral norm at every width, and 0.03 was the best at 200 steps of 3 layers and at 600 of 5. So is
+# weight decay: on texts read eight times, the preset's 0.1 was as good as 0.35 or better, and 1.0 the worst.
 SIZES = (
     Size(2, 4, 64, 32, 16),
     Size(3, 4, 128, 64, 16),
@@ -109,9 +106,8 @@ class Planner:
     ) -> None:
         """Prepare the sizes to compare. Raises UserError where none fits the memory limit.
 
-        `config` has the text's vocabulary; settings in `named` stay as they are in it. Where one of them is a size, or
-        the preset is not the default, no size is chosen: only its speed is measured. A model that is not `fresh` starts
-        from trained weights and has no forecast.
+        `config` has the text's vocabulary; settings in `named` stay as they are in it. A model that is not `fresh`
+        starts from trained weights and has no forecast.
         """
         self.config, self.data, self.named, self.speeds, self.world = config, data, named, speeds, world
         self.device, self.limit, self.fresh = world.device(config.train.device), limit, fresh
@@ -121,15 +117,16 @@ class Planner:
     def propose(self, minutes: float, seconds: float) -> Proposal:
         """Return the best training of `seconds`, what is left of the user's `minutes`."""
         best: tuple[Config, int] | None = None
+        keeps_dropout = "dropout" in self.named or not may_choose(self.config, self.named)
         for size in self.sizes:
+            dropouts = [size] if keeps_dropout else [size.override(dropout=share) for share in DROPOUTS]
             try:
-                found = [self._within(one, seconds) for one in self._with_dropouts(size)]
+                found = [self._within(one, seconds) for one in dropouts]
             except OutOfMemory:
                 if best is None:
                     smaller = "--n-layer, --n-embd and --block-size" if self.fresh else "--block-size"
                     raise UserError(
-                        f"out of memory with the smallest planned size: close other programs, or choose a smaller "
-                        f"{smaller}"
+                        f"out of memory with the smallest size: close other programs, or choose a smaller {smaller}"
                     ) from None
                 break
             if best is not None:
@@ -145,12 +142,6 @@ class Planner:
         config, compiling, speed = with_compile(config, seconds, self.speeds(config, seconds), self.device)
         config = with_evaluations(config, self.data, seconds, speed, self.named)
         return config, steps_within(config, self.data, seconds - self.speeds.spent - compiling, speed)
-
-    def _with_dropouts(self, config: Config) -> list[Config]:
-        """Return a size with each dropout to compare, where the planner may choose it."""
-        if "dropout" in self.named or not may_choose(self.config, self.named):
-            return [config]
-        return [config.override(dropout=share) for share in DROPOUTS]
 
     def describe(self, config: Config, steps: int, minutes: float | None = None) -> Proposal:
         """Return what to expect of a training with this config."""

@@ -31,10 +31,10 @@ class Speed:
 
 
 class Speeds:
-    """The speed of each size, measured once and only while there is time.
+    """The speed of each size, measured once (`nanogpt.training.speed`) and only while there is time.
 
     The speed of a size that takes too long is estimated from the last one measured, by floating-point operations: ask
-    for sizes from small to large. `measure` measures one (`nanogpt.training.speed`).
+    for sizes from small to large.
     """
 
     def __init__(self, measure: Callable[[Config], Speed]) -> None:

@@ -63,11 +63,7 @@ def open_corpus(text: Sources, config: DataConfig) -> Corpus:
 
 
 def open_data(folder: RunFolder) -> Dataset:
-    """Return the token ids that a run was trained on, from the cache or made again from its text.
-
-    Raises:
-        UserError: The text is gone or has changed, or there never was one.
-    """
+    """Return the token ids that a run was trained on, from the cache or its text; raise UserError if that changed."""
     name, plan, config = str(folder.path), folder.read_plan(), folder.read_config().data
     advice = (
         f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"

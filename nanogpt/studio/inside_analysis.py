@@ -13,8 +13,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.explain.head_ablation import Effect, ablation_effects
 from nanogpt.explain.hooks import Head
 from nanogpt.explain.predictions import Choice, alternatives, choice, visible_text
-from nanogpt.explain.residual_stream import logit_lens_at, relative_updates, stream_rms
-from nanogpt.explain.trace import Trace, longest_trace, trace
+from nanogpt.explain.trace import Trace, logit_lens_at, longest_trace, relative_updates, stream_rms, trace
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import encode_prompt
 from nanogpt.sampling.kv_cache import window_start

@@ -3,7 +3,6 @@
 The weights are copied into the new run's folder (`start.safetensors`), so that it resumes when the other is gone.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ LR_SHARE = 1 / 3
 (`benchmarks.fine_tuning`), but the model forgot more of what it had learned."""
 ADAMW_LR = 0.384
 """Learning rate of a whole model by AdamW, over its channels, where the run has none of its own (an imported model;
-adapters): 5e-4 for GPT-2's 768 channels. A third of it is 1e-3 with 128 channels, half of the best of a sweep."""
+adapters): 5e-4 for GPT-2's 768 channels."""
 LORA_LR = 1.28
 """Learning rate of adapters by AdamW, over the channels: 1e-2 with 128, the best of a sweep (`benchmarks.fine_tuning`),
 and smaller with width (Yang et al. 2022, "Tensor programs V")."""
@@ -54,8 +53,7 @@ def open_start(options: TrainOptions, settings: Mapping[str, Any], block: type[n
     assert options.start_from is not None
     if options.preset is not None:
         raise UserError(
-            f"--preset {options.preset} is for a new model, and --from {os.fspath(options.start_from)} has its own "
-            f"settings: leave one of the two out"
+            f"--preset {options.preset} is for a new model, and --from has its own: leave one of the two out"
         )
     start = load(options.start_from, device="cpu", block=block)
     config = start_settings(start, settings)
@@ -71,10 +69,7 @@ def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
     fixed = [*(one.name for one in fields(ModelConfig) if one.name not in FREE), *TOKENS]
     for name in settings:
         if name in fixed:
-            raise UserError(
-                f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it out, or train a new model, "
-                f"without --from"
-            )
+            raise UserError(f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it or --from out")
     defaults = {one.name: getattr(part, one.name) for part in (DataConfig(), TrainConfig()) for one in fields(part)}
     config = run.config.override(**{name: defaults[name] for name in RESET})
     config = config.override(**_learning_rates(run, settings.get("lora") is not None) | dict(settings))

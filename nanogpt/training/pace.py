@@ -14,12 +14,9 @@ from nanogpt.runs.plan import EVALUATIONS
 if TYPE_CHECKING:
     from nanogpt.training.trainer import Trainer
 
-CHECK_SECONDS, CHECK_SHARE = 2.0, 1 / 10
-"""Training time between two checks: a share of the time left, at least some seconds. A machine is slow for a second
-or two again and again, which evens out over an hour."""
-CHECK_PROGRESS = 0.05
-TOLERANCE = 0.01
-TOLERANCE_LEFT = 0.1
+CHECK_SECONDS, CHECK_SHARE, CHECK_PROGRESS = 2.0, 0.1, 0.05
+TOLERANCE, TOLERANCE_LEFT = 0.01, 0.1
+"""Differences that are ignored: of the whole time, of the time left."""
 EVALUATION_SHARE = 0.25
 """Of the time left: evaluations that would take more are left out."""
 END_SECONDS = 1.0
@@ -29,10 +26,8 @@ END_SECONDS = 1.0
 class Pace:
     """Changes a run's length so that it ends in time, and leaves out evaluations that would take too long.
 
-    It checks after a tenth of the time left (at least two seconds), or every twentieth of the run if that is sooner,
-    and divides the time left, without the evaluations to come, by the seconds per step since the last check. It ignores
-    a difference below a tenth of the time left or 1 % of the whole time. One check removes at most half of the
-    remaining steps: a machine that stalls for a moment should not end the run.
+    It checks after a tenth of the time left (at least two seconds), or every twentieth of the run if that is sooner.
+    One check removes at most half of the remaining steps: a machine that stalls for a moment should not end the run.
     """
 
     def __init__(self, started: float, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:

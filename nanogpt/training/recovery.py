@@ -16,12 +16,7 @@ ROLLBACK_FACTOR = 0.5
 
 
 def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
-    """Go back to the last checkpoint and halve the learning rate from there on.
-
-    Raises:
-        UserError: That was not asked for (`--on-divergence rollback`), there is no checkpoint, or it was done three
-            times.
-    """
+    """Go back to the last checkpoint and halve the learning rate from there on, if that was asked for, three times."""
     config, times = trainer.config.train, len(trainer.plan.rollbacks)
     asked = config.on_divergence == "rollback"
     if not asked or trainer.saved_step is None or times == ROLLBACKS:
@@ -42,14 +37,6 @@ def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
         yield NoteEvent(step=trainer.state.step, text=note)
     factor = trainer.plan.lr_factor(trainer.state.step)
     yield RollbackEvent(step=trainer.state.step, failed=error.step, rate_factor=factor)
-
-
-def release_memory(device: torch.device) -> None:
-    """Free memory that torch's allocator keeps for tensors of other sizes."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 def rolled_back(plan: Plan, rollback: Rollback) -> Plan:
@@ -81,6 +68,8 @@ def shrink_micro_batch(trainer: Trainer) -> NoteEvent:
         raise UserError(f"out of memory at step {step} with one sequence at a time: {SMALLER_MODEL}")
     smaller_batches = (*trainer.plan.micro_batches, MicroBatch(step=step, size=size // 2))
     trainer.change_plan(replace(trainer.plan, micro_batches=smaller_batches))
-    release_memory(trainer.train_step.device)
+    device = trainer.train_step.device.type
+    if device in ("cuda", "mps"):  # free what the allocator keeps for tensors of other sizes
+        getattr(torch, device).empty_cache()
     text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {batch} in a step"
     return NoteEvent(step=step, text=text)

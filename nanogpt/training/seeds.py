@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ def start_seeds(
     base = load_preset(options.preset or DEFAULT_PRESET).train.seed if base is None else base
     asked = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in ("out", "resume")}
     request = json.dumps({**asked, **settings, "text": options.text or None}, sort_keys=True, default=os.fspath)
-    path = _free_folder() if options.out is None else Path(options.out)
+    free = (folder for number in count_from(1) if not (folder := RUNS / f"seeds-{number}").exists())
+    path = next(free) if options.out is None else Path(options.out)
     if has_seeds(path):
         found = SeedRuns.open(path)
         if found.request != request:
@@ -147,13 +149,6 @@ def _repeat(first: RunFolder, path: Path, seed: int) -> None:
     folder.write_plan(replace(plan, steps=plan.total_steps, changes=(), minutes=None))
 
 
-def _free_folder() -> Path:
-    number = 1
-    while (path := RUNS / f"seeds-{number}").exists():
-        number += 1
-    return path
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The loss of a finished run."""
@@ -184,11 +179,10 @@ def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
     if twice is not None:
         raise UserError(f"seed {twice} was given twice, and the same run again adds nothing: leave one out")
     for one in found[1:]:
-        name = next(iter(_differences(found[0].run, one.run)), None)
-        if name is not None:
-            raise UserError(
-                f"{found[0].run.path} and {one.run.path} differ in {name}: compare runs that differ in their seed only"
-            )
+        first, other = _settings(found[0].run), _settings(one.run)
+        for name in first | other:
+            if first.get(name) != other.get(name):
+                raise UserError(f"{found[0].run.path} and {one.run.path} differ in {name}: only the seed may differ")
     return found
 
 
@@ -204,12 +198,6 @@ def _outcome(folder: RunFolder) -> Outcome:
     return Outcome(run=folder, seed=seed, loss=float(done["loss"]), bits_per_byte=bits, protocol=protocol)
 
 
-def _differences(one: RunFolder, other: RunFolder) -> list[str]:
-    """Return the settings, other than the seed, that differ."""
-    flat = [_settings(folder) for folder in (one, other)]
-    return [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
-
-
 def _settings(folder: RunFolder) -> dict[str, Any]:
     config, plan = folder.read_config().to_dict(), folder.read_plan()
     settings = {name: value for part in ("model", "data", "train") for name, value in config[part].items()}
@@ -223,19 +211,13 @@ def spread_lines(found: Sequence[Outcome]) -> Iterator[str]:
     for one in found:
         yield f"seed {one.seed:<10} {one.loss:.4f} nats/token  {one.run.path}"
     yield f"mean            {together.mean:.4f}, 95 % interval {together.low:.4f} to {together.high:.4f} (Student's t)"
-    yield (
-        f"spread          standard deviation {together.deviation:.4f}, from {min(together.values):.4f} to "
-        f"{max(together.values):.4f}"
-    )
+    low, high = min(together.values), max(together.values)
+    yield f"spread          standard deviation {together.deviation:.4f}, from {low:.4f} to {high:.4f}"
     yield f"protocol        {found[0].protocol}"
 
 
 def comparison_lines(first: Sequence[Outcome], second: Sequence[Outcome]) -> Iterator[str]:
-    """Yield whether two sets of runs differ by more than chance, as text.
-
-    Raises:
-        UserError: Their losses were not measured on the same text.
-    """
+    """Yield whether two sets of runs differ by more than chance, as text; raise UserError for different texts."""
     key, unit = _common_unit(first, second)
     sets = [[float(getattr(one, key)) for one in side] for side in (first, second)]
     for name, values in zip(("first", "second"), sets):

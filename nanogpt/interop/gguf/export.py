@@ -10,14 +10,7 @@ from nanogpt.errors import UserError
 from nanogpt.files import atomic_path, write_atomically
 from nanogpt.interop.architectures import Architecture, export_tensors
 from nanogpt.interop.formats import check_library_blocks, check_target
-from nanogpt.interop.gguf.tensors import (
-    FILE_TYPES,
-    Precision,
-    encode,
-    gguf_tensor_map,
-    library,
-    llama_architecture,
-)
+from nanogpt.interop.gguf.tensors import FILE_TYPES, Precision, encode, gguf_tensor_map, library, llama_architecture
 from nanogpt.interop.gguf.vocabulary import MODEL, Vocabulary, to_vocabulary
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
@@ -28,9 +21,6 @@ if TYPE_CHECKING:
 
 def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "f32") -> Path:
     """Write a run's model as `NAME.gguf` with `NAME.Modelfile`; return the GGUF file's path.
-
-    Both have the same name, so that one folder can hold several precisions. Each file is written completely or not at
-    all.
 
     Raises:
         UserError: One of the files exists, llama.cpp would compute the model differently, or the precision does not fit
@@ -71,8 +61,7 @@ def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "
 def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
     """Return the Modelfile for `ollama create`: an unchanged prompt, and the sampling defaults of `nanogpt sample`.
 
-    An answer is at most half a context long: when the context is full, Ollama drops the oldest tokens, while Nano-GPT
-    reads the newest half again.
+    An answer is at most half a context long: in a full context, Ollama drops the oldest tokens.
     """
     defaults = SampleConfig()
     settings: dict[str, object] = {

@@ -38,18 +38,9 @@ class LlamaCpp:
             # For every small model it warns that the context, rounded up, is longer than it was trained for.
             with contextlib.redirect_stderr(io.StringIO()):
                 self._llama = Llama(
-                    str(file),
-                    n_gpu_layers=0,
-                    n_ctx=block_size,
-                    n_threads=threads,
-                    n_threads_batch=threads,
-                    seed=1337,
-                    logits_all=True,
-                    flash_attn=False,
-                    type_k=GGML_TYPE_F32,
-                    type_v=GGML_TYPE_F32,
-                    verbose=False,
-                )
+                    str(file), n_gpu_layers=0, n_ctx=block_size, n_threads=threads, n_threads_batch=threads, seed=1337,
+                    logits_all=True, flash_attn=False, type_k=GGML_TYPE_F32, type_v=GGML_TYPE_F32, verbose=False,
+                )  # fmt: skip
         except ValueError as error:
             raise UserError(f"llama.cpp cannot open {str(file)!r} ({error}): export it again") from None
 

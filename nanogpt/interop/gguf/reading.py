@@ -1,7 +1,6 @@
 """The weights of a GGUF file that we exported, so that llama.cpp and we can be compared on the same numbers."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +36,11 @@ def read_gguf(file: str | os.PathLike[str], model: ModelConfig) -> dict[str, Ten
     return _without_zero_biases(path, import_tensors(weights, tensor_map), model)
 
 
-@dataclass(frozen=True, kw_only=True)
-class GgufSettings:
-    """What a GGUF file states besides its weights."""
+def read_settings(file: str | os.PathLike[str]) -> tuple[Precision, int, int | None]:
+    """Return a file's number format, context length and end-of-text token.
 
-    precision: Precision
-    """number format of the matrices"""
-    block_size: int
-    end: int | None
-    """id of the end-of-text token"""
-
-
-def read_settings(file: str | os.PathLike[str]) -> GgufSettings:
-    """Read a file's settings; raise UserError unless all its matrices are in the number format that it states."""
+    Raises UserError unless all its matrices are in the number format that it states.
+    """
     path = Path(file)
     kind, found, reader = _open(path)
     matrices = [name for name, one in found.items() if len(one.shape) > 1 and not name.startswith("position_embd")]
@@ -62,8 +53,7 @@ def read_settings(file: str | os.PathLike[str]) -> GgufSettings:
     number = field("general.file_type")
     for precision, known in FILE_TYPES.items():
         if formats == {precision} and known == number:
-            length, end = field(f"{kind}.context_length"), field("tokenizer.ggml.eos_token_id")
-            return GgufSettings(precision=precision, block_size=length, end=end)
+            return precision, field(f"{kind}.context_length"), field("tokenizer.ggml.eos_token_id")
     raise UserError(
         f"{path} has file type {number} and matrices in {', '.join(sorted(formats))}: only files in one of "
         f"{', '.join(FILE_TYPES)} can be read"

@@ -1,17 +1,12 @@
 """Our tokenizers as the kind that llama.cpp calls `gpt2`: a byte-level BPE with the same ids for every text.
 
-llama.cpp splits a text by GPT-2's rule, writes each byte as a character of GPT-2's alphabet, and merges neighbours by
-rank. Intermediate results need not be tokens, only the final ones. Therefore:
+llama.cpp merges neighbours by rank; only the final results need to be tokens. So a character vocabulary gets merges
+that join the bytes of each character from the left (none crosses two characters, as UTF-8 is self-synchronising), and
+llama.cpp drops the bytes of unknown characters, as `--unknown skip` does. A byte vocabulary gets a merge that never
+applies, because a file without any is refused.
 
-- A character vocabulary gets merges that join the bytes of each character from the left. The first byte of a character
-  and a continuation byte are neighbours only within one character (UTF-8 is self-synchronising), so no merge crosses
-  two characters. llama.cpp drops the bytes of unknown characters, which form no token, as `--unknown skip` does.
-- A byte vocabulary needs no merges, but a file without any is refused, so it gets one that never applies.
-
-Limits: llama.cpp's splitting rule knows an older Unicode than ours; it does not count some thousand characters added
-after Unicode 15 as letters or numbers, so a BPE may join their bytes differently. Qwen's vocabulary is used unchanged,
-but llama.cpp skips its NFC normalisation, so a text that is not in NFC gets other ids. And a file cannot state that no
-token ends a text: if it names none, llama.cpp takes the token with id 11.
+Limits: characters added after Unicode 15 may be split differently, and a text that is not in NFC gets other ids with
+Qwen's vocabulary. A file cannot state that no token ends a text: if it names none, llama.cpp takes id 11.
 """
 
 from dataclasses import dataclass
@@ -100,11 +95,7 @@ def _letters(character: str) -> str:
 
 
 def _end_of_text(tokenizer: Tokenizer, tokens: list[str], silent: list[int]) -> int | None:
-    """Return the end-of-text token: one without text, else the byte that never occurs.
-
-    llama.cpp also ends a text at learned tokens with certain names (such as `<|im_end|>`), but those mix letters with
-    punctuation, which GPT-2's rule never puts into one token.
-    """
+    """Return the end-of-text token: one without text, else the byte that never occurs."""
     if tokenizer.end_of_document is not None:
         return tokenizer.end_of_document
     if silent:

@@ -1,8 +1,7 @@
 """A run as one HTML page, which runs its model in any browser, from a disk and without a network.
 
-A browser ends a script at the letters `</script` wherever they occur, and treats `<!--` in one specially. So the data
-is JSON with `<`, `>` and `&` escaped; scripts and style are ours, and are checked for both. The page's policy allows
-exactly these scripts and this style, by their hashes, and nothing is loaded.
+The data is JSON with `<`, `>` and `&` escaped, so that it ends no script. The page's policy allows exactly our scripts
+and our style, by their hashes, and nothing is loaded.
 """
 
 import base64
@@ -28,8 +27,6 @@ from nanogpt.text.foreign import ForeignTokenizer
 
 MAX_PARAMETERS = 30_000_000
 """Size limit of a model: a page of 40 MB, which a phone still opens."""
-BYTES_PER_PARAMETER = 4 / 3
-"""Size of a page per parameter: base64 writes 3 bytes as 4."""
 SCRIPTS = ("weights", "math", "model", "tokenizer", "random", "generate", "inspect", "format", "text", "panel", "page")
 """Files in `page/`, in this order: each uses only those before it, except for functions that are called later."""
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -51,14 +48,9 @@ def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
     check_library_blocks(run)
     config = run.config.model
     if config.mask_documents:
-        raise UserError(
-            "the page cannot run mask_documents: train without --mask-documents to export the model as HTML"
-        )
+        raise UserError("the page cannot run mask_documents: train without --mask-documents to export as HTML")
     if isinstance(run.tokenizer, ForeignTokenizer):
-        raise UserError(
-            "the page has only the tokenizers char, byte and bpe, and this model's tokenizer splits text by another "
-            "rule than GPT-2's: it cannot be exported as HTML"
-        )
+        raise UserError("the page has only the tokenizers char, byte and bpe, and this model's splits text otherwise")
     check_size(config)
     slots, packed = pack(model_tensors(run.model))
     model = {
@@ -85,8 +77,8 @@ def check_size(config: ModelConfig) -> None:
     parameters = count_parameters(config).total
     if parameters > MAX_PARAMETERS:
         raise UserError(
-            f"the model has {parameters:,} parameters, but a page holds at most {MAX_PARAMETERS:,}: its "
-            f"{parameters * BYTES_PER_PARAMETER / 1e6:,.0f} MB would be slow to open; train a smaller model"
+            f"the model has {parameters:,} parameters, but a page holds at most {MAX_PARAMETERS:,}, or it would be "
+            f"slow to open: train a smaller model"
         )
 
 

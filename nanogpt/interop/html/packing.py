@@ -1,8 +1,7 @@
 """Weights as bytes: matrices in 8 bits with one scale per row, vectors in float32.
 
 A matrix is its scales (float16, one per row), then its values (int8, row by row). All is little-endian, and each tensor
-starts at a multiple of 4. An int8 times a float16 has at most 18 bits, so float32 holds the product exactly: the page
-and Python compute with the same weights.
+starts at a multiple of 4. float32 holds an int8 times a float16 exactly: the page and Python have the same weights.
 """
 
 import math

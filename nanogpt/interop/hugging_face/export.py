@@ -25,12 +25,10 @@ from nanogpt.runs.weights import model_tensors
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
 TRAINED = (
-    "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it",
-    "writes in its manner, and what it says need not be true.",
+    "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it\n"
+    "writes in its manner, and what it says need not be true."
 )
-IMPORTED = (
-    "A language model that was trained elsewhere, read and written again by Nano-GPT, its weights as they were.",
-)
+IMPORTED = "A language model that was trained elsewhere, read and written again by Nano-GPT, its weights as they were."
 
 
 def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str = LICENCE) -> Path:
@@ -91,33 +89,31 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
     }
     if measured is not None:
         rows["validation loss"] = measured
-    lines = [
-        "---",
-        f"license: {licence}",
-        "library_name: transformers",
-        "pipeline_tag: text-generation",
-        "tags: [nanogpt]",
-        "---",
-        "",
-        f"# A GPT of {_plain(run.plan.text)}",
-        "",
-        *(IMPORTED if run.plan.imported else TRAINED),
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {_plain(value)} |" for name, value in rows.items()),
-        "",
-        "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        'model, tokenizer = (kind.from_pretrained(".") for kind in (AutoModelForCausalLM, AutoTokenizer))',
-        "```",
-        "",
-        f"Where a text is longer than {model.block_size:,} tokens, Nano-GPT reads its newest half again and goes on.",
-        "Transformers does not: keep prompt and answer within the context.",
-        "",
-    ]
-    return "\n".join(lines)
+    table = "\n".join(f"| {name} | {_plain(value)} |" for name, value in rows.items())
+    return f"""---
+license: {licence}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [nanogpt]
+---
+
+# A GPT of {_plain(run.plan.text)}
+
+{IMPORTED if run.plan.imported else TRAINED}
+
+| | |
+|---|---|
+{table}
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = (kind.from_pretrained(".") for kind in (AutoModelForCausalLM, AutoTokenizer))
+```
+
+Where a text is longer than {model.block_size:,} tokens, Nano-GPT reads its newest half again and goes on.
+Transformers does not: keep prompt and answer within the context.
+"""
 
 
 def _training(run: Run) -> dict[str, str]:

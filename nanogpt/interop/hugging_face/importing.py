@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
@@ -68,7 +67,7 @@ def import_model(
     return run
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Pretrained:
     """An imported model: our config and our tensors."""
 
@@ -87,7 +86,13 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}: give one with config.json and model.safetensors")
     path = folder / "config.json"
-    tables = _read_config(path)
+    text = read_text(path)
+    try:
+        tables = json.loads(text)
+    except (ValueError, RecursionError):
+        tables = None
+    if not isinstance(tables, dict):
+        raise UserError(f"{path} is not a JSON object: download the file again")
     architecture = architecture_named(tables.get("model_type"))
     try:
         config = architecture.from_settings(tables)
@@ -112,7 +117,7 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
     end = tables.get("eos_token_id")
     end = end[0] if isinstance(end, list) and end else end
     known_end = end if type(end) is int and 0 <= end < config.vocab_size else None
-    return Pretrained(architecture=architecture, config=config, tensors=tensors, end_of_document=known_end)
+    return Pretrained(architecture, config, tensors, known_end)
 
 
 def _find_folder(source: str | os.PathLike[str]) -> Path:
@@ -139,18 +144,6 @@ def _write(run: RunFolder, name: str, found: Pretrained, tokenizer: Tokenizer) -
     run.write_tokenizer(tokenizer)
     run.write_plan(Plan(text=name, steps=0))
     run.checkpoints.save(State(step=0, best_step=0), found.tensors, {})
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        tables = json.loads(read_text(path))
-    except UserError:
-        raise
-    except (ValueError, RecursionError):
-        tables = None
-    if not isinstance(tables, dict):
-        raise UserError(f"{path} is not a JSON object: download the file again")
-    return tables
 
 
 def _check_sizes(config: ModelConfig, path: Path) -> None:

@@ -2,19 +2,18 @@
 
 - Logits: the largest difference over all positions of two full contexts, one that the model wrote and one of random
   tokens. The allowed difference depends on the number format and is a share of the logits' spread.
-- Text: the likeliest tokens, one after another. Two programs that round differently may diverge where two tokens are
-  equally likely; nowhere else.
+- Text: the likeliest tokens, one after another. They may diverge only where two tokens are equally likely.
 - Ids: the tokens of the text that the model wrote.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
+from nanogpt.interop.formats import ModelProgram
 from nanogpt.model.gpt import GPT
 from nanogpt.sampling.generate import encode_prompt, generate_ids
 from nanogpt.text.tokenizer import Tokenizer
@@ -77,18 +76,6 @@ class Row:
         return self.not_run is None and not self.problems
 
 
-class ModelRunner(Protocol):
-    """Anything that runs a model."""
-
-    def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits of the token after each of ids, shape (T, V)."""
-        ...
-
-    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
-        """Return the next `tokens` tokens after ids, always the likeliest."""
-        ...
-
-
 class PlainTorch:
     """A model in plain torch that reads every context from scratch: the reference for all comparisons."""
 
@@ -129,7 +116,7 @@ def allowed_difference(share: float, logits: Tensor) -> float:
     return share * max(1.0, logits.std().item())
 
 
-def compare(name: str, reference: GPT, other: ModelRunner, contexts: Contexts, share: float = FLOAT32) -> Row:
+def compare(name: str, reference: GPT, other: ModelProgram, contexts: Contexts, share: float = FLOAT32) -> Row:
     """Compare another way to run the reference, by logits and greedy text; `share` is as in `allowed_difference`."""
     ours = PlainTorch(reference)
     pairs = [(ours.logits(ids), other.logits(ids)) for ids in (contexts.drawn, contexts.random)]
@@ -144,7 +131,7 @@ def compare(name: str, reference: GPT, other: ModelRunner, contexts: Contexts, s
     return Row(name=name, difference=difference, allowed=allowed, text=text, problems=tuple(problems))
 
 
-def _compare_text(ours: PlainTorch, other: ModelRunner, contexts: Contexts, tie: float) -> tuple[str, bool]:
+def _compare_text(ours: PlainTorch, other: ModelProgram, contexts: Contexts, tie: float) -> tuple[str, bool]:
     """Return how far the greedy texts agree, and whether they diverge other than at a tie."""
     one, two = (each.greedy(contexts.prompt, contexts.tokens) for each in (ours, other))
     if one == two:

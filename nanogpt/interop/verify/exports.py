@@ -1,7 +1,7 @@
 """All checks of a run: the native ways to run it, and each export in the program that it is for.
 
-An export is checked for two things: that the file has the run's weights, as exactly as its number format allows; and
-that the other program computes with the file's weights what plain torch computes with them.
+The file must have the run's weights, as exactly as its number format allows, and the other program must compute with
+them what plain torch does.
 """
 
 import os
@@ -86,9 +86,7 @@ def verify_export(run: Run, contexts: Contexts, path: Path) -> Row:
     elif path.suffix in (".gguf", ".html"):
         open_export = _open_llama if path.suffix == ".gguf" else _open_browser
     else:
-        raise UserError(
-            f"{str(path)!r} is neither a folder of Transformers nor a .gguf or .html file: give one of them"
-        )
+        raise UserError(f"{str(path)!r} is neither a folder of Transformers nor a .gguf or .html file: give one")
     try:
         return _compare_export(run, contexts, str(path), open_export(run, contexts, path))
     except MissingProgram as error:
@@ -129,14 +127,14 @@ def _open_llama(run: Run, contexts: Contexts, path: Path) -> Export:
     from nanogpt.interop.gguf.tensors import TOLERANCE, llama_architecture
     from nanogpt.interop.gguf.vocabulary import to_vocabulary
 
-    model, stated = run.config.model, read_settings(path)
-    # If the run has no end-of-text token, the file names another token in its place.
-    end = run.tokenizer.end_of_document if stated.end == to_vocabulary(run.tokenizer).end else stated.end
+    model, (precision, block_size, end) = run.config.model, read_settings(path)
+    if end == to_vocabulary(run.tokenizer).end:
+        end = run.tokenizer.end_of_document  # a run without one: the file names another token in its place
     return Export(
         weights=read_gguf(path, model),
-        settings={"block_size": stated.block_size, "end of text": end},
-        precision=stated.precision,
-        share=TOLERANCE[llama_architecture(model).model_type][stated.precision],
+        settings={"block_size": block_size, "end of text": end},
+        precision=precision,
+        share=TOLERANCE[llama_architecture(model).model_type][precision],
         program=LlamaCpp(path, contexts.longest),
     )
 

@@ -150,26 +150,8 @@ def write(path, text):
             },
             5_000_000 - (3_000_000 - 400_000),
         ),
-        (
-            {
-                "proc/self/cgroup": "9:name=systemd:/\n4:memory,cpu:/a\n1:cpu:/",
-                "cgroup/memory/a/memory.limit_in_bytes": 2_000_000,
-                "cgroup/memory/a/memory.usage_in_bytes": 1_500_000,
-                "cgroup/memory/a/memory.stat": "total_inactive_file 300000\n",
-            },
-            800_000,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:memory:/a\n0::/",
-                "cgroup/memory/a/memory.limit_in_bytes": 9223372036854771712,
-                "cgroup/memory/a/memory.usage_in_bytes": 1,
-                "cgroup/memory/a/memory.stat": "",
-            },
-            7000 * 1024,
-        ),
     ],
-    ids=["no group", "v2 with a parent's limit", "v1", "v1 without a limit"],
+    ids=["no group", "a parent's limit"],
 )
 def test_free_memory_on_linux(linux, files, free):
     for path, text in files.items():

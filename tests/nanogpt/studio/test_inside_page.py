@@ -5,8 +5,7 @@ import torch
 
 from nanogpt.explain.head_ablation import ablation_effects, head_importance
 from nanogpt.explain.predictions import alternatives
-from nanogpt.explain.residual_stream import logit_lens_at
-from nanogpt.explain.trace import trace, trace_text
+from nanogpt.explain.trace import logit_lens_at, trace, trace_text
 from nanogpt.runs.run import load
 from nanogpt.studio.inside_analysis import effect_bars, encode_text, growth_bars, importance_bars, lens_rows
 from nanogpt.studio.labels import percent
