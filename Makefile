@@ -77,6 +77,7 @@ mutants: $(VENV)/test.stamp
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m benchmarks.house --write
 
 clean:
 	rm -rf $(VENV) build docs/_build notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

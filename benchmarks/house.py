@@ -1,6 +1,7 @@
 """The size of the code: what a reader opens, loads and has to know. `make lint` runs it.
 
     python -m benchmarks.house
+    python -m benchmarks.house --write    # update the lines in docs/architecture.md, as `make format` does
 
 Each figure has a limit. The order of packages, and that imports run in no cycle, is import-linter's to check
 (`[tool.importlinter]` in pyproject.toml).
@@ -22,7 +23,7 @@ LIMITS = {
     ".py files directly in nanogpt/": 8,
     "modules loaded by `nanogpt train small.txt --steps 20`": 50,
     "lines loaded by it": 6_500,
-    "lines of the core's reading list": 2_800,
+    "lines of the core's reading list": 3_250,
     "hand-written lists of the training options": 1,
     "lines of nanogpt/": 22_000,
     "lines of tests/": 24_000,
@@ -30,6 +31,9 @@ LIMITS = {
     "lines of README.md": 170,
     "lines of `nanogpt train --help`": 45,
 }
+PAGE = ROOT / "docs" / "architecture.md"
+ROW = r"\| (nanogpt/\S+\.py) \| \d+ \|"
+"""A row of the reading list"""
 COMMON_OPTIONS = 4
 """A function or class that names more of the training options than this lists them by hand."""
 TRAIN = """
@@ -44,6 +48,11 @@ print(*sorted(files), sep="\\n", end="")
 
 def main() -> None:
     """Print each figure and its limit; exit with 1 where one is exceeded."""
+    if "--write" in sys.argv:
+        PAGE.write_text(
+            re.sub(ROW, lambda row: f"| {row[1]} | {count_lines(ROOT / row[1])} |", PAGE.read_text("utf-8")), "utf-8"
+        )
+        return
     found = dict(figures())
     for name, limit in LIMITS.items():
         print(f"{found[name]:>7,} of {limit:>6,}  {name}" + ("" if found[name] <= limit else "  TOO MANY"))
@@ -56,8 +65,7 @@ def figures() -> Iterator[tuple[str, int]]:
     loaded = loaded_files()
     yield "modules loaded by `nanogpt train small.txt --steps 20`", len(loaded)
     yield "lines loaded by it", sum(map(count_lines, loaded))
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    listed = re.findall(r"\| (nanogpt/\S+\.py) \| \d+ \|", page)
+    listed = re.findall(ROW, PAGE.read_text(encoding="utf-8"))
     yield "lines of the core's reading list", sum(count_lines(ROOT / name) for name in listed)
     yield "hand-written lists of the training options", len(list(option_lists()))
     for folder in ("nanogpt", "tests", "benchmarks"):
@@ -85,7 +93,11 @@ def option_lists() -> Iterator[str]:
                 case ast.FunctionDef(args=arguments):
                     given = {one.arg for one in (*arguments.args, *arguments.kwonlyargs)}
                 case ast.ClassDef(body=body):
-                    given = {one.target.id for one in body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)}
+                    given = {
+                        one.target.id
+                        for one in body
+                        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+                    }
                 case _:
                     continue
             if len(given & names) > COMMON_OPTIONS:

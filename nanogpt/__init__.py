@@ -35,5 +35,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # Names that were not used yet are no attributes yet, and a prompt would not complete them.
+    # Names that were not used yet are not attributes yet, so tab completion would miss them.
     return sorted(globals().keys() | set(__all__))

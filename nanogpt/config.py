@@ -200,7 +200,7 @@ class TrainConfig:
     seed: int = 1337
     """seed of all random streams: initial weights, data order, dropout, samples"""
     batch_size: int = 12
-    """sequences per micro-batch: one forward and backward pass"""
+    """sequences per micro-batch (times --accumulation per step); a CPU may read fewer in one forward pass"""
     accumulation: int = 1
     """micro-batches per step; the effective batch is batch_size x accumulation"""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -210,9 +210,9 @@ class TrainConfig:
     embedding_rate: float = 1.0
     """learning rate of the embeddings, as a multiple of --learning-rate"""
     head_rate: float = 1.0
-    """the same for the output layer, if its weights are not tied"""
+    """learning rate of the output layer, if its weights are not tied, as a multiple of --learning-rate"""
     vector_rate: float = 1.0
-    """the same for biases and the gains of normalisation"""
+    """learning rate of biases and of the gains of normalisation, as a multiple of --learning-rate"""
     warmup: float = 0.05
     """fraction of the run over which the learning rate rises from 0"""
     decay: float = 0.95
@@ -236,7 +236,7 @@ class TrainConfig:
     final_eval_tokens: int | None = None
     """validation tokens of the last evaluation (default: all)"""
     patience: int | None = None
-    """stop after N evaluations without a lower loss"""
+    """stop after this number of evaluations without a lower loss"""
     sample_tokens: int = 120
     """tokens of the sample after each evaluation; 0 turns it off"""
     log_every: int = 10
@@ -367,6 +367,8 @@ def load_preset(name: str) -> Config:
     'gelu_tanh'
     """
     if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise UserError(f"--preset {name}: no such file; give a .toml file, or one of {', '.join(preset_names())}")
         return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
     if name not in preset_names():
         raise UserError(f"unknown preset {name!r}; {nearest(name, preset_names())}")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 LAST_PORT = 65535
 EXAMPLES = {int: "8", float: "0.5"}
+SYNONYMS = {"lr": "learning-rate", "epochs": "minutes", "iters": "steps", "max-iters": "steps", "context": "block-size"}
+"""Flags of other programs, and ours"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -130,7 +132,8 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             return f"{words[0]!r}: one argument too many; {self.prog} --help shows what it takes"
         name = unknown[0].partition("=")[0]
-        close = get_close_matches(name[2:], [known[2:] for known in self.named if known.startswith("--")], n=1)
+        known = [one[2:] for one in self.named if one.startswith("--")]
+        close = [one for one in [SYNONYMS.get(name[2:], "")] if one in known] or get_close_matches(name[2:], known, n=1)
         hint = f"did you mean --{close[0]}?" if close else f"{self.prog} {self.full_help} shows all"
         return f"{name}: unknown option; {hint}"
 

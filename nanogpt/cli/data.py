@@ -31,7 +31,7 @@ class Data(TextOptions):
     command: Literal["check"] = positional("COMMAND")
     """check, the only one"""
     text: tuple[str, ...] = positional("TEXT", ())
-    """named as for training (default: shakespeare, where it can be had)"""
+    """named as for training (default: shakespeare, if available)"""
     preset: str = option("NAME", DEFAULT_PRESET)
     """model to compare with the amount of text"""
     json: bool = False

@@ -80,7 +80,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     Pairs the two halves of the channels, as Qwen and Llama do; the paper pairs neighbours.
     """
     cos, sin = (table.to(x.dtype) for table in rotation)  # otherwise mixed precision would return float32
-    # Two products of whole rows: taking rows apart and joining them again takes half as long again.
+    # Two products of whole rows: taking rows apart and joining them takes 50 % longer.
     return x * torch.cat([cos, cos], -1) + x.roll(x.size(-1) // 2, -1) * torch.cat([-sin, sin], -1)  # (B, H, T, D)
 
 

@@ -9,7 +9,7 @@ from torch.optim.adamw import adamw
 
 
 class QuickOptimizer(torch.optim.Optimizer):
-    """An optimizer that is made without importing torch's compiler.
+    """An optimizer that is constructed without importing torch's compiler.
 
     `torch.optim.Optimizer.add_param_group` is decorated to be left uncompiled, which imports torch._dynamo (800
     modules, 1.5 to 3 s on two cores). A short training should not wait for that: the undecorated method is called.

@@ -28,7 +28,7 @@ def learning_rate(before: float, after: float, config: TrainConfig) -> float:
 
 
 def muon_momentum(step: int, peak: float) -> float:
-    """Return Muon's momentum at a step: it rises linearly over the first steps, when gradients soon go out of date.
+    """Return Muon's momentum at a step: it rises linearly over the first steps, while gradients change quickly.
 
     >>> [round(muon_momentum(step, 0.95), 2) for step in (0, 150, 300, 1000)]
     [0.85, 0.9, 0.95, 0.95]

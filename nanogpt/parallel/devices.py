@@ -24,7 +24,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_precision(
     device: torch.device, name: Literal["auto", "float32", "bfloat16"] = "auto"
 ) -> Literal["float32", "bfloat16"]:
-    """Return `float32` or `bfloat16`, or with `auto` the faster: by what the processor can do, so that it never varies.
+    """Return `float32` or `bfloat16`, or with `auto` the faster, by what the hardware supports: reproducible.
 
     bfloat16 is faster where the processor multiplies it: on GPUs, and on x86 with AVX512-BF16 or AMX. Elsewhere it is
     emulated and slower. Never float16, which needs loss scaling.

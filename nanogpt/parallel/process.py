@@ -1,4 +1,4 @@
-"""This process: settings that make training faster, and signals that stop it.
+"""Settings of the process that make training faster, and signals that stop it.
 
 The settings (OpenMP's idle threads, the C library's freed memory) change how long a training takes, never what it
 computes. The command line makes them when it starts. A library call doesn't change its host process: from Python, call
@@ -31,11 +31,11 @@ MALLOC_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THR
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """A second one of these stops at once."""
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
-"""Sent when a terminal is closed or a connection lost, often twice: a second one asks for nothing more."""
+"""Sent when a terminal is closed or a connection lost, often twice: a second one is ignored."""
 
 
 def prepare_process() -> None:
-    """Make both settings; call it before torch is imported."""
+    """Apply both settings; call it before torch is imported."""
     limit_spinning()
     keep_freed_memory()
 

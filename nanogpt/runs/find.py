@@ -63,7 +63,7 @@ def open_corpus(text: Sources, config: DataConfig) -> Corpus:
 
 
 def open_data(folder: RunFolder) -> Dataset:
-    """Return the token ids that a run was trained on, from the cache or its text; raise UserError if that changed."""
+    """Return the token ids that a run was trained on, from the cache or its text; UserError where that has changed."""
     name, plan, config = str(folder.path), folder.read_plan(), folder.read_config().data
     advice = (
         f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"

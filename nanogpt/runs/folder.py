@@ -1,4 +1,4 @@
-"""A run folder: its small files, written whole and read without trust.
+"""A run folder: its small files, written atomically and validated on reading.
 
 config.toml          every setting (`nanogpt.config`)
 plan.toml            text, length and its changes (`runs.plan`)
@@ -59,12 +59,13 @@ class RunFolder:
         """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
         folder = cls(run_path(path))
         if not folder.path.is_dir():
-            raise UserError(f"no run folder {str(folder.path)!r}; list your runs with: nanogpt runs")
+            problem = ", it is a file" if folder.path.exists() else ""
+            raise UserError(f"no run folder {str(folder.path)!r}{problem}; list your runs with: nanogpt runs")
         files = ("config.toml", "plan.toml", "tokenizer.json")
         missing = [name for name in files if not (folder.path / name).is_file()]
         if missing:
             raise UserError(
-                f"{str(folder.path)!r} is not a run folder: {' and '.join(missing)} missing; list your runs with: "
+                f"{str(folder.path)!r} is not a run folder: {', '.join(missing)} missing; list your runs with: "
                 f"nanogpt runs"
             )
         return folder

@@ -1,6 +1,6 @@
 """What was decided for a run before it began, and what changed on the way: `plan.toml`.
 
-A resumed run follows its plan and asks no clock again: the same plan with the same seed gives the same weights.
+A resumed run follows its plan and does not consult the clock: the same plan with the same seed gives the same weights.
 """
 
 import math

@@ -190,6 +190,6 @@ def _compare(path: Path, found: Layout, expected: Layout) -> None:
             entries = (found.get(name), expected.get(name))
             in_file, by_config = (f"{list(entry[0])} {entry[1]}" if entry else "missing" for entry in entries)
             raise UserError(
-                f"{path} does not match config.toml: {name} is {in_file} in the file and {by_config} by the config; "
+                f"{path} does not match config.toml: {name} is {in_file} in the file and {by_config} in the config; "
                 f"restore the config that the run was trained with"
             )

@@ -66,6 +66,7 @@ class DecoderLayer:
         self.heads, self.D = [attention.n_head, attention.n_kv_head, attention.n_kv_head], attention.head_size
 
     def __call__(self, x: Tensor, rotation: Rotation | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
+        """Return the new residual stream, (B, C) -> (B, C)."""
         if self.pre_norm:
             x = x + self.attention(self.attention_norm(x), rotation, cache, mask)
             return x + self.down(self.activate(self.up(self.mlp_norm(x))))

@@ -1,7 +1,7 @@
 """Keys and values of the tokens that rows have read, so that a new token costs one position.
 
-The cache never rolls: deeper layers' entries depend on the oldest tokens, and without those the text would be no
-model's. When a row's context is full, its newest half is read again (`window_start`).
+The cache never rolls: deeper layers' entries depend on the oldest tokens, so without those the output would not match
+the model's. When a row's context is full, its newest half is read again (`window_start`).
 
 Shapes: B rows, K key and value heads, S positions in the cache, T positions that are read, D channels of a head.
 """
@@ -34,7 +34,7 @@ class KVCache:
     def __init__(self, config: ModelConfig, rows: int, like: Tensor) -> None:
         """Allocate the cache with the number format and device of `like`."""
         shape = (rows, config.kv_heads, config.block_size, config.head_channels)
-        # Zeros: what lies beyond a shorter row's end has weight 0, which gives a number only for numbers.
+        # Zeros: beyond a shorter row's end weights are 0, and 0 times NaN would be NaN.
         self.layers = [LayerCache(self, shape, like) for _ in range(config.n_layer)]
         self.lengths = [0] * rows
         self._documents = torch.zeros(rows, config.block_size, dtype=torch.long, device=like.device)

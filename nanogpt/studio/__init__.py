@@ -1,4 +1,4 @@
-"""The studio: a web page on this machine that writes with a model, shows its inside, and shows one learn.
+"""The studio: a web page on this machine: generate text, look at a model's internals, watch a training.
 
 app                     the server: NiceGUI on FastAPI
 middleware              access by token, security headers, and the OpenAI-compatible API next to the page
@@ -24,7 +24,6 @@ training_progress       "Watch it learn": curves, speed and samples of one run
 run_metrics             "Watch it learn": `metrics.jsonl`, read as it grows
 compare                 "Watch it learn": validation losses of several runs
 checkpoint_browser      "Watch it learn": one prompt at each kept step (the time machine)
-snapshots               "Watch it learn": what a checkpoint does with a prompt, without a page
 training_jobs           "Watch it learn": trainings as processes that outlive the page
 course_view             "Follow the course": a card for each section
 course_sections         "Follow the course": a section as a process

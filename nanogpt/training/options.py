@@ -50,7 +50,7 @@ class TrainOptions:
     start_from: str | os.PathLike[str] | None = field(default=None, metadata={"flag": "from", "metavar": "RUN"})
     """start from this run's weights, sizes and tokenizer, with a third of its learning rate"""
     seeds: int | None = None
-    """train N runs with consecutive seeds in one folder; report mean and spread"""
+    """train this number of runs with consecutive seeds in one folder; report mean and spread"""
     resume: str | os.PathLike[str] | None = field(default=None, metadata={"metavar": "RUN"})
     """continue an interrupted run, 'last' for the newest; takes no other options but --device and --parallel"""
 
