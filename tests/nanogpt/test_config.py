@@ -1,8 +1,8 @@
 """Settings: presets, precedence, TOML and back, and what a user can get wrong."""
 
-import re
+import math
 import tomllib
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -10,53 +10,54 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import refuses
 
-from nanogpt.config import (
-    PARTS,
-    Config,
-    DataConfig,
-    ModelConfig,
-    SampleConfig,
-    TrainConfig,
-    check_types,
-    load_preset,
-    part_of,
-    preset_names,
-)
+from nanogpt import config as module
+from nanogpt.config import PARTS, Config, ModelConfig, SampleConfig, TrainConfig, check_types, load_preset
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", module.preset_names())
 def test_a_preset_survives_toml(name):
-    config = load_preset(name).override(vocab_size=37, n_kv_head=2, patience=3, grad_clip=float("inf"))
-    assert config.preset == name
-    assert Config.from_dict(tomllib.loads(tomli_w.dumps(config.to_dict())), "there") == config
+    config = load_preset(name).override(vocab_size=37, n_kv_head=2, patience=3, grad_clip=math.inf)
+    tables = config.to_dict()
+    assert (config.preset, tables["format"]) == (name, FORMAT)
+    assert "mlp_hidden" not in tables["model"]  # a setting that is None
+    assert Config.from_dict(tomllib.loads(tomli_w.dumps(tables)), "there") == config
 
 
-def test_the_lecture_preset_is_the_lectures_setting():
-    config = load_preset("lecture")
-    model, train = config.model, config.train
-    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (6, 6, 384, 256)
-    assert (model.dropout, model.activation, model.norm, model.position) == (0.2, "relu", "layer", "learned")
-    assert (train.batch_size, train.learning_rate, train.warmup, train.decay) == (64, 3e-4, 0, 0)
-    assert (config.data.tokenizer, config.data.end_of_document) == ("char", False)
-
-
-def test_the_gpt2_preset_is_nanogpts_recipe_for_a_cpu():
-    config = load_preset("gpt2")
-    model, train = config.model, config.train
-    assert (model.n_layer, model.n_head, model.n_embd, model.block_size, train.batch_size) == (4, 4, 128, 64, 12)
-    assert (model.norm, model.position, model.activation) == ("layer", "learned", "gelu_tanh")
-    assert model.tie_embeddings
-    assert (model.qkv_bias, model.bias, model.head_bias, model.init) == (True, True, False, "scaled")
-
-
-def test_the_modern_preset_is_qwen3s_block():
-    model = load_preset("modern").model
-    assert (model.norm, model.norm_position, model.norm_eps) == ("rms", "pre", 1e-6)
-    assert (model.position, model.qk_norm, model.activation) == ("rope", True, "swiglu")
-    assert (model.qkv_bias, model.bias, model.head_bias) == (False, False, False)
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (
+            "lecture",  # the lecture's settings
+            {
+                **{"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "dropout": 0.2, "activation": "relu"},
+                **{"norm": "layer", "position": "learned", "batch_size": 64, "learning_rate": 3e-4, "warmup": 0},
+                **{"decay": 0, "tokenizer": "char", "end_of_document": False},
+            },
+        ),
+        (
+            "gpt2",  # nanoGPT's recipe for a CPU
+            {
+                **{"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12, "norm": "layer"},
+                **{"position": "learned", "activation": "gelu_tanh", "tie_embeddings": True, "qkv_bias": True},
+                **{"bias": True, "head_bias": False, "init": "scaled"},
+            },
+        ),
+        (
+            "modern",  # Qwen3's block
+            {
+                **{"norm": "rms", "norm_position": "pre", "norm_eps": 1e-6, "position": "rope", "qk_norm": True},
+                **{"activation": "swiglu", "qkv_bias": False, "bias": False, "head_bias": False},
+            },
+        ),
+    ],
+)
+def test_what_a_preset_is(preset, expected):
+    config = load_preset(preset)
+    assert config.override(**expected) == config
 
 
 def test_precedence_is_default_then_preset_then_caller():
@@ -73,33 +74,16 @@ def test_override_changes_what_is_named_and_nothing_else():
     assert after.override(n_layer=4, tokenizer="char", seed=1337) == before
 
 
-def test_every_field_has_one_home():
+def test_every_field_belongs_to_one_part():
     names = [field.name for kind in PARTS.values() for field in fields(kind)]
     assert len(names) == len(set(names))
-    for part, kind in PARTS.items():
-        assert all(part_of(field.name) == part for field in fields(kind))
-
-
-@pytest.mark.parametrize("kind", [ModelConfig, DataConfig, TrainConfig, SampleConfig, Config])
-def test_configs_are_frozen_and_named(kind):
-    with pytest.raises(FrozenInstanceError):
-        setattr(kind(), fields(kind)[0].name, None)
-    with pytest.raises(TypeError):
-        kind(1)
+    assert all(module.part_of(field.name) == part for part, kind in PARTS.items() for field in fields(kind))
 
 
 def test_a_preset_by_path():
     Path("mine.toml").write_text('preset = "mine"\n[model]\nn_layer = 5\n')
     config = load_preset("mine.toml")
     assert (config.preset, config.model.n_layer, config.train) == ("mine.toml", 5, TrainConfig())
-
-
-def test_a_missing_setting_is_left_out_of_toml():
-    assert "n_kv_head" not in Config().to_dict()["model"]
-    assert Config().to_dict()["format"] == FORMAT
-
-
-# A wrong value is named as a flag, with what to type instead
 
 
 @pytest.mark.parametrize(
@@ -112,36 +96,33 @@ def test_a_missing_setting_is_left_out_of_toml():
         ({"n_kv_head": 3}, ["--n-head 4", "--n-kv-head 3", "divisor of 4"]),
         *[({name: 0}, [f"--{name.replace('_', '-')} is 0", "above 0"]) for name in ("n_layer", "n_embd", "log_every")],
         *[({"batch_size": value}, [f"--batch-size is {value}"]) for value in (0, -1)],
-        *[({"dropout": value}, [f"--dropout is {value}"]) for value in (-0.1, 1.0, float("nan"))],
-        *[({"learning_rate": value}, [f"is {value}"]) for value in (0.0, -1.0, float("inf"), float("nan"))],
-        *[({"weight_decay": value}, [f"is {value}", "0 or more"]) for value in (-1.0, float("inf"), float("nan"))],
+        *[({"dropout": value}, [f"--dropout is {value}"]) for value in (-0.1, 1.0, math.nan)],
+        *[({"learning_rate": value}, [f"is {value}"]) for value in (0.0, -1.0, math.inf, math.nan)],
+        *[({"weight_decay": value}, [f"is {value}", "0 or more"]) for value in (-1.0, math.inf, math.nan)],
         ({"warmup": 1.0}, ["--warmup is 1.0"]),
         ({"decay": 1.01}, ["--decay is 1.01"]),
-        *[({"grad_clip": value}, ["--grad-clip", "inf"]) for value in (0, float("nan"))],
+        *[({"grad_clip": value}, ["--grad-clip", "inf"]) for value in (0, math.nan)],
         ({"n_layer": "4"}, ["--n-layer is '4'", "type str", "int"]),
         ({"n_layer": 4.0}, ["4.0", "type float"]),
         ({"n_layer": True}, ["True", "type bool"]),
         ({"bias": 1}, ["--bias is 1", "type int"]),
-        ({"norm": "layr"}, ["'layr'", "did you mean 'layer'?"]),
-        ({"position": "rop"}, ["did you mean 'rope'?"]),
-        ({"n_layers": 3}, ["'n_layers'", "did you mean 'n_layer'?"]),
-        ({"learnign_rate": 3}, ["did you mean 'learning_rate'?"]),
+        ({"norm": "layr"}, ["'layr'", "'layer'"]),
+        ({"n_layers": 3}, ["'n_layers'", "'n_layer'"]),
+        ({"learnign_rate": 3}, ["'learning_rate'"]),
         ({"lora": 2, "optimizer": "muon"}, ["--lora 2", "--optimizer muon"]),
         ({"tokenizer_from": "folder"}, ["--tokenizer-from 'folder'", "--tokenizer bpe"]),
     ],
     ids=str,
 )
 def test_a_wrong_setting_says_what_to_type(settings, words):
-    with pytest.raises(UserError) as caught:
-        load_preset("modern").override(**settings)
-    assert all(word in str(caught.value) for word in words), caught.value
+    refuses(lambda: load_preset("modern").override(**settings), *words)
 
 
 def test_settings_at_their_limits():
     config = load_preset("modern")
     config.override(n_embd=132, head_size=32)
     config.override(head_size=33, position="learned")
-    config.override(n_kv_head=2, decay=1.0, final_lr=1.0, grad_clip=float("inf"))
+    config.override(n_kv_head=2, decay=1.0, final_lr=1.0, grad_clip=math.inf)
     assert config.override(learning_rate=1).train.learning_rate == 1
     SampleConfig(temperature=0.0, top_p=1.0, min_p=1.0, top_k=1, tokens=1)
 
@@ -168,54 +149,45 @@ class Example:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"maybe": 3}, {"share": 1}, {"kind": 2}, {"names": ("x",)}, {"texts": "x"}, {"texts": ("x", "y")}],
+    ("name", "right", "wrong"),
+    [
+        *(("maybe", [3, None], [1.5]), ("share", [1, 0.1], [True, None]), ("kind", [2], [3])),
+        *(("names", [("x",)], ["x", (1,)]), ("texts", ["x", ("x", "y")], [(1,)])),
+    ],
 )
-def test_right_types_pass(settings):
-    check_types(Example(**settings))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{"maybe": 1.5}, {"share": True}, {"share": None}, {"kind": 3}, {"names": "x"}, {"names": (1,)}, {"texts": (1,)}],
-)
-def test_wrong_types_are_refused(settings):
-    ((name, value),) = settings.items()
-    with pytest.raises(UserError, match=re.escape(f"--{name} is {value!r}")):
-        check_types(Example(**settings))
-
-
-def test_an_unknown_preset_names_the_nearest():
-    with pytest.raises(UserError, match="'modren'; did you mean 'modern'"):
-        load_preset("modren")
+def test_types(name, right, wrong):
+    for value in right:
+        check_types(Example(**{name: value}))
+    for value in wrong:
+        refuses(lambda value=value: check_types(Example(**{name: value})), f"--{name} is {value!r}")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[modle]\n", ["'modle'", "did you mean 'model'?"]),
-        ("[model]\nn_layers = 3\n", ["[model]", "'n_layers'", "did you mean 'n_layer'?"]),
+        (None, []),
+        ("[modle]\n", ["'modle'", "'model'"]),
+        ("[model]\nn_layers = 3\n", ["[model]", "'n_layers'", "'n_layer'"]),
         ("[train]\nlearning_rate = 'big'\n", ["[train]", "--learning-rate", "'big'"]),
-        ("model = 3\n", ["[model]", "not a table"]),
-        ("[model\n", ["not valid TOML"]),
-        (f"format = {FORMAT + 1}\n", [f"format {FORMAT + 1}", f"reads {FORMAT}", "upgrade"]),
+        ("model = 3\n", ["[model]"]),
+        ("[model\n", ["TOML"]),
+        (f"format = {FORMAT + 1}\n", [f"format {FORMAT + 1}", f"reads {FORMAT}"]),
     ],
 )
-def test_a_config_file_that_is_wrong(text, words):
-    Path("mine.toml").write_text(text)
-    with pytest.raises(UserError) as caught:
-        load_preset("mine.toml")
-    assert all(word in str(caught.value) for word in ("mine.toml", *words)), caught.value
+def test_a_wrong_config_file(text, words):
+    if text is not None:
+        Path("mine.toml").write_text(text)
+    refuses(lambda: load_preset("mine.toml"), "mine.toml", *words)
+    refuses(lambda: load_preset("modren"), "'modren'", "'modern'")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("temperature", -0.1), ("temperature", float("nan")), ("top_k", 0), ("top_p", 0.0), ("top_p", 1.1)],
+        *[("temperature", -0.1), ("temperature", math.nan), ("top_k", 0), ("top_p", 0.0), ("top_p", 1.1)],
         *[("min_p", -1.0), ("repetition_penalty", 0.0), ("tokens", 0), ("samples", -2), ("seed", -1)],
         ("stop", ("a", "")),
     ],
 )
 def test_sampling_settings_out_of_range(name, value):
-    with pytest.raises(UserError, match=f"--{name.replace('_', '-')}"):
-        SampleConfig(**{name: value})
+    refuses(lambda: SampleConfig(**{name: value}), f"--{name.replace('_', '-')}")
