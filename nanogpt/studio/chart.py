@@ -38,16 +38,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Frame:
-    """Limits of both axes."""
+    """Limits of both axes; x begins at 0."""
 
-    left: float
     right: float
     low: float
     high: float
-
-    def across(self, x: float) -> float:
-        """Return the share of the width, 0 to 1."""
-        return (x - self.left) / (self.right - self.left)
 
     def down(self, y: float) -> float:
         """Return the share of the height from the top; below 0 or above 1 outside the frame."""
@@ -63,7 +58,7 @@ def frame_of(curves: Sequence[Curve]) -> Frame | None:
     heights = later if len(later) >= MIN_POINTS else [y for _, y in points]
     low, high = min(heights), max(heights)
     margin = 0.06 * (high - low) or 0.1
-    return Frame(0.0, max(x for x, _ in points) or 1.0, low - margin, high + margin)
+    return Frame(max(x for x, _ in points) or 1.0, low - margin, high + margin)
 
 
 def ticks(low: float, high: float, most: int = TICKS) -> list[float]:
@@ -93,11 +88,11 @@ def draw(curves: Sequence[Curve], x_name: str, y_name: str, label: str) -> str:
     frame = frame_of(curves)
     if frame is None:
         return '<p class="hint">There is no curve yet.</p>'
-    heights, positions = ticks(frame.low, frame.high), ticks(frame.left, frame.right)
+    heights, positions = ticks(frame.low, frame.high), ticks(0.0, frame.right)
     grid = "".join(f'<path class="grid" d="M0 {frame.down(y) * HEIGHT:.1f}H{WIDTH}"/>' for y in heights)
     drawn = "".join(_path(curve, frame) for curve in curves if curve.x)
     names = "".join(f'<span class="y" style="top:{100 * frame.down(y):.2f}%">{short(y)}</span>' for y in heights)
-    names += "".join(f'<span class="x" style="left:{100 * frame.across(x):.2f}%">{short(x)}</span>' for x in positions)
+    names += "".join(f'<span class="x" style="left:{100 * x / frame.right:.2f}%">{short(x)}</span>' for x in positions)
     names += "".join(_tag(curve, frame) for curve in curves if curve.x and curve.tag)
     described = escape(f"{label}. {describe(curves, y_name)}")
     return (
@@ -108,7 +103,7 @@ def draw(curves: Sequence[Curve], x_name: str, y_name: str, label: str) -> str:
 
 
 def _path(curve: Curve, frame: Frame) -> str:
-    at = " ".join(f"{frame.across(x) * WIDTH:.1f},{frame.down(y) * HEIGHT:.1f}" for x, y in zip(curve.x, curve.y))
+    at = " ".join(f"{x / frame.right * WIDTH:.1f},{frame.down(y) * HEIGHT:.1f}" for x, y in zip(curve.x, curve.y))
     if len(curve.x) == 1:  # a line of length 0 is drawn as a dot by its round end
         at += f" {at}"
     return f'<polyline class="{_classes(curve)}" points="{at}"/>'
@@ -119,15 +114,13 @@ def _classes(curve: Curve) -> str:
 
 
 def _tag(curve: Curve, frame: Frame) -> str:
-    left, top = 100 * frame.across(curve.x[-1]), 100 * min(1.0, max(0.0, frame.down(curve.y[-1])))
+    left, top = 100 * curve.x[-1] / frame.right, 100 * min(1.0, max(0.0, frame.down(curve.y[-1])))
     style = f"style-{curve.style % STYLES}"
     return f'<span class="tag {style}" style="left:{left:.2f}%;top:{top:.2f}%">{escape(curve.tag)}</span>'
 
 
 def legend(curves: Sequence[Curve]) -> str:
     """Return the names of the curves as an HTML list."""
-    if not curves:
-        return ""
     items = "".join(
         f'<li><svg viewBox="0 0 40 10" aria-hidden="true"><path class="{_classes(curve)}" d="M0 5H40"/></svg>'
         f"{f'<b>{escape(curve.tag)}</b> ' if curve.tag else ''}{escape(curve.name)}</li>"
@@ -142,15 +135,12 @@ def describe(curves: Sequence[Curve], y_name: str) -> str:
     >>> describe([Curve(name="validation", x=[0, 10], y=[4.0, 2.5])], "nats")
     'validation: from 4.000 to 2.500 nats, lowest 2.500 at 10'
     """
-    found = []
-    for curve in curves:
-        if curve.x:
-            low = min(range(len(curve.y)), key=lambda index: curve.y[index])
-            found.append(
-                f"{curve.name}: from {curve.y[0]:.3f} to {curve.y[-1]:.3f} {y_name}, lowest {curve.y[low]:.3f} at "
-                f"{short(curve.x[low])}"
-            )
-    return "; ".join(found)
+    return "; ".join(
+        f"{curve.name}: from {curve.y[0]:.3f} to {curve.y[-1]:.3f} {y_name}, lowest {low:.3f} at {short(x)}"
+        for curve in curves
+        if curve.x
+        for low, x in [min(zip(curve.y, curve.x))]
+    )
 
 
 def table(curves: Sequence[Curve], x_name: str) -> str:
@@ -176,7 +166,7 @@ def _value_at(curve: Curve, x: float) -> str:
 
 
 class Chart:
-    """Curves, their legend and their table on the page. Sent to the browser only when something changed."""
+    """Curves, their legend and their table on the page."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -185,25 +175,13 @@ class Chart:
             self._keys = ui.html("", sanitize=False)
             with Tag("details") as self._numbers:
                 Text("summary", "The curves as numbers")
-                self._table = scrolled_html(f"{label}, as numbers")
+                self._table = ui.html("", sanitize=False).classes("scrolled").props("tabindex=0 role=region")
+                self._table.props["aria-label"] = f"{label}, as numbers"
         self.show([], "", "")
 
     def show(self, curves: Sequence[Curve], x_name: str, y_name: str) -> None:
         """Replace the curves."""
         self._numbers.set_visibility(any(curve.x for curve in curves))
-        set_html(self._curves, draw(curves, x_name, y_name, self._label))
-        set_html(self._keys, legend([curve for curve in curves if curve.x]))
-        set_html(self._table, table(curves, x_name))
-
-
-def scrolled_html(label: str) -> ui.html:
-    """Make an empty region for a wide table, which the keyboard can scroll."""
-    made = ui.html("", sanitize=False).classes("scrolled").props("tabindex=0 role=region")
-    made.props["aria-label"] = label
-    return made
-
-
-def set_html(element: ui.html, content: str) -> None:
-    """Replace an element's HTML if it changed."""
-    if element.content != content:
-        element.set_content(content)
+        self._curves.set_content(draw(curves, x_name, y_name, self._label))
+        self._keys.set_content(legend([curve for curve in curves if curve.x]))
+        self._table.set_content(table(curves, x_name))

@@ -3,16 +3,30 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nicegui import ui
+from torch import Tensor
 
 from nanogpt.errors import UserError
+from nanogpt.explain.predictions import visible_text
+from nanogpt.explain.trace import logit_lens_at, trace_text
 from nanogpt.runs.folder import RunFolder
-from nanogpt.studio import snapshots
-from nanogpt.studio.chart import scrolled_html, set_html
-from nanogpt.studio.elements import NamedSlider, Tag, Text, button, card, number, select, slider, text_area
+from nanogpt.studio.elements import (
+    NamedSlider,
+    Tag,
+    Text,
+    button,
+    card,
+    hint,
+    number,
+    sample_text,
+    select,
+    slider,
+    text_area,
+)
+from nanogpt.studio.inside_analysis import LensRow, heads_name, lens_rows
+from nanogpt.studio.inside_pictures import AttentionMap, LensTable
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import State
@@ -22,6 +36,66 @@ CACHE_SIZE = 64
 LAST, ALL = "last", "all"
 LIST_EVERY = 5
 PLAY_SECONDS = 0.6
+MAX_SHOWN = 20
+"""Tokens of the prompt whose attention is shown, the newest."""
+MAX_TOKENS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotQuery:
+    """What every checkpoint is asked."""
+
+    prompt: str = ""
+    tokens: int = 120
+    temperature: float = 0.0
+    """0 takes the likeliest token, so that every change between checkpoints was learned"""
+    seed: int = 1337
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The answers of the checkpoint of a step."""
+
+    step: int
+    model: str
+    """hash of the weights"""
+    text: str
+    """the prompt and its continuation"""
+    tokens: list[str]
+    """newest tokens of the prompt, (T,)"""
+    skipped: int
+    """tokens of the prompt before them"""
+    attention: Tensor
+    """(layers, heads, T, T)"""
+    lens: list[LensRow]
+    """the likeliest tokens after the prompt"""
+
+
+def take_snapshot(registry: RunRegistry, name: str, step: int, query: SnapshotQuery) -> Snapshot:
+    """Ask the checkpoint of a step; unknown characters are left out. Slow: not for the event loop.
+
+    Raises UserError if the checkpoint is missing or damaged.
+    """
+    try:
+        run = registry.open(name, checkpoint=step)
+        lock = registry.lock_of(run)
+    except (OSError, KeyError):  # a running training drops old checkpoints
+        raise UserError(f"the weights of step {step:,} have just been dropped: choose another step") from None
+    with lock:
+        tokens = min(query.tokens, MAX_TOKENS)
+        text = "".join(run.stream(query.prompt, "skip", tokens=tokens, temperature=query.temperature, seed=query.seed))
+        found = trace_text(run, query.prompt, unknown="skip")
+        lens = lens_rows(logit_lens_at(run.model, found, -1), run.tokenizer)
+    first = max(0, len(found.ids) - MAX_SHOWN)
+    return Snapshot(
+        step=step,
+        model=registry.hash_of(run),
+        text=query.prompt + text,
+        tokens=[visible_text(run.tokenizer, token) for token in found.ids[first:]],
+        skipped=found.skipped + first,
+        attention=found.attention[:, :, first:, first:],
+        lens=lens,
+    )
 
 
 class CheckpointBrowser:
@@ -39,22 +113,22 @@ class CheckpointBrowser:
         """hash of the weights that the address means by a step, until they are shown"""
         self._steps: list[int] = []
         self._index = 0
-        self._cache: OrderedDict[tuple[str, int, snapshots.SnapshotQuery], snapshots.Snapshot] = OrderedDict()
-        self._snapshot: snapshots.Snapshot | None = None
-        self._query = snapshots.SnapshotQuery()
+        self._cache: OrderedDict[tuple[str, int, SnapshotQuery], Snapshot] = OrderedDict()
+        self._snapshot: Snapshot | None = None
+        self._query = SnapshotQuery()
         """what the snapshot answers"""
         self._task: asyncio.Task[None] | None = None
         self._wanted = False
         self._turn = 0
         self._playing = False
         with card("Look back: the time machine"):
-            Text("p", "The same prompt, given to the model as it was after each step that was kept.", "hint")
+            hint("The same prompt, given to the model as it was after each step that was kept.")
             self._prompt = text_area("Prompt", "The " if state.prompt is None else state.prompt, rows=2)
             self._prompt.on("enter", self._ask)
             with Tag("div", "fields"):
                 self._temperature = slider("Temperature", f"{state.temperature:g}", min=0, max=2, step=0.1)
                 self._seed = number("Seed", str(state.seed), min=0, step=1)
-                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=snapshots.MAX_TOKENS, step=1)
+                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=MAX_TOKENS, step=1)
             self._slider = NamedSlider("Step", ["–"], 0, self._slide)
             with Tag("div", "buttons"):
                 button("Look", self._ask, "primary")
@@ -63,25 +137,19 @@ class CheckpointBrowser:
             with Tag("div", "found") as self._found:
                 with Tag("div"):
                     Text("h3", "What it writes")
-                    self._text = Text("pre", "", "sample", tabindex="0", role="region", aria_label="What it writes")
+                    self._text = sample_text("What it writes")
                     Text("h3", "What each layer would predict (the logit lens)")
-                    self._lens = scrolled_html("What each layer would predict")
+                    self._lens = LensTable()
                 with Tag("div"):
-                    self._build_attention(state)
+                    Text("h3", "Where it looks")
+                    layer = LAST if state.layer is None else str(state.layer)
+                    head = ALL if state.head is None else str(state.head)
+                    with Tag("div", "fields"):
+                        self._layer = select("Layer", {LAST: "the last"}, layer, lambda _: self._show())
+                        self._head = select("Head", {ALL: "the mean of all"}, head, lambda _: self._show())
+                    self._attention = AttentionMap(lambda position: None)
+                    self._caption = hint()
             self._found.set_visibility(False)
-
-    def _build_attention(self, state: State) -> None:
-        Text("h3", "Where it looks")
-        layer = LAST if state.layer is None else str(state.layer)
-        head = ALL if state.head is None else str(state.head)
-        with Tag("div", "fields"):
-            self._layer = select("Layer", {LAST: "the last"}, layer, lambda _: self._show())
-            self._head = select("Head", {ALL: "the mean of all"}, head, lambda _: self._show())
-        self._attention = ui.html("", sanitize=False)
-        self._caption = Text("p", "", "hint")
-        with Tag("details"):
-            Text("summary", "Where each token looks, as a table")
-            self._table = scrolled_html("Where each token looks")
 
     @property
     def _chosen(self) -> tuple[int | None, int | None]:
@@ -155,7 +223,7 @@ class CheckpointBrowser:
             query = self._read_query()
             if (found := self._cache.get((name, step, query))) is None:
                 self._status.set_text(f"Asking the model of step {step:,} …")
-                found = await asyncio.to_thread(snapshots.take_snapshot, self._registry, name, step, query)
+                found = await asyncio.to_thread(take_snapshot, self._registry, name, step, query)
                 self._cache[name, step, query] = found
                 if len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
@@ -167,16 +235,16 @@ class CheckpointBrowser:
             self._status.set_text(f"After {step:,} steps.{self._other_weights(found)}")
             self._show()
 
-    def _other_weights(self, found: snapshots.Snapshot) -> str:
+    def _other_weights(self, found: Snapshot) -> str:
         """Return a sentence if the address means other weights than these."""
         meant = self._address_hash.pop(found.step, "")
         if meant in ("", found.model):
             return ""
         return f" The address means other weights ({meant}); these are {found.model}, and may give another text."
 
-    def _read_query(self) -> snapshots.SnapshotQuery:
+    def _read_query(self) -> SnapshotQuery:
         try:
-            return snapshots.SnapshotQuery(
+            return SnapshotQuery(
                 prompt=self._prompt.value,
                 tokens=int(self._tokens.value),
                 temperature=float(self._temperature.value),
@@ -192,20 +260,17 @@ class CheckpointBrowser:
         self._offer_heads(found)
         chosen, head = self._chosen
         layer = len(found.attention) - 1 if chosen is None else chosen
-        weights = found.weights(layer, head)
-        label = f"Attention of layer {layer + 1}, {'the mean of its heads' if head is None else f'head {head + 1}'}"
-        self._text.set_text(found.prompt + found.text)
+        heads, last = found.attention[layer], len(found.tokens) - 1
+        label = f"Attention of {heads_name(layer, head)}"
         cut = f" Only the newest {len(found.tokens)} tokens of the prompt are shown." if found.skipped else ""
-        set_html(
-            self._attention, snapshots.draw_attention(found.tokens, weights, f"{label} after {found.step:,} steps")
-        )
-        self._caption.set_text(f"{label}. Each row looks at the tokens below: the stronger the colour, the more.{cut}")
-        set_html(self._table, snapshots.attention_table(found.tokens, weights))
-        set_html(self._lens, snapshots.lens_table(found.lens))
+        self._text.set_text(found.text)
+        self._attention.show(heads.mean(0) if head is None else heads[head], found.tokens, last, found.skipped, label)
+        self._caption.set_text(f"{label}. Each row looks at columns: the stronger the colour, the more.{cut}")
+        self._lens.show(found.lens)
         self._found.set_visibility(True)
         self._changed()
 
-    def _offer_heads(self, found: snapshots.Snapshot) -> None:
+    def _offer_heads(self, found: Snapshot) -> None:
         layers = {LAST: "the last"} | {str(one): f"layer {one + 1}" for one in range(len(found.attention))}
         heads = {ALL: "the mean of all"} | {str(one): f"head {one + 1}" for one in range(len(found.attention[0]))}
         for field, names, default in ((self._layer, layers, LAST), (self._head, heads, ALL)):

@@ -11,19 +11,19 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanogpt.errors import UserError
 from nanogpt.studio.run_metrics import Point, Points
-from nanogpt.studio.training_jobs import source_folder, start_piped
+from nanogpt.studio.training_jobs import last_line, source_folder, start_piped
 
 MAX_LINES = 50_000
 MAX_POINTS = 300
 MAX_TEXT = 4_000
 MAX_SECONDS = 900
 GRACE_SECONDS = 3
-SOURCE_BYTES = 1_000_000
 RESULTS = ("parameters", "val_loss", "train_loss", "seconds")
 
 
@@ -51,6 +51,7 @@ class SectionRun:
     result: dict[str, float] | None = None
     notes: list[str] = field(default_factory=list)
     problem: str = ""
+    """why it ended; empty if all went well"""
     label: str = ""
     """name of the current training: some sections make several, and the last one is the section's own"""
 
@@ -81,12 +82,9 @@ class SectionRun:
 
 def find_course() -> Path | None:
     """Return the folder of the course's sections; None if it is missing, or another package has its name."""
-    try:
-        spec = importlib.util.find_spec("course")  # finds a package without running it
-    except (ImportError, ValueError):
-        return None
-    places = [source_folder() / "course"]
-    places += [Path(one) for one in (spec.submodule_search_locations or ())] if spec is not None else []
+    spec = importlib.util.find_spec("course")  # finds a package without running it
+    installed = spec.submodule_search_locations if spec is not None else None
+    places = [source_folder() / "course", *map(Path, installed or ())]
     return next((one for one in places if (one / "s01_bigram.py").is_file()), None)
 
 
@@ -94,22 +92,17 @@ def sections(folder: Path) -> list[Section]:
     """Return the sections in a folder, in order, from their source text alone."""
     found = []
     for file in sorted(folder.glob("s[0-9][0-9]_*.py")):
-        if re.fullmatch(r"s\d\d_\w+", file.stem):
-            with file.open("rb") as source:
-                text = source.read(SOURCE_BYTES).decode("utf-8", "replace")
-            found.append(Section(int(file.stem[1:3]), f"course.{file.stem}", _title(text, file.stem), _idea(text)))
+        text = file.read_text(encoding="utf-8", errors="replace")
+        heading = re.search(r"^# # \d+\. (.+)$", text, re.MULTILINE)
+        title = heading[1].strip() if heading else file.stem[4:].replace("_", " ")
+        found.append(Section(int(file.stem[1:3]), f"course.{file.stem}", title, _idea(text)))
     return found
-
-
-def _title(text: str, stem: str) -> str:
-    heading = re.search(r"^# # \d+\. (.+)$", text, re.MULTILINE)
-    return heading[1].strip() if heading else stem[4:].replace("_", " ")
 
 
 def _idea(text: str) -> str:
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError):
         return ""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == "IDEA" for one in node.targets):
@@ -126,18 +119,16 @@ async def run_section(
     changed: Callable[[], None] = lambda: None,
     seconds: float = MAX_SECONDS,
 ) -> None:
-    """Run a section and feed its output to `run`; the process ends if the task is cancelled.
-
-    `changed` is called after each line. `run.problem` says how it ended, empty if all went well.
-    """
+    """Run a section and feed its output to `run`, with `changed` after each line; cancelling ends the process."""
     with tempfile.TemporaryDirectory(prefix="nanogpt-course-") as place:  # for pictures
         words = (sys.executable, "-P", "-m", run.section.module, "--events", "--steps", str(steps), "--text", text)
         process = await start_piped(words, Path(place), folder.parent)
-        said = asyncio.create_task(_last_bytes(process.stderr))
+        said = asyncio.create_task(_end_of(process.stderr))
         try:
             async with asyncio.timeout(seconds):
                 await _read(process, run, changed)
-                run.problem = _reason(await process.wait(), await said)
+                code, reason = await process.wait(), last_line(await said)
+                run.problem = reason or f"it ended with code {code} and no message" if code else ""
         except TimeoutError:
             run.problem = f"it took more than {seconds:g} seconds and was stopped: choose fewer steps"
         except UserError as error:
@@ -164,31 +155,20 @@ async def _read(process: asyncio.subprocess.Process, run: SectionRun, changed: C
     raise UserError(f"the section printed more than {MAX_LINES:,} lines and was stopped")
 
 
-async def _last_bytes(stream: asyncio.StreamReader | None, most: int = 10_000) -> bytes:
-    """Return the end of a process's output, however long it is."""
+async def _end_of(stream: asyncio.StreamReader | None, most: int = 10_000) -> bytes:
+    """Return the last bytes of a process's output, however long it is."""
     kept = b""
     while stream is not None and (part := await stream.read(65536)):
         kept = (kept + part)[-most:]
     return kept
 
 
-def _reason(code: int, said: bytes) -> str:
-    if code == 0:
-        return ""
-    lines = [one.strip() for one in said.decode("utf-8", "replace").splitlines() if one.strip()]
-    return lines[-1][:1000] if lines else f"it ended with code {code} and no message"
-
-
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a process that is still running: ask first, then kill it."""
-    if process.returncode is not None:
-        return
-    for end in (process.terminate, process.kill):
+    with suppress(ProcessLookupError):
+        process.terminate()
         try:
-            end()
             await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-        except ProcessLookupError:
-            return
         except TimeoutError:
-            continue
-        return
+            process.kill()
+            await process.wait()

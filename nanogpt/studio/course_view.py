@@ -11,7 +11,7 @@ from nicegui import ui
 
 from nanogpt.studio.chart import STYLES, Chart, Curve
 from nanogpt.studio.course_sections import Section, SectionRun, find_course, run_section, sections
-from nanogpt.studio.elements import Tag, Text, VisibilityObserver, button, card, number, select
+from nanogpt.studio.elements import Tag, Text, VisibilityObserver, button, card, hint, number, sample_text, select
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import State
@@ -38,26 +38,22 @@ class SectionCard:
             with Tag("div", "section-head"):
                 Text("h2", f"{number}. {section.title}", id=f"section-{number}")
                 self.button = button("Train", train, aria_label=f"Train section {number}, {section.title}")
-            Text("p", f"{capitalized(section.idea)}.", "hint")
+            hint(f"{capitalized(section.idea)}.")
             self._bar = Tag("progress", "bar", max=1, value=0, aria_label=f"Section {number}: steps done")
             self._result = Text("p", "Not trained yet.", "reached")
             label = f"What section {number} writes"
-            self._sample = Text("pre", "", "sample", tabindex="0", role="region", aria_label=label)
+            self._sample = sample_text(label)
             self._sample.set_visibility(False)
-            self._notes = Text("p", "", "hint")
+            self._notes = hint()
             self._notes.set_visibility(False)
 
     def show(self, run: SectionRun) -> None:
         """Show the progress of a run, and its result."""
-        share = round(run.step / run.steps, 3) if run.steps else 0
-        if self._bar.props["value"] != share:
-            self._bar.set(value=share)
-        notes = " ".join(run.notes)
-        for element, text in ((self._result, describe_result(run)), (self._notes, notes), (self._sample, run.sample)):
-            if element.text != text:
-                element.set_text(text)
-        self._notes.set_visibility(bool(notes))
-        self._sample.set_visibility(bool(run.sample))
+        self._bar.set(value=round(run.step / run.steps, 3) if run.steps else 0)
+        self._result.set_text(describe_result(run))
+        for element, text in ((self._notes, " ".join(run.notes)), (self._sample, run.sample)):
+            element.set_text(text)
+            element.set_visibility(bool(text))
 
 
 def describe_result(run: SectionRun) -> str:
@@ -106,12 +102,12 @@ class CourseView:
     def _build(self, found: list[Section]) -> None:
         self._sections = found
         with card("Follow the course"):
-            Text("p", "Ten ideas, from a table of characters to a GPT. Each section trains its model here.", "hint")
+            hint("Ten ideas, from a table of characters to a GPT. Each section trains its model here.")
             with Tag("div", "fields"):
                 sources, wanted = self._sources(), self.state.corpus
                 self._text = select("Text", sources, wanted if wanted in sources else PYTHON, self._save)
                 self._steps = number("Steps", str(self.state.steps), self._save, min=1, max=MAX_STEPS, step=1)
-            Text("p", "With 300 steps a section takes seconds; the last three are larger and take minutes.", "hint")
+            hint("With 300 steps a section takes seconds; the last three are larger and take minutes.")
             with Tag("div", "buttons"):
                 self._all = button("Train all, one after another", lambda: self._start(self._sections), "primary")
                 self._stop = button("Stop", self._cancel, disabled=True)

@@ -22,9 +22,10 @@ ARRIVE_SECONDS = 10
 
 class _WithAttributes(Element):
     def set(self, **attributes: Any) -> None:
-        """Change attributes."""
-        self.props.update(_html_names(attributes))
-        self.update()
+        """Change attributes; nothing is sent to the browser if they are as before."""
+        new = _html_names(attributes)
+        if any(self.props.get(name) != value for name, value in new.items()):
+            self.props.update(new)
 
 
 class Tag(_WithAttributes):
@@ -66,6 +67,16 @@ def card(title: str) -> Tag:
     return made
 
 
+def hint(text: str = "") -> Text:
+    """Make a paragraph that explains what is around it."""
+    return Text("p", text, "hint")
+
+
+def sample_text(label: str, text: str = "") -> Text:
+    """Make a block of generated text, which the keyboard can scroll."""
+    return Text("pre", text, "sample", tabindex="0", role="region", aria_label=label)
+
+
 def probability_legend() -> None:
     """Show the colour levels and their probabilities."""
     names = [*(f"≥ {100 * least:g} %" for least in LEVELS), "less"]
@@ -90,18 +101,15 @@ class Field(Element, component="assets/field.js"):
         self.value = value = _without_surrogates(value)
         # The counter makes the browser replace what was typed even if the value is the same as before.
         self.props.update({"value": value, "turn": self.props.get("turn", 0) + 1})
-        self.update()
 
     def set_options(self, options: Mapping[str, str], value: str) -> None:
         """Replace the options of a select field, {value: label}."""
         self.value = value
         self.props.update({"options": _pairs(options), "value": value})
-        self.update()
 
     def set_help(self, help: str, warning: bool = False) -> None:
         """Show a line below the field."""
         self.props.update({"help": help, "warning": warning})
-        self.update()
 
     def _changed(self, value: Any) -> Any:
         self.value = _without_surrogates(str(value))
@@ -153,7 +161,6 @@ class NamedSlider(Element, component="assets/named_slider.js"):
     def set_names(self, names: Sequence[str], index: int) -> None:
         """Replace the names, without calling `change`."""
         self.props.update({"names": list(names), "index": index, "turn": self.props["turn"] + 1})
-        self.update()
 
     def _changed(self, index: Any) -> Any:
         return self._change(min(max(0, int(index)), len(self.props["names"]) - 1))
@@ -192,7 +199,6 @@ class Bars(Element, component="assets/bars.js"):
     def show(self, bars: Sequence[Bar]) -> None:
         """Replace the lines."""
         self.props["lines"] = [astuple(one) for one in bars]
-        self.update()
 
 
 class Branches(Element, component="assets/branches.js"):
@@ -206,7 +212,6 @@ class Branches(Element, component="assets/branches.js"):
     def show(self, items: Sequence[tuple[str, int, bool]]) -> None:
         """Replace the items: (name, indent, whether it is the current one)."""
         self.props["items"] = [list(one) for one in items]
-        self.update()
 
 
 class TokenText(Element, component="assets/token_text.js"):

@@ -17,7 +17,7 @@ from nanogpt.explain.trace import Trace
 from nanogpt.runs.run import Run
 from nanogpt.studio import inside_analysis as analysis
 from nanogpt.studio.background import run_in_thread
-from nanogpt.studio.elements import Bars, Tag, Text, button, card
+from nanogpt.studio.elements import Bars, Tag, Text, button, card, hint
 from nanogpt.studio.labels import Bar, capitalized, percent
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -67,7 +67,6 @@ class HeadGrid(Element, component="assets/head_grid.js"):
             for layer in range(len(some))
         ]
         self.props["chosen"] = chosen
-        self.update()
 
 
 class AttentionMap(Element, component="assets/attention_map.js"):
@@ -82,7 +81,6 @@ class AttentionMap(Element, component="assets/attention_map.js"):
         """Show weights (T, T); `first` is the position of the first of these tokens in the text."""
         packed = [[round(one, 4) for one in line[: index + 1]] for index, line in enumerate(weights.tolist())]
         self.props.update({"weights": packed, "names": list(names), "row": row, "first": first, "label": label})
-        self.update()
 
 
 class LensTable(Element, component="assets/lens_table.js"):
@@ -103,7 +101,6 @@ class LensTable(Element, component="assets/lens_table.js"):
             for one in rows
         ]
         self.props["final"] = rows[-1].choices[0].text
-        self.update()
 
 
 class ScatterPlot(Element, component="assets/scatter.js"):
@@ -116,7 +113,6 @@ class ScatterPlot(Element, component="assets/scatter.js"):
     def show(self, points: Sequence[tuple[float, float, str, bool]], joined: bool = False) -> None:
         """Replace the points: (x, y, name, whether marked); `joined` draws a line through them."""
         self.props.update({"points": [list(one) for one in points], "joined": joined})
-        self.update()
 
 
 class AttentionCards:
@@ -137,22 +133,18 @@ class AttentionCards:
         self._one: Head | None = None
         self._off: Heads = ()
         with card("Attention of every head"):
-            Text(
-                "p",
+            hint(
                 "A row of a picture is a token that looks, a column one that is seen. The stronger the colour, the "
                 "more of its attention goes there; colours grow with the square root, so that little shows too. "
-                "Choose a head to see it large.",
-                "hint",
+                "Choose a head to see it large."
             )
             self._heads = HeadGrid(self._toggle)
             self._title = Text("h3", "")
             self._map = AttentionMap(place)
         with card("Without a head"):
-            Text(
-                "p",
+            hint(
                 "Switch a head off, and its output is zero; everything else stays as it was trained. What another head "
-                "could take over does not show.",
-                "hint",
+                "could take over does not show."
             )
             with Tag("div", "buttons"):
                 self._button = button("Switch this head off", self._switch_one)
@@ -218,10 +210,10 @@ class EmbeddingsCard:
         with card("Embeddings"):
             with Tag("details") as details:
                 Text("summary", "Embeddings of tokens and positions, on a plane")
-                self._about = Text("p", "", "hint")
+                self._about = hint()
                 self._tokens = ScatterPlot("Tokens by their embeddings; the text next to it names the nearest")
                 self._near = Text("p", "")
-                self._about_positions = Text("p", "", "hint")
+                self._about_positions = hint()
                 self._positions = ScatterPlot("Positions by their embeddings, joined in their order")
         details.on("toggle", self._toggled, js_handler="(event) => emit(event.target.open)")
 

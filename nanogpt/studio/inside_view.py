@@ -12,7 +12,7 @@ from nanogpt.explain.predictions import visible_text
 from nanogpt.runs.run import Run
 from nanogpt.studio import inside_analysis as analysis
 from nanogpt.studio.background import run_in_thread
-from nanogpt.studio.elements import Bars, Tag, Text, TokenText, button, card, select, text_area
+from nanogpt.studio.elements import Bars, Tag, Text, TokenText, button, card, hint, select, text_area
 from nanogpt.studio.generation import bars_of, describe_model, token_texts, unknown_warning
 from nanogpt.studio.inside_pictures import AttentionCards, Chosen, EmbeddingsCard, Heads, LensTable
 from nanogpt.studio.labels import TokenLabel, percent
@@ -91,20 +91,16 @@ class InsideView:
             self.panel = TokenPanel(self._choose_head, self._move)
             self.attention = AttentionCards(self._choose_head, self._choose, self._switch, self._measure)
             with card("The logit lens"):
-                Text(
-                    "p",
+                hint(
                     "What the model would predict if it ended after an earlier layer. Its output layer was trained for "
                     "the last layer only, so what an early one seems to say is a hint. The stronger the colour, the "
-                    "likelier.",
-                    "hint",
+                    "likelier."
                 )
                 self._lens = LensTable()
             with card("The residual stream"):
-                Text(
-                    "p",
+                hint(
                     "How large it is at this token after each layer: the root of its mean square. In brackets: the "
-                    "size of the layer's change relative to its input.",
-                    "hint",
+                    "size of the layer's change relative to its input."
                 )
                 self._growth = Bars("The size of the residual stream")
             self.embeddings = EmbeddingsCard()
@@ -149,20 +145,18 @@ class InsideView:
             with Tag("div", "fields models"):
                 self.choice = ModelChoice(self.registry, "Model", self._reopen)
             self.choice.put(self.state.run, self.state.step, self.state.model)
-            self._about = Text("p", "", "hint")
+            self._about = hint()
             self.text = text_area("Text", self.state.text or "", lambda text: self._warn())
             self.text.on("enter", self._look)
             with Tag("div", "buttons"):
                 button("Look", self._look, "primary")
-                self._status = Text("span", "", "status", role="status", aria_live="polite")
+                self._status = Text("span", "", "status", role="status")
 
     def _build_text(self) -> None:
         with card("The text"):
-            Text(
-                "p",
+            hint(
                 "Choose a token, by a click or with the arrow keys. The stronger the colour and the curve, the more of "
-                "its attention goes there.",
-                "hint",
+                "its attention goes there."
             )
             label = "The text. The arrow keys choose a token."
             self.tokens = TokenText(label, self._chosen, first=0)

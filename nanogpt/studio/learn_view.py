@@ -10,7 +10,7 @@ from nicegui import ui
 
 from nanogpt.studio.checkpoint_browser import CheckpointBrowser
 from nanogpt.studio.compare import RunComparison
-from nanogpt.studio.elements import Tag, Text, VisibilityObserver
+from nanogpt.studio.elements import Tag, Text, VisibilityObserver, hint
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import State
 from nanogpt.studio.training_form import TrainingForm
@@ -40,7 +40,7 @@ class LearnView:
             self._note.set_visibility(False)
             self._form: TrainingForm | None = None
             if registry.is_run:
-                Text("p", "This studio shows one run. To start others, open it on the folder with all runs.", "hint")
+                hint("This studio shows one run. To start others, open it on the folder with all runs.")
             else:
                 self._form = TrainingForm(registry.folder, self._jobs, self._started)
             self._progress = TrainingProgress(registry, self._jobs, self._chosen)

@@ -139,6 +139,6 @@ class ApiRouter:
 
         name = self._registry.models()[-1]
         # Not the registry's model, in which the page may switch off a head while this one generates.
-        run = load(self._registry.path_of(name))
+        run = load(self._registry.folder_of(name).path)
         self._engine = Engine(run.model, run.tokenizer, about=f"{name}-step-{run.step}-float32")
         return make_app({name: self._engine}, self._access)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 from nicegui.element import Element
 
-from nanogpt.studio.elements import Tag, Text
+from nanogpt.studio.elements import Tag, Text, hint
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import LongTexts, State, default_state, from_fragment, to_fragment
@@ -56,7 +56,7 @@ class Page:
                 }
             self.window = BrowserWindow(self.open)
         with Tag("div", "content", id="content", tabindex="-1") as self.content:
-            Text("p", "Opening …", "hint")
+            hint("Opening …")
         Text("footer", f"Everything here runs on this machine. Runs in {registry.folder}.")
         ui.context.client.on_delete(self.close)
 

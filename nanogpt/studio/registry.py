@@ -3,6 +3,7 @@
 `nanogpt.load` reads a run's weights and settings; nothing in them is executed.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -48,8 +49,9 @@ class RunRegistry:
         """Return the runs that may be opened, the last trained at the end; links out of the folder are left out."""
         if self.is_run:
             return [RunFolder(self.folder)]
-        found = [one for one in list_runs(self.folder) if one.path.resolve().is_relative_to(self.folder)]
-        return [one for one in found if _is_text(self.name_of(one))]
+        # A folder's name that is not valid UTF-8 cannot be sent to a browser.
+        found = [one for one in list_runs(self.folder) if not re.search("[\ud800-\udfff]", str(one.path))]
+        return [one for one in found if one.path.resolve().is_relative_to(self.folder)]
 
     @property
     def is_run(self) -> bool:
@@ -76,21 +78,13 @@ class RunRegistry:
         return path.name if path.resolve() == self.folder else path.relative_to(self.folder).as_posix()
 
     def open(self, name: str, checkpoint: str | int = "best") -> Run:
-        """Load a run; return the same object as long as it is cached and its file unchanged.
-
-        Raises:
-            UserError: for a name that is not in `names` (or the starter), and for what `nanogpt.load` refuses.
-        """
-        folder = self._folder_of(name)
+        """Load a run, or return the cached one if its file is unchanged. Raises UserError for what cannot be loaded."""
+        folder = self.folder_of(name)
         if (found := self._cached(folder, checkpoint)) is not None:
             return found
         with self._loading:
             found = self._cached(folder, checkpoint)  # another thread may have loaded it meanwhile
             return found or self._add(load(folder.path, checkpoint=checkpoint, device=self._device)).run
-
-    def path_of(self, name: str) -> Path:
-        """Return the folder of a run. Raises UserError like `open`."""
-        return self._folder_of(name).path
 
     def expected_path(self, name: str) -> Path:
         """Return the folder of a run that may not exist yet; the name comes from `names` or from a new job."""
@@ -113,7 +107,8 @@ class RunRegistry:
                     return self.name_of(folder), step
         return None
 
-    def _folder_of(self, name: str) -> RunFolder:
+    def folder_of(self, name: str) -> RunFolder:
+        """Return the folder of a run. Raises UserError for a name that is not in `names` (or the starter)."""
         found = {self.name_of(one): one for one in self.runs()}
         if name == STARTER and name not in found:
             return RunFolder(STARTER_FOLDER)
@@ -157,11 +152,6 @@ def _stamp_of(folder: RunFolder, checkpoint: str | int) -> FileStamp | None:
 def _stamp(file: Path) -> FileStamp:
     found = file.stat()
     return str(file), found.st_size, found.st_mtime_ns
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a name can be sent to a browser: a folder's name may not be valid UTF-8."""
-    return not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def _listed_hash(file: Path) -> str:

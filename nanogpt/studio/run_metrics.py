@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,23 +123,19 @@ class Metrics:
             if event == "sample":
                 sample = Sample(int(_number(step)), _text(line["text"]))
                 self.samples = [*self.samples[-MAX_SAMPLES + 1 :], sample]
-            elif event in EVENTS:
-                EVENTS[event](self, line, Point(_number(step), _number(line["seconds"]), _number(line["loss"])))
+                return
+            loss, bits = _number(line["loss"]), line.get("bits_per_byte")
+            point = Point(_number(step), _number(line["seconds"]), loss, None if bits is None else _number(bits))
+            if event == "step":
+                self.tokens_per_second = _number(line["tokens_per_second"])
+                self.train.add(point)
+                self.recent = [*self.recent[-RECENT:], (int(point.step), point.seconds)]
+            elif event == "eval":
+                self.val.add(point)
+            elif event == "done":
+                self.done = line
         except (ValueError, KeyError, TypeError, RecursionError):
-            return  # an invalid line
-
-    def _step(self, line: dict[str, Any], point: Point) -> None:
-        speed = _number(line["tokens_per_second"])
-        self.train.add(point)
-        self.tokens_per_second = speed
-        self.recent = [*self.recent[-RECENT:], (int(point.step), point.seconds)]
-
-    def _eval(self, line: dict[str, Any], point: Point) -> None:
-        bits = line.get("bits_per_byte")
-        self.val.add(Point(point.step, point.seconds, point.loss, None if bits is None else _number(bits)))
-
-    def _done(self, line: dict[str, Any], point: Point) -> None:
-        self.done = line
+            return  # an invalid line, or one of another event
 
     @property
     def step(self) -> int:
@@ -156,13 +151,6 @@ class Metrics:
         if last <= first or now <= began:
             return None
         return max(0, total_steps - self.step) * (now - began) / (last - first)
-
-
-EVENTS: dict[str, Callable[[Metrics, dict[str, Any], Point], None]] = {
-    "step": Metrics._step,
-    "eval": Metrics._eval,
-    "done": Metrics._done,
-}
 
 
 def _number(value: object) -> float:

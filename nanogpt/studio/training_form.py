@@ -5,17 +5,15 @@
 
 import asyncio
 import json
-import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.studio.elements import NamedSlider, Tag, Text, button, card, select
 from nanogpt.studio.labels import capitalized
-from nanogpt.studio.training_jobs import Jobs, nanogpt_command, start_piped
+from nanogpt.studio.training_jobs import Jobs, last_line, nanogpt_command, start_piped
 from nanogpt.studio.uploads import TextUpload, find_text, stored_texts
 
 MINUTES = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 240, 480)
@@ -27,64 +25,28 @@ CORPORA = {
 }
 MAX_STORED = 20
 PLAN_SECONDS = 300
-MAX_PLAN_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanPreview:
-    """The plan of a training that has not begun."""
-
-    minutes: float
-    parameters: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    block_size: int
-    steps: int
-    tokens: int
-    epochs: float
-    memory_bytes: int
-    expected: tuple[float, float, float] | None
-    """forecast of the validation loss, with the limits of its interval"""
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return the names and values to show."""
-        shape = f"{self.n_layer} layers, {self.n_head} heads, {self.n_embd} channels, context {self.block_size}"
-        rows = [
-            ("Time", f"{format_minutes(self.minutes)}, everything included"),
-            ("Size", f"{self.parameters:,} parameters: {shape}"),
-            ("Steps", f"{self.steps:,}, which read {self.tokens:,} tokens: the text {self.epochs:.1f} times"),
-            ("Memory", f"about {self.memory_bytes / 1e9:.1f} GB"),
-        ]
-        if self.expected is None:
-            return [*rows, ("Expected loss", "no forecast for a training of this kind")]
-        loss, low, high = self.expected
-        value = f"{loss:.2f} nats per token; nine in ten fall between {low:.2f} and {high:.2f}"
-        return [*rows, ("Expected loss", value)]
+def plan_facts(output: bytes) -> dict[str, str]:
+    """Return the facts to show about a plan, from the output of `nanogpt plan --json`."""
+    [row] = json.loads(output)
+    model, expected = row["config"]["model"], row["expected"]
+    loss = "no forecast for a training of this kind"
+    if expected is not None:
+        low, high = expected["low"], expected["high"]
+        loss = f"{expected['loss']:.2f} nats per token; nine in ten fall between {low:.2f} and {high:.2f}"
+    return {
+        "Time": f"{format_minutes(row['minutes'])}, everything included",
+        "Size": f"{row['parameters']:,} parameters: {model['n_layer']} layers, {model['n_head']} heads, "
+        f"{model['n_embd']} channels, context {model['block_size']}",
+        "Steps": f"{row['steps']:,}, which read {row['tokens']:,} tokens: the text {row['epochs']:.1f} times",
+        "Memory": f"about {row['memory_bytes'] / 1e9:.1f} GB",
+        "Expected loss": loss,
+    }
 
 
-def parse_preview(output: bytes) -> PlanPreview:
-    """Parse the output of `nanogpt plan --json`; raise UserError for anything else."""
-    try:
-        (row,) = json.loads(output)
-        model, expected = row["config"]["model"], row["expected"]
-        sizes = {name: int(model[name]) for name in ("n_layer", "n_head", "n_embd", "block_size")}
-        counts = {name: int(row[name]) for name in ("parameters", "steps", "tokens", "memory_bytes")}
-        times = {name: _finite(row[name]) for name in ("minutes", "epochs")}
-        interval = None if expected is None else tuple(_finite(expected[one]) for one in ("loss", "low", "high"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError("the plan could not be read: run `nanogpt plan` in a terminal to see what is wrong") from None
-    return PlanPreview(**sizes, **counts, **times, expected=interval)  # type: ignore[arg-type]
-
-
-def _finite(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError
-    return float(value)
-
-
-async def preview_plan(text: str, minutes: float, folder: Path) -> PlanPreview:
-    """Plan a training on a text. The process ends if the task is cancelled. Raises UserError with its message."""
+async def preview_plan(text: str, minutes: float, folder: Path) -> dict[str, str]:
+    """Return `plan_facts` of a text. The process ends if the task is cancelled. Raises UserError with its message."""
     process = await start_piped(nanogpt_command("plan", text, "--minutes", f"{minutes:g}", "--json"), folder)
     try:
         out, errors = await asyncio.wait_for(process.communicate(), PLAN_SECONDS)
@@ -94,11 +56,9 @@ async def preview_plan(text: str, minutes: float, folder: Path) -> PlanPreview:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode or len(out) > MAX_PLAN_BYTES:
-        lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
-        message = lines[-1].removeprefix("nanogpt: ")[:1000] if lines else "planning failed without a message"
-        raise UserError(message)
-    return parse_preview(out)
+    if process.returncode:
+        raise UserError(last_line(errors).removeprefix("nanogpt: ") or "planning failed without a message")
+    return plan_facts(out)
 
 
 def format_minutes(minutes: float) -> str:
@@ -121,7 +81,7 @@ class TrainingForm:
         self._folder, self._jobs, self._started = folder, jobs, started
         self._planned: tuple[str, str, float] | None = None
         """text, name and minutes of the plan"""
-        self._task: asyncio.Task[PlanPreview] | None = None
+        self._task: asyncio.Task[dict[str, str]] | None = None
         self._source, self._minutes = OWN, float(MINUTES[DEFAULT_INDEX])
         with card("Train a model on a text").classes("start"):
             self._choice = select("Text", self._sources(), OWN, self._choose)
@@ -183,21 +143,17 @@ class TrainingForm:
             self._set_status("")
         else:
             self._planned = (text, name, minutes)
-            self._show(found)
+            with self._rows.clear():
+                for fact, value in found.items():
+                    with Tag("div"):
+                        Text("dt", fact)
+                        Text("dd", value)
+            self._rows.set_visibility(True)
             self._go.set(disabled=False)
             self._set_status("This is the plan. Nothing has been started yet.")
         finally:
             self._task = None
             self._plan.set(disabled=False)
-
-    def _show(self, found: PlanPreview) -> None:
-        self._rows.clear()
-        with self._rows:
-            for name, value in found.rows():
-                with Tag("div"):
-                    Text("dt", name)
-                    Text("dd", value)
-        self._rows.set_visibility(True)
 
     async def _start(self) -> None:
         if self._planned is None:

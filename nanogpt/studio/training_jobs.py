@@ -32,8 +32,6 @@ MAX_NAME = 80
 PROC = Path("/proc")
 PS_SECONDS = 5
 TAIL_BYTES = 30_000
-LINE_BYTES = 1_000_000
-"""Limit on a line of a process that `start_piped` started."""
 MAX_LINES = 12
 _RESUMING = threading.Lock()
 """If two pages resume a run at the same time, the second one has to see the first one's process."""
@@ -170,6 +168,12 @@ def read_tail(log: Path) -> str:
         return ""
 
 
+def last_line(output: bytes, most: int = 1000) -> str:
+    """Return the last line that is not empty, in which a program says why it ended; empty if there is none."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip()[:most] if lines else ""
+
+
 def last_lines(output: str) -> str:
     """Return the last lines that are not empty, which say why a process ended."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
@@ -212,7 +216,7 @@ async def start_piped(words: Sequence[str], folder: Path, *importable: Path) -> 
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     environment = child_environment(*importable)
     return await asyncio.create_subprocess_exec(
-        *words, stdin=null, stdout=pipe, stderr=pipe, cwd=folder, env=environment, limit=LINE_BYTES
+        *words, stdin=null, stdout=pipe, stderr=pipe, cwd=folder, env=environment, limit=1_000_000
     )
 
 
@@ -237,11 +241,9 @@ def start_detached(words: Sequence[str], log: Path, folder: Path) -> int:
 
 def process_start(pid: int) -> str | None:
     """Return when a running process started, as the system writes it; None if it is not running or unknown."""
-    if pid <= 0:
+    if pid <= 0 or sys.platform == "win32":
         return None
-    if (PROC / "self" / "stat").exists():
-        return _start_from_proc(pid)
-    return None if sys.platform == "win32" else _start_from_ps(pid)
+    return _start_from_proc(pid) if (PROC / "self" / "stat").exists() else _start_from_ps(pid)
 
 
 def _start_from_proc(pid: int) -> str | None:

@@ -10,7 +10,7 @@ from nanogpt.errors import UserError
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.studio.chart import Chart, Curve
-from nanogpt.studio.elements import Tag, Text, button, card, select
+from nanogpt.studio.elements import Tag, Text, button, card, hint, sample_text, select
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.run_metrics import Metrics, Sample
 from nanogpt.studio.training_jobs import Jobs, Stage, last_lines, log_file, read_tail
@@ -83,7 +83,7 @@ class TrainingProgress:
             self._samples = SampleList()
             with Tag("details") as self._log_details:
                 Text("summary", "The last output of its process")
-                self._log = Text("pre", "", "sample", tabindex="0", role="region", aria_label="Output of its process")
+                self._log = sample_text("Output of its process")
             self._log_details.set_visibility(False)
 
     def set_runs(self, names: Sequence[str], starting: Sequence[str], wanted: str = NONE) -> None:
@@ -130,7 +130,7 @@ class TrainingProgress:
             self._drawn, reader.grown = time.monotonic(), False
         self._show_facts(reader)
         self._samples.show(reader.metrics.samples, coming=not idle or reader.saved is None)
-        _set_text(self._log, reader.output)
+        self._log.set_text(reader.output)
         self._log_details.set_visibility(bool(reader.output))
 
     def _show_stage(self, reader: RunReader) -> None:
@@ -146,9 +146,9 @@ class TrainingProgress:
             status = "This model was imported: there is no training to show."
         else:
             status = f"Paused at step {reader.saved or 0:,} of {plan.total_steps:,}."
-        _set_text(self._status, status)
-        _enable(self._stop, reader.stage in (Stage.TRAINING, Stage.STARTING) and not self._stopping)
-        _enable(self._resume, idle and done is None and plan is not None and not plan.imported)
+        self._status.set_text(status)
+        self._stop.set(disabled=self._stopping or reader.stage not in (Stage.TRAINING, Stage.STARTING))
+        self._resume.set(disabled=not idle or done is not None or plan is None or plan.imported)
 
     def _show_facts(self, reader: RunReader) -> None:
         metrics, total = reader.metrics, 0 if reader.plan is None else reader.plan.total_steps
@@ -163,10 +163,8 @@ class TrainingProgress:
             "Time left": format_seconds(left) if training and left is not None else "–",
         }
         for name, text in facts.items():
-            _set_text(self._facts[name], text)
-        share = round(min(1.0, metrics.step / total), 4) if total else 0
-        if self._bar.props["value"] != share:
-            self._bar.set(value=share)
+            self._facts[name].set_text(text)
+        self._bar.set(value=round(min(1.0, metrics.step / total), 4) if total else 0)
 
     async def _act(self, action: Callable[[Path], None], stopping: bool) -> None:
         if self._reader is None:
@@ -186,8 +184,8 @@ class SampleList:
     def __init__(self) -> None:
         self._shown: list[Sample] = []
         Text("h3", NEWEST)
-        self._about = Text("p", "", "hint")
-        self._text = _sample_text("", NEWEST)
+        self._about = hint()
+        self._text = sample_text(NEWEST)
         self._text.set_visibility(False)
         with Tag("details") as self._earlier:
             Text("summary", "Earlier samples")
@@ -201,7 +199,7 @@ class SampleList:
             about = sample_title(newest_first[0])
         else:
             about = "Nothing yet: it writes after each evaluation." if coming else "This run kept no samples."
-        _set_text(self._about, about)
+        self._about.set_text(about)
         if newest_first != self._shown:
             self._shown = newest_first
             self._text.set_text(newest_first[0].text if newest_first else "")
@@ -213,9 +211,9 @@ class SampleList:
         self._list.clear()
         with self._list:
             for one in samples:
-                Text("p", sample_title(one), "hint")
+                hint(sample_title(one))
                 if one.text:
-                    _sample_text(one.text, sample_title(one).rstrip(":"))
+                    sample_text(sample_title(one).rstrip(":"), one.text)
 
 
 def sample_title(sample: Sample) -> str:
@@ -226,20 +224,6 @@ def sample_title(sample: Sample) -> str:
     """
     when = f"After {sample.step:,} steps" if sample.step else "Before the first step"
     return f"{when}:" if sample.text else f"{when}: nothing."
-
-
-def _sample_text(text: str, label: str) -> Text:
-    return Text("pre", text, "sample", tabindex="0", role="region", aria_label=label)
-
-
-def _set_text(element: Text, text: str) -> None:
-    if element.text != text:
-        element.set_text(text)
-
-
-def _enable(element: Text, enabled: bool) -> None:
-    if element.props.get("disabled") is not (not enabled):
-        element.set(disabled=not enabled)
 
 
 def loss_curves(metrics: Metrics) -> list[Curve]:

@@ -11,17 +11,14 @@ from nanogpt.config import SampleConfig
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import encode_prompt
 from nanogpt.studio.background import stream_from_thread
-from nanogpt.studio.elements import Branches, Tag, Text, TokenText
+from nanogpt.studio.elements import Branches, Tag, Text, TokenText, hint
 from nanogpt.studio.generation import Prediction, describe_model, generate_predictions, predict_text, token_texts
 from nanogpt.studio.labels import Bar, TokenLabel, level_of, percent
 from nanogpt.studio.text_tree import TextTree
 
 
 class TextColumn:
-    """A text on the page.
-
-    `choose` is called with the position of the selected token, or None; `changed` when another branch is shown.
-    """
+    """A text on the page. `choose` is called with the selected position or None, `changed` for another branch."""
 
     def __init__(self, title: str, choose: Callable[[int | None], None], changed: Callable[[], None]) -> None:
         self.run: Run | None = None
@@ -35,7 +32,7 @@ class TextColumn:
         """whether the first token only replaces an empty prompt"""
         with Tag("div", "column") as self.frame:
             self.title = Text("h3", "")
-            self.about = Text("p", "", "hint")
+            self.about = hint()
             self.text = TokenText(f"{title}. The arrow keys choose a token.", choose, self._tip)
             self.branches = Branches("Branches of the text", self.go)
             self.branches.set_visibility(False)
@@ -134,10 +131,7 @@ class TextColumn:
         return position
 
     async def _stream(self, make: Callable[[], Iterator[Prediction]], config: SampleConfig) -> str:
-        """Show predictions as they come; return a sentence about speed and length.
-
-        If another text is begun meanwhile, the rest is dropped, and the sentence is empty.
-        """
+        """Show predictions as they come; return a sentence about speed and length, empty if another text is begun."""
         tree = self.tree
         assert tree is not None
         assert self.run is not None
@@ -205,15 +199,11 @@ class TextColumn:
         self.branches.set_visibility(tree is not None and len(tree.branches) > 1)
         if tree is None:
             return
-        items, depths = [], [0]
-        for number, one in enumerate(tree.branches):
-            if one.parent is not None:
-                depths.append(depths[one.parent] + 1)
-                instead = self.predictions[number][0].choice.text
-                name = f"{number + 1}. from token {one.start + 1} on, with {instead}"
-            else:
-                name = "1. as first written"
-            items.append((name, depths[number], number == tree.current))
+        items = [("1. as first written", 0, tree.current == 0)]
+        for number, one in enumerate(tree.branches[1:], 1):
+            assert one.parent is not None
+            name = f"{number + 1}. from token {one.start + 1} on, with {self.predictions[number][0].choice.text}"
+            items.append((name, items[one.parent][1] + 1, number == tree.current))
         self.branches.show(items)
 
     def _tip(self, position: int) -> tuple[str, list[Bar]] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from nanogpt.errors import UserError
-from nanogpt.studio.elements import Bars, Tag, Text, button, card, number, probability_legend, slider, text_area
+from nanogpt.studio.elements import Bars, Tag, Text, button, card, hint, number, probability_legend, slider, text_area
 from nanogpt.studio.generation import Prediction, default_prompt, unknown_warning
 from nanogpt.studio.labels import percent
 from nanogpt.studio.model_choice import ModelChoice
@@ -39,11 +39,9 @@ class SamplerFields:
             self.min_p = number("Min-p", filters["min_p"], min=0, max=1, step="any", placeholder="all")
         for one in (self.tokens, self.seed, self.top_k, self.top_p, self.min_p):
             one.on("enter", enter)
-        Text(
-            "p",
+        hint(
             "Temperature below 1 is safer, above 1 wilder; 0 always takes the likeliest token. Top-k, top-p and min-p "
-            "leave out unlikely ones. The same seed and settings give the same text.",
-            "hint",
+            "leave out unlikely ones. The same seed and settings give the same text."
         )
 
     def read(self, state: State) -> State:
@@ -81,11 +79,9 @@ class AlternativesPanel:
         with Tag("section", "card panel", aria_label="The chosen token") as self.frame:
             with Tag("div") as self._empty:
                 Text("h2", "No token chosen")
-                Text(
-                    "p",
+                hint(
                     "Choose a token in the text, by a click or with the arrow keys: alternatives appear here. Choose "
-                    "one of them, and the text continues from it.",
-                    "hint",
+                    "one of them, and the text continues from it."
                 )
             with Tag("div") as self._filled:
                 with Tag("div", "chosen"):
@@ -95,7 +91,7 @@ class AlternativesPanel:
                     button("×", close, aria_label="Close")
                 self._about = Text("p", "")
                 Text("h3", "The ten likeliest here")
-                Text("p", "Choose another one, and the text branches: what was written stays.", "hint")
+                hint("Choose another one, and the text branches: what was written stays.")
                 self._bars = Bars("The ten likeliest here", put)
                 self._inside = Text("a", "Look inside the model here", "button")
         self.close()
@@ -142,18 +138,16 @@ class WriteView:
                 with Tag("div", "buttons"):
                     self._write = button("Write", self.write, "primary")
                     self._stop = button("Stop", self.stop, disabled=True)
-                    self._status = Text("span", "", "status", role="status", aria_live="polite")
+                    self._status = Text("span", "", "status", role="status")
             with card("Text"):
                 probability_legend()
                 with Tag("div", "columns") as self._columns:
                     self.columns = [self._column(1), self._column(2)]
                 self.columns[1].frame.set_visibility(bool(state.run2))
                 self._text_buttons()
-                Text(
-                    "p",
+                hint(
                     "The stronger the colour, the less likely the model found a token. Point at a token, or choose it, "
-                    "to see the alternatives.",
-                    "hint",
+                    "to see the alternatives."
                 )
             self.panel = AlternativesPanel(self._move, lambda: self._choose(self.state.side, None), self._put)
 

@@ -1,12 +1,13 @@
 import asyncio
 import json
+import re
 
 import pytest
 from tiny import refuses, write_text
 
 pytest.importorskip("nicegui")
 
-from nanogpt.studio.training_form import parse_preview, preview_plan
+from nanogpt.studio.training_form import plan_facts, preview_plan
 
 ROW = {
     **{"minutes": 2.0, "parameters": 1000, "steps": 70, "tokens": 7000, "epochs": 3.5, "memory_bytes": 400_000_000},
@@ -16,18 +17,20 @@ ROW = {
 }
 
 
-@pytest.mark.parametrize("output", [b"", b"{}", b"[]", b"[[]]", json.dumps([ROW, ROW]).encode(), b"[" * 100_000])
-def test_invalid_output(output):
-    refuses(lambda: parse_preview(output), "nanogpt plan")
+def test_the_facts_of_a_plan():
+    found = plan_facts(json.dumps([ROW]).encode())
+    assert found["Time"].startswith("2 minutes")
+    assert "1.25 and 1.75" in found["Expected loss"]
+    assert "no forecast" in plan_facts(json.dumps([ROW | {"expected": None}]).encode())["Expected loss"]
 
 
 @pytest.mark.slow
 def test_a_real_plan_and_a_real_refusal(tmp_path):
     text = write_text("tale.txt", 5000)
     found = asyncio.run(preview_plan(str(text), 0.1, tmp_path))
-    assert found.minutes == 0.1
-    assert found.steps > 0
-    assert found.expected[1] < found.expected[0] <= found.expected[2]
+    assert found["Time"].startswith("6 seconds")
+    loss, low, high = map(float, re.findall(r"\d+\.\d+", found["Expected loss"]))
+    assert low < loss <= high
     refuses(lambda: asyncio.run(preview_plan(str(tmp_path / "none.txt"), 0.1, tmp_path)), "none.txt")
 
 
