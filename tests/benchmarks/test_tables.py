@@ -8,7 +8,7 @@ import pytest
 from benchmarks import tables
 from benchmarks.ablation import VARIANTS
 from benchmarks.record import RECORDS, ROOT
-from benchmarks.tables import IDEAS, TABLES, Record, fill, grid, pages, render, spread
+from benchmarks.tables import IDEAS, TABLES, fill, macros, number, pages, render, shorten, spread
 
 
 def filled(name: str, page: Path = ROOT / "docs" / "page.md") -> str:
@@ -17,20 +17,17 @@ def filled(name: str, page: Path = ROOT / "docs" / "page.md") -> str:
 
 def test_every_table_is_on_exactly_one_page():
     text = "".join(page.read_text(encoding="utf-8") for page in pages())
-    for name in TABLES.keys() - {"forecast"}:  # printed only
+    shared = {"forecast", "idea", "sample"}  # printed only, or used by several tables
+    for name in TABLES.keys() | {name for name in vars(macros()) if not name.startswith("_")} - shared:
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- end {name} -->\n") == 1, name
 
 
-def test_a_grid_aligns_numbers_and_has_notes():
-    text = grid(" | name | tokens/s>", ["1 | a | 2.0", "2 | b | "], "A note.", "")
-    assert text == "| | name | tokens/s |\n|---|---|---:|\n| 1 | a | 2.0 |\n| 2 | b |  |\n\nA note."
-
-
-def test_a_spread_needs_several_values():
-    values = Record(median=1.25, low=1.0, high=2.0, n=3)
-    assert spread(values, 1) == "1.2 (1.0–2.0)"
-    assert spread(Record(values | {"n": 1}), 2) == "1.25"
-    assert spread(Record(median=1.25, low=1.0, high=2.0, pairs=1), 0) == "1"
+def test_numbers_and_spreads_by_hand():
+    values = {"median": 1.25, "low": 1.0, "high": 2.0}
+    assert spread(values | {"n": 3}, 1) == "1.2 (1.0–2.0)"
+    assert spread(values | {"n": 1}, 2) == "1.25"
+    assert spread(values | {"pairs": 1}, 0) == "1"
+    assert (number(None, ".1f"), number(0.26, ".1%")) == ("–", "26.0%")
 
 
 def test_the_text_around_a_table_stays_and_links_are_relative_to_the_page():
@@ -83,5 +80,5 @@ def test_a_diverged_variant_and_an_answer_that_goes_on_are_marked():
     row = {"name": "hot", "effect": None, "seeds": None, "text": None, "step_cost": 1.0}
     record = {"texts": {"tale": [row]}, "base": {"steps": 5}, "seeds": [1]}
     assert "| tale | hot | diverged | – | – | 1.00 |" in render("ablation", record)
-    assert tables._shorten(Record(answer="A lord\nor|two", ended=True)) == "A lord ⏎ or/two"
-    assert tables._shorten(Record(answer="a" * 70, ended=True)) == "a" * 60 + " …"
+    assert shorten({"answer": "A lord\nor|two", "ended": True}) == "A lord ⏎ or/two"
+    assert shorten({"answer": "a" * 70, "ended": True}) == "a" * 60 + " …"
