@@ -42,10 +42,7 @@ class Baseline:
 
 
 def measure_baselines(train: TokenIds, text: TokenIds, tokenizer: Tokenizer) -> Iterator[Baseline]:
-    """Yield every baseline of a text, the weakest first, from its token ids (T,) and those of the training part.
-
-    Some take seconds, so they come one by one.
-    """
+    """Yield every baseline of a text, the weakest first, from its token ids (T,) and those of the training part."""
     note = ""
     if len(train) > MOST_TOKENS:
         note = f"from the last {MOST_TOKENS:,} of {len(train):,} training tokens"

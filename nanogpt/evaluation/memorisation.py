@@ -118,10 +118,7 @@ def suffix_array(ids: Integers, depth: int) -> Integers:
 
 
 def _matches(segment: Integers, suffixes: Integers, tokens: Integers, ends: Integers) -> Integers:
-    """Return the longest match in the segment from each position, up to the end of its text, (Q,).
-
-    Suffixes that begin with the same l tokens are neighbours; the next token divides their range again.
-    """
+    """Return the longest match in the segment from each position, up to the end of its text, (Q,)."""
     found = np.zeros(len(tokens), dtype=np.int64)
     positions = np.arange(len(tokens))
     low, high = np.zeros(len(tokens), dtype=np.int64), np.full(len(tokens), len(suffixes))

@@ -41,11 +41,7 @@ class Effect:
 def ablation_effects(
     model: GPT, ids: Sequence[int], off: Collection[Head], position: int = -1, count: int = 10
 ) -> list[Effect]:
-    """Return how switching heads off changes the prediction at a position of ids (T,): the `count` largest changes.
-
-    Raises:
-        UserError: An id, the position or a head does not exist, or the model has custom blocks.
-    """
+    """Return how switching heads off changes the prediction at a position of ids (T,): the `count` largest changes."""
     library_blocks(model)
     as_input(model, ids)
     if not -len(ids) <= position < len(ids):
@@ -64,10 +60,7 @@ def ablation_effects(
 def head_importance(model: GPT, ids: Sequence[int], watch: Callable[[int], object] = lambda passes: None) -> Tensor:
     """Return how much the mean loss over ids (T,) rises when each head alone is off, in nats per token, shape (L, H).
 
-    This takes one forward pass per head and one more; `watch` gets the number of finished passes after each.
-
-    Raises:
-        UserError: There are fewer than 2 tokens, the work would exceed `MAX_OPERATIONS`, or as `ablation_effects`.
+    `watch` gets the number of finished forward passes. Raises UserError above `MAX_OPERATIONS`.
     """
     L, H = len(library_blocks(model)), model.config.n_head
     as_input(model, ids)

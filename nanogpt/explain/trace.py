@@ -177,10 +177,9 @@ def relative_updates(trace: Trace) -> Tensor:
 
 
 def logit_lens(model: GPT, trace: Trace) -> Tensor:
-    """Return the logits read after the embeddings and after each block, shape (L + 1, T, V).
+    """Return the logits read after the embeddings and after each block, shape (L + 1, T, V); the last are the trace's.
 
-    The last ones are the trace's logits. A post-norm model has no final norm: its blocks leave the stream normalised,
-    and its embeddings are read unnormalised.
+    A post-norm model has no final norm: its embeddings are read unnormalised.
     """
     # Layer by layer, as the model does it: another batch shape changes floating-point rounding.
     return torch.stack([_read(model, one[None])[0] for one in trace.stream])  # (L + 1, T, V)

@@ -62,10 +62,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(config: Config, device: str = "cpu", half: bool = False, processes: int = 1) -> MemoryEstimate:
-    """Estimate the peak of a training with the library's blocks in each of its processes, on a device of this type.
-
-    `half`: matrix products are in bfloat16.
-    """
+    """Estimate the peak of a training in each process, on a type of device; `half`: matrix products in bfloat16."""
     model, train = config.model, config.train
     count = count_parameters(model)
     shared = processes if train.parallel == "fsdp" else 1
@@ -140,10 +137,7 @@ class MemoryLimit:
 
 
 def find_memory_limit(gigabytes: float | None, device: torch.device, processes: int = 1) -> MemoryLimit | None:
-    """Return the limit that the user set, else what is free on the device now; None where that is unknown.
-
-    The `processes` of one machine share its memory; each has its own GPU.
-    """
+    """Return the limit for each process that the user set, else what is free on the device now; None if unknown."""
     shared = processes if device.type != "cuda" else 1
     if gigabytes is not None:
         return MemoryLimit(gigabytes * GIGABYTE / shared, f"--memory {gigabytes:g} allows")
@@ -192,10 +186,7 @@ def fits(config: Config, limit: MemoryLimit | None, device: torch.device, proces
 def check_memory(
     config: Config, limit: MemoryLimit | None, device: torch.device, processes: int = 1, fresh: bool = True
 ) -> None:
-    """Raise UserError, with a training that would fit, where this one exceeds the limit.
-
-    A model that is not `fresh` starts from trained weights and keeps its size.
-    """
+    """Raise UserError, with a training that would fit, where this one exceeds the limit; keep a model not `fresh`."""
     if limit is None or fits(config, limit, device, processes):
         return
     needed = peak_bytes(config, device, processes)

@@ -33,8 +33,7 @@ class Speed:
 class Speeds:
     """The speed of each size, measured once (`nanogpt.training.speed`) and only while there is time.
 
-    The speed of a size that takes too long is estimated from the last one measured, by floating-point operations: ask
-    for sizes from small to large.
+    Then it is estimated from the last one measured, by operations: ask for sizes from small to large.
     """
 
     def __init__(self, measure: Callable[[Config], Speed]) -> None:

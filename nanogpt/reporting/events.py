@@ -1,7 +1,4 @@
-"""What a training reports: one class for each thing that happens.
-
-`nanogpt.training.trainer` emits the events; terminal, studio and tests consume them.
-"""
+"""What a training reports: one class for each thing that happens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

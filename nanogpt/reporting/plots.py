@@ -1,7 +1,6 @@
 """Training and validation loss over steps, time or tokens, as a picture (extra `plot`) or as text in a terminal.
 
-In a picture, runs differ in marker and line style as well as in colour, for grey prints and colour-blind readers
-(colours of Okabe and Ito 2008, "Color Universal Design"); in text they have letters.
+In a picture, runs differ in marker and line style as well as in colour (Okabe and Ito 2008, "Color Universal Design").
 """
 
 import io
@@ -10,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+
+import numpy as np
 
 from nanogpt.errors import UserError, nearest
 from nanogpt.files import write_atomically
@@ -39,16 +40,6 @@ class Curve:
 
     x: tuple[float, ...]
     y: tuple[float, ...]
-
-    def at(self, x: float) -> float | None:
-        """Return y at x, interpolated between points; None outside."""
-        if not self.x[0] <= x <= self.x[-1]:
-            return None
-        after = next(i for i, one in enumerate(self.x) if one >= x)
-        if self.x[after] == x:
-            return self.y[after]
-        share = (x - self.x[after - 1]) / (self.x[after] - self.x[after - 1])
-        return self.y[after - 1] + share * (self.y[after] - self.y[after - 1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +124,7 @@ def draw_curves(
 ) -> list[str]:
     """Return the lines of a drawing of curves, by name; the first character of a name is the curve's mark.
 
-    Each column is one value of x. Where curves meet, their marks alternate from column to column. What is outside the
-    limits of y is not drawn.
+    Where curves meet, their marks alternate from column to column. What is outside the limits of y is not drawn.
     """
     low, high = limits
     ticks = nice_ticks(low, high)
@@ -146,13 +136,13 @@ def draw_curves(
     def row(y: float) -> int:
         return round((high - y) / (high - low) * (height - 1))
 
-    named = list(curves.items())
+    xs = np.linspace(0, right, columns)
+    heights = [(name[0], np.interp(xs, curve.x, curve.y, math.nan, math.nan)) for name, curve in curves.items()]
     for column in range(columns):
-        turn = column % len(named)
-        for name, curve in (*named[turn + 1 :], *named[: turn + 1]):  # the last one drawn is seen
-            y = curve.at(right * column / (columns - 1))
-            if y is not None and low <= y <= high:
-                grid[row(y)][column] = name[0]
+        turn = column % len(heights)
+        for mark, ys in (*heights[turn + 1 :], *heights[: turn + 1]):  # the last one drawn is seen
+            if low <= ys[column] <= high:
+                grid[row(ys[column])][column] = mark
     labels = {row(tick): f"{tick:g}" for tick in ticks}
     lines = [unit]
     for number, cells in enumerate(grid):
@@ -160,7 +150,7 @@ def draw_curves(
         lines.append(f"{labels.get(number, ''):>{margin}} {stroke}{''.join(cells)}".rstrip())
     lines += [f"{'':{margin}} └{'─' * columns}", _x_labels(right, columns, margin + 2)]
     lines.append(f"{axis:>{margin + 2 + columns}}")
-    for name, curve in named:
+    for name, curve in curves.items():
         last, lowest = curve.y[-1], min(curve.y)
         lines.append(f"  {name}: {last:.4f} at the end" + (f", {lowest:.4f} at the lowest" if lowest < last else ""))
     return lines
@@ -207,9 +197,7 @@ def draw_picture(plot: Plot) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError(
-            "matplotlib is not installed: pip install 'nanogpt[plot]', or leave --out out to see the curves as text"
-        ) from None
+        raise UserError("matplotlib is not installed: pip install 'nanogpt[plot]', or leave --out out") from None
     from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
 
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
@@ -245,9 +233,8 @@ def loss_range(plot: Plot) -> tuple[float, float]:
     """Return the range of losses to show, without those before the first step, which would flatten the rest."""
     low = min(y for run in plot.runs for curve in (run.train, run.val) for y in curve.y)
     highs = []
-    for run in plot.runs:
-        points = list(zip(run.val.x, run.val.y)) or list(zip(run.train.x, run.train.y))
-        highs += [y for x, y in points if x > 0] or [y for _, y in points]  # unless there is no other point
+    for curve in (run.val if run.val.x else run.train for run in plot.runs):
+        highs += [y for x, y in zip(curve.x, curve.y) if x > 0] or curve.y  # unless there is no other point
     high = max(highs)
     margin = 0.05 * (high - low) or 0.1
     return low - margin, high + 2 * margin
@@ -267,5 +254,4 @@ def write_picture(plot: Plot, path: str) -> None:
     where = check_picture(path)
     data = io.BytesIO()
     draw_picture(plot).savefig(data, format=where.suffix[1:].lower())
-    check_picture(path)
     write_atomically(where, data.getvalue())

@@ -1,7 +1,4 @@
-"""A training in the terminal: a progress bar with loss, speed and times, and samples above it.
-
-Where standard error is not a terminal: one line per evaluation.
-"""
+"""A training in the terminal: a progress bar and samples, or one line per evaluation where it is no terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +13,7 @@ from nanogpt.runs.plan import Plan
 
 
 def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
-    """Train to the end and yield the events, shown on standard error unless `quiet`, and sent to the run's trackers.
-
-    Only the main process shows and tracks them.
-    """
+    """Train to the end and yield the events; the main process shows them unless `quiet`, and tracks them."""
     reported = trainer.events()
     if trainer.world.main and trainer.config.train.track:
         from nanogpt.reporting.trackers import track
@@ -87,11 +81,8 @@ class TerminalView:
                 self._update(total=event.steps)
             case events.RollbackEvent():
                 self._update(completed=event.step)
-                self._print(
-                    f"step {event.failed:,} diverged: back to step {event.step:,}, from there with "
-                    f"{event.rate_factor:g} of the planned learning rate",
-                    "yellow",
-                )
+                rate = f"from there with {event.rate_factor:g} of the planned learning rate"
+                self._print(f"step {event.failed:,} diverged: back to step {event.step:,}, {rate}", "yellow")
             case events.DoneEvent():
                 self._done(event)
 

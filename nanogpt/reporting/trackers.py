@@ -1,8 +1,7 @@
 """Trackers that a run may log to besides `metrics.jsonl`: TensorBoard and Weights & Biases (extra `track`).
 
-A tracker receives the training's events and changes nothing. A tracker that fails, for example by its network, is
-reported once and dropped; the training goes on. Both write only inside the run folder, and a resumed run continues the
-same log.
+A tracker that fails, for example by its network, is reported once and dropped; the training goes on. Both write only
+inside the run folder, and a resumed run continues the same log.
 """
 
 import importlib.util
@@ -15,17 +14,8 @@ from typing import Any
 
 from nanogpt.config import Config
 from nanogpt.errors import UserError
-from nanogpt.reporting.events import (
-    DoneEvent,
-    EvalEvent,
-    Event,
-    NoteEvent,
-    RollbackEvent,
-    SampleEvent,
-    StartEvent,
-    StepEvent,
-    StopEvent,
-)
+from nanogpt.reporting import events
+from nanogpt.reporting.events import Event
 
 WANDB_FOLDERS = {"WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data", "WANDB_ARTIFACT_DIR": "artifacts"}
 
@@ -40,18 +30,18 @@ def check_trackers(names: Sequence[str]) -> None:
             )
 
 
-def track(events: Iterator[Event], config: Config, folder: Path) -> Iterator[Event]:
+def track(reported: Iterator[Event], config: Config, folder: Path) -> Iterator[Event]:
     """Yield a training's events after sending each to the trackers of the run in `folder`."""
     trackers: dict[str, Tracker] = {name: TRACKERS[name](folder, config) for name in config.train.track}
     try:
-        for event in events:
+        for event in reported:
             for name, tracker in tuple(trackers.items()):
                 try:
                     send(event, tracker)
                 except Exception as error:  # whatever it is: a log must not end a training
                     _close_quietly(trackers.pop(name))
                     text = f"{name} failed and is not used any more: {type(error).__name__}: {error}"
-                    yield NoteEvent(step=event.step, text=text)
+                    yield events.NoteEvent(step=event.step, text=text)
             yield event
     finally:  # also where the training failed or the consumer stopped
         for tracker in trackers.values():
@@ -61,27 +51,19 @@ def track(events: Iterator[Event], config: Config, folder: Path) -> Iterator[Eve
 def send(event: Event, tracker: "Tracker") -> None:
     """Log an event."""
     match event:
-        case StartEvent() | RollbackEvent():
+        case events.StartEvent() | events.RollbackEvent():
             tracker.begin(event.step)
-        case StepEvent():
-            tracker.numbers(
-                event.step,
-                {
-                    "loss/training": event.loss,
-                    "learning_rate": event.learning_rate,
-                    "tokens_per_second": event.tokens_per_second,
-                },
-            )
-        case EvalEvent():
-            found = event.evaluation
+        case events.StepEvent(loss=loss, learning_rate=rate, tokens_per_second=speed):
+            values = {"loss/training": loss, "learning_rate": rate, "tokens_per_second": speed}
+            tracker.numbers(event.step, values)
+        case events.EvalEvent(evaluation=found):
             tracker.numbers(event.step, {"loss/validation": found.loss, "bits_per_byte": found.bits_per_byte})
-        case SampleEvent():
+        case events.SampleEvent():
             tracker.text(event.step, "sample", event.text)
-        case DoneEvent():
-            found = event.evaluation
+        case events.DoneEvent(evaluation=found):
             tracker.numbers(event.step, {"loss/best": found.loss, "bits_per_byte/best": found.bits_per_byte})
             tracker.end()
-        case StopEvent():
+        case events.StopEvent():
             tracker.end()
 
 
@@ -124,8 +106,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of Weights & Biases in `wandb/` of the run folder, in the project WANDB_PROJECT or else `nanogpt`.
 
-    Its id is kept in `wandb/id`. wandb's own settings decide where it is sent: WANDB_MODE=offline keeps it here. What a
-    killed run logged after its last checkpoint appears twice, because steps that were sent stay.
+    Its id is kept in `wandb/id`. What a killed run logged after its last checkpoint appears twice.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:

@@ -22,10 +22,7 @@ def check_savable(model: nn.Module) -> None:
 
 
 def empty_model(config: ModelConfig, block: type[nn.Module], path: Path) -> GPT:
-    """Return a model without memory, to compare its shapes with the file at `path` before it is allocated.
-
-    torch imports its compiler for it, which takes seconds.
-    """
+    """Return a model without memory, to compare its shapes with the file at `path` before it is allocated."""
     try:
         with torch.device("meta"):
             return GPT(config, block=block)

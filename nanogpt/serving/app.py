@@ -35,10 +35,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(engines: Mapping[str, Engine], access: Access | None = None, limits: Limits | None = None) -> FastAPI:
-    """Return an application that serves engines by model name, protected by `access` and `limits`.
-
-    The caller closes the engines.
-    """
+    """Return an application that serves engines by model name; the caller closes the engines."""
     # FastAPI's pages of documentation would load scripts from other servers; /openapi.json is the description alone.
     app = FastAPI(title="nanogpt", version=__version__, docs_url=None, redoc_url=None)
     metrics = Metrics()

@@ -194,10 +194,7 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 class ChoiceWriter:
-    """One choice of a response: pieces of text, and log-probabilities.
-
-    A token is reported together with the text that it is part of; tokens without text in the response are not reported.
-    """
+    """One choice of a response: pieces of text, and log-probabilities of the tokens whose text was sent."""
 
     def __init__(self, job: Job, index: int, echo: bool) -> None:
         self._job, self._index, self._echo = job, index, echo

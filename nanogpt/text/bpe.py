@@ -95,10 +95,7 @@ class BpeTokenizer(Tokenizer):
     def __init__(
         self, tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_of_document: int | None
     ) -> None:
-        """Take tokens in the order of their ids, None for one without text, and merges in the order of their rank.
-
-        Raises UserError for a vocabulary that cannot write every text, or merges of tokens that it lacks.
-        """
+        """Take tokens in the order of their ids, None for one without text, and merges in the order of their rank."""
         _check(tokens, merges, end_of_document)
         self.tokens, self.merges, self.end_of_document = tuple(tokens), tuple(merges), end_of_document
         self.vocab_size = len(tokens)
@@ -178,10 +175,7 @@ def split_words(text: str) -> list[str]:
 
 
 def sample_texts(texts: Iterable[str], limit_bytes: int, seed: int) -> list[str]:
-    """Return at most about `limit_bytes` of the texts in short parts, each equally likely; everything if it fits.
-
-    Takes one pass, and no more memory than the sample: every part draws a number, and those with the lowest are kept.
-    """
+    """Return at most about `limit_bytes` of the texts in short parts, each equally likely, in one pass."""
     numbers, held = count(), 0
     kept: list[tuple[int, int, bytes]] = []  # (minus the number drawn, position in the texts, UTF-8)
     for text in texts:

@@ -291,10 +291,7 @@ def _empty(where: str) -> str:
 
 
 def _read_file(path: Path, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
-    """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one.
-
-    Raises UserError if it cannot be read, is damaged, or lacks the column; BinaryFile if it is not text.
-    """
+    """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
     compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
     kind = endings[-1] if endings else ""

@@ -28,10 +28,7 @@ class ForeignTokenizer(Tokenizer):
     kind = "foreign"
 
     def __init__(self, tables: dict[str, Any], vocab_size: int, end_of_document: int | None) -> None:
-        """Take the tables of a `tokenizer.json` and the model's `vocab_size`, which may exceed the number of tokens.
-
-        Raises UserError, with the reason, for an unsupported tokenizer.
-        """
+        """Take the tables of a `tokenizer.json` and the model's `vocab_size`, which may exceed the number of tokens."""
         import tokenizers
 
         check_supported(tables)

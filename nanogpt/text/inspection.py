@@ -154,8 +154,7 @@ def _distinct(some: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 def window_hashes(text: str) -> NDArray[np.uint64]:
     """Return a hash of each window of 50 characters, shape (characters - 49,), equal for equal windows.
 
-    A polynomial of the code points modulo 2^64 (Karp and Rabin 1987), for all windows at once from running sums: the
-    sum up to a window's end minus that before it, divided by the base to the power of its position. Then scrambled.
+    A polynomial of the code points modulo 2^64 (Karp and Rabin 1987), for all windows at once from running sums.
     """
     if len(text) < WINDOW:
         return np.empty(0, dtype=np.uint64)

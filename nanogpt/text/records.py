@@ -32,8 +32,7 @@ def import_optional(module: str, why: str, extra: str = "data") -> Any:
 class Spool:
     """A copy of a stream in a file without a name, so that it can be read again.
 
-    The file is in the cache folder, because the system's folder for temporary files may be in memory. The system
-    removes it together with this object or the process, even if that is killed.
+    The file is in the cache folder: the system's folder for temporary files may be in memory.
     """
 
     def __init__(self, blocks: Callable[[], Iterable[bytes]]) -> None:

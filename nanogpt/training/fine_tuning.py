@@ -45,11 +45,7 @@ TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
 
 
 def open_start(options: TrainOptions, settings: Mapping[str, Any], block: type[nn.Module]) -> tuple[Run, Config]:
-    """Open the run to start from; return it and the new run's settings.
-
-    Raises:
-        UserError: Something was asked for that the weights decide.
-    """
+    """Open the run to start from; return it and the new run's settings."""
     assert options.start_from is not None
     if options.preset is not None:
         raise UserError(

@@ -26,7 +26,6 @@ END_SECONDS = 1.0
 class Pace:
     """Changes a run's length so that it ends in time, and leaves out evaluations that would take too long.
 
-    It checks after a tenth of the time left (at least two seconds), or every twentieth of the run if that is sooner.
     One check removes at most half of the remaining steps: a machine that stalls for a moment should not end the run.
     """
 

@@ -51,11 +51,7 @@ def rolled_back(plan: Plan, rollback: Rollback) -> Plan:
 
 
 def shrink_micro_batch(trainer: Trainer) -> NoteEvent:
-    """Halve the micro-batch after memory ran out; the batch stays the same.
-
-    Raises:
-        UserError: One sequence does not fit, or other processes wait inside the step that failed.
-    """
+    """Halve the micro-batch after memory ran out; raise UserError for one sequence, or while other processes wait."""
     step, size = trainer.state.step, trainer.train_step.micro_batch
     batch = trainer.config.train.batch_sequences
     if trainer.world.size > 1:

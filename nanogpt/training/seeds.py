@@ -88,8 +88,7 @@ def start_seeds(
 ) -> "tuple[SeedRuns, Iterator[Trainer]]":
     """Start the same run with `options.seeds` consecutive seeds; return the set and a trainer for each run.
 
-    Train each trainer to its end before you take the next. Where `options.out` holds what an earlier call with the same
-    options left, that continues.
+    Train each to its end before you take the next. The same options continue what an earlier call left.
     """
     count = options.seeds
     if count is None or not 2 <= count <= MOST_SEEDS:
@@ -168,11 +167,7 @@ def expand(paths: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
 
 
 def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
-    """Return the losses of repeats of one run, named one by one or as a set.
-
-    Raises:
-        UserError: A run is not finished or named twice, or they differ in more than the seed.
-    """
+    """Return the losses of repeats of one run; raise UserError if they differ in more than the seed."""
     found = [_outcome(folder) for folder in expand(paths)]
     seeds = [one.seed for one in found]
     twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)

@@ -59,10 +59,7 @@ def measure_speed(config: Config, data: Dataset, block: type[nn.Module] = Block,
 
 
 def seconds_per_step(train_step: TrainStep) -> float:
-    """Return the seconds of a step, from one sequence, two, four … until that takes long enough, or is the whole step.
-
-    A median of several; a larger step is extrapolated from the last two sizes.
-    """
+    """Return the median seconds of a step, extrapolated from one sequence, two, four … until that takes long enough."""
     whole, world = train_step.config.batch_sequences, train_step.world
     most = train_step.config.batch_size // world.size * world.size
     time_steps(train_step, world.size, 1)  # warm up

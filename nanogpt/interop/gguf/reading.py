@@ -18,11 +18,7 @@ FORMATS = tuple(precision.upper() for precision in FILE_TYPES)
 
 
 def read_gguf(file: str | os.PathLike[str], model: ModelConfig) -> dict[str, Tensor]:
-    """Return our weights by name, float32, as the file's number format rounded them.
-
-    Raises:
-        UserError: The file is damaged, or of another model.
-    """
+    """Return our weights by name, float32, as the file's number format rounded them."""
     path, architecture = Path(file), llama_architecture(model)
     kind, found, _ = _open(path)
     if kind != architecture.model_type:

@@ -43,11 +43,7 @@ def library() -> ModuleType:
 
 
 def llama_architecture(model: ModelConfig) -> Architecture:
-    """Return the architecture as which llama.cpp computes a model.
-
-    Raises:
-        UserError: llama.cpp computes it differently; the message names the settings.
-    """
+    """Return the architecture as which llama.cpp computes a model; raise UserError, naming settings, if it does not."""
     architecture, reasons = architecture_of(model), {}
     if model.activation not in ("gelu_tanh", "swiglu"):
         reasons["activation"] = f"its GPT-2 has only gelu_tanh, and this model has {model.activation}"
@@ -75,9 +71,6 @@ def encode(name: str, weights: NDArray[np.float32], precision: Precision) -> tup
     """Return a tensor in its number format, and the package's number of that format.
 
     Vectors, norms and positions stay float32, as in llama.cpp's own converter.
-
-    Raises:
-        UserError: q8_0 cannot divide a matrix's rows into blocks, or a weight is too large for the format.
     """
     gguf = library()
     kept = weights.ndim < 2 or name.startswith("position_embd")

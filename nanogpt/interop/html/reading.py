@@ -29,11 +29,7 @@ WEIGHTS = '<script type="text/plain" id="weights">'
 
 
 def load_html(file: str | os.PathLike[str]) -> GPT:
-    """Return a page's model in evaluation mode, with the weights that the page computes with.
-
-    Raises:
-        UserError: `export_html` did not write this file, or it was damaged.
-    """
+    """Return a page's model in evaluation mode, with the weights that the page computes with."""
     path = Path(file)
     tables, packed = _read(path)
     config = _config(tables, path)

@@ -26,11 +26,7 @@ def download(name: str) -> Path:
 
 
 def upload(folder: Path, name: str) -> str:
-    """Upload a folder and return its address; a new repository is private.
-
-    Raises:
-        UserError: The Hub refuses; the folder stays as it is.
-    """
+    """Upload a folder and return its address; a new repository is private. Raises UserError if the Hub refuses."""
     hub = _hub()
     try:
         address = hub.create_repo(name, exist_ok=True, private=True)

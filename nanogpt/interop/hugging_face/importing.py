@@ -44,12 +44,9 @@ MAX_LAYERS = 1000
 def import_model(
     source: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, block_size: int | None = None
 ) -> RunFolder:
-    """Make a run folder of a model, which is a folder of Transformers or a name on the Hub.
+    """Make a run folder of a model, which is a folder of Transformers or a name on the Hub; on an error, make none.
 
     `out` defaults to `runs/<name>`; `block_size` shortens the context.
-
-    Raises:
-        UserError: Something cannot be imported, named with its file; then no folder is made.
     """
     folder = _find_folder(source)
     name = Path(source).resolve().name if Path(source).is_dir() else os.fspath(source).split("/")[-1]
@@ -78,11 +75,7 @@ class Pretrained:
 
 
 def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
-    """Read the model in a folder; `block_size` shortens its context.
-
-    Raises:
-        UserError: Something cannot be imported, named with its file.
-    """
+    """Read the model in a folder; `block_size` shortens its context."""
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}: give one with config.json and model.safetensors")
     path = folder / "config.json"

@@ -18,14 +18,10 @@ PLAIN_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": T
 
 
 def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return the tables of a `tokenizer.json`.
+    """Return the tables of a `tokenizer.json`; raise UserError for a character that JSON cannot hold.
 
-    Tokens without text become special tokens, and the end-of-document token `<|endoftext|>`; typed text never becomes
-    one as long as `split_special_tokens` is set (`tokenizer_settings`). Characters that a character vocabulary lacks
-    are dropped, as with `--unknown skip`.
-
-    Raises:
-        UserError: The vocabulary has a character that JSON cannot hold.
+    Tokens without text become special tokens; typed text never becomes one as long as `split_special_tokens` is set.
+    Characters that a character vocabulary lacks are dropped, as with `--unknown skip`.
     """
     if isinstance(tokenizer, ForeignTokenizer):
         return tokenizer.tables
@@ -84,9 +80,6 @@ def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -
     """Read the tokenizer of a folder of Transformers, for a model of `vocab_size` tokens.
 
     What `to_hugging_face` wrote becomes the same tokenizer again.
-
-    Raises:
-        UserError: The tokenizer is missing, damaged or of an unknown kind; the message names the file.
     """
     path = folder / "tokenizer.json"
     if not path.exists():

@@ -109,10 +109,7 @@ def make_contexts(model: GPT, tokenizer: Tokenizer) -> Contexts:
 
 
 def allowed_difference(share: float, logits: Tensor) -> float:
-    """Return the largest difference of a logit that rounding explains: a share of the logits' standard deviation.
-
-    A standard deviation below 1 counts as 1: a difference that is small on that scale changes no probability.
-    """
+    """Return the largest difference that rounding explains: a share of the logits' standard deviation, at least 1."""
     return share * max(1.0, logits.std().item())
 
 

@@ -36,11 +36,7 @@ COMPARED = (
 
 
 def verify_run(run: Run, against: str | os.PathLike[str] | None = None) -> Iterator[Row]:
-    """Yield the results for the native ways and for each export, made in a temporary folder; or only for `against`.
-
-    Raises:
-        UserError: `against` is not an export, is damaged, or is of another model.
-    """
+    """Yield the results for the native ways and for each export, made in a temporary folder; or only for `against`."""
     contexts = make_contexts(run.model, run.tokenizer)
     if against is not None:
         yield verify_export(run, contexts, Path(against))
@@ -76,11 +72,7 @@ def export_rows(run: Run, contexts: Contexts, folder: Path) -> Iterator[Row]:
 
 
 def verify_export(run: Run, contexts: Contexts, path: Path) -> Row:
-    """Compare a folder of Transformers, a .gguf file or an .html file with the run.
-
-    Raises:
-        UserError: It is none of these, is damaged, or is of another model.
-    """
+    """Compare a folder of Transformers, a .gguf file or an .html file with the run; raise UserError if it is none."""
     if path.is_dir():
         open_export = _open_transformers
     elif path.suffix in (".gguf", ".html"):

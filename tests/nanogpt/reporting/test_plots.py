@@ -165,11 +165,6 @@ def test_nothing_is_drawn_outside_the_limits():
     assert min(line.index("o") for line in lines if "o" in line) > 15  # at 9 the curve is above the frame
 
 
-@pytest.mark.parametrize(("x", "y"), [(0, 4.0), (5, 3.0), (10, 2.0), (15, 2.5), (20, 3.0), (-1, None), (21, None)])
-def test_a_curve_is_linear_between_points(x, y):
-    assert curve((0, 10, 20), 4.0, 2.0, 3.0).at(x) == y
-
-
 @given(st.floats(-10, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_are_few_and_inside(low, width):
     high = low + width
