@@ -27,10 +27,7 @@ async def run_in_thread(call: Callable[[], T], lock: threading.Lock) -> T:
 async def stream_from_thread(
     make: Callable[[], Iterator[T]], lock: threading.Lock, stop: threading.Event
 ) -> AsyncGenerator[list[T], None]:
-    """Yield an iterator's items in batches as they come, until it ends or `stop` is set; re-raise its errors.
-
-    The lock is held for one item at a time, so that others who need the model wait no longer than that.
-    """
+    """Yield an iterator's items in batches until it ends or `stop` is set; hold the lock for one item at a time."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[list[T] | BaseException | None] = asyncio.Queue()
 

@@ -12,19 +12,7 @@ from nanogpt.errors import UserError
 from nanogpt.explain.predictions import visible_text
 from nanogpt.explain.trace import logit_lens_at, trace_text
 from nanogpt.runs.folder import RunFolder
-from nanogpt.studio.elements import (
-    NamedSlider,
-    Tag,
-    Text,
-    button,
-    card,
-    hint,
-    number,
-    sample_text,
-    select,
-    slider,
-    text_area,
-)
+from nanogpt.studio.elements import Field, NamedSlider, Tag, Text, button, card, hint, sample_text, select
 from nanogpt.studio.inside_analysis import LensRow, heads_name, lens_rows
 from nanogpt.studio.inside_pictures import AttentionMap, LensTable
 from nanogpt.studio.labels import capitalized
@@ -72,10 +60,7 @@ class Snapshot:
 
 
 def take_snapshot(registry: RunRegistry, name: str, step: int, query: SnapshotQuery) -> Snapshot:
-    """Ask the checkpoint of a step; unknown characters are left out. Slow: not for the event loop.
-
-    Raises UserError if the checkpoint is missing or damaged.
-    """
+    """Ask the checkpoint of a step. Slow: not for the event loop. Raises UserError if it is missing or damaged."""
     try:
         run = registry.open(name, checkpoint=step)
         lock = registry.lock_of(run)
@@ -101,8 +86,7 @@ def take_snapshot(registry: RunRegistry, name: str, step: int, query: SnapshotQu
 class CheckpointBrowser:
     """A card of the page. `changed` is called when something else is shown.
 
-    Nothing is computed before a person asks for it, here or by an address with a step: a running training needs the
-    cores.
+    Nothing is computed before a person, or an address with a step, asks for it: a running training needs the cores.
     """
 
     def __init__(self, registry: RunRegistry, state: State, changed: Callable[[], Any]) -> None:
@@ -123,12 +107,12 @@ class CheckpointBrowser:
         self._playing = False
         with card("Look back: the time machine"):
             hint("The same prompt, given to the model as it was after each step that was kept.")
-            self._prompt = text_area("Prompt", "The " if state.prompt is None else state.prompt, rows=2)
+            self._prompt = Field("textarea", "Prompt", "The " if state.prompt is None else state.prompt, rows=2)
             self._prompt.on("enter", self._ask)
             with Tag("div", "fields"):
-                self._temperature = slider("Temperature", f"{state.temperature:g}", min=0, max=2, step=0.1)
-                self._seed = number("Seed", str(state.seed), min=0, step=1)
-                self._tokens = number("Length, tokens", str(state.tokens), min=1, max=MAX_TOKENS, step=1)
+                self._temperature = Field("range", "Temperature", f"{state.temperature:g}", min=0, max=2, step=0.1)
+                self._seed = Field("number", "Seed", str(state.seed), min=0, step=1)
+                self._tokens = Field("number", "Length, tokens", str(state.tokens), min=1, max=MAX_TOKENS, step=1)
             self._slider = NamedSlider("Step", ["–"], 0, self._slide)
             with Tag("div", "buttons"):
                 button("Look", self._ask, "primary")
@@ -232,32 +216,31 @@ class CheckpointBrowser:
             return
         if name == self._name and not self._found.is_deleted:
             self._snapshot, self._query = found, query
-            self._status.set_text(f"After {step:,} steps.{self._other_weights(found)}")
+            status, meant = f"After {step:,} steps.", self._address_hash.pop(step, "")
+            if meant not in ("", found.model):
+                status += (
+                    f" The address means other weights ({meant}); these are {found.model}, and may give another text."
+                )
+            self._status.set_text(status)
             self._show()
-
-    def _other_weights(self, found: Snapshot) -> str:
-        """Return a sentence if the address means other weights than these."""
-        meant = self._address_hash.pop(found.step, "")
-        if meant in ("", found.model):
-            return ""
-        return f" The address means other weights ({meant}); these are {found.model}, and may give another text."
 
     def _read_query(self) -> SnapshotQuery:
         try:
-            return SnapshotQuery(
-                prompt=self._prompt.value,
-                tokens=int(self._tokens.value),
-                temperature=float(self._temperature.value),
-                seed=int(self._seed.value),
-            )
+            tokens, seed = int(self._tokens.value), int(self._seed.value)
         except ValueError:
             raise UserError("length and seed have to be whole numbers") from None
+        temperature = float(self._temperature.value)
+        return SnapshotQuery(prompt=self._prompt.value, tokens=tokens, temperature=temperature, seed=seed)
 
     def _show(self) -> None:
         found = self._snapshot
         if found is None:
             return
-        self._offer_heads(found)
+        layers = {LAST: "the last"} | {str(one): f"layer {one + 1}" for one in range(len(found.attention))}
+        names = {ALL: "the mean of all"} | {str(one): f"head {one + 1}" for one in range(len(found.attention[0]))}
+        for field, options, default in ((self._layer, layers, LAST), (self._head, names, ALL)):
+            if len(field.props["options"]) != len(options):
+                field.set_options(options, field.value if field.value in options else default)
         chosen, head = self._chosen
         layer = len(found.attention) - 1 if chosen is None else chosen
         heads, last = found.attention[layer], len(found.tokens) - 1
@@ -269,13 +252,6 @@ class CheckpointBrowser:
         self._lens.show(found.lens)
         self._found.set_visibility(True)
         self._changed()
-
-    def _offer_heads(self, found: Snapshot) -> None:
-        layers = {LAST: "the last"} | {str(one): f"layer {one + 1}" for one in range(len(found.attention))}
-        heads = {ALL: "the mean of all"} | {str(one): f"head {one + 1}" for one in range(len(found.attention[0]))}
-        for field, names, default in ((self._layer, layers, LAST), (self._head, heads, ALL)):
-            if len(field.props["options"]) != len(names):
-                field.set_options(names, field.value if field.value in names else default)
 
     async def _play_all(self) -> None:
         """Show one step after another, until the last one or until the button is pressed again."""

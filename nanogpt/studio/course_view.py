@@ -11,7 +11,7 @@ from nicegui import ui
 
 from nanogpt.studio.chart import STYLES, Chart, Curve
 from nanogpt.studio.course_sections import Section, SectionRun, find_course, run_section, sections
-from nanogpt.studio.elements import Tag, Text, VisibilityObserver, button, card, hint, number, sample_text, select
+from nanogpt.studio.elements import Field, Tag, Text, VisibilityObserver, button, card, hint, sample_text, select
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import State
@@ -74,10 +74,9 @@ def describe_result(run: SectionRun) -> str:
 
 
 class CourseView:
-    """The view. `keep` is called with each new state.
+    """The view. `keep` is called with each new state; `trained` keeps the finished sections as long as the studio runs.
 
-    One section is trained at a time, and its process ends with the page. `trained` keeps the finished ones by number as
-    long as the studio runs.
+    One section is trained at a time, and its process ends with the page.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class CourseView:
             with Tag("div", "fields"):
                 sources, wanted = self._sources(), self.state.corpus
                 self._text = select("Text", sources, wanted if wanted in sources else PYTHON, self._save)
-                self._steps = number("Steps", str(self.state.steps), self._save, min=1, max=MAX_STEPS, step=1)
+                self._steps = Field("number", "Steps", str(self.state.steps), self._save, min=1, max=MAX_STEPS, step=1)
             hint("With 300 steps a section takes seconds; the last three are larger and take minutes.")
             with Tag("div", "buttons"):
                 self._all = button("Train all, one after another", lambda: self._start(self._sections), "primary")
@@ -188,8 +187,8 @@ class CourseView:
         if not (self._changed and self._observer.seen):
             return
         self._changed = False
-        curves = [curve for number in sorted(self._runs) if (curve := _curve(self._runs[number])).x]
-        self._chart.show(curves, "steps", NATS)
+        curves = [_curve(self._runs[number]) for number in sorted(self._runs)]
+        self._chart.show([one for one in curves if one.x], "steps", NATS)
         for section, run in self._runs.items():
             self._cards[section].show(run)
 

@@ -87,7 +87,10 @@ def probability_legend() -> None:
 
 
 class Field(Element, component="assets/field.js"):
-    """A labelled input. Its content is `value`, always a string; `change` is called with each new one."""
+    """A labelled input; `kind` is `number`, `range`, `textarea` or `select`, and `settings` are attributes as in HTML.
+
+    `value` is always a string, and `change` is called with each new one. Ctrl-Enter in a `textarea` raises `enter`.
+    """
 
     def __init__(self, kind: str, label: str, value: str = "", change: Change | None = None, **settings: Any) -> None:
         super().__init__()
@@ -130,21 +133,6 @@ def select(label: str, options: Mapping[str, str], value: str, change: Change | 
     return Field("select", label, value, change, options=_pairs(options))
 
 
-def number(label: str, value: str = "", change: Change | None = None, **settings: Any) -> Field:
-    """Make a number field; `min`, `max`, `step` and `placeholder` as in HTML."""
-    return Field("number", label, value, change, **settings)
-
-
-def slider(label: str, value: str, change: Change | None = None, **settings: Any) -> Field:
-    """Make a slider; `min`, `max` and `step` as in HTML."""
-    return Field("range", label, value, change, **settings)
-
-
-def text_area(label: str, value: str = "", change: Change | None = None, **settings: Any) -> Field:
-    """Make a field of several lines; Ctrl-Enter raises the event `enter`."""
-    return Field("textarea", label, value, change, **settings)
-
-
 def _pairs(options: Mapping[str, str]) -> list[list[str]]:
     return [[value, name] for value, name in options.items()]
 
@@ -184,10 +172,7 @@ class VisibilityObserver(Element, component="assets/visibility.js"):
 
 
 class Bars(Element, component="assets/bars.js"):
-    """A list of names, bars and values, changed in place to keep the keyboard focus.
-
-    With `choose` each line is a button, and `choose` is called with its index.
-    """
+    """A list of names, bars and values. With `choose`, called with an index, each line is a button."""
 
     def __init__(self, label: str, choose: Callable[[int], Any] | None = None, classes: str = "") -> None:
         super().__init__()
@@ -217,8 +202,7 @@ class Branches(Element, component="assets/branches.js"):
 class TokenText(Element, component="assets/token_text.js"):
     """A text whose tokens are coloured, selected by click or arrow keys, and explained where the mouse points.
 
-    `choose` is called with a position from `first` on, or None when the selection ends; the very first token has no
-    prediction. `tip` returns the title and bars of a token's tooltip.
+    `choose` is called with a position from `first` on, or None. `tip` returns the title and bars of a tooltip.
     """
 
     def __init__(
@@ -251,11 +235,7 @@ class TokenText(Element, component="assets/token_text.js"):
         self.run_method("add", [astuple(one) for one in tokens])
 
     async def arrived(self) -> None:
-        """Wait until the browser shows what it was sent.
-
-        NiceGUI sends changes of elements before earlier method calls. A message that should appear after the text, such
-        as "done", has to wait for it.
-        """
+        """Wait until the browser shows what it was sent: NiceGUI sends changes of elements before method calls."""
         await asyncio.sleep(0)  # a method call that is not awaited is sent by its own task
         if self.is_deleted:
             return
@@ -263,11 +243,8 @@ class TokenText(Element, component="assets/token_text.js"):
             await self.run_method("count", timeout=ARRIVE_SECONDS)
 
     def select(self, position: int | None) -> None:
-        """Select a token, or none, without calling `choose`.
-
-        A token that the browser selected itself is left alone: with an arrow key held down the browser is ahead.
-        """
-        if position != self._chosen:
+        """Select a token, or none, without calling `choose`."""
+        if position != self._chosen:  # else the browser selected it, and may be ahead: an arrow key is held down
             self._chosen = position
             self.run_method("select", position)
 

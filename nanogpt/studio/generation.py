@@ -27,10 +27,7 @@ PROMPTS = ("The ", "the ")
 def generate_logits(
     model: GPT, ids: Sequence[int], config: SampleConfig, end: int | None = None
 ) -> Iterator[tuple[int, Tensor]]:
-    """Continue ids (T,), T at least 1: yield each token and the logits (V,) that it was sampled from.
-
-    The tokens are those of `generate_ids`; they stop before `end`, the end-of-document token.
-    """
+    """Continue ids (T,), T at least 1, up to the token `end`: yield each token and its logits (V,)."""
     batch = LogitsBatch(model.eval(), 1)
     batch.join(torch.tensor(ids), config)
     for _ in range(config.tokens):
@@ -44,8 +41,7 @@ def generate_logits(
 def text_logits(model: GPT, ids: Sequence[int], first: int = 1) -> Iterator[tuple[int, Tensor]]:
     """Yield each position of ids (T,) from `first` on, at least 1, and the logits (V,) that predict its token.
 
-    Each context window is the one used in generation, and is read once: up to rounding, the logits are those of
-    `generate_logits`.
+    Context windows are those of generation, each read once.
     """
     device, block_size = model.token_embedding.weight.device, model.config.block_size
     position = max(first, 1)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanogpt.config import SampleConfig
 from nanogpt.explain.head_ablation import Effect, ablation_effects
 from nanogpt.explain.hooks import Head
 from nanogpt.explain.predictions import Choice, alternatives, choice, visible_text
@@ -17,7 +16,7 @@ from nanogpt.explain.trace import Trace, logit_lens_at, longest_trace, relative_
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import encode_prompt
 from nanogpt.sampling.kv_cache import window_start
-from nanogpt.studio.generation import ALTERNATIVES, default_prompt
+from nanogpt.studio.generation import ALTERNATIVES
 from nanogpt.studio.labels import Bar, percent
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -27,47 +26,31 @@ MAX_LISTED = 300
 """Tokens of the text on the page at once."""
 MAX_DRAWN = 48
 """Tokens along the side of a picture; more would be too small."""
-DEFAULT_TOKENS = 60
-"""Length of the default text, which the model writes."""
 MAX_BARS = 10
 LENS_CHOICES = 5
 
 
-@dataclass(frozen=True)
-class Span:
-    """The tokens from `start` up to `end`."""
-
-    start: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    def __contains__(self, position: object) -> bool:
-        return isinstance(position, int) and self.start <= position < self.end
-
-
-def context_span(length: int, position: int, block_size: int, most: int = MAX_CONTEXT) -> Span:
+def context_span(length: int, position: int, block_size: int, most: int = MAX_CONTEXT) -> range:
     """Return the context window from which a model predicts the token after a position.
 
     A window longer than `most` is cut as if the model's context were that short, so that neighbours share one.
 
     >>> context_span(10, 4, 16), context_span(40, 20, 16), context_span(40, 20, 16, most=4)
-    (Span(start=0, end=10), Span(start=9, end=25), Span(start=18, end=22))
+    (range(0, 10), range(9, 25), range(18, 22))
     """
     start = window_start(position + 1, block_size)
     start += window_start(position + 1 - start, most)
-    return Span(start, min(length, start + min(block_size, most)))
+    return range(start, min(length, start + min(block_size, most)))
 
 
-def shown_span(length: int, position: int, most: int) -> Span:
+def shown_span(length: int, position: int, most: int) -> range:
     """Return at most `most` of `length` tokens around a position, more before it than after.
 
     >>> shown_span(5, 2, 8), shown_span(100, 50, 8), shown_span(100, 99, 8)
-    (Span(start=0, end=5), Span(start=44, end=52), Span(start=92, end=100))
+    (range(0, 5), range(44, 52), range(92, 100))
     """
     start = max(0, min(position - 3 * most // 4, length - most))
-    return Span(start, min(length, start + most))
+    return range(start, min(length, start + most))
 
 
 @dataclass(frozen=True)
@@ -88,7 +71,7 @@ class Inspection:
     """the whole text"""
     place: int
     """position of the token in the text"""
-    span: Span
+    span: range
     """the context that was read"""
     trace: Trace
     next: list[Choice]
@@ -111,11 +94,6 @@ def encode_text(run: Run, text: str) -> list[int]:
     return found
 
 
-def default_text(run: Run) -> str:
-    """Return a text that the model writes itself."""
-    return run.generate(default_prompt(run.tokenizer), config=SampleConfig(tokens=DEFAULT_TOKENS))
-
-
 def inspect_token(
     run: Run, ids: Sequence[int], place: int, off: tuple[Head, ...] = (), before: Inspection | None = None
 ) -> Inspection:
@@ -124,7 +102,7 @@ def inspect_token(
     span = context_span(len(ids), place, model.config.block_size, min(MAX_CONTEXT, longest_trace(model)))
     found = None if before is None else before.trace
     if before is None or found is None or (before.ids, before.span, found.off) != (tuple(ids), span, off):
-        found = trace(model, ids[span.start : span.end], off)
+        found = trace(model, ids[span.start : span.stop], off)
     position = place - span.start
     logits = found.logits[position]
     return Inspection(
@@ -165,12 +143,8 @@ def attention_bars(weights: Tensor, names: Sequence[str], position: int, count: 
 
 
 def attention_habits(attention: Tensor) -> tuple[float, float, float]:
-    """Return the mean attention (T, T) to the token itself, to the one before, and to the first of the text.
-
-    The first row is left out, since the first token can only attend to itself.
-    """
-    rows = attention[1:]
-    if not len(rows):
+    """Return the mean attention (T, T) of the tokens after the first: to itself, to the one before, to the first."""
+    if len(attention) == 1:
         return 1.0, 0.0, 1.0
     own, before, first = attention.diagonal()[1:], attention.diagonal(-1), attention[1:, 0]
     return float(own.mean()), float(before.mean()), float(first.mean())
@@ -212,12 +186,9 @@ def effect_bars(effects: Sequence[Effect], tokenizer: Tokenizer) -> list[Bar]:
 
 def importance_bars(rises: Tensor, count: int = MAX_BARS) -> list[Bar]:
     """Return the heads without which the loss changes most, from the changes (L, H)."""
-    bars = []
-    for index in rises.flatten().abs().argsort(descending=True)[:count].tolist():
-        layer, head = divmod(index, rises.size(1))
-        rise = float(rises[layer, head])
-        bars.append(Bar(heads_name(layer, head), abs(rise), f"{rise:+.3f}"))
-    return bars
+    flat = rises.flatten()
+    largest = flat.abs().argsort(descending=True)[:count].tolist()
+    return [Bar(heads_name(*divmod(one, rises.size(1))), abs(float(flat[one])), f"{flat[one]:+.3f}") for one in largest]
 
 
 def nearest_points(points: Tensor, index: int, count: int = 5) -> list[int]:

@@ -56,9 +56,9 @@ class HeadGrid(Element, component="assets/head_grid.js"):
         self.props.update({"layers": [], "chosen": None})
         self.on("choose", lambda event: choose(*event.args))
 
-    def show(self, trace: Trace, span: analysis.Span, chosen: Head | None) -> None:
+    def show(self, trace: Trace, span: range, chosen: Head | None) -> None:
         """Show the attention among the tokens of a span of the trace."""
-        some = trace.attention[:, :, span.start : span.end, span.start : span.end]
+        some = trace.attention[:, :, span.start : span.stop, span.start : span.stop]
         self.props["layers"] = [
             [
                 [png_url(one.sqrt()), analysis.describe_head(trace, layer, head), (layer, head) in trace.off]
@@ -116,11 +116,7 @@ class ScatterPlot(Element, component="assets/scatter.js"):
 
 
 class AttentionCards:
-    """The cards about heads.
-
-    `choose` is called with (layer, head) or (None, None), `place` with a position, `switch` with the heads to switch
-    off, `measure` to compute the importance of every head.
-    """
+    """The cards about heads: `choose` a head or None, `place` the token, `switch` heads off, `measure` them all."""
 
     def __init__(
         self,
@@ -164,7 +160,7 @@ class AttentionCards:
         self._one = None if layer is None or head is None else (layer, head)
         self._off = trace.off
         self._heads.show(trace, span, self._one)
-        title, part = analysis.heads_name(layer, head), slice(span.start, span.end)
+        title, part = analysis.heads_name(layer, head), slice(span.start, span.stop)
         self._title.set_text(capitalized(title))
         first, label = found.span.start + span.start, f"Attention, {title}"
         self._map.show(weights[part, part], names[part], position - span.start, first, label)

@@ -12,8 +12,8 @@ from nanogpt.explain.predictions import visible_text
 from nanogpt.runs.run import Run
 from nanogpt.studio import inside_analysis as analysis
 from nanogpt.studio.background import run_in_thread
-from nanogpt.studio.elements import Bars, Tag, Text, TokenText, button, card, hint, select, text_area
-from nanogpt.studio.generation import bars_of, describe_model, token_texts, unknown_warning
+from nanogpt.studio.elements import Bars, Field, Tag, Text, TokenText, button, card, hint, select
+from nanogpt.studio.generation import bars_of, default_prompt, describe_model, token_texts, unknown_warning
 from nanogpt.studio.inside_pictures import AttentionCards, Chosen, EmbeddingsCard, Heads, LensTable
 from nanogpt.studio.labels import TokenLabel, percent
 from nanogpt.studio.model_choice import ModelChoice
@@ -22,13 +22,12 @@ from nanogpt.studio.state import State
 from nanogpt.text.tokenizer import Tokenizer
 
 ALL = "all"
+DEFAULT_TOKENS = 60
+"""Length of the default text, which the model writes."""
 
 
 class TokenPanel:
-    """The selected token: what comes after it, and what it attends to.
-
-    `head` is called with a layer and a head, each None for all; `move` with -1 or 1.
-    """
+    """The selected token. `head` is called with a layer and a head, each None for all; `move` with -1 or 1."""
 
     def __init__(self, head: Callable[[int | None, int | None], Any], move: Callable[[int], Any]) -> None:
         self._choose_head = head
@@ -83,7 +82,7 @@ class InsideView:
         self.registry, self.state, self._keep = registry, state, keep
         self.run: Run | None = None
         self._ids: list[int] = []
-        self._listed = analysis.Span(0, 0)
+        self._listed = range(0)
         self._found: analysis.Inspection | None = None
         with Tag("div", "views inside"):
             self._build_settings()
@@ -117,7 +116,9 @@ class InsideView:
         run = self.run
         self._about.set_text(describe_model(run))
         if self.state.text is None:
-            self.text.put(await run_in_thread(lambda: analysis.default_text(run), self.registry.lock_of(run)))
+            prompt = default_prompt(run.tokenizer)
+            written = run_in_thread(lambda: run.generate(prompt, tokens=DEFAULT_TOKENS), self.registry.lock_of(run))
+            self.text.put(await written)
         self._warn()
         await self._inspect(self.state.token, note=" ".join(self.choice.notes))
 
@@ -146,7 +147,7 @@ class InsideView:
                 self.choice = ModelChoice(self.registry, "Model", self._reopen)
             self.choice.put(self.state.run, self.state.step, self.state.model)
             self._about = hint()
-            self.text = text_area("Text", self.state.text or "", lambda text: self._warn())
+            self.text = Field("textarea", "Text", self.state.text or "", lambda text: self._warn())
             self.text.on("enter", self._look)
             with Tag("div", "buttons"):
                 button("Look", self._look, "primary")
@@ -162,7 +163,7 @@ class InsideView:
             self.tokens = TokenText(label, self._chosen, first=0)
             with Tag("div", "buttons") as self._pages:
                 self._earlier = button("Earlier", lambda: self._choose(max(self._listed.start - 1, 0)))
-                self._later = button("Later", lambda: self._choose(min(self._listed.end, len(self._ids) - 1)))
+                self._later = button("Later", lambda: self._choose(min(self._listed.stop, len(self._ids) - 1)))
                 self._where = Text("span", "", "status")
 
     def _list(self, place: int) -> None:
@@ -173,13 +174,13 @@ class InsideView:
             self.tokens.select(place - self._listed.start)
             return
         self._listed = analysis.shown_span(len(self._ids), place, analysis.MAX_LISTED)
-        some = self._ids[self._listed.start : self._listed.end]
+        some = self._ids[self._listed.start : self._listed.stop]
         labels = [TokenLabel(text) for text in token_texts(self.run.tokenizer, some)]
         self.tokens.show(labels, place - self._listed.start)
         self._pages.set_visibility(len(some) < len(self._ids))
         self._earlier.set(disabled=not self._listed.start)
-        self._later.set(disabled=self._listed.end == len(self._ids))
-        self._where.set_text(f"Tokens {self._listed.start + 1:,} to {self._listed.end:,} of {len(self._ids):,}")
+        self._later.set(disabled=self._listed.stop == len(self._ids))
+        self._where.set_text(f"Tokens {self._listed.start + 1:,} to {self._listed.stop:,} of {len(self._ids):,}")
 
     async def _show(self, note: str = "") -> None:
         """Inspect the token of the state in a thread, and show it."""
@@ -225,7 +226,7 @@ class InsideView:
         if len(span) < len(found.ids):
             whole = len(span) >= min(block_size, found.place + 1)
             limits.append(
-                f"Tokens {span.start + 1:,} to {span.end:,} of {len(found.ids):,} are read together"
+                f"Tokens {span.start + 1:,} to {span.stop:,} of {len(found.ids):,} are read together"
                 f"{'' if whole else f'; the model could read {block_size:,}'}."
             )
         if len(span) > analysis.MAX_DRAWN:

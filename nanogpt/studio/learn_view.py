@@ -24,10 +24,7 @@ LIST_EVERY = 4
 
 
 class LearnView:
-    """The view. `keep` is called with each new state.
-
-    It reads only while it is visible, and only what was appended, so that a training is not slowed down.
-    """
+    """The view, which reads files only while it is visible. `keep` is called with each new state."""
 
     def __init__(self, registry: RunRegistry, state: State, keep: Callable[[State], Any]) -> None:
         self._registry, self._jobs = registry, Jobs(registry.folder)
@@ -99,10 +96,9 @@ class LearnView:
 
 
 def resolve_state(registry: RunRegistry, state: State, names: Sequence[str]) -> tuple[State, list[str]]:
-    """Return the state with a run that exists, and a sentence about each run that is missing.
+    """Return the state with a run of `names` (newest first), and a sentence about each run that is missing.
 
-    `names` are the runs, newest first. A missing run is replaced by the same weights under another name; a state
-    without a step stays without one. Reads files: not for the event loop.
+    A missing run is replaced by the same weights under another name. Reads files: not for the event loop.
     """
     problems = []
     found = registry.find(state.model) if state.model and state.run not in names else None

@@ -96,10 +96,7 @@ def _with_headers(send: Send) -> Send:
 
 
 class ApiRouter:
-    """Routes `API_PATHS` to the API of `nanogpt serve`, and all else to the page.
-
-    The API serves the newest run, which is loaded at the first request.
-    """
+    """Routes `API_PATHS` to the API of `nanogpt serve`, with the newest run, and all else to the page."""
 
     def __init__(self, page: ASGIApp, registry: RunRegistry, access: Access) -> None:
         self._page, self._registry, self._access = page, registry, access

@@ -57,10 +57,7 @@ class ModelChoice:
         self._offer_steps()
 
     async def open(self) -> Run | None:
-        """Load the chosen model, or the one chosen while it is loading; return None if none is chosen.
-
-        Raises UserError like `RunRegistry.open`.
-        """
+        """Load the chosen model, or the one chosen while it loads; return None if none is chosen. Raises UserError."""
         wanted = run = None
         while self.name and wanted != (self.name, self.step):
             wanted = (self.name, self.step)

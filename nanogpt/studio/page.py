@@ -25,10 +25,7 @@ _SKIP = "() => document.getElementById('content').focus()"
 
 
 class BrowserWindow(Element, component="assets/browser_window.js"):
-    """The address's fragment, and the button for dark mode.
-
-    `arrived` is called with the fragment, at first and when a person changes it.
-    """
+    """The button for dark mode, and the address's fragment; `arrived` is called with it, at first and after changes."""
 
     def __init__(self, arrived: Callable[[str], Any]) -> None:
         super().__init__()

@@ -8,7 +8,6 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain
-from nanogpt.runs.folder import LINE_LIMIT
 from nanogpt.training.trainer import SAMPLE_LIMIT
 
 MAX_POINTS = 600
@@ -82,7 +81,7 @@ class Metrics:
         """the newest at the end"""
         self.done: dict[str, Any] | None = None
         """the last line of a finished run"""
-        self._offset, self._inode, self._skipping = 0, -1, False
+        self._offset, self._inode = 0, -1
 
     def read(self) -> bool:
         """Read what was appended; return whether there was anything. A replaced file is read from the start."""
@@ -100,21 +99,11 @@ class Metrics:
                 data = file.read(READ_BYTES)
         except (UserError, OSError):
             return False
-        return self._add_lines(data) or changed
-
-    def _add_lines(self, data: bytes) -> bool:
         whole = data.rfind(b"\n") + 1
-        if not whole:
-            if len(data) > LINE_LIMIT:  # no valid line is so long: skip to its end
-                self._offset += len(data)
-                self._skipping = True
-            return False
         self._offset += whole
-        lines = data[:whole].splitlines()
-        for raw in lines[1:] if self._skipping else lines:
+        for raw in data[:whole].splitlines():
             self._line(raw)
-        self._skipping = False
-        return True
+        return changed or whole > 0
 
     def _line(self, raw: bytes) -> None:
         try:

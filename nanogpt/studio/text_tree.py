@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 
 from nanogpt.errors import UserError
 
-MAX_TOKENS = 200_000
-"""Of all branches of a tree that comes from an address."""
-MAX_BRANCHES = 300
-"""Of a tree from an address: the model reads each, and each may start from the one before."""
+MAX_TOKENS, MAX_BRANCHES = 200_000, 300
+"""Of a tree that comes from an address: the model reads each branch."""
 
 
 @dataclass

@@ -64,16 +64,13 @@ class Job:
 
 
 class Jobs:
-    """The trainings in a folder. It keeps nothing in memory: files and the system's processes are the state."""
+    """The trainings in a folder; files and the system's processes are the state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def start(self, text: str, minutes: float, name: str) -> Path:
-        """Train on a path or a corpus; return the future run folder, `name` with the first free number.
-
-        Raises UserError for an invalid name.
-        """
+        """Train on a path or a corpus; return the run's future folder. Raises UserError for an invalid name."""
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or len(name) > MAX_NAME:
             raise UserError(f"{name!r} is no name for a run: use lower-case letters, digits and hyphens")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,11 +123,8 @@ class Jobs:
         return [run for run in runs if not run.exists() and self.stage(run) is Stage.STARTING]
 
     def _start(self, run: Path, words: Sequence[str]) -> None:
-        log = log_file(run)
-        if log.is_symlink():  # it could lead to any file
-            log.unlink()
         try:
-            pid = start_detached(nanogpt_command(*words), log, self.folder)
+            pid = start_detached(nanogpt_command(*words), log_file(run), self.folder)
         except OSError as error:
             raise UserError(f"cannot start the training: {error.strerror}") from None
         write_atomically(job_file(run), json.dumps({"pid": pid, "started": process_start(pid) or ""}).encode())
@@ -176,8 +170,7 @@ def last_line(output: bytes, most: int = 1000) -> str:
 
 def last_lines(output: str) -> str:
     """Return the last lines that are not empty, which say why a process ended."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
-    return "\n".join(lines[-MAX_LINES:])
+    return "\n".join([line.rstrip() for line in output.splitlines() if line.strip()][-MAX_LINES:])
 
 
 def is_locked(run: Path) -> bool:
@@ -268,18 +261,10 @@ def _start_from_ps(pid: int) -> str | None:
 
 def interrupt(pid: int, started: str) -> bool:
     """Send SIGINT to a process if it is still the one that started then; return whether it was sent."""
-    handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") and process_start(pid) == started else None
     try:
-        # Checked again with the handle open: from here on its id cannot be reused.
-        if process_start(pid) != started:
-            return False
-        if handle is not None:
-            signal.pidfd_send_signal(handle, signal.SIGINT)
-        else:
+        if process_start(pid) == started:
             os.kill(pid, signal.SIGINT)
-        return True
+            return True
     except (ProcessLookupError, PermissionError):
-        return False
-    finally:
-        if handle is not None:
-            os.close(handle)
+        pass
+    return False

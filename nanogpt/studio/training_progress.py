@@ -87,10 +87,7 @@ class TrainingProgress:
             self._log_details.set_visibility(False)
 
     def set_runs(self, names: Sequence[str], starting: Sequence[str], wanted: str = NONE) -> None:
-        """Offer the runs, newest first, after those whose folder does not exist yet.
-
-        If none is shown yet, show `wanted`, or the first.
-        """
+        """Offer the runs that are starting, then the others; if none is shown yet, show `wanted` or the first."""
         found = [*starting, *(one for one in names if one not in starting)]
         if self._name and self._name not in found:
             found = [self._name, *found]  # just started, or failed before it made its folder

@@ -64,7 +64,7 @@ async def receive_text(request: Request, folder: Path) -> JSONResponse:
         async for part in request.stream():
             data += part
             if len(data) > MAX_BYTES:
-                raise too_large()
+                break
         stored = await asyncio.to_thread(save_text, folder, bytes(data), file_name)
     except UserError as error:
         return JSONResponse({"problem": str(error)}, status_code=413 if len(data) > MAX_BYTES else 400)
@@ -74,12 +74,12 @@ async def receive_text(request: Request, folder: Path) -> JSONResponse:
 
 
 def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
-    """Store a text and return its file. `file_name` is the browser's name for it, empty for a pasted text.
-
-    Raises UserError for a text that is too large, too short, of another kind, or not UTF-8.
-    """
+    """Store a text, under the browser's `file_name` or as pasted; return its file. Raises UserError if unsuitable."""
     if len(data) > MAX_BYTES:
-        raise too_large()
+        raise UserError(
+            f"this text is larger than {MAX_BYTES / 1e6:.0f} MB: train on it with `nanogpt train FILE`, "
+            "which has no limit, and watch it here"
+        )
     ending = ending_of(file_name)
     try:
         text = data.decode("utf-8-sig")
@@ -93,8 +93,6 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
         raise UserError(
             f"this text has {len(text.strip()):,} characters: give at least {MIN_CHARACTERS:,}, better 100,000"
         )
-    if (folder / FOLDER).is_symlink():
-        raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")
     file = folder / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
     if not file.is_file():
         write_atomically(file, text.encode())
@@ -124,24 +122,15 @@ def title(file_name: str) -> str:
 
 def stored_texts(folder: Path) -> list[Path]:
     """Return the stored texts, the newest first; links are not followed."""
-    texts = folder / FOLDER
-    if not texts.is_dir() or texts.is_symlink():
-        return []
-    found = [one for one in texts.iterdir() if one.suffix in KINDS and one.is_file() and not one.is_symlink()]
+    found = [
+        one for one in (folder / FOLDER).glob("*") if one.suffix in KINDS and one.is_file() and not one.is_symlink()
+    ]
     return sorted(found, key=lambda one: one.stat().st_mtime, reverse=True)
 
 
 def find_text(folder: Path, name: str) -> Path:
     """Return the stored text of a name; raise UserError for any other name, whatever file has that path."""
-    for one in stored_texts(folder):
-        if one.name == name:
-            return one
-    raise UserError(f"no text {name!r} is stored here: paste it again")
-
-
-def too_large() -> UserError:
-    """Return the error for a text above the size limit."""
-    return UserError(
-        f"this text is larger than {MAX_BYTES / 1e6:.0f} MB: train on it with `nanogpt train FILE`, "
-        "which has no limit, and watch it here"
-    )
+    found = next((one for one in stored_texts(folder) if one.name == name), None)
+    if found is None:
+        raise UserError(f"no text {name!r} is stored here: paste it again")
+    return found

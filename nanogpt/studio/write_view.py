@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from nanogpt.errors import UserError
-from nanogpt.studio.elements import Bars, Tag, Text, button, card, hint, number, probability_legend, slider, text_area
+from nanogpt.studio.elements import Bars, Field, Tag, Text, button, card, hint, probability_legend
 from nanogpt.studio.generation import Prediction, default_prompt, unknown_warning
 from nanogpt.studio.labels import percent
 from nanogpt.studio.model_choice import ModelChoice
@@ -21,59 +21,54 @@ from nanogpt.studio.write_column import TextColumn
 Keep = Callable[[State], Any]
 LOG = logging.getLogger("nanogpt.studio")
 FILTERS = ("top_k", "top_p", "min_p")
+SAMPLER: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("temperature", "Temperature", {"min": 0, "max": 2, "step": 0.05}),
+    ("tokens", "Tokens", {"min": 1, "max": 10000, "step": 1}),
+    ("seed", "Seed", {"min": 0, "step": 1}),
+    ("top_k", "Top-k", {"min": 1, "step": 1, "placeholder": "all"}),
+    ("top_p", "Top-p", {"min": 0, "max": 1, "step": "any", "placeholder": "all"}),
+    ("min_p", "Min-p", {"min": 0, "max": 1, "step": "any", "placeholder": "all"}),
+)
+"""Fields of the sampler: name, label and attributes."""
 
 
 class SamplerFields:
     """Fields for the prompt and the sampler. `enter` is called when a person asks for the text by keyboard."""
 
     def __init__(self, state: State, typed: Callable[[str], Any], enter: Callable[[], Any]) -> None:
-        self.prompt = text_area("Prompt", state.prompt or "", typed)
+        self.prompt = Field("textarea", "Prompt", state.prompt or "", typed)
         self.prompt.on("enter", enter)
-        filters = {name: "" if (value := getattr(state, name)) is None else f"{value:g}" for name in FILTERS}
+        self._numbers: dict[str, Field] = {}
         with Tag("div", "fields sampler"):
-            self.temperature = slider("Temperature", f"{state.temperature:g}", min=0, max=2, step=0.05)
-            self.tokens = number("Tokens", str(state.tokens), min=1, max=10000, step=1)
-            self.seed = number("Seed", str(state.seed), min=0, step=1)
-            self.top_k = number("Top-k", filters["top_k"], min=1, step=1, placeholder="all")
-            self.top_p = number("Top-p", filters["top_p"], min=0, max=1, step="any", placeholder="all")
-            self.min_p = number("Min-p", filters["min_p"], min=0, max=1, step="any", placeholder="all")
-        for one in (self.tokens, self.seed, self.top_k, self.top_p, self.min_p):
-            one.on("enter", enter)
+            for name, label, settings in SAMPLER:
+                value = getattr(state, name)
+                text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+                kind = "range" if name == "temperature" else "number"
+                self._numbers[name] = Field(kind, label, text, **settings)
+                self._numbers[name].on("enter", enter)
         hint(
             "Temperature below 1 is safer, above 1 wilder; 0 always takes the likeliest token. Top-k, top-p and min-p "
-            "leave out unlikely ones. The same seed and settings give the same text."
+            "leave out unlikely ones. The same seed and settings give the same text.",
         )
 
     def read(self, state: State) -> State:
         """Return the state with the values of the fields. Raises UserError for invalid ones."""
-        found = replace(
-            state,
-            prompt=self.prompt.value,
-            temperature=_number("temperature", self.temperature.value, float),
-            tokens=_number("tokens", self.tokens.value, int),
-            seed=_number("seed", self.seed.value, int),
-            **{name: self._filter(name) for name in FILTERS},
-        )
-        found.sampler()
-        return found
-
-    def _filter(self, name: str) -> Any:
-        text = getattr(self, name).value
-        return _number(name.replace("_", "-"), text, int if name == "top_k" else float) if text.strip() else None
-
-
-def _number(name: str, text: str, kind: type) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise UserError(f"{name} is {text!r}; give a {'whole ' if kind is int else ''}number") from None
+        found: dict[str, Any] = {}
+        for name, field in self._numbers.items():
+            whole = name in ("tokens", "seed", "top_k")
+            try:
+                empty = name in FILTERS and not field.value.strip()
+                found[name] = None if empty else int(field.value) if whole else float(field.value)
+            except ValueError:
+                kind = "whole number" if whole else "number"
+                raise UserError(f"{name.replace('_', '-')} is {field.value!r}; give a {kind}") from None
+        state = replace(state, prompt=self.prompt.value, **found)
+        state.sampler()
+        return state
 
 
 class AlternativesPanel:
-    """The selected token's probability, and the likeliest tokens at its position.
-
-    `move` is called with -1 or 1, `put` with the index of the bar whose token should replace it.
-    """
+    """The selected token and its alternatives: `move` is called with -1 or 1, `put` with the index of one of them."""
 
     def __init__(self, move: Callable[[int], Any], close: Callable[[], Any], put: Callable[[int], Any]) -> None:
         with Tag("section", "card panel", aria_label="The chosen token") as self.frame:

@@ -99,13 +99,10 @@ def test_memory_is_bounded():
     [
         ("import sys; sys.exit('course: this text is too short')", "this text is too short"),
         ("import sys; sys.exit(3)", "code 3"),
-        ("print('x' * 3_000_000)", "a million bytes"),
         ("import time; time.sleep(60)", "more than 0.5 seconds"),
-        ("import sys\nwhile True: print('{}')", "lines"),
     ],
 )
-def test_how_a_process_may_end(tmp_path, code, problem, monkeypatch):
-    monkeypatch.setattr(course_sections, "MAX_LINES", 1000)
+def test_how_a_process_may_end(tmp_path, code, problem):
     began = time.monotonic()
     found = run(course(tmp_path, s01_x=code), seconds=0.5 if "sleep" in code else 60)
     assert problem in found.problem

@@ -37,7 +37,7 @@ def test_what_is_read_is_the_context_of_generation(length, data):
     most = data.draw(st.integers(1, 600))
     span = context_span(length, position, block_size, most)
     assert position in span
-    assert 0 <= span.start < span.end <= length
+    assert 0 <= span.start < span.stop <= length
     assert len(span) <= min(block_size, most)
     if block_size <= most:
         assert span.start == window_start(position + 1, block_size)
@@ -49,7 +49,7 @@ def test_what_is_shown_contains_the_position(length, data):
     span = shown_span(length, position, most)
     assert position in span
     assert len(span) == min(length, most)
-    assert 0 <= span.start < span.end <= length
+    assert 0 <= span.start < span.stop <= length
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from nanogpt.studio.run_metrics import LINE_LIMIT, MAX_SAMPLES, SAMPLE_LIMIT, Metrics, Point, Points, Sample
+from nanogpt.studio.run_metrics import MAX_SAMPLES, SAMPLE_LIMIT, Metrics, Point, Points, Sample
 
 
 def step(number, loss=2.0, speed=100.0):
@@ -74,13 +74,6 @@ def test_invalid_lines_are_left_out(run, metrics):
     write(run, b"\xff{\n" + b"[" * 100_000 + b"\n")
     metrics.read()
     assert [point.step for point in metrics.train.all] == [1, 4]
-
-
-def test_an_endless_line_is_skipped(run, metrics):
-    for lines in ([step(1)], [b"x" * (LINE_LIMIT + 10)], [b"yy\n", step(2)]):
-        write(run, *lines)
-        metrics.read()
-    assert metrics.step == 2
 
 
 def test_no_metrics_and_links_out_of_the_run(run, metrics, tmp_path):

@@ -154,18 +154,6 @@ def test_a_failed_start_leaves_the_name_free(jobs, started, monkeypatch):
     assert jobs.start("tale.txt", 1, "tale") == jobs.folder / "tale-1"
 
 
-@posix
-def test_a_linked_log_is_not_written_through(jobs, started, tmp_path):
-    precious, run = tmp_path / "precious", jobs.folder / "tale-1"
-    precious.write_text("mine")
-    for begin in (lambda: jobs.start("tale.txt", 1, "tale"), lambda: jobs.resume(run)):
-        log_file(run).unlink(missing_ok=True)
-        log_file(run).symlink_to(precious)
-        begin()
-        assert not log_file(run).is_symlink()
-    assert precious.read_text() == "mine"
-
-
 def test_modules_next_to_the_runs_are_not_imported(tmp_path):
     for name in ("torch.py", "nanogpt.py"):
         (tmp_path / name).write_text("raise SystemExit('imported a stranger')")

@@ -69,13 +69,6 @@ def test_only_stored_texts_are_found(tmp_path):
         refuses(lambda name=name: find_text(tmp_path, name), "no text")
 
 
-def test_a_linked_folder_is_not_written_to(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "texts").symlink_to(tmp_path / "elsewhere")
-    refuses(lambda: save_text(tmp_path, TALE), "link")
-    assert not list((tmp_path / "elsewhere").iterdir())
-
-
 def send(folder, parts, name=""):
     """The response to a request, and how many of its parts were read."""
     read = 0
