@@ -101,11 +101,7 @@ def measure(
 
 
 def equal_steps(steps: int, cost: float) -> int:
-    """Return the steps in the same time, where one costs `cost` times the base's.
-
-    >>> equal_steps(400, 1.25), equal_steps(400, 0.8), equal_steps(1, 9.0)
-    (320, 500, 1)
-    """
+    """Return the steps in the same time, where one costs `cost` times the base's."""
     return max(1, round(steps / cost))
 
 

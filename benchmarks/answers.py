@@ -22,28 +22,8 @@ FIRST: dict[str, Any] = {"steps": 1000, "block_size": 128}
 SECOND: dict[str, Any] = {"steps": 100}
 """The training on the questions."""
 TOKENS = 120
-REWORDED = {
-    "Tell me, who is Romeo?": "Montague",
-    "Who slays Tybalt?": "Romeo",
-    "Where is the home of Romeo and Juliet?": "Verona",
-    "Who is the mother of Coriolanus?": "Volumnia",
-    "For what would Richard give his kingdom?": "horse",
-    "What colour has the rose of York?": "white",
-    "Who weds Katharina?": "Petruchio",
-    "Who is the child of Prospero?": "Miranda",
-}
-"""What the training answers, in other words; and the word that the answer must contain."""
-NEW = {
-    "Who is Benvolio?": "Romeo",
-    "Who is Gonzalo?": "Naples",
-    "Who is Paulina?": "Hermione",
-    "Who is Lucentio?": "Bianca",
-    "Who is Sicinius?": "tribune",
-    "Who is Buckingham?": "duke",
-    "Who is Claudio?": "Isabella",
-    "Who is Paris?": "Juliet",
-}
-"""Other people of the plays, who are in no question of the training."""
+OTHERS: dict[str, dict[str, str]] = json.loads(QUESTIONS.with_name("other_questions.json").read_text(encoding="utf-8"))
+"""Questions about the same in other words, and about other people; with the word that an answer must contain."""
 
 
 def main() -> None:
@@ -90,7 +70,7 @@ def trained_on(path: Path) -> dict[str, str]:
 def ask_all(run: Any, learned: dict[str, str]) -> dict[str, Any]:
     """Return for each kind of question the answers, and how many are right and how many end."""
     found = {}
-    for kind, questions in (("learned", learned), ("reworded", REWORDED), ("new", NEW)):
+    for kind, questions in ({"learned": learned} | OTHERS).items():
         answers = ask(run, list(questions))
         for one, wanted in zip(answers, questions.values()):
             one["right"] = is_right(one["answer"], wanted, exact=kind == "learned")

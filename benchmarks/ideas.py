@@ -76,9 +76,8 @@ def progress(trainer: Trainer, step: int) -> float:
 def shorten_sequences(trainer: Trainer, stages: Sequence[tuple[float, int]] = ((0.2, 4), (0.4, 2))) -> None:
     """Train on short sequences first: until a share of the run, windows are cut into pieces (share, pieces).
 
-    A model first learns what needs little context, and attention over short sequences costs less (Li, Zhang and He
-    2022, "The stability-efficiency dilemma: investigating sequence length warmup for training GPT models"). A step has
-    the same tokens; a piece begins without what was before it.
+    Li, Zhang and He 2022, "The stability-efficiency dilemma: investigating sequence length warmup for training GPT
+    models". A step has the same tokens; a piece begins without what was before it.
     """
     size, train_step = trainer.model.config.block_size, trainer.train_step
     for _, pieces in stages:
@@ -128,9 +127,7 @@ class ValueEmbeddings(nn.Module):
 def embed_values(trainer: Trainer) -> None:
     """Add an embedding of the token, times a learned gain, to the values of each layer.
 
-    The residual stream then need not carry the token itself to be found by attention (Jordan et al. 2024,
-    KellerJordan/modded-nanogpt; after Zhou et al. 2024, "Value residual learning"). It costs a lookup per layer and
-    many parameters. Qwen3 has no such term.
+    Jordan et al. 2024, KellerJordan/modded-nanogpt, after Zhou et al. 2024, "Value residual learning".
     """
     model, train_step = trainer.model, trainer.train_step
     layers = [module for module in model.modules() if isinstance(module, Attention)]
@@ -146,9 +143,8 @@ def embed_values(trainer: Trainer) -> None:
 def average_weights(trainer: Trainer, share: float | None = None, decay: float = 0.0) -> None:
     """End with an exponential moving average of the weights, with a memory of `share` of the run, or with `decay`.
 
-    It removes the noise of single steps (Polyak and Juditsky 1992; Izmailov et al. 2018), like a falling learning rate;
-    so it is tried with that and in its place (Hägele et al. 2024, "Scaling laws and compute-optimal training beyond
-    fixed training durations").
+    Polyak and Juditsky 1992; Izmailov et al. 2018; in place of a falling learning rate Hägele et al. 2024, "Scaling
+    laws and compute-optimal training beyond fixed training durations".
     """
     steps = trainer.plan.total_steps
     if share is not None:
@@ -229,8 +225,7 @@ def predict_two_tokens(trainer: Trainer, weight: float = 0.3) -> None:
 def slide_windows(trainer: Trainer, share: int) -> None:
     """Let the layers 0, 2, 4 … see only the newest block_size / share tokens. The model then takes no cache.
 
-    Nearby tokens get their own layers (Child et al. 2019; Gemma 2, Riviere et al. 2024). The window is a mask, which
-    saves no time, as a kernel for it would. Qwen3 allows windows only in its uppermost layers.
+    Child et al. 2019; Gemma 2, Riviere et al. 2024. The window is a mask, which saves no time, as a kernel would.
     """
     config = trainer.model.config
     if config.mask_documents:

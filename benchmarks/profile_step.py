@@ -24,16 +24,13 @@ from nanogpt.parallel.world import ALONE
 from nanogpt.training.trainer import TrainStep, build_model
 
 VOCABULARY = 66
-_SMALL: dict[str, Any] = {"n_layer": 3, "n_head": 5, "n_embd": 160, "block_size": 64, "batch_size": 16}
 SIZES: dict[str, dict[str, Any]] = {
     "nanogpt": {  # its own recipe for a GPU, with the exact GELU
         **{"preset": "gpt2", "n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 64},
         **{"dropout": 0.2, "bias": False, "qkv_bias": False, "activation": "gelu"},
     },
     "lecture": {"preset": "lecture"},
-    "small": _SMALL,
-    "small-dropout": _SMALL | {"dropout": 0.1},
-    "middle": {"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 128, "batch_size": 32, "dropout": 0.1},
+    "small": {"n_layer": 3, "n_head": 5, "n_embd": 160, "block_size": 64, "batch_size": 16},
 }
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 GROUPS = (  # an operation belongs to the first group with a prefix of its name, or of its callers' names

@@ -8,9 +8,9 @@ run.
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.record import LineFile
 from nanogpt.config import DEFAULT_PRESET, PARTS, load_preset
@@ -36,8 +36,7 @@ QUIET: dict[str, Any] = {"sample_tokens": 0, "history": "off", "eval_tokens": 1,
 """Evaluations only of one window at the beginning and the end, which the loop always makes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
+class HeldOut(NamedTuple):
     """A text's training part, divided into what trials learn from and what they are measured on."""
 
     name: str
@@ -166,12 +165,7 @@ def run_trial(
 
 
 def stretch_sums(numbers: "NDArray[Any]", count: int) -> list[float]:
-    """Return the sums of `count` runs of consecutive windows, as equal in length as possible.
-
-    >>> import numpy as np
-    >>> stretch_sums(np.array([1, 2, 3, 4, 5]), 2)
-    [6.0, 9.0]
-    """
+    """Return the sums of `count` runs of consecutive windows, as equal in length as possible."""
     import numpy as np
 
     return [round(float(part.sum()), 3) for part in np.array_split(numbers, min(count, len(numbers)))]

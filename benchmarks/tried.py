@@ -111,11 +111,7 @@ def is_recipe(idea: "Idea", base: Mapping[str, Any]) -> bool:
 
 
 def effect(losses: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
-    """Return the mean of paired differences and its interval; neither where a training diverged.
-
-    >>> effect([(1.9, 2.0), (2.8, 3.0)])["mean"]
-    -0.15
-    """
+    """Return the mean of paired differences and its interval; neither where a training diverged."""
     found: dict[str, Any] = {"pairs": len(losses), "differences": None, "mean": None, "interval": None}
     differences = [one - other for one, other in losses if one is not None and other is not None]
     if not losses or len(differences) < len(losses):
@@ -132,7 +128,7 @@ def verdict(found: Mapping[str, Any]) -> str:
     if found["pairs"] and found["mean"] is None:
         return "diverges"
     if found["interval"] is None:
-        return "one run tells nothing"
+        return "one pair has no interval"
     low, high = found["interval"]
     return "helps" if high < 0 else "hurts" if low > 0 else "no difference"
 

@@ -73,9 +73,9 @@ def test_without_timing_there_are_only_equal_steps(base):
         ([(1.9, 2.0), (1.8, 1.9), (1.7, 1.81)], "helps"),
         ([(2.1, 2.0), (2.0, 1.9), (1.9, 1.79)], "hurts"),
         ([(2.1, 2.0), (1.8, 1.9), (1.9, 1.91)], "no difference"),
-        ([(2.1, 2.0)], "one run tells nothing"),
+        ([(2.1, 2.0)], "one pair has no interval"),
         ([(None, 2.0), (1.8, 1.9)], "diverges"),
-        ([], "one run tells nothing"),
+        ([], "one pair has no interval"),
     ],
 )
 def test_the_interval_decides(losses, expected):
