@@ -1,7 +1,6 @@
 """Flags from dataclasses: the docstring of a field is its help, argparse parses, and any mistake is a UserError.
 
-A field's metadata may hold `metavar` (the name of the value in the help), `flag` (a name that Python does not allow,
-such as `from`), and `positional` (a word without a flag).
+A field's metadata may hold `metavar`, `flag` (a name that Python does not allow, such as `from`), and `positional`.
 """
 
 import argparse
@@ -27,6 +26,7 @@ from nanogpt.errors import UserError, nearest
 if TYPE_CHECKING:
     from nanogpt.runs.run import Run
     from nanogpt.serving.settings import Access
+    from nanogpt.text.corpus import Corpus
 
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 LAST_PORT = 65535
@@ -36,10 +36,9 @@ SYNONYMS = {"lr": "learning-rate", "epochs": "minutes", "iters": "steps", "max-i
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of one command.
+    """The parser of one command, whose help is the text `about`, which ends with examples.
 
-    `about` is the text of its help, which ends with examples. Where a command has many options, `--help` shows those of
-    `everyday`, and `--help-all` (with `show_all`) shows all, in groups.
+    With `everyday`, `--help` shows these options, and `--help-all` (with `show_all`) all, in groups.
     """
 
     def __init__(self, command: str, about: str | None, everyday: Collection[str] = (), show_all: bool = False) -> None:
@@ -105,10 +104,7 @@ class Parser(argparse.ArgumentParser):
         self.named[name] = group.add_argument(argument, help=text, **keywords)
 
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
-        """Return the values that the user named, by field.
-
-        Raises: UserError for a mistake; SystemExit after the help.
-        """
+        """Return the values that the user named, by field. Raises UserError for a mistake, SystemExit after help."""
         try:
             found, rest = self.parse_known_args([_with_hyphens(word) for word in argv])
         except argparse.ArgumentError as error:  # a wrong number of values; wrong values raise _WrongValue
@@ -287,6 +283,12 @@ class TextOptions:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+
+    def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
+        """Return a text that is named as for training. Raises UserError."""
+        from nanogpt.text.corpus import load_corpus
+
+        return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column)
 
 
 def chosen(named: str | None) -> Path | str:

@@ -13,15 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from nanogpt.cli.arguments import TextOptions, option, parser_of, positional
 from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError
-
-if TYPE_CHECKING:
-    from nanogpt.text.corpus import Corpus
-    from nanogpt.text.inspection import Inspection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +51,15 @@ def check(options: Data) -> dict[str, Any]:
     from nanogpt.text.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_texts
     from nanogpt.text.chunks import cut_chunks
     from nanogpt.text.encodings import detect_encoding
+    from nanogpt.text.inspection import inspect_chunks
 
     config = load_preset(options.preset)
-    corpus = _corpus(options)  # before the file is read: it raises UserError for a missing one
+    corpus = options.corpus(options.text or None)  # before the file is read: it raises UserError for a missing one
     path = Path(options.text[0]).expanduser() if len(options.text) == 1 else Path()
     raw = detect_encoding(path, options.encoding) if path.is_file() else None
     faults = []
     try:
-        found = _inspect(corpus)
+        found = inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
     except UserError:
         if raw is None or raw.fits or not raw.probably:
             raise
@@ -73,8 +70,8 @@ def check(options: Data) -> dict[str, Any]:
             f"here; train with --encoding {first}"
         )
         options = replace(options, encoding=first)
-        corpus = _corpus(options)
-        found = _inspect(corpus)
+        corpus = options.corpus(options.text or None)
+        found = inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
     texts = (chunk.text for chunk in cut_chunks(corpus.split()[0]))
     sample = sample_texts(texts, DEFAULT_VOCABULARY * SAMPLE_BYTES_PER_TOKEN, config.train.seed)
     tokenizer, reason = recommend_tokenizer(found.bytes, found.distinct, found.rare)
@@ -122,18 +119,6 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
             f"{fit['tokenizer']:<6}{fit['bytes_per_token']:>12.2f}{fit['tokens']:>15,}{fit['vocab_size']:>12,}"
             f"{fit['parameters']:>12,}{fit['vocabulary_share']:>18.0%}{fit['steps_per_epoch']:>10,} steps"
         )
-
-
-def _corpus(options: Data) -> "Corpus":
-    from nanogpt.text.corpus import load_corpus
-
-    return load_corpus(options.text or None, options.encoding, pattern=options.pattern, column=options.column)
-
-
-def _inspect(corpus: "Corpus") -> "Inspection":
-    from nanogpt.text.inspection import inspect_chunks
-
-    return inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
 
 
 def _line_ends(ends: dict[str, int] | None) -> str:

@@ -37,10 +37,7 @@ def main(argv: Sequence[str]) -> None:
 
         lines = describe(RunFolder.open(chosen(options.what)))
     else:
-        from nanogpt.text.corpus import load_corpus
-
-        corpus = load_corpus(options.what, options.encoding, pattern=options.pattern, column=options.column)
-        lines = describe_corpus(corpus)
+        lines = describe_corpus(options.corpus(options.what))
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")

@@ -60,7 +60,10 @@ def main(argv: Sequence[str]) -> None:
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
     elif options.significance:
-        _significance(options.significance, options.against)
+        from nanogpt.training.seeds import comparison_lines, outcomes, spread_lines
+
+        first = outcomes(options.significance)
+        print("\n".join(comparison_lines(first, outcomes(options.against)) if options.against else spread_lines(first)))
     else:
         _list(list_runs(Path(options.folder)), options.folder)
 
@@ -126,14 +129,6 @@ def _compare(runs: "list[RunFolder]") -> None:
         print(f"{name:<{width}}  " + "  ".join(cells).rstrip())
     if not names:
         print("no setting differs")
-
-
-def _significance(first: tuple[str, ...], second: tuple[str, ...]) -> None:
-    from nanogpt.training.seeds import comparison_lines, outcomes, spread_lines
-
-    one = outcomes(first)
-    lines = comparison_lines(one, outcomes(second)) if second else spread_lines(one)
-    print("\n".join(lines))
 
 
 def _delete(runs: "list[RunFolder]", yes: bool) -> None:

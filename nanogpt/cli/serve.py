@@ -60,6 +60,8 @@ def main(argv: Sequence[str]) -> None:
         from nanogpt.serving.server import address_of, listen, serve
     except ImportError as error:
         raise UserError(f"serving needs {error.name}; pip install 'nanogpt[studio]'") from None
+    import torch
+
     from nanogpt.serving.engine import Engine
     from nanogpt.serving.settings import Limits
 
@@ -68,20 +70,13 @@ def main(argv: Sequence[str]) -> None:
     check_range(options, POSITIVE, "rows", "threads")
     with listen(options.host, options.port) as listening:  # before the model is loaded: it fails at once
         if options.threads is not None:
-            set_threads(options.threads)
+            torch.set_num_threads(options.threads)  # also of threads that begin later
         run = options.open(options.device)
         name, address, precision = run.path.resolve().name, address_of(listening), options.precision
         about = f"{name}-step-{run.step}-{precision}"
         engine = Engine(run.model, run.tokenizer, rows=options.rows, limits=limits, precision=precision, about=about)
         app = make_app({name: engine}, access, limits)
         serve(app, [engine], listening, lambda: print(greeting(run, engine, name, address, access.token), flush=True))
-
-
-def set_threads(count: int) -> None:
-    """Set the number of CPU threads of torch, in every thread that starts computing from now on."""
-    import torch
-
-    torch.set_num_threads(count)
 
 
 def greeting(run: "Run", engine: "Engine", name: str, address: str, token: str | None) -> str:

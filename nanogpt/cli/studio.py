@@ -56,16 +56,10 @@ def main(argv: Sequence[str]) -> None:
 
         def ready() -> None:
             print(f"the studio is at {address} (stop with Ctrl-C)", flush=True)
-            if not options.no_browser and has_display():
+            display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+            if not options.no_browser and (display or sys.platform in ("win32", "darwin")):
                 import webbrowser
 
                 webbrowser.open(address)
 
         serve(RunRegistry(folder), access, listening, ready)
-
-
-def has_display() -> bool:
-    """Return whether a browser could show a window."""
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -25,8 +25,7 @@ run_metrics             "Watch it learn": `metrics.jsonl`, read as it grows
 compare                 "Watch it learn": validation losses of several runs
 checkpoint_browser      "Watch it learn": one prompt at each kept step (the time machine)
 training_jobs           "Watch it learn": trainings as processes that outlive the page
-course_view             "Follow the course": a card for each section
-course_sections         "Follow the course": a section as a process
+course_view             "Follow the course": a card for each section, run as a process
 
 `assets/` holds the style sheets and the Vue components. The studio needs the extra `studio` (NiceGUI, FastAPI).
 """

@@ -1,7 +1,4 @@
-"""The studio's server: NiceGUI on FastAPI and uvicorn.
-
-The page loads files of this package and of NiceGUI only: no request leaves the machine. Runs are read, never executed.
-"""
+"""The studio's server: NiceGUI on FastAPI and uvicorn. No request leaves the machine; runs are read, never executed."""
 
 import socket
 import warnings
@@ -16,7 +13,7 @@ from nanogpt.studio.state import LongTexts
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from nanogpt.studio.course_sections import SectionRun
+    from nanogpt.studio.course_view import SectionRun
 
 STYLE = Path(__file__).parent / "assets" / "studio.css"
 PING_SECONDS = 30

@@ -1,7 +1,4 @@
-"""Model work in threads, so that the page stays responsive.
-
-Each text gets its own thread: a few long texts would occupy the whole thread pool.
-"""
+"""Model work in threads, so that the page stays responsive; each text has its own, since a pool would be occupied."""
 
 import asyncio
 import threading

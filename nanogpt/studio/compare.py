@@ -83,13 +83,10 @@ class RunComparison:
         self._list.clear()
         with self._list:
             for name in shown:
-                self._add_checkbox(name)
-
-    def _add_checkbox(self, name: str) -> None:
-        with Tag("label", "check"):
-            box = Tag("input", **{"type": "checkbox"}, checked=name in self._chosen)
-            box.on("change", lambda event: self._choose(name, bool(event.args)), js_handler=_CHECKED)
-            Text("span", name)
+                with Tag("label", "check"):
+                    box = Tag("input", **{"type": "checkbox"}, checked=name in self._chosen)
+                    box.on("change", lambda event, name=name: self._choose(name, bool(event.args)), js_handler=_CHECKED)
+                    Text("span", name)
 
     async def _choose(self, name: str, chosen: bool) -> None:
         self._changed = True

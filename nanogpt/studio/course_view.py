@@ -1,8 +1,18 @@
-"""The view "Follow the course": a card for each of its ten sections, and their loss curves in one chart."""
+"""The view "Follow the course": a card for each of its ten sections, and their loss curves in one chart.
+
+Each section is run as a process that prints JSON lines. `course` is in the repository and not in the installed package;
+its files are only read here.
+"""
 
 import asyncio
+import importlib.util
+import json
+import re
+import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,23 +20,141 @@ from typing import Any
 from nicegui import ui
 
 from nanogpt.studio.chart import STYLES, Chart, Curve
-from nanogpt.studio.course_sections import Section, SectionRun, find_course, run_section, sections
 from nanogpt.studio.elements import Field, Tag, Text, VisibilityObserver, button, card, hint, sample_text, select
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.registry import RunRegistry
+from nanogpt.studio.run_metrics import Point, Points
 from nanogpt.studio.state import State
 from nanogpt.studio.training_form import CORPORA, MAX_STORED, STORED
+from nanogpt.studio.training_jobs import last_line, source_folder, start_piped
 from nanogpt.studio.uploads import find_text, stored_texts
 
 STYLE_SHEETS = tuple(Path(__file__).parent / "assets" / name for name in ("learn.css", "course.css"))
 DRAW_SECONDS = 0.5
 MAX_STEPS = 20_000
+MAX_POINTS = 300
+MAX_TEXT = 4_000
+MAX_SECONDS = 900
+GRACE_SECONDS = 3
+RESULTS = ("parameters", "val_loss", "train_loss", "seconds")
 PYTHON = "python"
 NATS = "nats/character"
 NO_COURSE = (
     "The course is in the repository and not in the installed package. Clone the repository and start the studio from "
     "there: then its ten sections can be trained here."
 )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the course."""
+
+    number: int
+    module: str
+    title: str
+    idea: str
+
+
+@dataclass(eq=False)
+class SectionRun:
+    """The output of a section's process so far."""
+
+    section: Section
+    text: str = ""
+    """name of the text it is trained on"""
+    steps: int = 0
+    curve: Points = field(default_factory=lambda: Points(MAX_POINTS))
+    """losses of batches"""
+    sample: str = ""
+    result: dict[str, float] | None = None
+    notes: list[str] = field(default_factory=list)
+    problem: str = ""
+    """why it ended; empty if all went well"""
+    label: str = ""
+    """name of the current training: some sections make several, and the last one is the section's own"""
+
+    @property
+    def step(self) -> int:
+        """Last step of the current training."""
+        return 0 if self.curve.newest is None else int(self.curve.newest.step)
+
+    def feed(self, raw: bytes) -> None:
+        """Add a line of output; invalid ones are left out."""
+        try:
+            line = json.loads(raw)
+            event = line["event"]
+            if event == "step":
+                if self.label != str(line["label"]):
+                    self.label, self.curve = str(line["label"]), Points(MAX_POINTS)
+                self.steps = int(line["steps"])
+                self.curve.add(Point(float(line["step"]), 0.0, float(line["loss"])))
+            elif event == "sample":
+                self.sample = str(line["text"])[:MAX_TEXT]
+            elif event == "note" and len(self.notes) < 10:
+                self.notes.append(str(line["text"])[:MAX_TEXT])
+            elif event == "done":
+                self.result = {name: float(line[name]) for name in RESULTS}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+
+
+def find_course() -> Path | None:
+    """Return the folder of the course's sections; None if it is missing, or another package has its name."""
+    spec = importlib.util.find_spec("course")  # finds a package without running it
+    installed = spec.submodule_search_locations if spec is not None else None
+    places = [source_folder() / "course", *map(Path, installed or ())]
+    return next((one for one in places if (one / "s01_bigram.py").is_file()), None)
+
+
+def sections(folder: Path) -> list[Section]:
+    """Return the sections in a folder, in order, from their source text alone."""
+    found = []
+    for file in sorted(folder.glob("s[0-9][0-9]_*.py")):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        heading = re.search(r"^# # \d+\. (.+)$", text, re.MULTILINE)
+        title = heading[1].strip() if heading else file.stem[4:].replace("_", " ")
+        idea = re.search(r"""^IDEA = (["'])(.+)\1$""", text, re.MULTILINE)
+        found.append(Section(int(file.stem[1:3]), f"course.{file.stem}", title, idea[2] if idea else ""))
+    return found
+
+
+async def run_section(
+    folder: Path,
+    run: SectionRun,
+    *,
+    steps: int,
+    text: str,
+    changed: Callable[[], None] = lambda: None,
+    seconds: float = MAX_SECONDS,
+) -> None:
+    """Run a section and feed its output to `run`, with `changed` after each line; cancelling ends the process."""
+    with tempfile.TemporaryDirectory(prefix="nanogpt-course-") as place:  # for pictures
+        words = (sys.executable, "-P", "-m", run.section.module, "--events", "--steps", str(steps), "--text", text)
+        process = await start_piped(words, Path(place), folder.parent)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        try:
+            async with asyncio.timeout(seconds):
+                while raw := await process.stdout.readline():
+                    run.feed(raw)
+                    changed()
+                code, reason = await process.wait(), last_line(await errors)
+                run.problem = reason or f"it ended with code {code} and no message" if code else ""
+        except TimeoutError:
+            run.problem = f"it took more than {seconds:g} seconds and was stopped: choose fewer steps"
+        except asyncio.CancelledError:
+            run.problem = "stopped"
+            raise
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+            changed()
 
 
 class SectionCard:

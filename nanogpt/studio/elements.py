@@ -1,7 +1,6 @@
 """The elements that the views are built of: HTML tags, fields, bar lists, and text whose tokens can be selected.
 
-Each `component` is a Vue component in `assets/`. Text from a model, a run or an address is inserted as text, never as
-HTML.
+Each `component` is a Vue component in `assets/`. Text of a model, a run or an address is never inserted as HTML.
 """
 
 import asyncio
@@ -160,10 +159,7 @@ class VisibilityObserver(Element, component="assets/visibility.js"):
     def __init__(self, removed: Callable[[], None]) -> None:
         super().__init__()
         self.seen, self._removed = False, removed
-        self.on("seen", lambda event: self._set_seen(bool(event.args)))
-
-    def _set_seen(self, seen: bool) -> None:
-        self.seen = seen
+        self.on("seen", lambda event: setattr(self, "seen", bool(event.args)))
 
     def _handle_delete(self) -> None:
         self.seen = False

@@ -40,12 +40,10 @@ def png_url(shares: Tensor) -> str:
     head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits per pixel, with a palette
     palette, opacity = HUE * 256, bytes(range(256))
     chunks = ((b"IHDR", head), (b"PLTE", palette), (b"tRNS", opacity), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+    png = b"\x89PNG\r\n\x1a\n"
+    for name, data in chunks:
+        png += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 class HeadGrid(Element, component="assets/head_grid.js"):
@@ -233,11 +231,8 @@ class EmbeddingsCard:
         if self._projection is None:
             self._projection = await run_in_thread(lambda: token_plane(run.model), self._lock)
             self._show_positions(await run_in_thread(lambda: position_plane(run.model), self._lock))
-        self._show_tokens(run, self._projection)
-
-    def _show_tokens(self, run: Run, plane: Plane) -> None:
-        """Show the tokens of the text, then others up to `MAX_TOKENS`."""
-        count = run.tokenizer.vocab_size
+        plane, count = self._projection, run.tokenizer.vocab_size
+        # The tokens of the text come first, then others.
         shown = list(dict.fromkeys([self._token, *reversed(self._ids), *range(count)]))[:MAX_TOKENS]
         name = {token: visible_text(run.tokenizer, token) for token in shown}
         self._tokens.show([(*plane.points[one].tolist(), name[one], one == self._token) for one in shown])
@@ -245,9 +240,8 @@ class EmbeddingsCard:
             f"{'The' if count <= len(shown) else f'{len(shown)} of the'} {count:,} tokens. Nearer ones have more "
             f"similar embeddings; the plane shows {percent(sum(plane.shares))} of how they differ."
         )
-        nearest = ", ".join(
-            visible_text(run.tokenizer, one) for one in analysis.nearest_points(plane.points, self._token)
-        )
+        near = analysis.nearest_points(plane.points, self._token)
+        nearest = ", ".join(visible_text(run.tokenizer, one) for one in near)
         self._near.set_text(f"Nearest to {name[self._token]} on this plane: {nearest}.")
 
     def _show_positions(self, plane: Plane | None) -> None:

@@ -13,7 +13,7 @@ from nanogpt.studio.registry import RunRegistry
 from nanogpt.studio.state import LongTexts, State, default_state, from_fragment, to_fragment
 
 if TYPE_CHECKING:
-    from nanogpt.studio.course_sections import SectionRun
+    from nanogpt.studio.course_view import SectionRun
 
 NAMES = {"write": "Write", "inside": "Look inside", "learn": "Watch it learn", "course": "Follow the course"}
 MODEL = ("run", "step", "model")

@@ -1,7 +1,4 @@
-"""The runs that the studio may open: those in one folder and the starter. A few models are kept in memory.
-
-`nanogpt.load` reads a run's weights and settings; nothing in them is executed.
-"""
+"""The runs that the studio may open: those in one folder and the starter. A few models are kept in memory."""
 
 import re
 import threading
@@ -126,11 +123,12 @@ class RunRegistry:
             return self._cache[stamp].run
 
     def _add(self, run: Run) -> LoadedModel:
-        file = run.folder.checkpoints.history()[run.step]
+        stamp = _stamp_of(run.folder, run.step)
+        assert stamp is not None
         size = sum(p.numel() * p.element_size() for p in run.model.parameters())
-        one = LoadedModel(run, sha256(file)[:HASH_DIGITS], size)
+        one = LoadedModel(run, sha256(Path(stamp[0]))[:HASH_DIGITS], size)
         with self._busy:
-            self._cache[_stamp(file)] = one
+            self._cache[stamp] = one
             while len(self._cache) > 1 and sum(kept.size for kept in self._cache.values()) > self._cache_bytes:
                 self._cache.popitem(last=False)
         return one
@@ -146,10 +144,8 @@ def _stamp_of(folder: RunFolder, checkpoint: str | int) -> FileStamp | None:
     named = str(checkpoint).removeprefix("step-")
     step = folder.checkpoints.pointer(named) if named in ("best", "last") else int(named) if named.isdecimal() else None
     file = None if step is None else folder.checkpoints.history().get(step)
-    return None if file is None else _stamp(file)
-
-
-def _stamp(file: Path) -> FileStamp:
+    if file is None:
+        return None
     found = file.stat()
     return str(file), found.st_size, found.st_mtime_ns
 

@@ -67,13 +67,12 @@ class Points:
 class Metrics:
     """Losses, speed and samples of a run; `read` adds what is new."""
 
-    def __init__(self, run: Path, most: int = MAX_POINTS) -> None:
-        self._run, self._most = run, most
-        self._file = run / "metrics.jsonl"
+    def __init__(self, run: Path) -> None:
+        self._run, self._file = run, run / "metrics.jsonl"
         self._reset()
 
     def _reset(self) -> None:
-        self.train, self.val = Points(self._most), Points(self._most)
+        self.train, self.val = Points(), Points()
         self.recent: list[tuple[int, float]] = []
         """step and seconds of the newest logged lines"""
         self.tokens_per_second: float | None = None

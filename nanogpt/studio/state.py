@@ -1,11 +1,10 @@
 """What a view shows, as the part of the address after `#`: copied to another browser, it shows the same.
 
-Only values that differ from the view's defaults are written. Input is not trusted: unknown names are ignored, invalid
-values are ignored and reported. The address has the hash of a text that is too long for it; the text is kept here.
+Values that differ from the view's defaults are written; unknown names and invalid values are ignored. The address has
+the hash of a text that is too long for it; the text is kept here.
 """
 
 import hashlib
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -73,19 +72,11 @@ class State:
 
     def sampler(self) -> SampleConfig:
         """Return the sampling settings. Raises UserError for values out of range."""
-        return SampleConfig(
-            tokens=self.tokens,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            seed=self.seed,
-        )
+        return SampleConfig(**{name: getattr(self, name) for name in SETTINGS})
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {"learn": {"temperature": 0.0, "tokens": 120}}
-"""Defaults of a view that differ from `State`'s: the time machine takes the likeliest token, so that every change from
-step to step was learned."""
+"""Defaults of a view that differ from `State`'s."""
 
 
 def default_state(view: str) -> State:
@@ -140,11 +131,21 @@ class LongTexts:
 
     def __init__(self, max_characters: int = 20_000_000) -> None:
         self._kept: OrderedDict[str, str] = OrderedDict()
-        self._max_characters, self._busy = max_characters, threading.Lock()
+        self._max_characters = max_characters
 
     def shorten(self, state: State) -> State:
         """Return the state with each long text replaced by its hash."""
-        short: dict[str, Any] = {name: self._short(getattr(state, name)) for name in LONG}
+        short: dict[str, Any] = {}
+        for name in LONG:
+            text = getattr(state, name)
+            if text is None or (len(text) <= MAX_LENGTH and not text.startswith(BY_HASH)):
+                continue
+            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            self._kept[digest] = text
+            self._kept.move_to_end(digest)
+            short[name] = BY_HASH + digest
+        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._max_characters:
+            self._kept.popitem(last=False)
         return replace(state, **short)
 
     def restore(self, state: State) -> tuple[State, list[str]]:
@@ -156,8 +157,7 @@ class LongTexts:
             if value is None or not value.startswith(BY_HASH):
                 continue
             digest = value.removeprefix(BY_HASH)
-            with self._busy:
-                found[name] = self._kept.get(digest)
+            found[name] = self._kept.get(digest)
             if found[name] is None:
                 found[name] = getattr(State(), name)
                 missing.append(
@@ -165,17 +165,6 @@ class LongTexts:
                     f"everything else is as it was"
                 )
         return replace(state, **found), missing
-
-    def _short(self, text: str | None) -> str | None:
-        if text is None or (len(text) <= MAX_LENGTH and not text.startswith(BY_HASH)):
-            return text
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        with self._busy:
-            self._kept[digest] = text
-            self._kept.move_to_end(digest)
-            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._max_characters:
-                self._kept.popitem(last=False)
-        return BY_HASH + digest
 
 
 LONG = {

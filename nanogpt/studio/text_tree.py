@@ -102,21 +102,17 @@ class TextTree:
                 parent, start, length = next(numbers), next(numbers), next(numbers)
                 ids = [next(numbers) for _ in range(length)]
                 tree.branches.append(Branch(parent - 1 if parent else None, start, ids))
-                tree._check(number, vocab_size)
+                if parent:
+                    valid = parent - 1 < number and 0 < start < len(tree.path(parent - 1))
+                else:
+                    valid = number == start == 0
+                if not (valid and ids and max(ids) < vocab_size):
+                    raise ValueError
             if not (0 <= current < count and 0 < prompt <= len(tree.branches[0].ids)):
                 raise ValueError
         except (StopIteration, ValueError, IndexError, OverflowError, binascii.Error, zlib.error):
             raise UserError("the text in the address is damaged or belongs to another model: left out") from None
         return tree
-
-    def _check(self, number: int, vocab_size: int) -> None:
-        one = self.branches[number]
-        if one.parent is None:
-            valid = number == 0 and one.start == 0
-        else:
-            valid = one.parent < number and 0 < one.start < len(self.path(one.parent))
-        if not (valid and one.ids and max(one.ids) < vocab_size):
-            raise ValueError
 
 
 def _varint(number: int) -> bytes:

@@ -1,7 +1,4 @@
-"""The form that starts a training: a text, the minutes, and a preview of the plan.
-
-`nanogpt plan` makes the preview in its own process, which measures the machine.
-"""
+"""The form that starts a training: a text, the minutes, and a preview, made by `nanogpt plan` in its own process."""
 
 import asyncio
 import json
@@ -143,7 +140,8 @@ class TrainingForm:
             self._set_status("")
         else:
             self._planned = (text, name, minutes)
-            with self._rows.clear():
+            self._rows.clear()
+            with self._rows:
                 for fact, value in found.items():
                     with Tag("div"):
                         Text("dt", fact)

@@ -1,12 +1,7 @@
-"""Trainings started from the page, each a process that runs `nanogpt train`.
+"""Trainings started from the page: processes that run `nanogpt train`, and outlive the page and the server.
 
-They outlive the page and the server. Next to a run NAME are
-
-    NAME.job    process id and start time, as JSON
-    NAME.log    output of the process
-
-From these files, and from the lock that a training holds on its folder, a new server finds what an old one started. A
-process id is reused after its process ended; with the start time it identifies one process of a machine.
+Next to a run NAME, NAME.job has the process id and start time, which together identify a process, and NAME.log its
+output. By these files, and by the lock on the run's folder, a new server finds what an old one started.
 """
 
 import asyncio

@@ -201,16 +201,13 @@ class SampleList:
             self._shown = newest_first
             self._text.set_text(newest_first[0].text if newest_first else "")
             self._text.set_visibility(bool(self._text.text))
-            self._show_earlier(newest_first[1:])
-
-    def _show_earlier(self, samples: list[Sample]) -> None:
-        self._earlier.set_visibility(bool(samples))
-        self._list.clear()
-        with self._list:
-            for one in samples:
-                hint(sample_title(one))
-                if one.text:
-                    sample_text(sample_title(one).rstrip(":"), one.text)
+            self._earlier.set_visibility(len(newest_first) > 1)
+            self._list.clear()
+            with self._list:
+                for one in newest_first[1:]:
+                    hint(sample_title(one))
+                    if one.text:
+                        sample_text(sample_title(one).rstrip(":"), one.text)
 
 
 def sample_title(sample: Sample) -> str:

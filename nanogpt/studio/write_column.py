@@ -189,10 +189,7 @@ class TextColumn:
 
     def _is_prompt(self, position: int) -> bool:
         assert self.tree is not None
-        number, first = self.tree.current, len(self.ids)
-        while (one := self.tree.branches[number]).parent is not None:
-            first, number = min(first, one.start), one.parent
-        return position < min(self.tree.prompt, first)
+        return position < min([self.tree.prompt, *self.tree.chosen_positions()])
 
     def _show_branches(self) -> None:
         tree = self.tree

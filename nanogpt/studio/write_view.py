@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -18,7 +19,6 @@ from nanogpt.studio.state import State, to_fragment
 from nanogpt.studio.text_tree import TextTree
 from nanogpt.studio.write_column import TextColumn
 
-Keep = Callable[[State], Any]
 LOG = logging.getLogger("nanogpt.studio")
 FILTERS = ("top_k", "top_p", "min_p")
 SAMPLER: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -115,7 +115,7 @@ class AlternativesPanel:
 class WriteView:
     """The view. `keep` is called with each new state."""
 
-    def __init__(self, registry: RunRegistry, state: State, keep: Keep) -> None:
+    def __init__(self, registry: RunRegistry, state: State, keep: Callable[[State], Any]) -> None:
         self.registry, self.state, self._keep = registry, state, keep
         self._tasks = 0
         """running generations: choosing an alternative starts one while the text is still being written"""
@@ -137,9 +137,24 @@ class WriteView:
             with card("Text"):
                 probability_legend()
                 with Tag("div", "columns") as self._columns:
-                    self.columns = [self._column(1), self._column(2)]
+                    self.columns = [
+                        TextColumn(name, partial(self._choose, side), partial(self._choose, side, None))
+                        for side, name in ((1, "The text"), (2, "The text of the second model"))
+                    ]
                 self.columns[1].frame.set_visibility(bool(state.run2))
-                self._text_buttons()
+                with Tag("div", "buttons"):
+                    self._continue = button("Continue", self.go_on)
+                    self._back = button(
+                        "Back", self._go_back, aria_label="Back to the text that this one branched from"
+                    )
+                    # In the browser: a page may write to the clipboard only while it handles a click.
+                    text = self.columns[0].text.id
+                    button("Copy").on(
+                        "click",
+                        lambda: self._status.set_text("Copied."),
+                        js_handler=f"() => navigator.clipboard.writeText(getElement({text}).text()).then(() => emit())",
+                    )
+                    button("Download", self._download)
                 hint(
                     "The stronger the colour, the less likely the model found a token. Point at a token, or choose it, "
                     "to see the alternatives."
@@ -193,23 +208,6 @@ class WriteView:
         """Stop generation after the current token."""
         for column in self.columns:
             column.stop.set()
-
-    def _column(self, side: int) -> TextColumn:
-        name = "The text" if side == 1 else "The text of the second model"
-        return TextColumn(name, lambda position: self._choose(side, position), lambda: self._choose(side, None))
-
-    def _text_buttons(self) -> None:
-        with Tag("div", "buttons"):
-            self._continue = button("Continue", self.go_on)
-            self._back = button("Back", self._go_back, aria_label="Back to the text that this one branched from")
-            # In the browser: a page may write to the clipboard only while it handles a click.
-            copy, text = button("Copy"), self.columns[0].text.id
-            copy.on(
-                "click",
-                lambda: self._status.set_text("Copied."),
-                js_handler=f"() => navigator.clipboard.writeText(getElement({text}).text()).then(() => emit())",
-            )
-            button("Download", self._download)
 
     async def _open(self, choice: ModelChoice, column: TextColumn) -> bool:
         """Give a column its model; return whether it has one."""

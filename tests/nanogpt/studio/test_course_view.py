@@ -7,9 +7,16 @@ import pytest
 
 pytest.importorskip("nicegui")
 
-from nanogpt.studio import course_sections
-from nanogpt.studio.course_sections import MAX_POINTS, Section, SectionRun, find_course, run_section, sections
-from nanogpt.studio.course_view import describe_result
+from nanogpt.studio import course_view
+from nanogpt.studio.course_view import (
+    MAX_POINTS,
+    Section,
+    SectionRun,
+    describe_result,
+    find_course,
+    run_section,
+    sections,
+)
 
 SECTION = Section(1, "course.s01_x", "X", "an x")
 
@@ -45,8 +52,8 @@ def feed(run, **line):
 
 
 def test_a_course_that_is_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(course_sections, "source_folder", lambda: tmp_path)
-    monkeypatch.setattr(course_sections.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(course_view, "source_folder", lambda: tmp_path)
+    monkeypatch.setattr(course_view.importlib.util, "find_spec", lambda name: None)
     assert find_course() is None
     (tmp_path / "course").mkdir()  # something else of that name
     assert find_course() is None
@@ -89,7 +96,7 @@ def test_memory_is_bounded():
     feed(found, event="sample", text="x" * 100_000)
     assert len(found.curve.all) <= MAX_POINTS + 1
     assert len(found.notes) == 10
-    assert len(found.sample) == course_sections.MAX_TEXT
+    assert len(found.sample) == course_view.MAX_TEXT
     for invalid in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"event": "step", "label": 1, "step": "x"}'):
         found.feed(invalid)
 
