@@ -1,7 +1,6 @@
 """Curves as SVG that fills its frame, with names and numbers around it as HTML text, in words, and as a table.
 
-So a chart fills a wide page and a phone alike, and its letters have the size of the page's. Curves differ by dash and
-by the letter at their end as well as by colour (colours of Okabe and Ito 2008, "Color Universal Design").
+Curves differ by dash, by the letter at their end, and by colour (Okabe and Ito 2008, "Color Universal Design").
 """
 
 import math

@@ -1,7 +1,6 @@
 """The view "Follow the course": a card for each of its ten sections, and their loss curves in one chart.
 
-Each section is run as a process that prints JSON lines. `course` is in the repository and not in the installed package;
-its files are only read here.
+Each section is run as a process that prints JSON lines; its file is only read here.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """What a model predicts at each token of a text: its probability and the likeliest alternatives.
 
-Probabilities are the model's own, before temperature and filters: how surprising a token is does not depend on how it
-was sampled. Shapes: T time, V vocabulary.
+Probabilities are the model's own, before temperature and filters. Shapes: T time, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,6 @@
 """ASGI middleware around the page: access by token, security headers, and the API of `nanogpt serve` next to it.
 
-The server's `HostMiddleware` is around both. A browser cannot send a header when it opens a page, so the token comes
-once in the address, and a cookie replaces it from then on.
+A browser cannot send a header when it opens a page: the token comes once in the address, and then in a cookie.
 """
 
 import asyncio

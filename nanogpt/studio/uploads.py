@@ -1,7 +1,6 @@
 """Texts that are pasted or uploaded: a field on the page, and files in `texts/` under names that the studio chooses.
 
-The browser's file name gives the ending and the letters and digits of a title; it is never used as a path. The name
-holds a hash of the content, so that the same content is stored once.
+A name has letters and digits of the browser's file name, which is never used as a path, and a hash of the content.
 """
 
 import asyncio
