@@ -114,9 +114,8 @@ async def read_prompt(engine: Engine, given: str | list[int], unknown: Any) -> P
         return Prompt(given if unknown == "error" else tokenizer.decode(ids.tolist()), ids, start)
     if not given:
         raise ApiError(400, "the list of token ids is empty: give an empty text instead", "prompt")
-    if max(given) >= tokenizer.vocab_size:
-        message = f"token id {max(given)} is not below the vocabulary size {tokenizer.vocab_size}"
-        raise ApiError(400, message, "prompt")
+    if (largest := max(given)) >= tokenizer.vocab_size:
+        raise ApiError(400, f"token id {largest} is not below the vocabulary size {tokenizer.vocab_size}", "prompt")
     ids = torch.tensor(given, dtype=torch.long)
     return Prompt(tokenizer.decode(given), ids, ids)
 
@@ -141,13 +140,9 @@ class ResponseBuilder:
         self.made = 0
         """tokens of all texts"""
         self.head = {
-            "id": f"cmpl-{secrets.token_hex(12)}",
-            "object": "text_completion",
-            "created": int(time.time()),
-            "model": body.model,
-            "system_fingerprint": engine.about,
-            "seed": job.config.seed,
-        }
+            "id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
+            "model": body.model, "system_fingerprint": engine.about, "seed": job.config.seed,
+        }  # fmt: skip
 
     def choices(self, updates: list[Update]) -> list[dict[str, Any]]:
         """Return the next piece of each choice that has updates."""
@@ -271,7 +266,12 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
 
 async def unless_disconnected(work: Awaitable[Found], receive: Receive) -> Found | None:
     """Return the result of `work`; where the client disconnects first, cancel it and return None."""
-    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
+
+    async def disconnected() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(disconnected())
     try:
         await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None
@@ -280,11 +280,6 @@ async def unless_disconnected(work: Awaitable[Found], receive: Receive) -> Found
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(doing, gone, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 class EventStream(Response):

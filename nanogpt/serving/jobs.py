@@ -102,7 +102,11 @@ class Job:
         self.cancelled = False
         self.size = self.unfinished = len(self.prompts) * self.config.samples
         """number of texts; how many of them have not ended"""
-        self.pending = self._texts()
+        n = self.config.samples
+        self.pending = (
+            Text(self, index, self.prompts[index // n], index % n, TextStream(self.tokenizer, self.config.stop))
+            for index in range(self.size)
+        )
         """texts that have not joined the batch yet"""
         self.started = 0
         """number of texts that have"""
@@ -115,12 +119,6 @@ class Job:
         self._inbox: list[Update] = []
         self._error: Exception | None = None
         self._received = asyncio.Event()
-
-    def _texts(self) -> Iterator[Text]:
-        samples = self.config.samples
-        for index in range(self.size):
-            out = TextStream(self.tokenizer, self.config.stop)
-            yield Text(self, index, self.prompts[index // samples], index % samples, out)
 
     def receive(self, updates: list[Update], error: Exception | None = None) -> None:
         """Take updates, or an error, from the engine. Called in the job's event loop."""

@@ -97,7 +97,7 @@ class BodyMiddleware:
         self._app, self._limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on together with its body."""
+        """Pass an allowed request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -208,10 +208,7 @@ def id_type(tokenizer: Tokenizer) -> type[np.unsignedinteger]:
 def train_tokenizer(
     kind: str, texts: Iterable[str], end_of_document: bool = True, vocab_size: int = 0, seed: int = 1337
 ) -> Tokenizer:
-    """Return a tokenizer of this kind (`char`, `byte`, `bpe`) with its vocabulary taken from the texts.
-
-    For `bpe`: the number of tokens to learn (0: 4,096), and the seed of the sample of the texts to learn from.
-    """
+    """Return a tokenizer of this kind with its vocabulary taken from the texts; `bpe` learns 4,096 by default."""
     if kind == "char":
         return CharTokenizer.train(texts, end_of_document)
     from nanogpt.text.bpe import DEFAULT_VOCABULARY, BpeTokenizer, ByteTokenizer

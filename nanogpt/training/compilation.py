@@ -9,10 +9,7 @@ from nanogpt.training.trainer import TrainStep
 
 
 def compile_step(step: TrainStep) -> tuple[Callable[..., Tensor], str | None]:
-    """Return the module to call in a step, compiled if it works on every process, and a note if not.
-
-    Compilation fails late, in its first call, so one forward and backward pass is tried.
-    """
+    """Return the module to call in a step, compiled if that works on every process, and a note if not."""
     if step.world.size > 1 and step.config.parallel == "fsdp":
         asked = step.config.compile == "on"
         return step.module, "with --parallel fsdp the step is not compiled" if asked else None
