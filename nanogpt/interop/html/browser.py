@@ -71,7 +71,7 @@ class BrowserPage:
 
     @property
     def version(self) -> str:
-        """The browser's version."""
+        """Version of the browser."""
         found: str = self._browser.version
         return found
 
