@@ -59,7 +59,7 @@ def test_with_no_text_and_no_network_python_is_read_and_that_is_said(nanogpt, mo
     [
         (["--n-embd", "130"], ["--n-embd 130", "--n-head 4", "128", "132", "--head-size"]),
         (["--preset", "mine.toml"], ["mine.toml", "'n_layers'", "'n_layer'"]),
-        (["--preset", "gone.toml"], ["'gone.toml'"]),
+        (["--preset", "gone.toml"], ["--preset gone.toml"]),
         (["--steps", "0"], ["--steps 0", "from 1"]),
         (["--minutes", "0"], ["--minutes 0", "above 0"]),
         (["--minutes", "1", "--steps", "1"], ["--minutes 1", "--steps 1", "both"]),
