@@ -118,8 +118,11 @@ class Jobs:
         return [run for run in runs if not run.exists() and self.stage(run) is Stage.STARTING]
 
     def _start(self, run: Path, words: Sequence[str]) -> None:
+        log = log_file(run)
+        if log.is_symlink():  # it may lead to anyone's file
+            log.unlink()
         try:
-            pid = start_detached(nanogpt_command(*words), log_file(run), self.folder)
+            pid = start_detached(nanogpt_command(*words), log, self.folder)
         except OSError as error:
             raise UserError(f"cannot start the training: {error.strerror}") from None
         write_atomically(job_file(run), json.dumps({"pid": pid, "started": process_start(pid) or ""}).encode())

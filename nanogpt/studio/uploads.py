@@ -92,6 +92,8 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
         raise UserError(
             f"this text has {len(text.strip()):,} characters: give at least {MIN_CHARACTERS:,}, better 100,000"
         )
+    if (folder / FOLDER).is_symlink():
+        raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")
     file = folder / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
     if not file.is_file():
         write_atomically(file, text.encode())
@@ -121,9 +123,10 @@ def title(file_name: str) -> str:
 
 def stored_texts(folder: Path) -> list[Path]:
     """Return the stored texts, the newest first; links are not followed."""
-    found = [
-        one for one in (folder / FOLDER).glob("*") if one.suffix in KINDS and one.is_file() and not one.is_symlink()
-    ]
+    texts = folder / FOLDER
+    if texts.is_symlink():
+        return []
+    found = [one for one in texts.glob("*") if one.suffix in KINDS and one.is_file() and not one.is_symlink()]
     return sorted(found, key=lambda one: one.stat().st_mtime, reverse=True)
 
 

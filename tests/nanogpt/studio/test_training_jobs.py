@@ -154,6 +154,16 @@ def test_a_failed_start_leaves_the_name_free(jobs, started, monkeypatch):
     assert jobs.start("tale.txt", 1, "tale") == jobs.folder / "tale-1"
 
 
+def test_a_log_that_is_a_link_does_not_lead_to_another_file(jobs, started):
+    run = jobs.folder / "tale-1"
+    run.mkdir()
+    diary = jobs.folder.parent / "diary"
+    (jobs.folder / "tale-1.log").symlink_to(diary)
+    jobs.resume(run)
+    (_, log, _) = started[0]
+    assert not log.is_symlink()
+
+
 def test_modules_next_to_the_runs_are_not_imported(tmp_path):
     for name in ("torch.py", "nanogpt.py"):
         (tmp_path / name).write_text("raise SystemExit('imported a stranger')")

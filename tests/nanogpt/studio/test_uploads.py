@@ -69,6 +69,14 @@ def test_only_stored_texts_are_found(tmp_path):
         refuses(lambda name=name: find_text(tmp_path, name), "no text")
 
 
+def test_a_folder_of_texts_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "diary.txt").write_bytes(TALE)
+    (tmp_path / "texts").symlink_to(tmp_path / "home")
+    assert not stored_texts(tmp_path)
+    refuses(lambda: save_text(tmp_path, TALE), "texts is a link")
+
+
 def send(folder, parts, name=""):
     """The response to a request, and how many of its parts were read."""
     read = 0
