@@ -86,19 +86,19 @@ def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
     return path.absolute()
 
 
-def start_run(text=None, *, block=None, optimizers=None, should_stop=lambda: False, world=None, quiet=True, **options):
-    """Return the trainer of a new run; options and settings as for `nanogpt.train`."""
-    asked, settings = split_options(text, options)
-    return start_training(
-        asked, settings, block=block, optimizers=optimizers, should_stop=should_stop, world=world, quiet=quiet
-    )
+def start_run(text=None, quiet=True, **options):
+    """Return the trainer of a new run; options and settings as for `nanogpt.train`, arguments as for `start_training`."""
+    given = {name: options.pop(name) for name in GIVEN & options.keys()}
+    return start_training(*split_options(text, options), quiet=quiet, **given)
 
 
-def resume_run(path, *, block=None, optimizers=None, should_stop=lambda: False, world=None, **moved) -> Trainer | None:
+def resume_run(path, **moved) -> Trainer | None:
     """Return the trainer of a run to resume, perhaps on another device; None where it is finished."""
-    return start_training(
-        TrainOptions(resume=path), moved, block=block, optimizers=optimizers, should_stop=should_stop, world=world
-    )
+    given = {name: moved.pop(name) for name in GIVEN & moved.keys()}
+    return start_training(TrainOptions(resume=path), moved, **given)
+
+
+GIVEN = {"block", "optimizers", "should_stop", "world"}
 
 
 def start(out: str, steps: int = 8, preset: str = "modern", stop_at: int | None = None, text="tale.txt", **settings):

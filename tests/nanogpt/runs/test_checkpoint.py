@@ -1,7 +1,6 @@
 """A checkpoint is whole at every moment, and a damaged one is never used."""
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -108,19 +107,6 @@ def test_what_a_killed_process_left_half_written_is_deleted(checkpoints):
     assert contents("some") == before
     assert list(Path("some").rglob(".*")) == []
     assert Path("elsewhere").is_dir()
-
-
-@pytest.mark.parametrize("process", [123, os.getpid()], ids=["another", "this"])
-def test_a_run_continues_where_a_killed_process_left_something(process):
-    finish(start("killed", stop_at=3))
-    left = Path(f"killed/checkpoints/.step-8.{process}")
-    left.mkdir()
-    (left / "model.safetensors").write_bytes(b"half")
-    Path("killed/checkpoints/step-7").mkdir()  # renamed, but no pointer names it yet
-    with Path("killed/metrics.jsonl").open("a") as file:
-        file.write('{"event": "step", "ste')
-    finish(resume_run("killed"))
-    assert outcome(Path("killed")) == whole()
 
 
 class Killed(BaseException):

@@ -66,10 +66,10 @@ NAME, SCALE = "blocks.0.mlp.down.weight", "blocks.0.mlp.down.weight:scale"
         (lambda t: {k: v for k, v in t.items() if k != SCALE}, [NAME, "[13, 17] I8 in the file"]),
         (lambda t: t | {SCALE: t[SCALE][:-1].clone()}, [NAME, "I8 in the file"]),
         (lambda t: t | {SCALE: t[SCALE].float()}, [NAME, "I8 in the file"]),
-        (lambda t: t | {NAME: t[NAME].float()}, [SCALE, "missing by the config"]),
+        (lambda t: t | {NAME: t[NAME].float()}, [SCALE, "missing"]),
         (lambda t: t | {NAME: t[NAME].view(torch.uint8)}, [NAME, "U8 in the file"]),
         (lambda t: t | {NAME: t[NAME][:, :-1].clone()}, [NAME, "[13, 16]", "[13, 17]"]),
-        (lambda t: t | {"more": t[NAME].clone(), "more:scale": t[SCALE].clone()}, ["more", "missing by the config"]),
+        (lambda t: t | {"more": t[NAME].clone(), "more:scale": t[SCALE].clone()}, ["more", "missing"]),
     ],
     ids=["no scales", "too few scales", "wide scales", "scales of nothing", "unsigned", "smaller", "more"],
 )

@@ -149,7 +149,7 @@ def test_adapters_take_less_memory(gpt2):
             ("n_layer", 3), ("position", "learned"), ("tokenizer", "byte"), ("vocab_size", 99),
         )),
         ({"block_size": 17}, ["--block-size 17", "at most 16"]),
-        ({"preset": "gpt2"}, ["--preset gpt2", "--from first"]),
+        ({"preset": "gpt2"}, ["gpt2", "--from"]),
         ({"lora": 2, "optimizer": "muon"}, ["--lora 2", "--optimizer muon"]),
         ({"lora": 2, "parallel": "fsdp"}, ["--lora 2", "--parallel fsdp"]),
         ({"lora": 0}, ["--lora"]),

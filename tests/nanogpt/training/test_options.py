@@ -27,12 +27,12 @@ from tiny import (
 )
 
 import nanogpt
-from nanogpt.config import SampleConfig, load_preset
+from nanogpt.config import SampleConfig
 from nanogpt.data.batches import windows_per_epoch
 from nanogpt.evaluation.loss import evaluate
+from nanogpt.planning.budget import Speed, step_operations
 from nanogpt.planning.memory import peak_bytes
 from nanogpt.planning.planner import Planner
-from nanogpt.planning.speed import Speed, step_operations
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.corpus import Corpus
@@ -119,25 +119,20 @@ def test_a_text_to_validate_on():
     assert load("run").evaluate().tokens == 59
 
 
-def test_a_text_in_memory_trains_as_its_file_does(monkeypatch, tmp_path):
-    file = nanogpt.train(write_text(), steps=3, out="file", **QUIET)
-    memory = Corpus.of_texts(Path("tale.txt").read_text(encoding="utf-8"))
-    assert len(start("validated", text="tale.txt", val=Corpus.of_texts("7 cats ran.\n")).data.val) == 12
-    run = nanogpt.train(memory, steps=3, out="memory", **QUIET)
-    assert weights(run.path) == weights(file.path)
-    assert run.evaluate(memory) == file.evaluate("tale.txt")
-    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
-    refuses(run.evaluate, "'memory'", "standard input or memory", "nanogpt train TEXT --from memory")
-
-
-def test_a_text_from_standard_input(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(write_text().read_bytes())))
-    trainer = start_run("-", steps=8, out="stopped", should_stop=lambda: trainer.state.step >= 3, **SMALL_RUN)
+@pytest.mark.parametrize("kind", ["memory", "standard input"])
+def test_a_text_that_no_file_holds(monkeypatch, tmp_path, kind):
+    content, text = write_text().read_bytes(), "-"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    if kind == "memory":
+        text = Corpus.of_texts(content.decode())
+        assert len(start("validated", val=Corpus.of_texts("7 cats ran.\n")).data.val) == 12
+    trainer = start_run(text, steps=8, out="run", should_stop=lambda: trainer.state.step >= 3, **SMALL_RUN)
     finish(trainer)
-    finish(resume_run("stopped"))
-    assert weights(Path("stopped")) == whole()[0]
+    finish(resume_run("run"))
+    assert weights(Path("run")) == whole()[0]
+    assert load("run").evaluate("tale.txt").tokens == 999
     monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
-    refuses(load("stopped").evaluate, "standard input")
+    refuses(load("run").evaluate, "standard input or memory", "nanogpt train TEXT --from run")
 
 
 # Tokenizers and documents
@@ -268,20 +263,21 @@ def test_a_resumed_run_takes_no_settings(settings):
 NARROW = {"n_layer": 1, "n_head": 2, "n_embd": 16, "batch_size": 3, "sample_tokens": 5}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_a_hundred_characters_train_with_a_shorter_context(preset, tokenizer):
+def test_a_hundred_characters_train_with_a_shorter_context(tokenizer):
     write_text("tale.txt", 100)
-    trainer = start_run("tale.txt", steps=2, preset=preset, tokenizer=tokenizer, **NARROW)
+    trainer = start_run("tale.txt", steps=2, tokenizer=tokenizer, **NARROW)
     tokens, block = len(trainer.data.train), trainer.config.model.block_size
     assert block == (tokens - 1) // 5
     assert windows_per_epoch(tokens, block) >= 4
     short, few = trainer.notes[-2:]
-    assert f"--block-size is {block}, not {load_preset(preset).model.block_size}" in short
+    assert f"--block-size is {block}, not 64" in short
     assert few.startswith(f"{tokens} tokens")
     assert "--patience" in few
     finish(trainer)
     assert load(trainer.folder.path).generate("7 ", "skip", tokens=40)
+    write_text("long.txt", 23_000)
+    assert start_run("long.txt", steps=1, **NARROW).notes == []
 
 
 def test_a_hundred_characters_in_minutes(machine):
@@ -291,13 +287,6 @@ def test_a_hundred_characters_in_minutes(machine):
     trainer = start_run("tale.txt", minutes=0.06)  # the planner's smallest
     assert (trainer.config.model.n_layer, trainer.config.model.block_size) == (2, 17)
     assert "is 17, not 32" in trainer.notes[0]
-
-
-@pytest.mark.parametrize(("characters", "named", "notes"), [(100, {"block_size": 64}, 1), (23_000, {}, 0)])
-def test_a_named_or_possible_context_stays(characters, named, notes):
-    write_text("tale.txt", characters)
-    trainer = start_run("tale.txt", steps=1, **named | NARROW)
-    assert (trainer.config.model.block_size, len(trainer.notes)) == (64, notes)
 
 
 @pytest.mark.parametrize("length", [{"steps": 3}, {"minutes": 0.05}, {}], ids=str)
