@@ -42,16 +42,6 @@ def steps_of(folder):
     return [line["step"] for line in folder.metrics()]
 
 
-def test_the_files_of_a_run(run):
-    own = {".lock", "checkpoints", "history", "metrics.jsonl", *SETTINGS}
-    assert {path.name for path in run.iterdir()} == own
-    for step in run.glob("checkpoints/step-*"):
-        assert {path.name for path in step.iterdir()} == {
-            *("SHA256SUMS", "model.safetensors", "optimizer.safetensors", "state.json")
-        }
-    assert (run / "checkpoints/last").read_text() == "step-30\n"
-
-
 # Metrics
 
 
@@ -204,10 +194,3 @@ def test_a_killed_process_leaves_no_lock(run):
     (run / ".plan.toml.123").write_text("half")
     with RunFolder("run").locked():
         assert not (run / ".plan.toml.123").exists()
-
-
-def test_a_run_folder_that_vanishes_is_not_made_again():
-    trainer = start("run", log_every=100)
-    trainer.should_stop = lambda: shutil.rmtree("run", ignore_errors=True) is None
-    refuses(lambda: finish(trainer), "'run'")
-    assert not Path("run/checkpoints").exists()

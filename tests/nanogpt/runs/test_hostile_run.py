@@ -87,24 +87,17 @@ def test_bytes_replaced_or_cut_off(hostile, data):
 
 
 @fuzz
-def test_absurd_settings(hostile, data):
-    path = hostile() / data.draw(st.sampled_from(["config.toml", "plan.toml"]))
-    tables = tomllib.loads(path.read_text())
-    table = data.draw(st.sampled_from([tables, *(one for one in tables.values() if isinstance(one, dict))]))
+def test_absurd_values(hostile, data):
+    names = ["config.toml", "plan.toml", "tokenizer.json", "checkpoints/step-30/state.json", "metrics.jsonl"]
+    path = hostile() / data.draw(st.sampled_from(names))
+    text, toml = path.read_text(), path.suffix == ".toml"
+    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+    which = data.draw(st.integers(0, len(lines) - 1))
+    tables = (tomllib if toml else json).loads(lines[which])
+    table = data.draw(st.sampled_from([tables, *(one for one in tables.values() if isinstance(one, dict) and one)]))
     for key in data.draw(st.lists(st.sampled_from(sorted(table)), min_size=1, max_size=3, unique=True)):
         table[key] = data.draw(ABSURD)
-    path.write_text(tomli_w.dumps(tables))
-    open_in_every_way()
-
-
-@fuzz
-def test_absurd_json(hostile, data):
-    path = hostile() / data.draw(st.sampled_from(["tokenizer.json", "checkpoints/step-30/state.json", "metrics.jsonl"]))
-    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-    which = data.draw(st.integers(0, len(lines) - 1))
-    tables = json.loads(lines[which])
-    tables[data.draw(st.sampled_from(sorted(tables)))] = data.draw(ABSURD)
-    lines[which] = json.dumps(tables)
+    lines[which] = (tomli_w if toml else json).dumps(tables)
     path.write_text("\n".join(lines) + "\n")
     add_up(LAST)
     open_in_every_way()

@@ -167,25 +167,6 @@ def edit_done(run, **values):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def edit_plans(*changes):
-    for path in Path("other").glob("*/plan.toml"):
-        text = path.read_text()
-        for old, new in changes:
-            text = text.replace(old, new)
-        path.write_text(text)
-
-
-def copy_set(runs, shift):
-    """Write the same runs to `other`, their losses shifted."""
-    shutil.copytree("set", "other")
-    for seed, loss in zip(runs.seeds, losses(runs)):
-        edit_done(f"other/seed-{seed}", loss=loss + shift, bits_per_byte=2.5 + seed / 1e4)
-
-
-def compare_lines(*sets):
-    return list(comparison_lines(*(outcomes([one]) for one in sets)))
-
-
 def test_mean_and_spread(runs):
     found, expected = outcomes(["set"]), spread(losses(runs))
     assert [one.loss for one in found] == losses(runs)
@@ -195,30 +176,31 @@ def test_mean_and_spread(runs):
     assert [one.seed for one in outcomes([runs.run(1339), runs.run(1337)])] == [1339, 1337]
 
 
-@pytest.mark.parametrize(("shift", "verdict"), [(0.5, ": significant"), (1e-5, "not significant")])
-def test_the_difference_of_two_sets(runs, shift, verdict):
-    copy_set(runs, shift)
-    result = compare(losses(runs), [loss + shift for loss in losses(runs)])
-    first, _, difference, test = compare_lines("set", "other")
-    assert f"{spread(losses(runs)).mean:.4f} nats/token" in first
-    assert f"{-shift:+.4f}" in difference
-    assert f"t = {result.t:.2f}, 4.0 degrees of freedom, p = {result.p:.2g}" in test
-    assert verdict in test
+def test_the_difference_of_two_sets(runs):
+    shutil.copytree("set", "other")
 
+    def difference(shift, **values):
+        for seed, loss in zip(runs.seeds, losses(runs)):
+            edit_done(f"other/seed-{seed}", loss=loss + shift, bits_per_byte=2.5 + seed / 1e4, **values)
+        return list(comparison_lines(*(outcomes([one]) for one in ("set", "other"))))
 
-def test_other_tokenizers_are_compared_in_bits_per_byte(runs):
-    copy_set(runs, 0.0)
-    edit_plans(('data_key = "', 'data_key = "f'))
-    assert "2.6338 bits per byte" in compare_lines("set", "other")[1]
-    edit_plans(("tale.txt", "other.txt"), ('text = "tale"', 'text = "other"'))
-    refuses(lambda: compare_lines("set", "other"), "different texts, tale and other")
+    def edit_plans(old, new):
+        for path in Path("other").glob("*/plan.toml"):
+            path.write_text(path.read_text().replace(old, new))
 
-
-def test_sets_that_do_not_compare(runs):
-    copy_set(runs, 0.1)
-    refuses(lambda: compare_lines("set", "set"), "both sides")
-    edit_done("set/seed-1338", protocol="3 of 9 windows of 12, evenly spaced")
-    refuses(lambda: compare_lines("set", "other"), "set/seed-1338", "3 of 9 windows", "whole split")
+    for shift, verdict in ((0.5, ": significant"), (1e-5, "not significant")):
+        result = compare(losses(runs), [loss + shift for loss in losses(runs)])
+        first, _, last, test = difference(shift)
+        assert f"{spread(losses(runs)).mean:.4f} nats/token" in first
+        assert f"{-shift:+.4f}" in last
+        assert f"t = {result.t:.2f}, 4.0 degrees of freedom, p = {result.p:.2g}" in test
+        assert verdict in test
+    edit_plans('data_key = "', 'data_key = "f')  # another tokenizer
+    assert "2.6338 bits per byte" in difference(0.0)[1]
+    edit_plans("tale", "other")
+    refuses(lambda: difference(0.0), "tale", "other")
+    refuses(lambda: difference(0.0, protocol="3 of 9 windows of 12"), "other/seed-1337", "3 of 9 windows")
+    refuses(lambda: list(comparison_lines(outcomes(["set"]), outcomes(["set"]))), "both sides")
 
 
 def test_runs_that_are_no_set(runs):
