@@ -63,7 +63,10 @@ def ratio_interval(sums: Numbers, weights: Numbers, resamples: int = RESAMPLES) 
     block = max(block_length(sums - ratio * weights), math.ceil(count ** (1 / 3)))
     generator = np.random.default_rng(stream(0, "bootstrap"))
     drawn = math.ceil(count / block)
-    totals = [_circular_sums(values) for values in (sums, weights)]  # each (2 W + 1,)
+    # Running sums over the values twice: the sum of a block on the circle is a difference of two of them.
+    totals = [
+        np.r_[0.0, np.cumsum(np.r_[values, values], dtype=np.float64)] for values in (sums, weights)
+    ]  # (2 W + 1,)
     ratios = np.empty(resamples)
     at_once = max(1, DRAWS_AT_ONCE // drawn)
     # The last block is cut where the windows do not divide into blocks.
@@ -116,8 +119,3 @@ def _significant_lags(correlation: NDArray[np.float64], count: int) -> int:
         if small[lag : lag + row].all():
             return lag
     return int(np.flatnonzero(~small)[-1]) + 1 if not small.all() else 0
-
-
-def _circular_sums(values: Numbers) -> NDArray[np.float64]:
-    """Return running sums over the values twice: the sum of a block on the circle is a difference of two of them."""
-    return np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]), dtype=np.float64)])

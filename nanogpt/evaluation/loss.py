@@ -73,10 +73,7 @@ def measure_windows(
     *,
     world: World = ALONE,
 ) -> Windows:
-    """Return the loss of each window, as in `evaluate`. `on_progress` is called with the tokens of each batch.
-
-    Several processes share the batches, which are the same for any number of processes, and return the same result.
-    """
+    """Return the loss of each window, as in `evaluate`, on all processes; `on_progress` gets each batch's tokens."""
     block_size, last = model.config.block_size, len(ids) - 1
     if last < 1:
         raise UserError(f"{len(ids)} token(s) leave nothing to predict: give a longer text")

@@ -72,10 +72,7 @@ class Ngrams:
             self.orders.append(Order(keys, *weigh(counts, contexts, count)))
 
     def losses(self, ids: TokenIds, order: int | None = None) -> Numbers:
-        """Return the loss in nats of each token but the first, (T,) -> (T - 1,).
-
-        A lower `order` leaves the higher ones out, which for Witten–Bell is the model of that order.
-        """
+        """Return the loss in nats of each token but the first, (T,) -> (T - 1,), by the orders up to `order`."""
         orders = self.orders[:order]
         parts = []
         for start in range(1, len(ids), TOKENS_AT_ONCE):

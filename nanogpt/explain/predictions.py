@@ -6,8 +6,9 @@ Shapes: T time, C channels, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -69,12 +70,12 @@ def score(model: GPT, tokenizer: Tokenizer, ids: Sequence[int], start: int = 1) 
         raise UserError(f"start is {start}; choose 1 to {len(ids)} for {len(ids)} tokens: nothing predicts the first")
     check_ids(model, ids)
     found: list[Choice] = []
+    size = max(1, MAX_LOGITS // model.config.vocab_size)
     with evaluating(model):
-        for first, begin, end in _windows(start, len(ids), model.config.block_size):
-            # The window's last token is left out: what it predicts is in the next window, or beyond the text.
-            rows = output_layer_inputs(model, ids[first : end - 1])[begin - first - 1 :]  # (end - begin, C)
-            targets = ids[begin:end]
-            size = max(1, MAX_LOGITS // model.config.vocab_size)
+        for first, window in groupby(range(start, len(ids)), lambda at: window_start(at, model.config.block_size)):
+            positions = list(window)  # predicted by the window that begins at `first`
+            rows = output_layer_inputs(model, ids[first : positions[-1]])[-len(positions) :]  # (N, C)
+            targets = ids[positions[0] : positions[-1] + 1]
             for at in range(0, len(rows), size):
                 found += _choices(model.lm_head(rows[at : at + size]), tokenizer, targets[at : at + size])
     return found
@@ -104,17 +105,6 @@ def visible_text(tokenizer: Tokenizer, token: int) -> str:
     if not characters:
         return tokenizer.special_token_names().get(token, f"‹{token}›")
     return "".join(_sign(one, partial) for one in characters)
-
-
-def _windows(start: int, length: int, block_size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the windows that predict tokens `start` to `length`: (first token read, first predicted, end)."""
-    begin = start
-    while begin < length:
-        first = window_start(begin, block_size)
-        # A window ends once it has predicted the token after its block_size-th.
-        end = min(length, first + block_size + 1)
-        yield first, begin, end
-        begin = end
 
 
 def _choices(logits: Tensor, tokenizer: Tokenizer, tokens: Sequence[int]) -> list[Choice]:

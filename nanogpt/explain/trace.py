@@ -169,10 +169,7 @@ def stream_rms(trace: Trace) -> Tensor:
 
 
 def relative_updates(trace: Trace) -> Tensor:
-    """Return how much each block changes the stream, |x after - x before| / |x before|, shape (L, T).
-
-    In a post-norm model this includes the effect of the norms.
-    """
+    """Return how much each block changes the stream, |x after - x before| / |x before|, shape (L, T)."""
     return trace.stream.diff(dim=0).norm(dim=-1) / trace.stream[:-1].norm(dim=-1).clamp_min(TINY)
 
 

@@ -37,11 +37,9 @@ class ModelProgram(Protocol):
 
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits of the token after each of ids, float32, shape (T, V); T is from 1 to block_size."""
-        ...
 
     def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
         """Return the next `tokens` tokens after ids, always the likeliest; all of them fit in block_size."""
-        ...
 
 
 class ExportedModel(ModelProgram, Protocol):
@@ -49,8 +47,6 @@ class ExportedModel(ModelProgram, Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, in which nothing counts as a special token."""
-        ...
 
     def close(self) -> None:
         """Free the model's memory and processes."""
-        ...

@@ -2,7 +2,6 @@
 
 - `planner`: chooses the size, and describes the training
 - `forecast`: the loss to expect, by a scaling law
-- `speed`: which sizes to measure, and how long
-- `budget`: steps, evaluations and compiling within the time
+- `budget`: the speed of each size, and steps, evaluations and compiling within the time
 - `memory`: estimated and available memory
 """

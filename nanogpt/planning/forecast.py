@@ -107,14 +107,10 @@ class Training:
     @classmethod
     def of(cls, config: Config, steps: int) -> "Training":
         """Describe a run with this config."""
-        batch = config.train.batch_sequences * config.model.block_size
-        return cls(
-            matrices=count_parameters(config.model).matrices,
-            tokens=steps * batch,
-            batch_tokens=batch,
-            block_size=config.model.block_size,
-            dropout=config.model.dropout,
-        )
+        model, matrices = config.model, count_parameters(config.model).matrices
+        batch = config.train.batch_sequences * model.block_size
+        sizes: dict[str, Any] = {"block_size": model.block_size, "dropout": model.dropout}
+        return cls(matrices=matrices, tokens=steps * batch, batch_tokens=batch, **sizes)
 
 
 Coefficients = Mapping[str, float]

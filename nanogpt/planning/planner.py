@@ -10,10 +10,9 @@ from nanogpt.errors import UserError
 from nanogpt.model.parameters import count_parameters
 from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.parallel.world import ALONE, World
-from nanogpt.planning.budget import steps_within, with_compile, with_evaluations
+from nanogpt.planning.budget import Speeds, steps_within, with_compile, with_evaluations
 from nanogpt.planning.forecast import Expected, TextFeatures, Training, is_known, load_forecast, measure_text
 from nanogpt.planning.memory import MemoryLimit, check_memory, fits, peak_bytes
-from nanogpt.planning.speed import Speeds
 
 FEWEST_COMPARED = 100
 """A size that would get fewer steps is not compared with a smaller one: few recorded runs are so short, and the

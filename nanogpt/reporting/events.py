@@ -29,7 +29,6 @@ class StartEvent(Event):
     """planned length of the run"""
     tokens_per_step: int
     train_tokens: int
-    """tokens of the training part"""
     device: str
     processes: int = 1
 
@@ -118,4 +117,3 @@ class Training(Protocol):
 
     def events(self) -> Iterator[Event]:
         """Train, and yield what happens."""
-        ...

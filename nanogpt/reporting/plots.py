@@ -232,7 +232,7 @@ def _label(name: str) -> str:
 def loss_range(plot: Plot) -> tuple[float, float]:
     """Return the range of losses to show, without those before the first step, which would flatten the rest."""
     low = min(y for run in plot.runs for curve in (run.train, run.val) for y in curve.y)
-    highs = []
+    highs: list[float] = []
     for curve in (run.val if run.val.x else run.train for run in plot.runs):
         highs += [y for x, y in zip(curve.x, curve.y) if x > 0] or curve.y  # unless there is no other point
     high = max(highs)

@@ -171,7 +171,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """Return all of a run's settings in one table."""
     tables = config.to_dict()
     return {"preset": tables["preset"], **tables["model"], **tables["data"], **tables["train"]}
 

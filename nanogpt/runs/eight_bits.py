@@ -1,8 +1,7 @@
 """Weights stored in 8 bits in a safetensors file: each matrix as int8 with a float16 scale for each row.
 
-The matrix `name` (N, K) is stored as `name`, I8 (N, K), and `name:scale`, F16 (N,); vectors stay float32. Reading
-multiplies them to float32, so nothing else has to know. The product of an int8 and a float16 has at most 18 bits: it is
-the same number everywhere, and rounding it to 8 bits again changes nothing.
+The matrix `name` (N, K) is stored as `name`, I8 (N, K), and `name:scale`, F16 (N,); vectors stay float32. The product
+of an int8 and a float16 has at most 18 bits: it is the same number everywhere.
 """
 
 from collections.abc import Mapping
@@ -28,8 +27,7 @@ Layout = Mapping[str, tuple[tuple[int, ...], str]]
 def quantise(weight: NDArray[np.float32], name: str = "a matrix") -> tuple[NDArray[np.float16], NDArray[np.int8]]:
     """Return scales (N,) and values (N, K) whose product is nearly the matrix (N, K).
 
-    A scale is rounded up before the division: a row's largest weight is not cut off, and the scale adds no error.
-    Raises UserError for a row too large for a float16 scale.
+    A scale is rounded up before the division. Raises UserError for a row too large for a float16 scale.
 
     >>> import numpy as np
     >>> scales, values = quantise(np.array([[1.27, -0.5, 0.004]], dtype=np.float32))

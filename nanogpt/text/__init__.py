@@ -8,5 +8,5 @@
 - `tokenizer`: the base class of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE
 - `foreign`: tokenizers of others, applied by Hugging Face's library
-- `inspection`, `encodings`, `advice`: figures of a text before training, and what they mean
+- `inspection`, `advice`: figures of a text before training, and what they mean
 """

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
+from nanogpt.files import read_text
 from nanogpt.random_streams import stream
 from nanogpt.text.tokenizer import END_OF_TEXT, Tokenizer, Unknown
 
@@ -241,16 +242,17 @@ def read_bpe(path: Path, end_of_document: bool = True) -> BpeTokenizer:
     where = f"{vocabulary} with merges.txt" if in_two else str(whole)
     try:
         if in_two:
-            lines = _read(merges).replace("\r\n", "\n").removeprefix("#version: 0.2\n").split("\n")
-            pairs = [split_merge(line) for line in lines if line]
-            return _tokenizer(json.loads(_read(vocabulary)), pairs, {END_OF_TEXT}, end_of_document)
-        tables = json.loads(_read(whole))
+            lines = read_text(merges, LARGEST_FILE_BYTES).replace("\r\n", "\n").removeprefix("#version: 0.2\n")
+            pairs = [split_merge(line) for line in lines.split("\n") if line]
+            ids = json.loads(read_text(vocabulary, LARGEST_FILE_BYTES))
+            return _tokenizer(ids, pairs, {END_OF_TEXT}, end_of_document)
+        tables = json.loads(read_text(whole, LARGEST_FILE_BYTES))
         kind = tables.get("kind", "")
         if kind and kind != "bpe":
             raise UserError(f"it is of kind {kind!r}: use --tokenizer, which takes the vocabulary of the text")
         return BpeTokenizer.from_dict(tables) if kind else _from_hugging_face(tables, end_of_document)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    except UserError as error:  # some of these name the file themselves
+        raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} cannot be read as a byte-level BPE: download it again, or name another") from None
 
@@ -294,14 +296,3 @@ def _tokenizer(
     if end_of_document and end is None:
         tokens, end = [*tokens, None], len(tokens)
     return BpeTokenizer(tokens, merges, end if end_of_document else None)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}") from None
-    if len(data) > LARGEST_FILE_BYTES:
-        raise UserError(f"larger than {LARGEST_FILE_BYTES:,} bytes, the limit for a tokenizer")
-    return data.decode("utf-8")

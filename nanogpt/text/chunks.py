@@ -130,10 +130,7 @@ def batch_chunks(chunks: Iterable[Chunk], size: int = BATCH_CHARACTERS) -> Itera
 
 
 def map_in_threads(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """Yield `function(item)` of each item in order, computed by one thread per core.
-
-    Takes only as many items in advance as keep the threads busy. The work on text releases the interpreter lock.
-    """
+    """Yield `function(item)` of each item in order, by one thread per core, taking few items in advance."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MAX_THREADS)
     waiting: deque[Future[Out]] = deque()
@@ -151,10 +148,7 @@ def map_in_threads(function: Callable[[In], Out], items: Iterable[In]) -> Iterat
 
 
 def show_progress(chunks: Iterable[Chunk], task: str, total: int | None = None, quiet: bool = False) -> Iterator[Chunk]:
-    """Pass chunks on, with a progress bar on standard error after two seconds, or a line where that is no terminal.
-
-    `total` is the number of characters to come, if known.
-    """
+    """Pass chunks of `total` characters on, with a progress bar on standard error after two seconds, or just a line."""
     began, done = time.monotonic(), 0
     bar: Any = None
     with ExitStack() as stack:
@@ -193,11 +187,19 @@ def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
 
 def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Notes) -> Iterator[str]:
     """Decode as `decode_text` does, block by block; the first block has `BINARY_PROBE_BYTES`, or all bytes."""
-    decoder = _decoder(encoding)
+    try:
+        "a".encode(encoding)  # refuses codecs of Python that are not text encodings, such as base64
+        decoder = codecs.getincrementaldecoder(encoding)()
+    except (LookupError, ValueError):
+        raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
     blocks = iter(blocks)
     first = next(blocks, b"")
-    _check_is_text(first, where, encoding)
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
+    if "16" not in encoding and "32" not in encoding and b"\0" in first[:BINARY_PROBE_BYTES]:
+        zero = first.index(b"\0")
+        raise BinaryFile(f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file")
     offset = line = 0
     at_start = True
     for block in itertools.chain([first], blocks, [b""]):  # the empty one marks the end
@@ -237,19 +239,3 @@ def unify_line_ends(text: str, notes: Notes) -> str:
 def _note_line_ends(lines: io.IncrementalNewlineDecoder, notes: Notes) -> None:
     if lines.newlines is not None and "\r\n" in lines.newlines:
         notes["line ends \\r\\n are read as \\n"] = None
-
-
-def _decoder(encoding: str) -> codecs.IncrementalDecoder:
-    try:
-        "a".encode(encoding)  # refuses codecs of Python that are not text encodings, such as base64
-        return codecs.getincrementaldecoder(encoding)()
-    except (LookupError, ValueError):
-        raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
-
-
-def _check_is_text(data: bytes, where: str, encoding: str) -> None:
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
-    if "16" not in encoding and "32" not in encoding and b"\0" in data[:BINARY_PROBE_BYTES]:
-        offset = data.index(b"\0")
-        raise BinaryFile(f"{where} is a binary file (byte {offset:,} is 0), not a text; give a plain text file")

@@ -230,7 +230,7 @@ def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: 
 
 
 def _from_data_set(source: str, column: str) -> Corpus:
-    """Return a data set of the Hugging Face hub; it is copied to the cache, so that it is downloaded once."""
+    """Return a data set of the Hugging Face hub, copied to the cache when first read."""
     from nanogpt.text import records
 
     name, split = records.parse_source(source)

@@ -24,7 +24,10 @@ class CorpusUnavailable(UserError):
 
 def read_shakespeare() -> str:
     """Return Tiny Shakespeare: from `NANOGPT_DATA`, else the cache, else downloaded once; check its hash every time."""
-    for folder in _data_folders():
+    given = os.environ.get("NANOGPT_DATA")
+    if given and not Path(given).is_dir():
+        raise UserError(f"NANOGPT_DATA is {given!r}, which is not a folder; correct it or unset it")
+    for folder in (*([Path(given)] if given else []), cache_folder()):
         path = folder / "shakespeare.txt"
         if path.is_file():
             try:
@@ -53,14 +56,6 @@ def read_python(notes: Notes) -> Iterator[Chunk]:
             except (UserError, OSError):
                 continue  # a file in another encoding must not make this corpus unavailable
             yield from chunks_of([text])
-
-
-def _data_folders() -> Iterator[Path]:
-    if given := os.environ.get("NANOGPT_DATA"):
-        if not Path(given).is_dir():
-            raise UserError(f"NANOGPT_DATA is {given!r}, which is not a folder; correct it or unset it")
-        yield Path(given)
-    yield cache_folder()
 
 
 def _download(url: str, limit_bytes: int) -> bytes:

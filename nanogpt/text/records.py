@@ -127,7 +127,14 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:
     try:
         # A page at a time: the default reads ahead whole columns, which can be the whole file.
         with parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
-            _check_column(file, path, column, arrow.types)
+            schema = file.schema_arrow
+            if column not in schema.names:
+                raise UserError(_no_column(str(path), column, schema.names))
+            kind, types = schema.field(column).type, arrow.types
+            if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
+                raise UserError(
+                    f"{path}: column {column!r} is {kind}, not a string; name the one with the text by --column"
+                )
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(_rows(file, group, column), row_groups=[group], columns=[column]):
                     for cell in batch.column(0):
@@ -141,15 +148,6 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read {str(path)!r} as a .parquet file: {reason}; restore it") from None
-
-
-def _check_column(file: Any, path: Path, column: str, types: Any) -> None:
-    schema = file.schema_arrow
-    if column not in schema.names:
-        raise UserError(_no_column(str(path), column, schema.names))
-    kind = schema.field(column).type
-    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
-        raise UserError(f"{path}: column {column!r} is {kind}, not a string; name the column with the text by --column")
 
 
 def _rows(file: Any, group: int, column: str) -> int:

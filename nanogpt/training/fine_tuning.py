@@ -66,7 +66,7 @@ def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
     for name in settings:
         if name in fixed:
             raise UserError(f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it or --from out")
-    defaults = {one.name: getattr(part, one.name) for part in (DataConfig(), TrainConfig()) for one in fields(part)}
+    defaults = vars(DataConfig()) | vars(TrainConfig())
     config = run.config.override(**{name: defaults[name] for name in RESET})
     config = config.override(**_learning_rates(run, settings.get("lora") is not None) | dict(settings))
     if config.model.block_size > run.config.model.block_size:

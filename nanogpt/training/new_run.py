@@ -61,8 +61,8 @@ class Prepared:
 
     def planner(self) -> "Planner":
         """Return the planner of sizes and lengths; raise UserError where no size fits the memory."""
+        from nanogpt.planning.budget import Speeds
         from nanogpt.planning.planner import Planner
-        from nanogpt.planning.speed import Speeds
         from nanogpt.training.speed import measure_together
 
         speeds = Speeds(lambda config: measure_together(config, self.data, self.block, self.world))

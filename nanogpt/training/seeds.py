@@ -56,11 +56,6 @@ class SeedRuns:
             raise UserError(f"{file} names no seeds: restore it from a copy")
         return cls(Path(path), tuple(seeds[:MOST_SEEDS]), str(request))
 
-    def write(self) -> None:
-        """Write `seeds.toml`."""
-        tables = {"format": FORMAT, "seeds": list(self.seeds), "request": self.request}
-        write_atomically(self.path / SEEDS_FILE, tomli_w.dumps(tables).encode())
-
     def run(self, seed: int) -> Path:
         """Return the folder of the run with this seed."""
         return self.path / f"seed-{seed}"
@@ -114,7 +109,8 @@ def start_seeds(
         replace(options, out=runs.run(base), seeds=None), settings, started=started, should_stop=should_stop
     )
     assert first is not None
-    runs.write()
+    tables = {"format": FORMAT, "seeds": list(runs.seeds), "request": request}
+    write_atomically(path / SEEDS_FILE, tomli_w.dumps(tables).encode())
 
     def trainers() -> "Iterator[Trainer]":
         yield first

@@ -16,7 +16,7 @@ from nanogpt.model.gpt import Block
 from nanogpt.parallel.devices import threads
 from nanogpt.parallel.distributed import ProcessGroup
 from nanogpt.parallel.world import ALONE, World
-from nanogpt.planning.speed import Speed
+from nanogpt.planning.budget import Speed
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.training.trainer import TrainStep, build_model
 

@@ -59,14 +59,11 @@ def export_gguf(run: Run, file: str | os.PathLike[str], precision: Precision = "
 
 
 def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
-    """Return the Modelfile for `ollama create`: an unchanged prompt, and the sampling defaults of `nanogpt sample`.
-
-    An answer is at most half a context long: in a full context, Ollama drops the oldest tokens.
-    """
+    """Return the Modelfile for `ollama create`: an unchanged prompt, and the sampling defaults of `nanogpt sample`."""
     defaults = SampleConfig()
     settings: dict[str, object] = {
         "num_ctx": model.block_size,
-        "num_predict": max(1, model.block_size // 2),
+        "num_predict": max(1, model.block_size // 2),  # in a full context, Ollama drops the oldest tokens
         "temperature": defaults.temperature,
         "top_k": 0,
         "top_p": 1.0,

@@ -18,11 +18,7 @@ GGML_TYPE_F32 = 0
 
 
 class LlamaCpp:
-    """An exported model in llama.cpp (`nanogpt.interop.formats.ExportedModel`).
-
-    It enforces block_size and the vocabulary itself: llama.cpp rounds the context up, and ends the process where
-    positions run out.
-    """
+    """An exported model in llama.cpp, which would end the process beyond its context or vocabulary."""
 
     def __init__(self, file: str | os.PathLike[str], block_size: int, threads: int = 1) -> None:
         """Open a file; raise MissingProgram without `llama-cpp-python`, UserError if llama.cpp refuses it."""

@@ -29,14 +29,18 @@ def read_gguf(file: str | os.PathLike[str], model: ModelConfig) -> dict[str, Ten
         _check(path, name, wanted.get(name), found.get(name))
     dequantize = library().dequantize
     weights = {name: torch.from_numpy(np.array(dequantize(one.data, one.tensor_type))) for name, one in found.items()}
-    return _without_zero_biases(path, import_tensors(weights, tensor_map), model)
+    kept = {}
+    for name, tensor in import_tensors(weights, tensor_map).items():
+        has = model.qkv_bias if name.endswith("qkv.bias") else model.bias
+        if has or not name.endswith(".bias"):
+            kept[name] = tensor
+        elif tensor.any():  # the format has zeros where the model has no bias
+            raise UserError(f"{path} does not match the run: it has {name}, but the model has no such bias")
+    return kept
 
 
 def read_settings(file: str | os.PathLike[str]) -> tuple[Precision, int, int | None]:
-    """Return a file's number format, context length and end-of-text token.
-
-    Raises UserError unless all its matrices are in the number format that it states.
-    """
+    """Return a file's number format (of all its matrices), context length and end-of-text token."""
     path = Path(file)
     kind, found, reader = _open(path)
     matrices = [name for name, one in found.items() if len(one.shape) > 1 and not name.startswith("position_embd")]
@@ -77,18 +81,6 @@ def _check(path: Path, name: str, wanted: tuple[int, ...] | None, found: Any) ->
     if shape != wanted:
         in_file, in_config = ("missing" if one is None else str(list(one)) for one in (shape, wanted))
         raise UserError(f"{path} does not match the run: {name} is {in_file} in the file and {in_config} by its config")
-
-
-def _without_zero_biases(path: Path, tensors: dict[str, Tensor], model: ModelConfig) -> dict[str, Tensor]:
-    """Remove the biases that are zero in the file because the model has none."""
-    kept = {}
-    for name, tensor in tensors.items():
-        has = model.qkv_bias if name.endswith("qkv.bias") else model.bias
-        if has or not name.endswith(".bias"):
-            kept[name] = tensor
-        elif tensor.any():
-            raise UserError(f"{path} does not match the run: it has {name}, but the model has no such bias")
-    return kept
 
 
 def _bounded_reader() -> Any:

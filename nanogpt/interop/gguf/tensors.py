@@ -1,8 +1,4 @@
-"""Tensors in a GGUF file: their names, their number formats, and which models llama.cpp computes as we do.
-
-The package `gguf` maps the tensor names of Transformers to its own. GPT-2's matrices are stored as torch has them, not
-transposed.
-"""
+"""Tensors in a GGUF file: their names, their number formats, and which models llama.cpp computes as we do."""
 
 from types import ModuleType
 from typing import Literal

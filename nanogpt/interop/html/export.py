@@ -2,25 +2,34 @@
 
 The data is JSON with `<`, `>` and `&` escaped, so that it ends no script. The page's policy allows exactly our scripts
 and our style, by their hashes, and nothing is loaded.
+
+A matrix is stored as its scales (float16, one per row), then its values (int8, row by row), a vector in float32. All is
+little-endian, and each tensor starts at a multiple of 4. float32 holds an int8 times a float16 exactly: the page and
+Python have the same weights.
 """
 
 import base64
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, write_atomically
 from nanogpt.interop.formats import check_library_blocks, check_target
-from nanogpt.interop.html.packing import pack
 from nanogpt.model.parameters import count_parameters
+from nanogpt.runs.eight_bits import MATRIX, quantise
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.foreign import ForeignTokenizer
@@ -29,6 +38,7 @@ MAX_PARAMETERS = 30_000_000
 """Size limit of a model: a page of 40 MB, which a phone still opens."""
 SCRIPTS = ("weights", "math", "model", "tokenizer", "random", "generate", "inspect", "format", "text", "panel", "page")
 """Files in `page/`, in this order: each uses only those before it, except for functions that are called later."""
+ALIGNMENT = 4
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -124,3 +134,69 @@ def policy(script: str, style: str) -> str:
         digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
         sources.append(f"{name}-src 'sha256-{digest}'")
     return "; ".join(["default-src 'none'", *sources, "base-uri 'none'", "form-action 'none'"])
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The location of a tensor in the bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        numbers = math.prod(self.shape)
+        return 2 * self.shape[0] + numbers if len(self.shape) == MATRIX else 4 * numbers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry in the page's data."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+
+def lay_out(shapes: Mapping[str, Sequence[int]]) -> tuple[list[Slot], int]:
+    """Return where tensors of these shapes go, one after another, and their total size in bytes.
+
+    >>> [slot.offset for slot in lay_out({"a": (3, 5), "b": (7,)})[0]]
+    [0, 24]
+    """
+    slots: list[Slot] = []
+    end = 0
+    for name, shape in shapes.items():
+        slots.append(Slot(name, tuple(shape), end))
+        end += -(-slots[-1].size // ALIGNMENT) * ALIGNMENT
+    return slots, end
+
+
+def pack(tensors: Mapping[str, Tensor]) -> tuple[list[Slot], bytes]:
+    """Return where each tensor is, and the bytes; raise UserError for a tensor that is not finite."""
+    slots, length = lay_out({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    packed = bytearray(length)
+    for slot in slots:
+        tensor = tensors[slot.name].detach().cpu().float()
+        if not tensor.isfinite().all():
+            raise UserError(f"{slot.name} has weights that are not finite: the training diverged; train it again")
+        if tensor.dim() == MATRIX:
+            scales, values = quantise(tensor.numpy(), slot.name)
+            data = scales.astype("<f2").tobytes() + values.tobytes()
+        else:
+            data = tensor.numpy().astype("<f4").tobytes()
+        packed[slot.offset : slot.offset + slot.size] = data
+    return slots, bytes(packed)
+
+
+def unpack(slots: Sequence[Slot], packed: bytes) -> dict[str, Tensor]:
+    """Return the tensors that `pack` wrote, in float32; raise UserError for numbers that are not finite."""
+    found = {}
+    for slot in slots:
+        if len(slot.shape) == MATRIX:
+            scales = np.frombuffer(packed, "<f2", slot.shape[0], slot.offset)  # (N,)
+            values = np.frombuffer(packed, np.int8, math.prod(slot.shape), slot.offset + scales.nbytes)
+            weight = values.reshape(slot.shape).astype(np.float32) * scales[:, None].astype(np.float32)  # (N, K)
+        else:
+            weight = np.frombuffer(packed, "<f4", math.prod(slot.shape), slot.offset).astype(np.float32)
+        if not np.isfinite(weight).all():
+            raise UserError(f"{slot.name} has weights that are not finite: the page is damaged, export it again")
+        found[slot.name] = torch.from_numpy(weight)
+    return found

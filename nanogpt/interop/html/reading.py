@@ -15,8 +15,7 @@ import torch
 from nanogpt.config import Config, ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.files import check_format, read_text
-from nanogpt.interop.html.export import check_size, fill_template
-from nanogpt.interop.html.packing import lay_out, unpack
+from nanogpt.interop.html.export import check_size, fill_template, lay_out, unpack
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import table_bytes
 from nanogpt.runs.weights import BUFFER_LIMIT

@@ -85,8 +85,20 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
         f"{model.n_embd} channels, context of {model.block_size:,} tokens",
         "parameters": f"{run.model.parameter_count:,}",
         "tokenizer": f"{run.tokenizer.kind}, {run.tokenizer.vocab_size:,} tokens",
-        **_training(run),
     }
+    train, plan = run.config.train, run.plan
+    if plan.imported:
+        rows["imported from"] = plan.text
+    else:
+        if plan.start_from is not None:
+            rows["began with the weights of"] = Path(plan.start_from).name
+        seen = run.step * train.batch_sequences * model.block_size
+        adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
+        rows["text"] = plan.text
+        rows["learned from"] = f"{seen:,} tokens in {run.step:,} steps, repetitions counted"
+        rows["optimizer"] = (
+            f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout {model.dropout:g}"
+        )
     if measured is not None:
         rows["validation loss"] = measured
     table = "\n".join(f"| {name} | {_plain(value)} |" for name, value in rows.items())
@@ -114,22 +126,6 @@ model, tokenizer = (kind.from_pretrained(".") for kind in (AutoModelForCausalLM,
 Where a text is longer than {model.block_size:,} tokens, Nano-GPT reads its newest half again and goes on.
 Transformers does not: keep prompt and answer within the context.
 """
-
-
-def _training(run: Run) -> dict[str, str]:
-    train, plan = run.config.train, run.plan
-    if plan.imported:
-        return {"imported from": plan.text}
-    seen = run.step * train.batch_sequences * run.config.model.block_size
-    begun = {} if plan.start_from is None else {"began with the weights of": Path(plan.start_from).name}
-    adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
-    return {
-        **begun,
-        "text": plan.text,
-        "learned from": f"{seen:,} tokens in {run.step:,} steps, repetitions counted",
-        "optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout "
-        f"{run.config.model.dropout:g}",
-    }
 
 
 def measured_loss(run: Run) -> str | None:

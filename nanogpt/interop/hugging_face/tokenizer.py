@@ -2,16 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
 from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer as Library
 
 PLAIN_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 """Pre-tokenizer of an exported byte vocabulary."""
@@ -25,10 +22,19 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
     """
     if isinstance(tokenizer, ForeignTokenizer):
         return tokenizer.tables
-    from tokenizers import AddedToken
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Library
 
     special = tokenizer.special_token_names()
-    library = _pipeline(tokenizer, _vocabulary(tokenizer) | {name: number for number, name in special.items()})
+    vocabulary = _vocabulary(tokenizer) | {name: number for number, name in special.items()}
+    merges = list(tokenizer.merges) if isinstance(tokenizer, BpeTokenizer) else []
+    library = Library(models.BPE(vocab=vocabulary, merges=merges))
+    if isinstance(tokenizer, CharTokenizer):
+        library.decoder = decoders.Fuse()  # joins characters without spaces
+    else:
+        words = isinstance(tokenizer, BpeTokenizer)  # single bytes need no splitting into words
+        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
+        library.decoder = decoders.ByteLevel()
     library.add_special_tokens([AddedToken(special[number], normalized=False) for number in sorted(special)])
     tables: dict[str, Any] = json.loads(library.to_str())
     return tables
@@ -60,27 +66,8 @@ def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
     return {token: number for number, token in enumerate(tokenizer.tokens) if token is not None}
 
 
-def _pipeline(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> "Library":
-    """Return the library's tokenizer: splitting, BPE and decoding."""
-    from tokenizers import Tokenizer as Library
-    from tokenizers import decoders, models, pre_tokenizers
-
-    merges = list(tokenizer.merges) if isinstance(tokenizer, BpeTokenizer) else []
-    library = Library(models.BPE(vocab=vocabulary, merges=merges))
-    if isinstance(tokenizer, CharTokenizer):
-        library.decoder = decoders.Fuse()  # joins characters without spaces
-        return library
-    words = isinstance(tokenizer, BpeTokenizer)  # single bytes need no splitting into words
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
-    library.decoder = decoders.ByteLevel()
-    return library
-
-
 def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -> Tokenizer:
-    """Read the tokenizer of a folder of Transformers, for a model of `vocab_size` tokens.
-
-    What `to_hugging_face` wrote becomes the same tokenizer again.
-    """
+    """Read the tokenizer of a folder of Transformers, such as `to_hugging_face` wrote, for a model of `vocab_size`."""
     path = folder / "tokenizer.json"
     if not path.exists():
         return _pad(read_bpe(folder, end_of_document=False), vocab_size, end_of_document, folder)

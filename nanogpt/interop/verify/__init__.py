@@ -1,6 +1,5 @@
 """Checks that a run gives the same answers however it is run and wherever it is opened.
 
-compare  one program's logits, text and ids compared with plain torch
-native   the library's own ways: with a cache, in a batch, compiled
+compare  one program's logits, text and ids compared with plain torch, and the library's own ways
 exports  every check of a run: the native ways, and each export in its program
 """

@@ -1,4 +1,4 @@
-"""One way to run a model compared with plain torch: logits, greedy text and token ids.
+"""Each way to run a model compared with plain torch: logits, greedy text and token ids.
 
 - Logits: the largest difference over all positions of two full contexts, one that the model wrote and one of random
   tokens. The allowed difference depends on the number format and is a share of the logits' spread.
@@ -6,8 +6,8 @@
 - Ids: the tokens of the text that the model wrote.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.interop.formats import ModelProgram
 from nanogpt.model.gpt import GPT
+from nanogpt.sampling.decoder import Decoder, can_decode
 from nanogpt.sampling.generate import encode_prompt, generate_ids
+from nanogpt.sampling.kv_cache import KVCache
 from nanogpt.text.tokenizer import Tokenizer
 
 FLOAT32 = 5e-5
@@ -141,3 +143,84 @@ def _compare_text(ours: PlainTorch, other: ModelProgram, contexts: Contexts, tie
     if gap <= tie:
         return f"{first} of {len(one)} tokens, then a tie ({gap:.1g})", False
     return f"{first} of {len(one)} tokens, then one with a logit lower by {gap:.2g}", True
+
+
+def native_rows(model: GPT, contexts: Contexts) -> Iterator[Row]:
+    """Yield the result for each native way."""
+    yield compare("cached", model, Cached(model), contexts)
+    yield compare("batched", model, Batched(model), contexts)
+    try:
+        yield compare("compiled", model, Compiled(model, len(contexts.drawn)), contexts)
+    except Exception as error:  # compilers fail in many ways, which differ between machines
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        yield Row(name="compiled", not_run=f"torch.compile does not work here ({reason[:120]})")
+    finally:
+        torch._dynamo.reset()
+
+
+class Cached:
+    """One token at a time with a key-value cache, as `nanogpt sample` writes."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Return the logits of the token after each of ids, shape (T, V)."""
+        model = self.model
+        short = replace(model.config, block_size=len(ids))  # a cache for the whole context may not fit in memory
+        cache = KVCache(short, 1, model.token_embedding.weight)
+        decoder = Decoder(model) if can_decode(model) else None
+        rows = []
+        for token in ids:
+            idx = torch.tensor([[token]])
+            rows.append(decoder(idx, cache) if decoder else model(idx, cache)[:, -1])
+        return torch.cat(rows)  # (T, V)
+
+    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
+        """Return the next `tokens` tokens after ids, always the likeliest."""
+        config = SampleConfig(temperature=0, tokens=tokens)
+        return [row[0] for row in generate_ids(self.model, torch.tensor(list(ids)), config)]
+
+
+class Batched:
+    """In a batch with texts of other lengths, as the server answers several requests."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Return the logits of the token after each of ids, shape (T, V), from the middle one of three rows."""
+        idx = torch.tensor(list(ids))
+        rows = torch.stack([idx.flip(0), idx, idx.roll(1)])  # (3, T)
+        return self.model(rows)[1]
+
+    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
+        """Return the next `tokens` tokens after ids, written next to a shorter and a longer text."""
+        idx = torch.tensor(list(ids))
+        batch = [idx[:1], idx, torch.cat([idx, idx])]
+        return [row[1] for row in generate_ids(self.model, batch, SampleConfig(temperature=0, tokens=tokens))]
+
+
+class Compiled(PlainTorch):
+    """A model compiled by torch.compile for one context length."""
+
+    def __init__(self, model: GPT, length: int) -> None:
+        super().__init__(model)
+        self.forward, self.length = torch.compile(model, dynamic=False), length
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Return the logits of the token after each of ids, shape (T, V)."""
+        found: Tensor = self.forward(torch.tensor([list(ids)]))[0]
+        return found
+
+    @torch.no_grad()
+    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
+        """Return the next `tokens` tokens after ids, always the likeliest; contexts are padded at the end."""
+        found = list(ids)
+        for _ in range(tokens):
+            window = found + [0] * (self.length - len(found))
+            found.append(int(self.logits(window)[len(found) - 1].argmax()))
+        return found[len(ids) :]

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 
 import nanogpt as library
 from nanogpt.evaluation.baselines import measure_baselines
 from nanogpt.evaluation.intervals import ratio_interval
 from nanogpt.evaluation.loss import measure_windows
 from nanogpt.evaluation.memorisation import measure_overlap
+from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from nanogpt.sampling.precision import lower_precision
 
 

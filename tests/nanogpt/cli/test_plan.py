@@ -3,7 +3,7 @@ import json
 import pytest
 from tiny import write_text
 
-from nanogpt.planning.speed import Speed, step_operations
+from nanogpt.planning.budget import Speed, step_operations
 from nanogpt.training import speed
 
 

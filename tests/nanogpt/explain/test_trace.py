@@ -5,6 +5,7 @@ from tiny import BLOCK, C, V, make_run, refuses, tiny_model
 from torch.testing import assert_close
 
 from nanogpt.explain.trace import head_outputs, longest_trace, trace, trace_text
+from nanogpt.model.documents import document_mask
 from nanogpt.sampling.precision import lower_precision
 
 T = len(IDS)
@@ -54,7 +55,7 @@ def test_weights_times_values_are_the_attention_output(model):
 def test_the_stream_leads_from_the_embeddings_to_the_logits(model):
     stream, ids = trace(model, IDS).stream, torch.tensor([IDS])
     rotation = model.rotation(slice(T))
-    mask = model.document_mask(ids) if model.config.mask_documents else None
+    mask = document_mask(ids, model.config.document_token) if model.config.mask_documents else None
     with torch.no_grad():
         assert torch.equal(stream[0], model.embed(ids, slice(T))[0])
         for layer, block in enumerate(model.blocks):

@@ -8,12 +8,12 @@ from nanogpt.planning.budget import (
     COMPILE_SECONDS,
     EVALUATIONS,
     FEWEST_TOKENS,
+    Speed,
     final_tokens,
     steps_within,
     with_compile,
     with_evaluations,
 )
-from nanogpt.planning.speed import Speed
 
 CONFIG = tiny_config(batch_size=16, eval_tokens=30_000, sample_tokens=100)
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

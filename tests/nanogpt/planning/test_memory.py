@@ -11,6 +11,7 @@ from tiny import PRESETS, SMALL_RUN, refuses, start, start_run, tiny_config, tok
 from nanogpt.data.batches import Dataset
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
+from nanogpt.parallel.world import ALONE
 from nanogpt.planning import memory as planned
 from nanogpt.planning.memory import (
     PROCESS,
@@ -35,7 +36,7 @@ SIZES = {"n_layer": 3, "n_head": 6, "n_embd": 84, "head_size": None, "mlp_hidden
 def really_kept(config):
     """Return the bytes that a forward pass keeps, each storage once, without the model's own."""
     ids = token_ids(500, vocab_size=config.model.vocab_size).numpy()
-    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"))
+    train_step = TrainStep(build_model(config), config.train, Dataset(train=ids, val=ids, key="k"), ALONE)
     kept, alive = {}, []
 
     def pack(tensor):

@@ -9,10 +9,10 @@ from nanogpt.config import load_preset
 from nanogpt.data.tokenize import tokenize
 from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.planning import planner
+from nanogpt.planning.budget import Speed, Speeds, step_operations
 from nanogpt.planning.forecast import Expected, TextFeatures
 from nanogpt.planning.memory import MemoryLimit
 from nanogpt.planning.planner import FEWEST_COMPARED, SIZES, Planner
-from nanogpt.planning.speed import Speed, Speeds, step_operations
 from nanogpt.text.corpus import load_corpus
 from nanogpt.text.tokenizer import train_tokenizer
 

@@ -1,8 +1,8 @@
 import pytest
 from tiny import tiny_config
 
-from nanogpt.planning import speed
-from nanogpt.planning.speed import Speed, Speeds, step_operations
+from nanogpt.planning import budget
+from nanogpt.planning.budget import Speed, Speeds, step_operations
 
 CONFIG = tiny_config(batch_size=64)
 
@@ -15,7 +15,7 @@ def test_a_size_is_measured_once_and_one_that_takes_too_long_is_forecast(monkeyp
         now[0] += 1.0
         return Speed(step_operations(config) * 1e-6, 1e-9 * step_operations(config), 1.0)
 
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: now[0])
     speeds, sizes = Speeds(measure), [CONFIG.override(n_layer=layers) for layers in (1, 2, 3, 50)]
     for _ in range(2):
         assert [speeds(size, 40.0).step for size in sizes] == pytest.approx(
@@ -40,7 +40,7 @@ def test_dropout_is_reckoned_whatever_its_share():
 
     speeds = Speeds(measure)
     for share in (0.3, 0.1):
-        assert speeds(CONFIG.override(dropout=share), 600) == Speed(2.0 * speed.DROPOUT_COST, 3.0, 5.0)
+        assert speeds(CONFIG.override(dropout=share), 600) == Speed(2.0 * budget.DROPOUT_COST, 3.0, 5.0)
     assert asked == [0.0]
 
 

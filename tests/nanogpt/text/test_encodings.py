@@ -1,8 +1,8 @@
 import pytest
 
 from nanogpt.errors import UserError
-from nanogpt.text import encodings
-from nanogpt.text.encodings import detect_encoding, guess_encodings
+from nanogpt.text import inspection
+from nanogpt.text.inspection import detect_encoding, guess_encodings
 
 WESTERN = "Déjà vu: la façade du théâtre était fermée, naïve et bientôt oubliée.\n" * 20
 RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему.\n" * 20
@@ -58,7 +58,7 @@ def test_utf_8_read_in_another_encoding():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_line_ends_and_errors_do_not_depend_on_the_blocks(detect, monkeypatch, size):
-    monkeypatch.setattr(encodings, "BLOCK_BYTES", size)
+    monkeypatch.setattr(inspection, "BLOCK_BYTES", size)
     found = detect("a\r\né\nb\rc\r\n\r\r\n中", "utf-8")
     assert (found.fits, found.crlf, found.lf, found.cr) == (True, 3, 1, 2)
     assert not detect("abcdefg é", "latin-1").fits

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
 
-from nanogpt.interop.html.packing import lay_out, pack, unpack
+from nanogpt.interop.html.export import lay_out, pack, unpack
 from nanogpt.runs.eight_bits import quantise
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from tiny import make_run
 
-from nanogpt.interop.verify.compare import compare, make_contexts
-from nanogpt.interop.verify.native import Batched, Cached, native_rows
+from nanogpt.interop.verify.compare import Batched, Cached, compare, make_contexts, native_rows
 from nanogpt.sampling.kv_cache import LayerCache
 
 
