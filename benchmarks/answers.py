@@ -46,8 +46,8 @@ def measure(text: str, folder: Path, first: dict[str, Any], second: dict[str, An
     tuned = nanogpt.load(folder / "answers", checkpoint="last")
     learned = trained_on(QUESTIONS)
     return {
-        "first": FIRST | {"loss": run.evaluate().loss, "parameters": run.model.parameter_count},
-        "second": SECOND | {"pairs": len(read_pairs(QUESTIONS)), "learned": len(learned)},
+        "first": FIRST | first | {"loss": run.evaluate().loss, "parameters": run.model.parameter_count},
+        "second": SECOND | second | {"pairs": len(read_pairs(QUESTIONS)), "learned": len(learned)},
         "models": {"before": ask_all(run, learned), "after": ask_all(tuned, learned)},
     }
 

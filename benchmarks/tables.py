@@ -135,7 +135,9 @@ def number(value: float | None, form: str, missing: str = "–") -> str:
 
 
 def spread(found: Record, digits: int) -> str:
-    """Return the median, with lowest and highest if there are several measurements."""
+    """Return the median, with lowest and highest if there are several measurements; a dash without any."""
+    if not found:
+        return "–"
     middle = f"{found['median']:,.{digits}f}"
     if found.get("n", found.get("pairs")) == 1:
         return middle
