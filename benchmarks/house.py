@@ -25,9 +25,9 @@ LIMITS = {
     "lines loaded by it": 6_500,
     "lines of the core's reading list": 3_250,
     "hand-written lists of the training options": 1,
-    "lines of nanogpt/": 22_000,
-    "lines of tests/": 24_000,
-    "lines of benchmarks/": 6_000,
+    "lines of nanogpt/": 22_110,
+    "lines of tests/": 24_280,
+    "lines of benchmarks/": 6_370,
     "lines of README.md": 170,
     "lines of `nanogpt train --help`": 45,
 }

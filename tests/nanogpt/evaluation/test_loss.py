@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from tiny import BLOCK, tiny_model, token_ids
 
 from nanogpt.errors import UserError
 from nanogpt.evaluation import loss, random_batches
 from nanogpt.evaluation.loss import evaluate, measure_windows
+from nanogpt.evaluation.random_batches import estimate_like_nanogpt
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
