@@ -164,18 +164,26 @@ def free_bytes(device: torch.device) -> float | None:
 
 
 def _control_groups() -> Iterator[float]:
-    """Yield the memory left in each control group (v2) of this process with a limit; cached files count as free."""
+    """Yield the memory left in each control group of this process with a limit; cached files count as free."""
     try:
         lines = (PROC / "self/cgroup").read_text().splitlines()
     except OSError:
         return
-    for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::/")):
-        group = CGROUPS / path
-        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(CGROUPS))):
+    for line in lines:
+        number, kinds, path = line.split(":", 2)
+        if number == "0":  # version 2: one tree for everything
+            root, names, cached = CGROUPS, ("memory.max", "memory.current"), "inactive_file"
+        elif "memory" in kinds.split(","):
+            root, cached = CGROUPS / "memory", "total_inactive_file"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(root))):
             with contextlib.suppress(OSError, ValueError):  # ValueError where the limit is "max"
-                limit, used = (float((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+                limit, used = (float((folder / name).read_text()) for name in names)
                 stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                yield max(0.0, limit - used + float(stat.get("inactive_file", 0)))
+                yield max(0.0, limit - used + float(stat.get(cached, 0)))
 
 
 def fits(config: Config, limit: MemoryLimit | None, device: torch.device, processes: int = 1) -> bool:

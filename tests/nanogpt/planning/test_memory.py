@@ -151,8 +151,17 @@ def write(path, text):
             },
             5_000_000 - (3_000_000 - 400_000),
         ),
+        (
+            {
+                "proc/self/cgroup": "9:name=systemd:/\n4:memory,cpu:/a\n1:cpu:/",
+                "cgroup/memory/a/memory.limit_in_bytes": 2_000_000,
+                "cgroup/memory/a/memory.usage_in_bytes": 1_500_000,
+                "cgroup/memory/a/memory.stat": "total_inactive_file 300000\n",
+            },
+            800_000,
+        ),
     ],
-    ids=["no group", "a parent's limit"],
+    ids=["no group", "a parent's limit", "version 1"],
 )
 def test_free_memory_on_linux(linux, files, free):
     for path, text in files.items():
