@@ -280,7 +280,7 @@ def _unnamed_matrices(parameters: list[Tensor], n_head: int, head_size: int) -> 
             for three in itertools.permutations(parts):
                 yield *three, proj
                 yield *three, proj.T
-    for parts in _parts_by_head(parameters, n_head, head_size, count=4):  # a projection of its own for each head
+    for parts in _parts_by_head(parameters, n_head, head_size, count=4):  # each head has its own projection
         for query, key, value, proj in itertools.permutations(parts):
             yield query, key, value, proj.T
 

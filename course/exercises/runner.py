@@ -41,7 +41,7 @@ class Report:
 
 
 def check_answer(section: str, path: Path, seconds: float = 60.0) -> Report:
-    """Check a file's answers to the exercises of a section (its full name) in a process of its own."""
+    """Check a file's answers to the exercises of a section (its full name) in its own process."""
     path = path.resolve()
     with tempfile.TemporaryDirectory(prefix="course-check-", ignore_cleanup_errors=True) as folder:
         results, trace = Path(folder) / "results.jsonl", Path(folder) / "trace.txt"
