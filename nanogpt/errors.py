@@ -17,6 +17,18 @@ class ReportedElsewhere(UserError):
     """A UserError that another process of the same training reports; this process only ends."""
 
 
+class OutOfMemory(RuntimeError):
+    """A training step ran out of memory; weights and optimizers are as they were."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: Python's, a GPU's, or the CPU allocator's, whose error has no class."""
+    messages = ("DefaultCPUAllocator", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | OutOfMemory) or (
+        isinstance(error, RuntimeError) and any(part in str(error) for part in messages)
+    )
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest valid one, or all of them.
 

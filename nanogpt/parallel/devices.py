@@ -67,18 +67,3 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory")
-"""Parts of the messages of torch and its allocators"""
-
-
-class OutOfMemory(RuntimeError):
-    """A step ran out of memory; weights and optimizers are as they were."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out: Python's, a GPU's, or the CPU allocator's, whose error has no class."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)

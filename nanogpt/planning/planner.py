@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from nanogpt.config import DEFAULT_PRESET, Config
 from nanogpt.data.batches import Dataset
 from nanogpt.data.tokenize import fit_block
-from nanogpt.errors import UserError
+from nanogpt.errors import OutOfMemory, UserError
 from nanogpt.model.parameters import count_parameters
-from nanogpt.parallel.devices import OutOfMemory
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.planning.budget import Speeds, steps_within, with_compile, with_evaluations
 from nanogpt.planning.forecast import Expected, TextFeatures, Training, is_known, load_forecast, measure_text

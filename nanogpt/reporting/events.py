@@ -1,8 +1,8 @@
 """What a training reports: one class for each thing that happens."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from nanogpt.config import Config
 from nanogpt.evaluation.loss import Evaluation
@@ -11,12 +11,23 @@ from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 
+SAMPLE_LIMIT = 10_000
+"""Characters of a sample that are logged"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened after `step` updates."""
 
     step: int
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the event's line in `metrics.jsonl`."""
+        values = asdict(self)
+        values = {"step": values.pop("step")} | values.pop("evaluation", {}) | values
+        if "text" in values:
+            values["text"] = values["text"][:SAMPLE_LIMIT]
+        return {"event": type(self).__name__.removesuffix("Event").lower(), **values}
 
 
 @dataclass(frozen=True, kw_only=True)

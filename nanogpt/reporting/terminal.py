@@ -32,8 +32,7 @@ def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
         TimeRemainingColumn(elapsed_when_finished=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
-        steps, step = trainer.plan.total_steps, trainer.state.step
-        task = bar.add_task("", total=steps, completed=step, loss="–", val="–", speed="")
+        task = bar.add_task("", total=trainer.plan.total_steps, loss="–", val="–", speed="")
         view = TerminalView(console, trainer, lambda **fields: bar.update(task, **fields))
         for event in reported:
             view.show(event)
@@ -89,6 +88,7 @@ class TerminalView:
     def _start(self, event: events.StartEvent) -> None:
         model, train = self._trainer.config.model, self._trainer.config.train
         tokens = event.steps * event.tokens_per_step
+        self._update(completed=event.step, total=event.steps)
         self._print(
             f"{event.folder}: {self._trainer.config.preset}, {event.parameters:,} parameters ({model.n_layer} layers, "
             f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}"

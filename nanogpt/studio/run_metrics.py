@@ -8,7 +8,7 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import check_plain
-from nanogpt.training.trainer import SAMPLE_LIMIT
+from nanogpt.reporting.events import SAMPLE_LIMIT
 
 MAX_POINTS = 600
 MAX_SAMPLES = 20

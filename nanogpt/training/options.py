@@ -223,7 +223,7 @@ def start_training(
         from nanogpt.training.pace import Pace
 
         pace = Pace(started, run_plan.minutes)
-    trainer = Trainer(
+    return Trainer(
         folder,
         config,
         run_plan,
@@ -231,13 +231,11 @@ def start_training(
         block=block,
         optimizers=optimizers or make_optimizers,
         notes=notes,
+        resume=restores,
         should_stop=should_stop,
         pace=pace,
         world=world,
     )
-    if restores:
-        trainer.restore()
-    return trainer
 
 
 def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:

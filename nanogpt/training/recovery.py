@@ -8,11 +8,14 @@ import torch
 from nanogpt.errors import UserError
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
-from nanogpt.training.trainer import SMALLER_MODEL, Diverged, Trainer
+from nanogpt.training.trainer import Diverged, Trainer
 
 ROLLBACKS = 3
 """How often a run goes back after it diverged; then it stops."""
 ROLLBACK_FACTOR = 0.5
+SMALLER_MODEL = (
+    "choose a smaller model (--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
+)
 
 
 def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
@@ -32,7 +35,6 @@ def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
     rollback = Rollback(step=checkpoint.state.step, failed=error.step, factor=ROLLBACK_FACTOR)
     trainer.change_plan(rolled_back(trainer.plan, rollback))
     trainer.load_checkpoint(checkpoint)
-    trainer.rewind_folder()
     for note in checkpoint.notes:
         yield NoteEvent(step=trainer.state.step, text=note)
     factor = trainer.plan.lr_factor(trainer.state.step)
@@ -50,8 +52,13 @@ def rolled_back(plan: Plan, rollback: Rollback) -> Plan:
     return replace(plan, changes=changes, rollbacks=(*plan.rollbacks, rollback))
 
 
-def shrink_micro_batch(trainer: Trainer) -> NoteEvent:
-    """Halve the micro-batch after memory ran out; raise UserError for one sequence, or while other processes wait."""
+def shrink_micro_batch(trainer: Trainer, in_step: bool) -> Iterator[Event]:
+    """Halve the micro-batch after memory ran out in the forward or backward pass of a step.
+
+    Raises UserError for one sequence, while other processes wait, and where memory ran out elsewhere.
+    """
+    if not in_step:
+        raise UserError(f"out of memory after step {trainer.state.step}: {SMALLER_MODEL}")
     step, size = trainer.state.step, trainer.train_step.micro_batch
     batch = trainer.config.train.batch_sequences
     if trainer.world.size > 1:
@@ -68,4 +75,4 @@ def shrink_micro_batch(trainer: Trainer) -> NoteEvent:
     if device in ("cuda", "mps"):  # free what the allocator keeps for tensors of other sizes
         getattr(torch, device).empty_cache()
     text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {batch} in a step"
-    return NoteEvent(step=step, text=text)
+    yield NoteEvent(step=step, text=text)

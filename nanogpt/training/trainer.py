@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
 from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
-from nanogpt.errors import UserError
+from nanogpt.errors import OutOfMemory, UserError, is_out_of_memory
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
 from nanogpt.optim.optimizers import make_optimizers
 from nanogpt.optim.schedule import apply_schedule, learning_rate
-from nanogpt.parallel.devices import OutOfMemory, autocast, is_out_of_memory, pick_precision, threads, to_device
+from nanogpt.parallel.devices import autocast, pick_precision, threads, to_device
 from nanogpt.parallel.world import ALONE, World, full_tensor
 from nanogpt.random_streams import stream
 from nanogpt.reporting import events
@@ -41,11 +41,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 600.0
 """Most time between two checkpoints: evaluations, which save too, may be hours apart."""
-SAMPLE_LIMIT = 10_000
-"""Characters of a sample that are logged"""
-SMALLER_MODEL = (
-    "choose a smaller model (--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
-)
 
 MakeOptimizers = Callable[[nn.Module, TrainConfig, str], Sequence[torch.optim.Optimizer]]
 
@@ -157,7 +152,7 @@ class Diverged(UserError):
 
 
 class Trainer:
-    """The training of a run, from its plan to its end; it can be resumed from every checkpoint.
+    """The training of a run, from its plan to its end; with `resume` from the last whole checkpoint.
 
     `should_stop` is called after each step. Of several processes each has a trainer; the main one writes files.
     """
@@ -172,6 +167,7 @@ class Trainer:
         block: type[nn.Module] = Block,
         optimizers: MakeOptimizers = make_optimizers,
         notes: Sequence[str] = (),
+        resume: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
         pace: "Pace | None" = None,
         world: World = ALONE,
@@ -188,34 +184,25 @@ class Trainer:
         self.model, self._micro_batch = self.train_step.model, self.train_step.micro_batch
         self.state = State()
         self.notes = [*notes, *([self.train_step.note] if self.train_step.note else [])]
-        self.should_stop, self.pace = should_stop, pace
+        self.resume, self.should_stop, self.pace = resume, should_stop, pace
         self.evaluation_seconds, self.pause_seconds = list[float](), list[float]()  # the latter with sample and saving
         self.saved_step: int | None = None
         self._saved_at = time.monotonic()
-        self._restored = False
         self._losses: list[Tensor] = []  # of steps whose loss and norm are still on the device
         self._last_log = (0, 0.0)  # step and seconds
-
-    def restore(self) -> None:
-        """Load the last whole checkpoint, if there is one."""
-        self._restored = True
-        checkpoint = self.find_checkpoint("last")
-        if checkpoint is not None:
-            self.notes += checkpoint.notes
-        self.load_checkpoint(checkpoint)
 
     def find_checkpoint(self, which: str) -> Checkpoint | None:
         """Return the checkpoint that `last` or `best` names, or the newest whole one, the same on all processes."""
 
         def find() -> tuple[str, list[str]] | None:
-            found = self.folder.checkpoints.find(which)
-            return None if found is None else (str(found.path), list(found.notes))
+            whole = self.folder.checkpoints.find(which)
+            return None if whole is None else (str(whole.path), list(whole.notes))
 
         found = self.world.on_main(find)
         return found and Checkpoint(path=Path(found[0]), state=read_state(Path(found[0])), notes=tuple(found[1]))
 
     def load_checkpoint(self, checkpoint: Checkpoint | None) -> None:
-        """Restore weights, optimizers and state from a checkpoint; None means step 0."""
+        """Restore weights, optimizers, state and the folder's metrics from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
             weights.load_model_tensors(self.model, checkpoint.model)
@@ -227,13 +214,10 @@ class Trainer:
         self._losses.clear()
         self.saved_step = None if checkpoint is None else checkpoint.state.step
 
-    def rewind_folder(self) -> None:
-        """Bring the run folder's metrics and pointers back to the step that was loaded."""
-
         def rewind() -> None:
-            if self.saved_step is not None:
+            if checkpoint is not None:
                 self.folder.checkpoints.point_to_best(self.state)
-            self.folder.cut_metrics(-1 if self.saved_step is None else self.state.step)
+            self.folder.cut_metrics(-1 if checkpoint is None else self.state.step)
 
         self.world.on_main(rewind)
 
@@ -243,8 +227,11 @@ class Trainer:
         count = self.plan.threads if self.world.size == 1 else self.config.train.threads
         with contextlib.ExitStack() as stack, threads(count):
             self.world.on_main(lambda: stack.enter_context(self.folder.locked()))
-            if self._restored:
-                self.rewind_folder()
+            if self.resume:
+                self.plan = self.folder.read_plan()  # another process may have trained the run until now
+                checkpoint = self.find_checkpoint("last")
+                self.load_checkpoint(checkpoint)
+                self.notes += checkpoint.notes if checkpoint else ()
             yield events.StartEvent(
                 step=self.state.step,
                 folder=self.folder.path.as_posix(),
@@ -264,17 +251,21 @@ class Trainer:
                 except Diverged as error:
                     from nanogpt.training.recovery import roll_back
 
-                    yield from roll_back(self, error)
+                    recovery = roll_back(self, error)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                    raise UserError(f"out of memory after step {self.state.step}: {SMALLER_MODEL}") from None
+                    from nanogpt.training.recovery import shrink_micro_batch
+
+                    recovery = shrink_micro_batch(self, in_step=isinstance(error, OutOfMemory))
+                yield from recovery  # here the error's frames are gone, and with them their tensors
 
     def _train(self) -> Iterator[Event]:
         if self.saved_step is None:  # the untrained model, to compare with
             self._save_history()
             yield from self._evaluate_and_save()
-        while self.state.step < self.plan.total_steps and not self._out_of_patience():
+        patience = self.config.train.patience or math.inf
+        while self.state.step < self.plan.total_steps and self.state.stale < patience:
             yield from self._step()
             self._save_history()
             if self.pace is not None and not self._losses:  # a GPU's time is known once its losses are read
@@ -295,54 +286,40 @@ class Trainer:
         start, step = time.perf_counter(), self.state.step
         lr = learning_rate(self.plan.progress(step), self.plan.progress(step + 1), self.config.train)
         lr *= self.plan.lr_factor(step)
-        while not self._try_step(step, lr):
-            from nanogpt.training.recovery import shrink_micro_batch
-
-            yield shrink_micro_batch(self)
-        self.state = replace(self.state, step=step + 1)
+        self.train_step.micro_batch = self.plan.micro_batch(step, self._micro_batch)
+        self._losses.append(self.train_step(step, lr))
+        self.state = replace(self.state, step=step + 1, seconds=self.state.seconds + time.perf_counter() - start)
         is_logged = self.state.step % self.config.train.log_every == 0 or self.state.step == self.plan.total_steps
         if is_logged or self.train_step.device.type == "cpu":
             self._read_losses()  # waits for a GPU, so most steps leave their loss on it
-        self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
         if is_logged:
             yield self._log_step(lr)
 
-    def _try_step(self, step: int, lr: float) -> bool:
-        """Make a step; return False where memory ran out, with the error's frames and their tensors gone."""
-        self.train_step.micro_batch = self.plan.micro_batch(step, self._micro_batch)
-        try:
-            self._losses.append(self.train_step(step, lr))
-        except OutOfMemory:
-            return False
-        return True
-
     def _read_losses(self) -> None:
-        """Move losses from the device to the state; raise Diverged where a loss or norm is not finite."""
+        """Move losses from the device to the state; raise Diverged where a loss or norm is not finite.
+
+        The time that a GPU still computes them is training time.
+        """
         if not self._losses:
             return
+        start = time.perf_counter()
         rows = torch.stack(self._losses).tolist()
         self._losses.clear()
         for step, (loss, norm) in enumerate(rows, self.state.step - len(rows)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"the gradient's norm became {norm}" if math.isfinite(loss) else f"the loss became {loss}"
                 raise Diverged(step, f"at step {step} {what}")
-        self.state = replace(self.state, pending=(*self.state.pending, *(loss for loss, _ in rows)))
-
-    def _wait_for_losses(self) -> None:
-        """Read all losses; the time that a GPU still computes is training time."""
-        start = time.perf_counter()
-        self._read_losses()
-        self.state = replace(self.state, seconds=self.state.seconds + time.perf_counter() - start)
+        pending = (*self.state.pending, *(loss for loss, _ in rows))
+        self.state = replace(self.state, pending=pending, seconds=self.state.seconds + time.perf_counter() - start)
 
     def _log_step(self, lr: float) -> Event:
         losses, (last_step, last_seconds) = self.state.pending, self._last_log
         self._last_log = (self.state.step, self.state.seconds)
         self.state = replace(self.state, pending=())
-        loss = sum(losses) / len(losses)
         tokens = (self.state.step - last_step) * self.train_step.tokens
         speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
-        self._log("step", loss=loss, learning_rate=lr, tokens_per_second=speed)
-        return events.StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed)
+        loss = sum(losses) / len(losses)
+        return self._log(events.StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed))
 
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
@@ -358,13 +335,7 @@ class Trainer:
         return self.pace is None or not self.pace.skips_evaluation(self)
 
     def _evaluate_and_save(self) -> Iterator[Event]:
-        self._wait_for_losses()
-        start = time.perf_counter()
-        yield from self._evaluate()
-        yield self._save()
-        self.pause_seconds.append(time.perf_counter() - start)
-
-    def _evaluate(self) -> Iterator[Event]:
+        self._read_losses()
         step, start = self.state.step, time.perf_counter()
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.eval_tokens, self.world)
         self.evaluation_seconds.append(time.perf_counter() - start)
@@ -375,18 +346,14 @@ class Trainer:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
         else:
             self.state = replace(self.state, stale=self.state.stale + 1)
-        self._log("eval", **asdict(result), best=best)
-        yield events.EvalEvent(step=step, evaluation=result, best=best)
+        yield self._log(events.EvalEvent(step=step, evaluation=result, best=best))
         if self.config.train.sample_tokens:
             seed = stream(self.config.train.seed, "sample", step)
             sample = SampleConfig(tokens=self.config.train.sample_tokens, seed=seed)
             (text,) = generate_text(self.model, self.tokenizer, config=sample)
-            self._log("sample", text=text[:SAMPLE_LIMIT])
-            yield events.SampleEvent(step=step, text=text)
-
-    def _out_of_patience(self) -> bool:
-        patience = self.config.train.patience
-        return patience is not None and self.state.stale >= patience
+            yield self._log(events.SampleEvent(step=step, text=text))
+        yield self._save()
+        self.pause_seconds.append(time.perf_counter() - start)
 
     def change_plan(self, plan: Plan) -> None:
         """Write a changed plan, before it takes effect: a run that is killed then follows it when it is resumed."""
@@ -394,7 +361,7 @@ class Trainer:
         self.world.on_main(lambda: self.folder.write_plan(plan))
 
     def _save(self) -> Event:
-        self._wait_for_losses()
+        self._read_losses()
         model = weights.model_tensors(self.model, keep=self.world.main)
         optimizers = weights.optimizer_tensors(self.model, self.train_step.optimizers, keep=self.world.main)
         path = self.world.on_main(lambda: str(self.folder.checkpoints.save(self.state, model, optimizers)))
@@ -417,11 +384,10 @@ class Trainer:
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
-        self._log("done", **asdict(result), best_step=best_step, early=early)
-        yield events.DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early)
+        yield self._log(events.DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early))
 
-    def _log(self, event: str, **values: object) -> None:
-        """Add a line to the metrics."""
+    def _log(self, event: Event) -> Event:
+        """Add an event to the metrics; return it."""
         if self.world.main:
-            seconds = round(self.state.seconds, 3)
-            self.folder.append_metrics({"event": event, "step": self.state.step, **values, "seconds": seconds})
+            self.folder.append_metrics({**event.metrics(), "seconds": round(self.state.seconds, 3)})
+        return event

@@ -151,8 +151,7 @@ def stopped_and_resumed(out: str, stop_at: int, **settings) -> Path:
     """Return the folder of a finished run that was stopped, saved and resumed by a new trainer."""
     assert isinstance(finish(start(out, stop_at=stop_at, **settings))[-1], StopEvent)
     second = resume_run(out)
-    assert second.state.step == stop_at
-    finish(second)
+    assert finish(second)[0].step == stop_at
     return second.folder.path
 
 

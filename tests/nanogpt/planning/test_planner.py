@@ -7,7 +7,7 @@ from tiny import SMALL_RUN, refuses, write_text
 
 from nanogpt.config import load_preset
 from nanogpt.data.tokenize import tokenize
-from nanogpt.parallel.devices import OutOfMemory
+from nanogpt.errors import OutOfMemory
 from nanogpt.planning import planner
 from nanogpt.planning.budget import Speed, Speeds, step_operations
 from nanogpt.planning.forecast import Expected, TextFeatures

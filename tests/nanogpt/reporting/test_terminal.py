@@ -55,8 +55,7 @@ def test_a_resumed_run_its_notes_and_text_with_brackets(screen, monkeypatch):
     monkeypatch.setattr(
         "nanogpt.training.trainer.generate_text", lambda *args, **kwargs: ["[bold]a[/] [/none] :smile:"]
     )
-    monkeypatch.setattr("nanogpt.training.trainer.Trainer._out_of_patience", lambda self: self.state.step >= 5)
-    finish(start("run", stop_at=3))
+    finish(start("run", stop_at=3, patience=5, eval_every=1, learning_rate=1e-9))
     trainer = resume_run("run")
     trainer.notes = ("mind the gap",)
     list(show_training(trainer))

@@ -92,9 +92,7 @@ def test_a_run_resumes_exactly_also_where_the_first_run_is_gone(first, lora):
     stopped.should_stop = lambda: stopped.state.step >= 5
     finish(stopped)
     shutil.rmtree(first)
-    resumed = resume_run("parts")
-    assert resumed.state.step == 5
-    finish(resumed)
+    assert finish(resume_run("parts"))[0].step == 5
     assert outcome(Path("parts")) == outcome(Path("whole"))
 
 

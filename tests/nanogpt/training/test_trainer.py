@@ -41,6 +41,7 @@ from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import Block
 from nanogpt.optim.schedule import learning_rate
 from nanogpt.reporting.events import (
+    SAMPLE_LIMIT,
     CheckpointEvent,
     DoneEvent,
     EvalEvent,
@@ -55,7 +56,7 @@ from nanogpt.reporting.terminal import show_training
 from nanogpt.runs.folder import LINE_LIMIT, RunFolder
 from nanogpt.runs.run import load
 from nanogpt.training import trainer as training
-from nanogpt.training.trainer import SAMPLE_LIMIT, SAVE_SECONDS, TrainStep
+from nanogpt.training.trainer import SAVE_SECONDS, TrainStep
 
 EVERYTHING = {"dropout": 0.1, "accumulation": 2, "log_every": 3}
 
@@ -235,6 +236,16 @@ def test_a_run_that_another_process_trained_since_it_was_opened_ends_the_same(st
     assert outcome(Path("run")) == whole()
 
 
+def test_a_run_whose_length_another_process_changed_since_it_was_opened_has_the_new_length():
+    finish(start("run", stop_at=2))
+    late, other = resume_run("run"), resume_run("run")
+    other.should_stop = lambda: other.state.step >= 3
+    finish(other)
+    other.change_plan(other.plan.change(3, 5))
+    assert finish(late)[-1].step == 5
+    assert late.folder.read_plan() == late.plan == other.plan
+
+
 def test_a_finished_run_is_not_resumed_unless_its_last_checkpoint_is_damaged():
     run = trained("run", **EVERYTHING)
     assert resume_run(run) is None
@@ -313,9 +324,7 @@ def test_a_run_resumes_from_a_checkpoint_of_the_clock(slow_steps, kind):
     trainer = start("run", **settings, stop_at=5 if kind is StopEvent else None)
     seen = kill(trainer, lambda event: isinstance(event, kind) and event.step == 5)
     assert saved(seen) == [0, 5]  # at the stop it is not written again
-    resumed = resume_run("run")
-    assert resumed.state.step == 5
-    finish(resumed)
+    assert finish(resume_run("run"))[0].step == 5
     assert outcome(Path("run")) == expected
 
 
