@@ -164,6 +164,8 @@ def check_threads() -> Iterator[Finding]:
     """Check that torch uses one thread per core: more wait for each other, fewer leave cores idle."""
     import torch
 
+    from nanogpt.text.chunks import usable_cores
+
     threads, cores, remedy = torch.get_num_threads(), usable_cores(), None
     found = f"{threads} of torch, {cores} {'core' if cores == 1 else 'cores'} for this process"
     if threads > cores:
@@ -172,11 +174,6 @@ def check_threads() -> Iterator[Finding]:
         found += f" (OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']})"
         remedy = "cores are idle: unset OMP_NUM_THREADS"
     yield Finding("threads", found, remedy)
-
-
-def usable_cores() -> int:
-    """Return the number of processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(driver: Path = Path("/proc/driver/nvidia")) -> Iterator[Finding]:

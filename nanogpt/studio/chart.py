@@ -3,19 +3,18 @@
 Curves differ by dash, by the letter at their end, and by colour (Okabe and Ito 2008, "Color Universal Design").
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from nicegui import ui
 
+from nanogpt.reporting.plots import nice_ticks
 from nanogpt.studio.elements import Tag, Text
 
 STYLES = 8
 """Colours and dashes in the style sheet; further curves start again with the first."""
 WIDTH, HEIGHT = 1000, 400
-TICKS = 5
 ROWS = 12
 MIN_POINTS = 4
 """With fewer points after step 0, the loss at step 0 is shown too."""
@@ -60,19 +59,6 @@ def frame_of(curves: Sequence[Curve]) -> Frame | None:
     return Frame(max(x for x, _ in points) or 1.0, low - margin, high + margin)
 
 
-def ticks(low: float, high: float, most: int = TICKS) -> list[float]:
-    """Return round numbers between two limits.
-
-    >>> ticks(0, 2300), ticks(1.93, 4.1)
-    ([0.0, 500.0, 1000.0, 1500.0, 2000.0], [2.0, 2.5, 3.0, 3.5, 4.0])
-    """
-    rough = (high - low) / most
-    scale = 10.0 ** math.floor(math.log10(rough))
-    step = next(scale * one for one in (1, 2, 5, 10) if scale * one >= rough * 0.99)
-    first = math.ceil(low / step - 1e-9)
-    return [round(step * number, 10) for number in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
 def short(value: float) -> str:
     """Format a number for an axis.
 
@@ -87,7 +73,7 @@ def draw(curves: Sequence[Curve], x_name: str, y_name: str, label: str) -> str:
     frame = frame_of(curves)
     if frame is None:
         return '<p class="hint">There is no curve yet.</p>'
-    heights, positions = ticks(frame.low, frame.high), ticks(0.0, frame.right)
+    heights, positions = nice_ticks(frame.low, frame.high), nice_ticks(0.0, frame.right)
     grid = "".join(f'<path class="grid" d="M0 {frame.down(y) * HEIGHT:.1f}H{WIDTH}"/>' for y in heights)
     drawn = "".join(_path(curve, frame) for curve in curves if curve.x)
     names = "".join(f'<span class="y" style="top:{100 * frame.down(y):.2f}%">{short(y)}</span>' for y in heights)

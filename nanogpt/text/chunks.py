@@ -129,10 +129,14 @@ def batch_chunks(chunks: Iterable[Chunk], size: int = BATCH_CHARACTERS) -> Itera
         yield batch
 
 
+def usable_cores() -> int:
+    """Return the number of processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def map_in_threads(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
     """Yield `function(item)` of each item in order, by one thread per core, taking few items in advance."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, MAX_THREADS)
+    workers = min(usable_cores(), MAX_THREADS)
     waiting: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="nanogpt") as pool:
         try:

@@ -70,7 +70,7 @@ def test_requirements(monkeypatch):
 )
 def test_threads(monkeypatch, threads, cores, variable, words):
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: cores)
+    monkeypatch.setattr("nanogpt.text.chunks.usable_cores", lambda: cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("nicegui")
 
-from nanogpt.studio.chart import Curve, draw, frame_of, legend, table, ticks
+from nanogpt.studio.chart import Curve, draw, frame_of, legend, table
 
 FALL = Curve(name="a <b> & c", x=[0, 10, 20, 30, 40, 50], y=[9.0, 4.0, 3.0, 2.5, 2.2, 2.0], tag="A", style=2)
 
@@ -31,10 +31,3 @@ def test_the_line_is_where_its_numbers_are():
     heights = [y for _, y in points]
     assert heights == sorted(heights, reverse=True)
     assert heights[2] == pytest.approx(200)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (1.93, 1.97), (0, 123456), (0.00012, 0.9), (-3, 7)])
-def test_ticks_lie_between_the_limits_and_are_few(low, high):
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 7
-    assert all(low - 1e-9 <= one <= high + 1e-9 for one in found)
