@@ -9,7 +9,8 @@ from nanogpt.errors import UserError
 if TYPE_CHECKING:
     import huggingface_hub
 
-ALLOWED = ["config.json", "generation_config.json", "*.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
+ALLOWED = ["config.json", "generation_config.json", "tokenizer.json", "vocab.json", "merges.txt"]
+ALLOWED += ["*.safetensors", "model.safetensors.index.json"]
 """All that is downloaded of a repository: no pickled weights and no code."""
 
 

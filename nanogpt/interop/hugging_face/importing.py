@@ -1,7 +1,7 @@
 """A model from Transformers as a run: to generate from, to evaluate, and to fine-tune (`nanogpt train --from`).
 
 The folder is not trusted. Only safetensors are read; their headers are compared with config.json before memory is
-allocated; files are found by listing the folder, never by a name inside a file; and no code from it is run.
+allocated; a name inside a file never leads out of the folder; and no code from it is run.
 """
 
 import json
@@ -31,6 +31,7 @@ from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
 from nanogpt.training.new_run import create_folder
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+WEIGHTS = "model.safetensors"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 FORMATS = ("F32", "F16", "BF16")
 """Number formats that are read; all become float32."""
@@ -150,7 +151,7 @@ def _check_sizes(config: ModelConfig, path: Path) -> None:
 
 def _read_tensors(folder: Path, tensor_map: TensorMap) -> dict[str, Tensor]:
     """Read the tensors by the names in `tensor_map`."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = _weight_files(folder)
     if not files:
         pickled = next((found.name for pattern in PICKLED for found in sorted(folder.glob(pattern))), None)
         reason = f", and {pickled} is pickled, which could run code and is never read" if pickled else ""
@@ -163,6 +164,26 @@ def _read_tensors(folder: Path, tensor_map: TensorMap) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             found |= {wanted: opened.get_tensor(name) for wanted, (home, name) in where.items() if home == file}
     return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the files of the weights, chosen as Transformers does: `model.safetensors`, else what the index lists.
+
+    A folder that has neither is read as it is: all its safetensors.
+    """
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if not index.exists():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        names = set(json.loads(read_text(index))["weight_map"].values())
+        plain = all(Path(name).name == name and name.endswith(".safetensors") for name in names)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{index} is not an index of weights: download the file again") from None
+    if not plain:
+        raise UserError(f"{index} names a file that is not in its folder: download the files again")
+    return [folder / name for name in sorted(names)]
 
 
 def _locate(files: list[Path], wanted: Mapping[str, FileTensor]) -> dict[str, tuple[Path, str]]:
@@ -180,6 +201,11 @@ def _locate(files: list[Path], wanted: Mapping[str, FileTensor]) -> dict[str, tu
                 if shape != wanted[full_name].shape:
                     raise UserError(
                         f"{file}: {name} has shape {list(shape)}, but config.json says {list(wanted[full_name].shape)}"
+                    )
+                if full_name in where:
+                    raise UserError(
+                        f"{name} is in {where[full_name][0].name} and in {file}: keep the weights of one model in the "
+                        f"folder"
                     )
                 where[full_name] = (file, name)
             elif not BUFFERS.fullmatch(name) and name != "lm_head.weight":  # tied: the embedding again

@@ -261,13 +261,47 @@ def test_weights_that_are_not_what_the_header_says():
     refuses(lambda: import_model("theirs", "back"), "1,000,000,000,000,000 bytes")
 
 
-def test_names_in_files_are_not_paths():
-    """An index that names a file outside is not read, and no folder is made from a name."""
-    write_theirs()
-    index = {"weight_map": {"transformer.wte.weight": "../../secret.safetensors"}}
+def split_theirs():
+    """Divide the weights into two shards with an index."""
+    whole = Path("theirs/model.safetensors")
+    tensors = sorted(load_file(whole).items())
+    whole.unlink()
+    shards = {"model-1.safetensors": dict(tensors[:5]), "model-2.safetensors": dict(tensors[5:])}
+    for file, part in shards.items():
+        save_file(part, Path("theirs", file))
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     Path("theirs/model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_other_weights_in_the_folder_are_not_read(sharded):
+    """A backup or a stale shard; Transformers leaves them out too."""
+    write_theirs()
+    expected = load_file("theirs/model.safetensors")
+    if sharded:
+        split_theirs()
+    for name in ("a_backup.safetensors", "pytorch_model.safetensors"):
+        save_file({name: tensor + 1 for name, tensor in expected.items()}, Path("theirs", name))
     import_model("theirs", "back")
-    assert sorted(path.name for path in Path().iterdir()) == ["back", "ours", "theirs"]
+    found = nanogpt.load("back").model.state_dict()
+    assert torch.equal(found["token_embedding.weight"], expected["transformer.wte.weight"])
+
+
+def test_a_tensor_that_two_files_have_is_refused():
+    write_theirs()
+    Path("theirs/model.safetensors").rename("theirs/one.safetensors")
+    shutil.copy("theirs/one.safetensors", "theirs/two.safetensors")
+    refuses(lambda: import_model("theirs", "back"), "one.safetensors", "two.safetensors")
+
+
+@pytest.mark.parametrize("file", ["../secret.safetensors", "gone.safetensors", 3, None])
+def test_an_index_that_names_no_file_of_the_folder(file):
+    write_theirs()
+    split_theirs()
+    index = {"weight_map": {"transformer.wte.weight": file}} if file else {}
+    Path("theirs/model.safetensors.index.json").write_text(json.dumps(index))
+    refuses(lambda: import_model("theirs", "back"), str(file) if file == "gone.safetensors" else "index.json")
+    assert sorted(path.name for path in Path().iterdir()) == ["ours", "theirs"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
