@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub and uploads to it, with the login of its own program."""
+"""Downloads from the Hugging Face Hub and uploads to it, with the login of its command `hf`."""
 
 import os
 from pathlib import Path
