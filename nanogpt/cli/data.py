@@ -27,7 +27,7 @@ class Data(TextOptions):
     command: Literal["check"] = positional("COMMAND")
     """check (the only action)"""
     text: tuple[str, ...] = positional("TEXT", ())
-    """named as for training (default: shakespeare, if available)"""
+    """text, as for nanogpt train (default: shakespeare, if available)"""
     preset: str = option("NAME", DEFAULT_PRESET)
     """model to compare with the amount of text"""
     json: bool = False

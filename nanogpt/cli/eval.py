@@ -32,7 +32,7 @@ class Eval(RunOptions):
     """Options of `nanogpt eval`."""
 
     text: str | None = None
-    """another text, named as for training"""
+    """another text, as for nanogpt train"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters that are not in the vocabulary"""
     protocol: Literal["whole", "nanogpt"] = "whole"
