@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub and uploads to it, with the login of its own program."""
+"""Downloads from the Hugging Face Hub and uploads to it, with the login of its command `hf`."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import huggingface_hub
 
 ALLOWED = ["config.json", "generation_config.json", "*.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
-"""All that is downloaded of a repository: no pickled weights and no code."""
+"""The only files that are downloaded of a repository: no pickled weights and no code."""
 
 
 def download(name: str) -> Path:
