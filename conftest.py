@@ -3,7 +3,6 @@
 At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 """
 
-import builtins
 import os
 import signal
 import socket
@@ -104,6 +103,3 @@ def _doctests(request, isolated):
         names = request.getfixturevalue("doctest_namespace")
         names.update(nanogpt=nanogpt, torch=torch, folder=request.getfixturevalue("finished_run"))
         Path("tale.txt").write_text((WORDS + "\n") * 10, encoding="utf-8")
-    yield
-    # A doctest leaves its last value there, and tyro looks through the builtins.
-    vars(builtins).pop("_", None)

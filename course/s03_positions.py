@@ -15,7 +15,7 @@
 # share depends only on what the token *is*: `dog bites man` and `man bites dog` go in as the same set. The remedy
 # is almost too simple.
 #
-# **The idea in a sentence:** give each place a vector of its own and add it to the token's, so that the same letter
+# **The idea in a sentence:** give each place its own vector and add it to the token's, so that the same letter
 # looks different in a different place.
 
 

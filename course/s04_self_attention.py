@@ -16,7 +16,7 @@
 #
 # **The idea in a sentence:** let each token choose, by its query and the others' keys, whom to take a value from.
 #
-# For that every token does three things, each by a linear layer of its own:
+# For that every token does three things, each by its own linear layer:
 #
 # - ask a question, the **query** $q$: "what am I looking for?"
 # - put up a sign, the **key** $k$: "what am I?"

@@ -12,8 +12,8 @@
 #
 # A head's weights sum to 1: what it gives to one token it takes from the others. To hear the last vowel *and*
 # whether a line has just begun, it would have to listen half to each, and would hear a blend of both. So let there
-# be several heads, each narrower: H of them of size D = C / H, for the same price as one of size C. Each asks a
-# question of its own; what they hear is put side by side, and one more linear layer, the *projection*, mixes it.
+# be several heads, each narrower: H of them of size D = C / H, for the same price as one of size C. Each asks
+# its own question; what they hear is put side by side, and one more linear layer, the *projection*, mixes it.
 #
 # **The idea in a sentence:** several narrow heads, so that one place can listen to several others for different
 # reasons.
@@ -166,7 +166,7 @@ if __name__ == "__main__":
     result = run(main)
 
 # %% [markdown]
-# ## Has each head learned something of its own?
+# ## Has each head learned something different?
 #
 # Nobody told them to differ. They start from different random numbers, and where one already serves, another gains
 # nothing by doing the same. Look at the trained heads on the same eight characters.

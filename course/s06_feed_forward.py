@@ -11,7 +11,7 @@
 #
 # Attention moves information between places, but it computes little with it: what a head hears is a weighted *sum*,
 # and straight from there the logits are read off. Nobody has had time to think. So each place gets a small network
-# of its own (the same for all places) to work on what it heard.
+# (the same one for all places) to work on what it heard.
 #
 # **The idea in a sentence:** after listening, let each place compute on its own.
 #

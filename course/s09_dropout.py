@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 9. Learning by heart, and what helps against it: dropout
+# # 9. Memorization, and what helps against it: dropout
 #
 # - **New here:** `Dropout`, and the two parts of a block that use it, `DropoutMultiHead` and `DropoutFeedForward`;
 #   a model of middle size.
@@ -12,13 +12,13 @@
 #   turns around near 2.3 without dropout, and does not with it.
 #
 # So far training and validation losses have stayed close: a toy model cannot remember a million characters. Enlarge
-# the model, or shrink the text, and it can: it sees the same text again and again and begins to learn it by heart.
+# the model, or shrink the text, and it can: it sees the same text again and again and begins to memorize it.
 # The training loss goes on falling, the validation loss turns around and *rises*. That is overfitting, and it is
 # the reason for the validation part.
 #
 # **The idea in a sentence:** leave numbers out at random while training, so that none is relied on. In each training
 # step, each number *that passes through* (not a weight) is set to zero with probability $p$, and no channel can count
-# on any particular other one being there: that makes learning by heart hard. What remains is multiplied by $1/(1-p)$:
+# on any particular other one being there: that makes memorizing hard. What remains is multiplied by $1/(1-p)$:
 # the mean stays what it was, and so nothing has to be changed when dropout is off, in evaluation and in use.
 #
 # **By hand:** $x = (1, 2, 3, 4)$, $p = 1/2$. If the first and the third are kept, $(2, 0, 6, 0)$ comes out; if the
@@ -202,7 +202,7 @@ if __name__ == "__main__":
 # ## On the whole text
 #
 # The same model on all of it. In 1,500 steps it reads three quarters of a million characters: not every one even
-# once. Nothing can be learned by heart at that pace, so here a little dropout is a price without a return; it is
+# once. Nothing can be memorized at that pace, so here a little dropout is a price without a return; it is
 # left in to have the whole of section 10 in small. The larger the model and the longer the training, the more it
 # pays.
 
@@ -231,7 +231,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What we have
 #
-# A cure for learning by heart, at the price of learning more slowly. Better cures are more text, and stopping when
+# A cure for memorization, at the price of learning more slowly. Better cures are more text, and stopping when
 # the validation loss turns: the largest models of today mostly read a text once or a few times, without dropout.
 #
 # **Try it**

@@ -24,7 +24,7 @@
 # | channels C, head size D | 384, 64 | 96, 16 |
 # | block | 256 | 64 |
 # | batch | 64 | 16 |
-# | dropout | 0.2 | 0 (it is far from learning by heart) |
+# | dropout | 0.2 | 0 (it is far from memorizing) |
 # | learning rate, steps | 3e-4, 5,000 | 1e-3, 1,000 |
 # | parameters, for 65 characters | 10,788,929 | 688,193 |
 

@@ -90,7 +90,7 @@ def section_named(name: str) -> str | None:
 def run_checks(exercise: Exercise, answer: Any, path: Path) -> Iterator[CheckResult]:
     """Run the checks on an answer from the file at `path`, up to the first that fails.
 
-    Yields a result with state "running" before each check, so that the last line tells where a process died.
+    Yields a result with state "running" before each check, so that the last line shows where a process died.
     """
     if answer is None:
         yield CheckResult(exercise.checks[0].name, "todo")

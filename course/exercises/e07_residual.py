@@ -35,7 +35,7 @@ def _block_parts(block: Block) -> str | None:
     if count == expected:
         return None
     if count > expected:
-        return f"It has {count - expected} parameters of its own: a block has none besides those of its two parts."
+        return f"It has {count - expected} parameters too many: a block has only those of its two parts."
     return (
         f"It has {count} of the {expected} parameters of its two parts: set each part on `self`, or in an "
         "`nn.ModuleList`. In a Python list they are never trained."

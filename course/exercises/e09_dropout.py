@@ -200,7 +200,7 @@ EXERCISES = (
         name="Dropout",
         task="Write dropout: during training, each number is 0 with probability p, and those that are kept are scaled "
         "so that the mean stays; in evaluation the input is returned.",
-        heading="# 9. Learning by heart, and what helps against it: dropout",
+        heading="# 9. Memorization, and what helps against it: dropout",
         checks=(
             Check("a module with nothing to learn", _dropout_module),
             Check("the shape", lambda dropout: shape_fault(dropout(P)(_ones()), "B T C", {"B": B, "T": T, "C": C})),
@@ -231,7 +231,7 @@ EXERCISES = (
         name="LOSS_WITH_DROPOUT_ON",
         task="A model is trained with dropout, and in evaluation somebody forgets `model.eval()`. Compared with "
         "dropout off, the validation loss is...",
-        heading="# 9. Learning by heart, and what helps against it: dropout",
+        heading="# 9. Memorization, and what helps against it: dropout",
         choices=("lower", "the same", "higher"),
         experiment=_left_on,
     ),

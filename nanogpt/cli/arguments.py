@@ -285,7 +285,7 @@ class TextOptions:
     """text column of .jsonl and .parquet files and of data sets"""
 
     def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
-        """Return a text that is named as for training. Raises UserError."""
+        """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
         return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column)

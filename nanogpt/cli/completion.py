@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def script(shell: str) -> str:
-    """Return the script. It knows today's options: it must be made again after an upgrade."""
+    """Return the script. It lists the options of this version: generate it again after an upgrade."""
     whole = argparse.ArgumentParser(prog="nanogpt")
     subcommands = whole.add_subparsers()
     for command, about in COMMANDS.items():

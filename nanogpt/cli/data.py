@@ -25,9 +25,9 @@ class Data(TextOptions):
     """Options of `nanogpt data`."""
 
     command: Literal["check"] = positional("COMMAND")
-    """check, the only one"""
+    """check (the only action)"""
     text: tuple[str, ...] = positional("TEXT", ())
-    """named as for training (default: shakespeare, if available)"""
+    """text, as for nanogpt train (default: shakespeare, if available)"""
     preset: str = option("NAME", DEFAULT_PRESET)
     """model to compare with the amount of text"""
     json: bool = False
@@ -110,7 +110,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield from (f"{'fix':<12}{fault}" for fault in report["faults"])
     yield f"\nthe training part in the tokens of each tokenizer, and the model of --preset {report['preset']}:"
     yield (
-        f"{'':<6}{'bytes/token':>12}{'tokens':>15}{'vocabulary':>12}{'parameters':>12}{'of it vocabulary':>18}"
+        f"{'':<6}{'bytes/token':>12}{'tokens':>15}{'vocabulary':>12}{'parameters':>12}{'vocabulary share':>18}"
         f"{'epoch':>16}"
     )
     for fit in report["fits"]:

@@ -1,7 +1,7 @@
 """Check the installation and suggest fixes: Python, packages, torch, threads, device, memory, disk, and optional parts.
 
-Below each problem stands what to do about it. Exit code 1 if something required is missing. Nothing is changed, and
-no network is used.
+A suggestion follows each problem. The exit code is 1 if something required is missing. The command changes nothing and
+uses no network.
 
 Examples:
   nanogpt doctor

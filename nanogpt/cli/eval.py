@@ -1,7 +1,7 @@
 """Measure a run's loss, on the validation part it was trained with, or on the whole of another text.
 
-The same run and text always give the same figures: every token is predicted once. The 95 % interval says how much the
-loss varies from one stretch of such a text to another.
+The same run and text always give the same figures: every token is predicted once. The 95 % interval shows how much
+the loss varies from one stretch of such a text to another.
 
 Examples:
   nanogpt eval runs/book-modern-1 --text other.txt
@@ -32,7 +32,7 @@ class Eval(RunOptions):
     """Options of `nanogpt eval`."""
 
     text: str | None = None
-    """another text, named as for training"""
+    """another text, as for nanogpt train"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters that are not in the vocabulary"""
     protocol: Literal["whole", "nanogpt"] = "whole"

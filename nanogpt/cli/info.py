@@ -22,7 +22,7 @@ class Info(TextOptions):
     """Options of `nanogpt info`."""
 
     what: str | None = positional("RUN|TEXT", None)
-    """run folder, or a text named as for training (default: the newest run, or the starter model)"""
+    """run folder, or a text as for nanogpt train (default: the newest run, or the starter model)"""
 
 
 parser = partial(parser_of, Info, "info", __doc__)

@@ -1,7 +1,7 @@
 """Show what `nanogpt train` would train in N minutes, on this text and this machine, without training.
 
-The machine is measured for some seconds. The expected loss is an interval that should hold for nine texts in ten.
-Settings that are named stay as they are; if a size is named, none is chosen.
+The command measures the machine for some seconds. The expected loss is an interval that should hold for nine texts in
+ten. The planner keeps every setting that you give; if you give a size, it picks none.
 
 Examples:
   nanogpt plan book.txt

@@ -79,7 +79,7 @@ def _train_run(options: TrainOptions, settings: Mapping[str, Any], started: floa
 
 
 def _train_seeds(options: TrainOptions, settings: Mapping[str, Any], started: float) -> None:
-    """Train a run per seed, one after the other, and print what they reached together."""
+    """Train a run per seed, one after the other, and print the mean and spread of their losses."""
     from nanogpt.parallel.process import Interrupt
     from nanogpt.training.options import refuse_with_resume
     from nanogpt.training.seeds import SeedRuns, outcomes, resume_seeds, spread_lines, start_seeds

@@ -29,7 +29,7 @@ from nanogpt.text.tokenizer import Tokenizer, Unknown, dump_tokenizer, encode_ch
 FEWEST_WINDOWS = 4
 """Windows per epoch of a text so short that the block size is reduced."""
 ABANDONED_SECONDS = 3600.0
-"""Unfinished ids that nobody wrote to for so long are from a process that was killed."""
+"""Unfinished ids that no process wrote to for this long are from one that was killed."""
 
 
 def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:
@@ -38,7 +38,7 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     With `val_corpus`, that is the validation part, and all of `corpus` the training part. Shows progress if that takes
     long, unless `quiet`. The cache never holds incomplete ids, whatever interrupts this.
     """
-    # Everything that decides the ids: the tokenizer, how the text is cut, and the texts.
+    # Everything that the ids depend on: the tokenizer, how the text is cut, and the texts.
     cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
     digests = [one.scan(quiet).digest for one in (corpus, val_corpus) if one is not None]
     key = hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]

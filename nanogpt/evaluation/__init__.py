@@ -1,4 +1,4 @@
-"""How good a model is, and how far the figures can be trusted.
+"""How good a model is, and how certain the figures are.
 
 - `loss`: the loss on a text, window by window
 - `random_batches`: nanoGPT's protocol, for comparison

@@ -3,7 +3,7 @@
 Each is fitted on the training part and measured on the same text as the model, every token but the first once:
 
 - uniform: the same probability for every token;
-- unigram, bigram, trigram: counts of tokens after none, one or two others, with Witten–Bell smoothing;
+- unigram, bigram, trigram: counts of tokens after zero, one or two others, with Witten–Bell smoothing;
 - Kneser–Ney of order 5, modified and interpolated: the best n-gram model before neural networks
   (`nanogpt.evaluation.ngrams`);
 - xz and zstd: (|c(train + text)| - |c(train)|) · 8 / |text| bits per byte, at their strongest setting, with a window

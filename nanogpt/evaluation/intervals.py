@@ -1,12 +1,12 @@
 """The confidence interval of a loss, from the losses of a text's windows, by a block bootstrap.
 
-It is how much the loss of the same model varies between texts of the same kind and length. How much it varies
-between seeds of the training is another question (`nanogpt.evaluation.significance`).
+The interval shows how much the loss of the same model varies between texts of the same kind and length. For the
+variation between training seeds, see `nanogpt.evaluation.significance`.
 
 Neighbouring windows are hard or easy together: resampled one by one, they would give too narrow an interval. So blocks
-of consecutive windows are drawn (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"),
-from the text closed to a circle (Politis and Romano 1992, "A circular block-resampling procedure for stationary data").
-The length of a block follows from the correlation of the losses (Politis and White 2004, "Automatic block-length
+of consecutive windows are drawn (Künsch 1989, "The jackknife and the bootstrap for general stationary observations");
+after the last window comes the first (Politis and Romano 1992, "A circular block-resampling procedure for stationary
+data"). A block's length follows from the correlation of the losses (Politis and White 2004, "Automatic block-length
 selection for the dependent bootstrap", with the correction of Patton, Politis and White 2009), and is at least the cube
 root of the number of windows.
 

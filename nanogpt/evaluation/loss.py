@@ -2,7 +2,7 @@
 
 Whole split: consecutive windows of `block_size`, and the mean negative log-likelihood of every token but the first,
 each predicted exactly once. Where that is too slow: evenly spaced windows. Always in float32 and without dropout.
-How far a figure can be trusted: `nanogpt.evaluation.intervals`.
+`nanogpt.evaluation.intervals` computes the confidence interval of a loss.
 """
 
 import math

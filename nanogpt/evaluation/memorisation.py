@@ -1,7 +1,7 @@
 """How much of a generated text is copied word for word from the training text.
 
 From each position of the generated text, measure the longest run of tokens that occurs anywhere in the training part.
-Compare with as much real text that the model never saw: language repeats itself.
+Compare with the same amount of real text that the model never saw, because language repeats itself.
 
 The measure is exact: a suffix array of one segment of the training part after another (Manber and Myers 1990), which
 overlap by the longest possible match. It takes O(n log n log m) time for n training tokens and samples of m.
@@ -29,11 +29,11 @@ class Overlap:
 
     texts: int
     tokens: int
-    """of all texts together"""
+    """tokens of all texts together"""
     longest: int
     """length of the longest copied run"""
     longest_text: str
-    """that run"""
+    """text of the longest copied run"""
     mean_longest: float
     """mean of each text's longest run"""
     novel: dict[int, float | None]

@@ -1,4 +1,4 @@
-"""nanoGPT's evaluation protocol, random batches, only to compare with figures that were measured so."""
+"""nanoGPT's evaluation protocol, random batches, only to compare with figures measured that way."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class RandomEstimate:
     loss: float
     """nats per token"""
     standard_error: float
-    """of that mean, from the spread of the batches"""
+    """standard error of the loss, from the spread of the batches"""
     protocol: str
 
 

@@ -49,9 +49,9 @@ class Comparison:
     """the difference's 95 % interval is difference ± this"""
     t: float
     degrees: float
-    """of freedom, by Welch and Satterthwaite"""
+    """degrees of freedom, by Welch and Satterthwaite"""
     p: float
-    """probability that chance alone sets the means at least this far apart, two-sided"""
+    """probability that chance alone makes the means differ by at least this much, two-sided"""
 
     @property
     def significant(self) -> bool:

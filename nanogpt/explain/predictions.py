@@ -1,4 +1,4 @@
-"""How likely the model found a token, and which tokens it found likelier.
+"""How likely a token was for the model, and which tokens were likelier.
 
 Probabilities are the model's own, before temperature and the other sampling filters.
 

@@ -1,7 +1,7 @@
 """One forward pass recorded: attention patterns, the residual stream and the logits; and the stream layer by layer.
 
 Logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"): the final norm and the output layer read every
-layer's stream. They were trained for the last layer only, so what they read at an early layer is no more than a hint.
+layer's stream. They were trained for the last layer only, so their output at an early layer is only a hint.
 
 Shapes: L layers, B batch, T time, C channels, H heads, D channels per head, V vocabulary.
 """
@@ -183,7 +183,7 @@ def logit_lens(model: GPT, trace: Trace) -> Tensor:
 
 
 def logit_lens_at(model: GPT, trace: Trace, position: int) -> Tensor:
-    """Return the same at one position (-1: the last), shape (L + 1, V); raise UserError if it is outside the trace."""
+    """Return the logit lens at one position (-1: the last), shape (L + 1, V); raise UserError if there is none."""
     T = len(trace.ids)
     if not -T <= position < T:
         raise UserError(f"there is no position {position} in {T} tokens: give 0 to {T - 1}")

@@ -1,7 +1,7 @@
 """Qwen3 (Yang et al. 2025) and GPT-2 (Radford et al. 2019) as Hugging Face Transformers stores them.
 
-Each of our tensors is some of theirs stacked by rows, perhaps transposed: nothing is computed, so every number keeps
-its bits.
+Each of our tensors is one or more of theirs, stacked by rows and perhaps transposed. Nothing is computed, so every
+number keeps its bits.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class FileTensor:
 
 
 TensorMap = Mapping[str, tuple[FileTensor, ...]]
-"""Our tensor's name to the file's tensors, in the order of our rows."""
+"""From our tensor's name to the file's tensors, in the order of our rows"""
 
 
 def export_tensors(ours: Mapping[str, Tensor], tensor_map: TensorMap) -> dict[str, Tensor]:

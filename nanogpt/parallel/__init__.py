@@ -1,7 +1,7 @@
 """Devices, and the processes that train one run together.
 
 - `devices`: which device and number format to use, threads, memory that runs out
-- `world`: one process, and the questions that training asks of it
+- `world`: one process, and the interface that training uses
 - `distributed`: several processes under torchrun, by ddp or fsdp
 - `process`: this process: idle threads, freed memory, Ctrl-C and other signals
 """

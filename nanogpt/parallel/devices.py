@@ -60,7 +60,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` CPU threads (None: as before). Their number changes how sums are rounded."""
+    """Compute with `count` CPU threads (None: as before). A different number changes floating-point rounding."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -2,8 +2,8 @@
 
 `torchrun` starts the processes. ddp: every process has the whole model, reads its part of each batch, and gradients are
 averaged (Li et al. 2020, "PyTorch distributed"). fsdp: every process keeps a shard of each weight, its gradient and
-optimizer state, and gathers the weights block by block (Zhao et al. 2023, "PyTorch FSDP"). What else they exchange (a
-path, a decision) travels as JSON: what torch offers for objects is pickled.
+optimizer state, and gathers the weights block by block (Zhao et al. 2023, "PyTorch FSDP"). Everything else
+(a path, a decision) is sent as JSON, because torch pickles objects.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 The settings (OpenMP's idle threads, the C library's freed memory) change how long a training takes, never what it
 computes. The command line makes them when it starts. A library call doesn't change its host process: from Python, call
-`keep_freed_memory` yourself before you train. An environment variable named here that you set yourself wins.
+`keep_freed_memory` yourself before you train. Their environment variables take precedence if you set them.
 
 During training the first Ctrl-C, SIGTERM or lost terminal saves and stops; a second stops at once.
 """

@@ -71,7 +71,7 @@ def full_tensor(tensor: Tensor) -> Tensor:
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return this process's shard of a full tensor, divided and placed as `like` is."""
+    """Return this process's shard of a full tensor, divided and placed like `like`."""
     tensor = tensor.to(like.device)
     if not is_sharded(like):
         return tensor

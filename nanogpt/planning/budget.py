@@ -26,9 +26,9 @@ COMPILE_SECONDS = 60.0
 COMPILE_SAVES = 0.05
 """Share of a step that compiling saves on a CPU. Measured: 0.04 to 0.08 of steps of 0.2 s, and 0.06 of 3 s."""
 COMPILE_GAIN = 2.0
-"""Compiling has to save this many times the time it takes: neither is known well."""
+"""Compiling has to save this many times the time it takes, because both estimates are rough."""
 GPU_SECONDS = 600.0
-"""Length of a training from which it is compiled on a GPU."""
+"""Shortest training that is compiled on a GPU."""
 COMPILERS = ("c++", "g++", "clang++", "cl")
 DROPOUT_COST = 1.1
 """Time of a step with dropout over one without, where attention has none. Measured on a CPU: 1.05 to 1.15."""

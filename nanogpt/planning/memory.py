@@ -28,12 +28,12 @@ PROCESS = 335_000_000
 GAPS = {"rms": 1.25, "layer": 1.15}
 """Bytes that glibc takes for each byte kept: RMS norms leave many short-lived tensors, layer norms few."""
 CACHED_GAPS = 1.1
-"""The same for torch's caching allocators, on GPUs."""
+"""Bytes that torch's caching allocators take on GPUs for each byte kept."""
 EVALUATION_TOKENS = 8192
 """Tokens that an evaluation reads in one forward pass."""
 GIGABYTE = 1e9
 USABLE = 0.95
-"""Share of the free memory that a training may plan with: other programs go on."""
+"""Share of the free memory that a training may use; the rest is for other programs."""
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 

@@ -54,7 +54,7 @@ DROPOUTS = (0.0, 0.1, 0.2, 0.3, 0.4)
 SIZE_FIELDS = frozenset(
     {"n_layer", "n_head", "n_embd", "n_kv_head", "head_size", "mlp_hidden", "block_size", "batch_size", "accumulation"}
 )
-"""A user who sets one of these has chosen the size: the planner keeps it."""
+"""If the user sets one of these, the planner keeps all sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Planner:
         self.sizes = self._sizes()
 
     def propose(self, minutes: float, seconds: float) -> Proposal:
-        """Return the best training of `seconds`, what is left of the user's `minutes`."""
+        """Return the best training of `seconds`, the rest of the user's `minutes`."""
         best: tuple[Config, int] | None = None
         keeps_dropout = "dropout" in self.named or not may_choose(self.config, self.named)
         for size in self.sizes:

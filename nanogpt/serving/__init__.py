@@ -5,7 +5,7 @@
 - `completions`: from a request to a job, and from its tokens to a response or a stream
 - `jobs`: what the engine works on, and log-probabilities
 - `engine`: a thread that owns the batch
-- `middleware`: who may ask, and how much
+- `middleware`: checks of access and limits
 - `metrics`: figures for Prometheus
 - `server`: the process
 - `settings`: access and limits

@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 
 
 async def complete(engine: Engine, body: CompletionRequest, request: Request, metrics: Metrics) -> Response:
-    """Answer one request. Raises ApiError for what cannot be done."""
+    """Answer one request. Raises ApiError if the request is invalid or cannot be served."""
     try:
         body.check()
     except ValueError as error:
@@ -229,7 +229,7 @@ class ChoiceWriter:
             self._known += len(self._decoder.feed(token))
 
     def _logprobs(self) -> dict[str, Any] | None:
-        """Return the log-probabilities of the tokens whose text was sent by now."""
+        """Return the log-probabilities of the tokens whose text has been sent."""
         if self._job.logprobs is None:
             return None
         found: dict[str, Any] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
@@ -283,7 +283,7 @@ async def unless_disconnected(work: Awaitable[Found], receive: Receive) -> Found
 
 
 class EventStream(Response):
-    """Server-sent events, each sent at once. `close` is called at the end, however it comes."""
+    """Server-sent events, each sent at once. `close` is called at the end, also after an error."""
 
     def __init__(self, events: AsyncIterator[bytes], close: Callable[[], None]) -> None:
         super().__init__(

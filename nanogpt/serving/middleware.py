@@ -1,4 +1,4 @@
-"""Middleware that decides who may ask, and how much: ASGI layers, usable alone or all together.
+"""Middleware that checks access and limits: ASGI layers, usable alone or all together.
 
 A refused request gets an error in OpenAI's form; a refused WebSocket is closed before it opens.
 """

@@ -22,7 +22,7 @@ HEADER_SECONDS = 10.0
 """Time in which the headers of a request have to arrive."""
 HEADER_BYTES = 64 << 10
 STUCK_SECONDS = 30.0
-"""Time in which a client has to read some of what is sent."""
+"""Time in which a client has to read some of its response."""
 MOST_CONNECTIONS = 1024
 BACKLOG = 512
 

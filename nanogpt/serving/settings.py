@@ -1,4 +1,4 @@
-"""The limits of a server, and who may ask. Light to import."""
+"""The limits of a server, and who has access. Light to import."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from nanogpt.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much one request, and all together, may ask for."""
+    """Limits of one request, and of all requests together."""
 
     max_tokens: int = 4096
     """most tokens of one text"""
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may ask. From other machines, only clients that know the token."""
+    """Who has access. From other machines, only clients that know the token."""
 
     host: str = "127.0.0.1"
     """the address to listen on"""

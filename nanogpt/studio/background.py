@@ -1,4 +1,4 @@
-"""Model work in threads, so that the page stays responsive; each text has its own, since a pool would be occupied."""
+"""Model work in threads, so that the page stays responsive. Each text has a thread, as texts would fill a pool."""
 
 import asyncio
 import threading

@@ -31,7 +31,7 @@ MAX_TOKENS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotQuery:
-    """What every checkpoint is asked."""
+    """The prompt and settings given to every checkpoint."""
 
     prompt: str = ""
     tokens: int = 120
@@ -42,7 +42,7 @@ class SnapshotQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The answers of the checkpoint of a step."""
+    """The results of one step's checkpoint."""
 
     step: int
     model: str
@@ -60,7 +60,7 @@ class Snapshot:
 
 
 def take_snapshot(registry: RunRegistry, name: str, step: int, query: SnapshotQuery) -> Snapshot:
-    """Ask the checkpoint of a step. Slow: not for the event loop. Raises UserError if it is missing or damaged."""
+    """Run the checkpoint of a step. Slow: not for the event loop. Raises UserError if it is missing or damaged."""
     try:
         run = registry.open(name, checkpoint=step)
         lock = registry.lock_of(run)

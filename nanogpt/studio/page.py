@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAMES = {"write": "Write", "inside": "Look inside", "learn": "Watch it learn", "course": "Follow the course"}
 MODEL = ("run", "step", "model")
 SHARED = {"write": MODEL, "inside": MODEL, "learn": ("run",)}
-"""What a view takes over from the one before. "learn" takes no step: there a step means work that a person has to ask
-for, because a running training needs the cores."""
+"""State that a view takes over from the one before. "learn" takes no step: there the page computes a step only on
+request, because a running training needs the cores."""
 _SKIP = "() => document.getElementById('content').focus()"
 """Not by a link to `#content`, since the fragment is the view's state."""
 

@@ -64,7 +64,7 @@ class RunRegistry:
         return self.names() or [STARTER]
 
     def notes_of(self, name: str) -> list[str]:
-        """Return what to say next to a model: that it is the starter, if it is."""
+        """Return notes to show next to a model: that it is the starter, if it is."""
         return [starter_note(self.folder)] if name == STARTER and STARTER not in self.names() else []
 
     def name_of(self, run: Run | RunFolder) -> str:

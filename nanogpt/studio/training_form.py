@@ -106,7 +106,7 @@ class TrainingForm:
         self._reset()
 
     def _reset(self) -> None:
-        """Drop the plan: something else is asked for."""
+        """Drop the plan, because the form has changed."""
         self.close()
         if self._planned is not None:
             self._set_status("")
@@ -136,7 +136,7 @@ class TrainingForm:
             found = await self._task
         except UserError as error:
             self._set_status(f"{capitalized(str(error))}.", warning=True)
-        except asyncio.CancelledError:  # something else is asked for by now
+        except asyncio.CancelledError:  # the form has changed
             self._set_status("")
         else:
             self._planned = (text, name, minutes)
@@ -172,6 +172,6 @@ class TrainingForm:
         self._status.classes(add="warning" if warning else "", remove="" if warning else "warning")
 
     def close(self) -> None:
-        """Cancel a preview that nobody waits for any more."""
+        """Cancel a preview that is no longer needed."""
         if self._task is not None:
             self._task.cancel()

@@ -67,7 +67,7 @@ class Jobs:
     def start(self, text: str, minutes: float, name: str) -> Path:
         """Train on a path or a corpus; return the run's future folder. Raises UserError for an invalid name."""
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or len(name) > MAX_NAME:
-            raise UserError(f"{name!r} is no name for a run: use lower-case letters, digits and hyphens")
+            raise UserError(f"{name!r} is not a valid run name: use lower-case letters, digits and hyphens")
         self.folder.mkdir(parents=True, exist_ok=True)
         run = self._reserve(name)
         log_file(run).unlink(missing_ok=True)

@@ -29,7 +29,7 @@ NEWEST = "What it wrote last"
 
 
 class RunReader:
-    """What the files of a run say, as of the last `read`."""
+    """The state of a run, from its files, as of the last `read`."""
 
     def __init__(self, path: Path, jobs: Jobs) -> None:
         self.path, self._jobs = path, jobs

@@ -7,6 +7,6 @@
 - `scan`: hash, figures, alphabet, and where the validation part begins
 - `tokenizer`: the base class of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE
-- `foreign`: tokenizers of others, applied by Hugging Face's library
+- `foreign`: tokenizers of other projects, applied by Hugging Face's library
 - `inspection`, `advice`: figures of a text before training, and what they mean
 """

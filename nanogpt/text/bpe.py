@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 DEFAULT_VOCABULARY = 4096
 LARGEST_VOCABULARY = 1 << 18
 LARGEST_FILE_BYTES = 16_000_000
-"""Limit for a tokenizer's files, several times GPT-2's. JSON of this size takes a bearable amount of memory."""
+"""Limit for a tokenizer's files, several times GPT-2's. JSON of this size takes an acceptable amount of memory."""
 SAMPLE_BYTES_PER_TOKEN = 1024
-"""Text to learn from, per token: 4 MB for 4,096. More changes hardly a merge, and a script without spaces takes a
-hundred times longer than English."""
+"""Text to learn from, per token: 4 MB for 4,096. More text hardly changes any merge, and a script without spaces takes
+a hundred times longer than English."""
 SAMPLE_CHARACTERS = 1 << 12
 """Length of the parts that a sample consists of."""
 ENCODE_AT_ONCE = 1024
@@ -202,7 +202,7 @@ def _library_bpe(
 
 
 def _check(tokens: Sequence[str | None], merges: Sequence[tuple[str, str]], end_of_document: int | None) -> None:
-    """Refuse what the library would misread, or end the program for."""
+    """Raise UserError for what the library would misread, or what would make it end the program."""
     if len(tokens) > LARGEST_VOCABULARY:
         raise UserError(f"a vocabulary of {len(tokens):,} is larger than {LARGEST_VOCABULARY:,}: take a smaller one")
     texts = [token for token in tokens if token is not None]

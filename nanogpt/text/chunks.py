@@ -1,4 +1,4 @@
-r"""From bytes to a stream of chunks of text: decoded, cut where no token can span, divided, processed by all cores.
+r"""From bytes to a stream of chunks of text: decoded, cut where no token crosses, divided, processed by all cores.
 
 Only a few chunks are in memory at a time. Where a chunk ends depends on the text alone, not on how it was read, so the
 same text always gives the same tokens. Line ends `\r\n` and `\r` become `\n`.

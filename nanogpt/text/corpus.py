@@ -44,8 +44,8 @@ class Corpus:
     name: str
     """short name for run folders and tables: `shakespeare`, or the file's name without its ending"""
     source: str | tuple[str, ...]
-    """what finds it again: a corpus name, an absolute path, `hf:` and a data set, or several of these; `-` for
-    standard input and texts in memory, which cannot be found again"""
+    """where to read it again: a corpus name, an absolute path, `hf:` and a data set, or several of these; `-` for
+    standard input and texts in memory, which cannot be read again"""
     read: Callable[[Notes], Iterator[Chunk]]
     """reads it from the beginning, and adds notes for the user"""
     empty: str | None = None
@@ -106,7 +106,7 @@ class Corpus:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What finds it again, as a tuple of one or several."""
+        """The source or sources, as a tuple."""
         return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
@@ -144,7 +144,7 @@ def load_corpus(
     by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets.
 
     Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
-    nor can be downloaded. Faults inside a text are raised when it is read.
+    nor can be downloaded. Reading the text raises errors about its content.
     """
     if source is None:
         return _default_corpus()

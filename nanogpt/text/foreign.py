@@ -1,4 +1,4 @@
-"""Tokenizers of others that split text by their own rule, applied by Hugging Face's library from their file.
+"""Tokenizers of other projects with their own splitting rule, applied by Hugging Face's library from their file.
 
 Only byte-level BPE is accepted, and only known rules, because a pattern from a file could take forever.
 """
@@ -19,7 +19,7 @@ QWEN_WORDS = (
 )
 """How Qwen splits a text before merging (Bai et al. 2023, "Qwen technical report"; one digit per token)."""
 MUST_BE_OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
-"""Settings of the library's BPE with which tokens would not be the bytes of the text."""
+"""Settings of the library's BPE that would make tokens differ from the bytes of the text."""
 
 
 class ForeignTokenizer(Tokenizer):

@@ -1,8 +1,8 @@
 """A look at a text before training: its file's encoding, rare characters, repetition, overlap of its two parts.
 
-Memory is bounded: lines, documents and windows are counted by a 64-bit hash, of which a share is kept that is halved
-whenever there are too many. Whether a hash is kept depends on its value, so equal items are kept together and estimates
-of shares have no bias. If nothing was halved, they are exact.
+Memory is bounded: lines, documents and windows are counted by a 64-bit hash. Whenever there are too many hashes, half
+of them are dropped. Whether a hash is kept depends on its value, so equal items are kept together and estimates of
+shares have no bias. If nothing was dropped, they are exact.
 """
 
 import codecs
@@ -22,7 +22,7 @@ from nanogpt.text.scan import LAST_CODE_POINT
 RARE = 10
 """A character that occurs less often is rare: too rarely to learn anything about it."""
 WINDOW = 50
-"""Length, in characters, that is not equal by chance."""
+"""Characters in a window: enough that two equal windows are no coincidence."""
 KEPT_HASHES = 1 << 18
 KEPT_WINDOWS = 1 << 20
 LONGEST_LINE = 10_000

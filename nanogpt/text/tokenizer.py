@@ -1,8 +1,8 @@
 """Text to token ids and back: what tokenizers share, and the one with a token per character.
 
-Those of bytes and BPE are in `nanogpt.text.bpe`, those of others in `nanogpt.text.foreign`; both load when used. Every
-run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id, except in a
-vocabulary from elsewhere.
+Those of bytes and BPE are in `nanogpt.text.bpe`, those of other projects in `nanogpt.text.foreign`; both load when
+used. Every run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id,
+except in an imported vocabulary.
 """
 
 import codecs
@@ -32,7 +32,7 @@ class Tokenizer(ABC):
     vocab_size: int
     end_of_document: int | None
     bytes_by_id: Sequence[bytes]
-    """what each token writes, in UTF-8; empty if it has no text"""
+    """each token's text in UTF-8; empty if it has none"""
     errors = "replace"
     """how bytes that are not UTF-8 are decoded"""
 
@@ -147,7 +147,7 @@ class TextStream:
         self.ended = False
 
     def feed(self, token: int) -> str:
-        """Take one more token; return the text that is certain now."""
+        """Take one more token; return the text that is now final."""
         if self.ended:
             return ""
         if token == self._end_of_document:
@@ -176,7 +176,7 @@ def encode_chunks(
 ) -> Iterator[NDArray[np.unsignedinteger]]:
     """Yield the ids of a text part by part, the end-of-document token between documents.
 
-    They are the same as if each document was encoded at once. Raises UserError for unknown characters.
+    The ids are the same as if each document were encoded at once. Raises UserError for unknown characters.
 
     >>> chunks = [Chunk("ab", True), Chunk("b", True)]
     >>> [ids.tolist() for ids in encode_chunks(chunks, CharTokenizer("ab"))]

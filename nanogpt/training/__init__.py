@@ -1,6 +1,6 @@
 """Training.
 
-- `options`: the front door: what a training is asked for; `nanogpt.train` and `nanogpt.plan`
+- `options`: the entry point: the options of a training; `nanogpt.train` and `nanogpt.plan`
 - `new_run`: from options to a run folder with config, tokenizer and plan
 - `trainer`: the loop: batch, forward, backward, clip, step, log, evaluate, sample, save
 - `pace`: keeping a run to its minutes

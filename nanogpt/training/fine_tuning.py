@@ -1,4 +1,4 @@
-"""A run that starts from another run's weights: it takes its sizes and tokenizer, and trains on another text.
+"""A run that starts from another run's weights, keeps that run's sizes and tokenizer, and trains on another text.
 
 The weights are copied into the new run's folder (`start.safetensors`), so that it resumes when the other is gone.
 """
@@ -23,14 +23,14 @@ from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 from nanogpt.training.options import TrainOptions
 
 LR_SHARE = 1 / 3
-"""Share of the first training's learning rate. On a text of another kind the whole rate was a little better
+"""Share of the first training's learning rate. On a text of another kind the full learning rate was a little better
 (`benchmarks.fine_tuning`), but the model forgot more of what it had learned."""
 ADAMW_LR = 0.384
-"""Learning rate of a whole model by AdamW, over its channels, where the run has none of its own (an imported model;
+"""AdamW's learning rate for a whole model, to be divided by its channels, if the run records none (an imported model;
 adapters): 5e-4 for GPT-2's 768 channels."""
 LORA_LR = 1.28
-"""Learning rate of adapters by AdamW, over the channels: 1e-2 with 128, the best of a sweep (`benchmarks.fine_tuning`),
-and smaller with width (Yang et al. 2022, "Tensor programs V")."""
+"""AdamW's learning rate for adapters, to be divided by the channels: 1e-2 with 128, the best of a sweep
+(`benchmarks.fine_tuning`), and smaller with width (Yang et al. 2022, "Tensor programs V")."""
 FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
 """Model settings that may differ from the first run's: no weight depends on them."""
 RESET = (
@@ -84,7 +84,7 @@ def _learning_rates(run: Run, adapters: bool) -> dict[str, Any]:
         return ADAMW | {"weight_decay": 0.0, "learning_rate": LORA_LR / channels}
     if train.lora is not None:
         return ADAMW | {"learning_rate": LR_SHARE * ADAMW_LR / channels, "lora": None}
-    # Of the run that started from nothing: a third of a third would soon be none.
+    # Reduce it only once: a third of a third, and so on, would soon be near zero.
     return {"learning_rate": train.learning_rate * (LR_SHARE if run.plan.start_from is None else 1.0)}
 
 

@@ -40,7 +40,7 @@ class Prepared:
     settings: Mapping[str, Any]
     block: type[nn.Module]
     minutes: float | None
-    """None where steps were asked for"""
+    """None with --steps"""
     config: Config
     wanted_block: int
     """context length before the text was read"""
@@ -55,7 +55,7 @@ class Prepared:
 
     @property
     def named(self) -> set[str]:
-        """Settings that the planner keeps: those that the user named, and those that given weights decide."""
+        """Settings that the planner keeps: those that the user named, and those fixed by the weights it starts from."""
         given = () if self.start is None else (one.name for one in fields(ModelConfig) if one.name != "block_size")
         return {*self.settings, *given}
 
@@ -253,7 +253,7 @@ def _with_tokenizer(config: Config, tokenizer: Tokenizer) -> Config:
 
 
 def _vocabulary_notes(config: Config, tokenizer: Tokenizer, named: bool) -> list[str]:
-    """Return notes on the vocabulary's size; raise UserError where one was named that cannot be had."""
+    """Return notes on the vocabulary's size; raise UserError if it is not the size that the user named."""
     data, found, wanted = config.data, tokenizer.vocab_size, config.model.vocab_size
     if data.tokenizer == "bpe" and data.tokenizer_from is None:
         from nanogpt.text.bpe import DEFAULT_VOCABULARY
@@ -284,7 +284,7 @@ def create_folder(path: str | os.PathLike[str]) -> RunFolder:
 
 
 def _create_folder(options: TrainOptions, text: str, config: Config) -> RunFolder:
-    """Make the folder that was asked for, or `runs/<text>-<preset>-<n>` with the first free n."""
+    """Make the folder of --out, or `runs/<text>-<preset>-<n>` with the first free n."""
     if options.out is not None:
         return create_folder(options.out)
     safe = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "text"

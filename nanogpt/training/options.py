@@ -1,4 +1,4 @@
-"""The front door: what a training is asked for, on the command line and from Python.
+"""The entry point: the options of a training, on the command line and from Python.
 
 An option is one field of `TrainOptions`; its docstring is its help. Settings of model, data and training are fields of
 `nanogpt.config`. Light to import: torch comes with the first call.
@@ -30,7 +30,7 @@ MOVABLE = ("device", "parallel")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What a training is asked for, besides settings. On the command line all are strings and numbers."""
+    """The options of a training, besides settings. On the command line all are strings and numbers."""
 
     text: Any = field(default=(), metadata={"positional": True, "metavar": "TEXT"})
     """file, folder, hf:DATASET, '-' for standard input, or shakespeare or python; several are read one after another
@@ -55,7 +55,7 @@ class TrainOptions:
     """continue an interrupted run, 'last' for the newest; takes no other options but --device and --parallel"""
 
     def check(self) -> None:
-        """Raise UserError for values that no training can have."""
+        """Raise UserError for values out of range, or options that exclude each other."""
         if self.minutes is not None and self.steps is not None:
             raise UserError(f"both --minutes {self.minutes:g} and --steps {self.steps} were given: leave one out")
         if self.steps is not None and (type(self.steps) is not int or self.steps < 1):
@@ -129,7 +129,7 @@ def plan(
 ) -> "list[Proposal]":
     """Return what `nanogpt.train` would train in each of `minutes`; nothing is trained.
 
-    Reads the text, as training does, and measures the machine for some seconds. `started` is when the time began, by
+    Reads the text, as training does, and measures the machine for some seconds. `started` is when the minutes began, by
     `time.monotonic`; the other arguments are those of `train`. Raises UserError for something the caller can fix.
 
     >>> for one in nanogpt.plan("tale.txt", minutes=[0.1, 2], progress=False):
@@ -266,7 +266,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
 
 
 def refuse_with_resume(options: TrainOptions, settings: Mapping[str, Any]) -> None:
-    """Raise UserError where something else is asked of a resumed run: it keeps its plan and settings."""
+    """Raise UserError for other options with --resume: a resumed run keeps its plan and settings."""
     asked = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "resume"}
     asked |= {name: value for name, value in settings.items() if name not in MOVABLE}
     names = [name.replace("_", "-") for name, value in asked.items() if value not in (None, ())]
@@ -286,7 +286,7 @@ def resumed_path(resume: str | os.PathLike[str] | None) -> Path:
 
 
 def joined_world() -> Any:
-    """Return a context that gives this process's world: of several processes under torchrun, else of one."""
+    """Return a context manager for this process's world: several processes under torchrun, else one."""
     if "WORLD_SIZE" in os.environ:
         from nanogpt.parallel.distributed import joined
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS, CHECK_SHARE, CHECK_PROGRESS = 2.0, 0.1, 0.05
 TOLERANCE, TOLERANCE_LEFT = 0.01, 0.1
-"""Differences that are ignored: of the whole time, of the time left."""
+"""Differences that are ignored, as shares of the whole time and of the time left"""
 EVALUATION_SHARE = 0.25
-"""Of the time left: evaluations that would take more are left out."""
+"""Share of the time left above which evaluations are left out"""
 END_SECONDS = 1.0
-"""Kept for what follows the last evaluation: the last lines, and the interpreter's exit."""
+"""Time reserved after the last evaluation, for the last lines and the interpreter's exit"""
 
 
 class Pace:
@@ -35,14 +35,14 @@ class Pace:
         self._step, self._spent = 0, 0.0  # at the last check
 
     def adjust_length(self, trainer: "Trainer") -> Iterator[PlanEvent]:
-        """Change the run's length after a step, if it has to."""
+        """Change the run's length after a step, if it would not end in time."""
         steps = trainer.world.broadcast(self.new_length(trainer) if trainer.world.main else None)
         if steps is not None and steps != trainer.plan.total_steps:
             trainer.change_plan(trainer.plan.change(trainer.state.step, max(steps, trainer.state.step)))
             yield PlanEvent(step=trainer.state.step, steps=trainer.plan.total_steps)
 
     def new_length(self, trainer: "Trainer") -> int | None:
-        """Return the length that keeps the time; None to keep the present one."""
+        """Return the length that fits the minutes; None to keep the present one."""
         state, plan = trainer.state, trainer.plan
         left = self._deadline - self._clock() - self.evaluation_seconds(trainer)
         if left > 0 and (state.step <= self._step or not self._step):

@@ -11,7 +11,7 @@ from nanogpt.runs.plan import MicroBatch, Plan, Rollback
 from nanogpt.training.trainer import Diverged, Trainer
 
 ROLLBACKS = 3
-"""How often a run goes back after it diverged; then it stops."""
+"""Number of rollbacks after which a run that diverges again stops."""
 ROLLBACK_FACTOR = 0.5
 SMALLER_MODEL = (
     "choose a smaller model (--n-layer, --n-embd, --block-size), or close other programs and continue with --resume"
@@ -19,7 +19,7 @@ SMALLER_MODEL = (
 
 
 def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
-    """Go back to the last checkpoint and halve the learning rate from there on, if that was asked for, three times."""
+    """Go back to the last checkpoint and halve the learning rate; raise UserError if that is off or used up."""
     config, times = trainer.config.train, len(trainer.plan.rollbacks)
     asked = config.on_divergence == "rollback"
     if not asked or trainer.saved_step is None or times == ROLLBACKS:

@@ -1,6 +1,6 @@
 """The same run with several seeds, and statistics of their losses.
 
-    runs/seeds-1/seeds.toml     the seeds, and what was asked for
+    runs/seeds-1/seeds.toml     the seeds, and the options
     runs/seeds-1/seed-1337/     a run like any other
     runs/seeds-1/seed-1338/     the same text, settings and length, another seed
 
@@ -43,7 +43,7 @@ class SeedRuns:
     path: Path
     seeds: tuple[int, ...]
     request: str
-    """what was asked for, as JSON: the same command again continues"""
+    """the options as JSON: the same command continues the set"""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "SeedRuns":
@@ -83,7 +83,7 @@ def start_seeds(
 ) -> "tuple[SeedRuns, Iterator[Trainer]]":
     """Start the same run with `options.seeds` consecutive seeds; return the set and a trainer for each run.
 
-    Train each to its end before you take the next. The same options continue what an earlier call left.
+    Train each to its end before you take the next. Called again with the same options, it continues the set.
     """
     count = options.seeds
     if count is None or not 2 <= count <= MOST_SEEDS:

@@ -1,4 +1,4 @@
-"""The speed of this machine: train, evaluate and generate for a moment with one size, and discard the weights."""
+"""The speed of this machine, measured by a few steps, evaluations and samples of one size; the weights are dropped."""
 
 import statistics
 import time

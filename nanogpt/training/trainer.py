@@ -1,8 +1,8 @@
 """The training loop: batch, forward, backward, clip, step, log, evaluate, sample, save.
 
-`Trainer.events` is an iterator: terminal, web page and tests iterate over it and see what happens. What a step draws
-(its batch, its dropout) is a function of the seed and the step, so nobody who watches changes the weights. What few
-trainings need is elsewhere: `recovery`, `pace`, `compilation`, `parallel.distributed`.
+`Trainer.events` is an iterator: terminal, web page and tests iterate over it and see what happens. The random numbers
+of a step (batch, dropout) are a function of the seed and the step, so watching a run never changes its weights. Parts
+that few trainings need are elsewhere: `recovery`, `pace`, `compilation`, `parallel.distributed`.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ MakeOptimizers = Callable[[nn.Module, TrainConfig, str], Sequence[torch.optim.Op
 
 
 def build_model(config: Config, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
-    """Return a model whose first weights are a function of the seed, or come from the file `start`."""
+    """Return a model whose initial weights are a function of the seed, or come from the file `start`."""
     seed = stream(config.train.seed, "init")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for what a block of your own draws by itself
@@ -222,7 +222,7 @@ class Trainer:
         self.world.on_main(rewind)
 
     def events(self) -> Iterator[Event]:
-        """Train to the end of the plan; yield what happens. Raises UserError for whatever ends it early."""
+        """Train to the end of the plan; yield what happens. Raises UserError for anything that ends it early."""
         # Several processes share a machine: torchrun, not the plan, gives them their threads.
         count = self.plan.threads if self.world.size == 1 else self.config.train.threads
         with contextlib.ExitStack() as stack, threads(count):

@@ -76,7 +76,7 @@ def test_in_a_kernel_steps_seed_and_text_are_chosen(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["course", "course.s01_bigram"])
 def test_help_has_an_example_and_a_failing_run_exits_with_2(module: str, tmp_path: Path) -> None:
-    """In processes of their own, as `-m` starts them."""
+    """In separate processes, as `-m` starts them."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module]
     options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}

@@ -49,7 +49,7 @@ def test_measures_of_heads_with_equal_weights(trained) -> None:
 
 @pytest.mark.slow
 def test_trained_heads_are_each_needed_and_each_different() -> None:
-    """The section's claim that every head learns a representation of its own, on a real text."""
+    """The section's claim that every head learns its own representation, on a real text."""
     from nanogpt.text.corpus import load_corpus
 
     result = s05.main(text=load_corpus("python").text[:1_000_000])

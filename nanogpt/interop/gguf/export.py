@@ -105,7 +105,7 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     kinds = library().TokenType
     types = [kinds.NORMAL] * len(vocabulary.tokens)
     for number in vocabulary.silent:
-        # The end can be requested by its name; the others never match a text and are never shown.
+        # A program can request the end token by its name; the others never match a text and are never shown.
         types[number] = kinds.CONTROL if number == vocabulary.end else kinds.UNUSED
     for number in vocabulary.whole:
         types[number] = kinds.USER_DEFINED

@@ -18,7 +18,7 @@ GGML_TYPE_F32 = 0
 
 
 class LlamaCpp:
-    """An exported model in llama.cpp, which would end the process beyond its context or vocabulary."""
+    """An exported model in llama.cpp. Inputs are checked, because llama.cpp ends the process on an invalid one."""
 
     def __init__(self, file: str | os.PathLike[str], block_size: int, threads: int = 1) -> None:
         """Open a file; raise MissingProgram without `llama-cpp-python`, UserError if llama.cpp refuses it."""

@@ -1,4 +1,4 @@
-"""The weights of a GGUF file that we exported, so that llama.cpp and we can be compared on the same numbers."""
+"""The weights of a GGUF file that we exported, to compare llama.cpp's answers with ours on the same numbers."""
 
 import os
 from pathlib import Path

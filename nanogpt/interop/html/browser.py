@@ -1,6 +1,6 @@
 """An exported page opened in Chromium as a person would open it: from the disk, without a network.
 
-It is questioned through `window.nanogpt`, which `page/page.js` defines for this.
+Its methods call `window.nanogpt`, which `page/page.js` defines for this.
 """
 
 import os

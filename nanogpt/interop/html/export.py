@@ -3,9 +3,9 @@
 The data is JSON with `<`, `>` and `&` escaped, so that it ends no script. The page's policy allows exactly our scripts
 and our style, by their hashes, and nothing is loaded.
 
-A matrix is stored as its scales (float16, one per row), then its values (int8, row by row), a vector in float32. All is
-little-endian, and each tensor starts at a multiple of 4. float32 holds an int8 times a float16 exactly: the page and
-Python have the same weights.
+A matrix is stored as its scales (float16, one per row), then its values (int8, row by row), a vector in float32. All
+numbers are little-endian, and each tensor starts at a multiple of 4. float32 holds an int8 times a float16 exactly: the
+page and Python have the same weights.
 """
 
 import base64

@@ -25,10 +25,10 @@ from nanogpt.runs.weights import model_tensors
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
 TRAINED = (
-    "A small language model, trained with Nano-GPT. It knows the text that it was trained on and little else: it\n"
-    "writes in its manner, and what it says need not be true."
+    "A small language model, trained with Nano-GPT. It imitates the text that it was trained on and knows little\n"
+    "else; what it says need not be true."
 )
-IMPORTED = "A language model that was trained elsewhere, read and written again by Nano-GPT, its weights as they were."
+IMPORTED = "A language model that was trained elsewhere, imported and exported by Nano-GPT with its weights unchanged."
 
 
 def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str = LICENCE) -> Path:
@@ -95,7 +95,7 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
         seen = run.step * train.batch_sequences * model.block_size
         adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
         rows["text"] = plan.text
-        rows["learned from"] = f"{seen:,} tokens in {run.step:,} steps, repetitions counted"
+        rows["trained on"] = f"{seen:,} tokens in {run.step:,} steps, repetitions counted"
         rows["optimizer"] = (
             f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout {model.dropout:g}"
         )
@@ -132,13 +132,13 @@ def measured_loss(run: Run) -> str | None:
     """Return the validation loss of the loaded checkpoint with its protocol, or None if it was not measured.
 
     >>> measured_loss(nanogpt.load(folder))  # doctest: +ELLIPSIS
-    '... nats a token (whole split, 199 tokens in consecutive windows of 16), ... bits a byte'
+    '... nats per token (whole split, 199 tokens in consecutive windows of 16), ... bits per byte'
     """
     found = None
     for line in run.folder.metrics():
         at = line.get("best_step") if line["event"] == "done" else line["step"]
         if line["event"] in ("eval", "done") and at == run.step:
-            found = f"{line['loss']:.4f} nats a token ({line['protocol']}), {line['bits_per_byte']:.3f} bits a byte"
+            found = f"{line['loss']:.4f} nats per token ({line['protocol']}), {line['bits_per_byte']:.3f} bits per byte"
     return found
 
 

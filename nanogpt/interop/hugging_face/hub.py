@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub and uploads to it, with the login of its own program."""
+"""Downloads from the Hugging Face Hub and uploads to it, with the login of its command `hf`."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ALLOWED = ["config.json", "generation_config.json", "tokenizer.json", "vocab.json", "merges.txt"]
 ALLOWED += ["*.safetensors", "model.safetensors.index.json"]
-"""All that is downloaded of a repository: no pickled weights and no code."""
+"""The only files that are downloaded of a repository: no pickled weights and no code."""
 
 
 def download(name: str) -> Path:

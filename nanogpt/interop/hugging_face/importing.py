@@ -36,16 +36,16 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 FORMATS = ("F32", "F16", "BF16")
 """Number formats that are read; all become float32."""
 BUFFERS = re.compile(r"(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)|.*\.rotary_emb\.inv_freq")
-"""Tables that some files store with the weights; ours are computed."""
+"""Tables that some files store with the weights; our models compute them."""
 MAX_SIZE = 1 << 20
-"""Limit for any size in config.json, so that a table of weights stays affordable whatever the file says."""
+"""Limit for any size in config.json, so that no file can ask for a huge table of weights."""
 MAX_LAYERS = 1000
 
 
 def import_model(
     source: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, block_size: int | None = None
 ) -> RunFolder:
-    """Make a run folder of a model, which is a folder of Transformers or a name on the Hub; on an error, make none.
+    """Import a model, a folder of Transformers or a name on the Hub, into a new run folder; on an error, make none.
 
     `out` defaults to `runs/<name>`; `block_size` shortens the context.
     """

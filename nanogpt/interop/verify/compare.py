@@ -2,7 +2,7 @@
 
 - Logits: the largest difference over all positions of two full contexts, one that the model wrote and one of random
   tokens. The allowed difference depends on the number format and is a share of the logits' spread.
-- Text: the likeliest tokens, one after another. They may diverge only where two tokens are equally likely.
+- Text: the likeliest tokens, one after another. They may differ only where two tokens are equally likely.
 - Ids: the tokens of the text that the model wrote.
 """
 
@@ -39,7 +39,7 @@ class Contexts:
     drawn: list[int]
     """tokens that the model wrote: a full context, or the start of a very long one"""
     random: list[int]
-    """as many uniformly random tokens"""
+    """the same number of uniformly random tokens"""
     prompt: list[int]
     """prompt of the greedy text"""
     tokens: int

@@ -1,4 +1,4 @@
-"""All checks of a run: the native ways to run it, and each export in the program that it is for.
+"""All checks of a run: the native ways to run it, and each export in the program that it was made for.
 
 The file must have the run's weights, as exactly as its number format allows, and the other program must compute with
 them what plain torch does.
@@ -191,7 +191,7 @@ def _compare_export(run: Run, contexts: Contexts, name: str, export: Export) -> 
         relative, absolute = ROUNDING[export.precision]
         difference = weight_difference(model_tensors(run.model), export.weights, absolute)
         if difference is None:
-            return Row(name=name, problems=("it is of another model: its weights have other names or sizes",))
+            return Row(name=name, problems=("it is another model: its weights have other names or sizes",))
         row = compare(name, _with_weights(run.model, export.weights), export.program, contexts, export.share)
         same = export.program.encode(contexts.text) == run.tokenizer.encode(contexts.text).tolist()
     own = _settings(run.config.model) | {"end of text": run.tokenizer.end_of_document}
@@ -203,11 +203,11 @@ def _compare_export(run: Run, contexts: Contexts, name: str, export: Export) -> 
     problems += row.problems
     if not difference <= relative:  # also NaN
         problems.append(
-            f"it is of other weights: they differ by {difference:.2g} of the largest in their row, and rounding to "
+            f"it has other weights: they differ by {difference:.2g} of the largest in their row, and rounding to "
             f"{export.precision} explains {relative:.2g}"
         )
     if not same:
-        problems.append("its ids of a text differ")
+        problems.append("its token ids of a text differ")
     return replace(row, weights=difference, ids="the same" if same else "differ", problems=tuple(problems))
 
 

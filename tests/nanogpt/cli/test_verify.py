@@ -29,7 +29,7 @@ def test_a_folder_of_the_run_and_one_of_another(nanogpt, finished_run):
     export_hugging_face(run, "other")
     found = nanogpt("verify", finished_run, "--against", "other")
     assert found.code == 1
-    assert "DIFFERS: it is of other weights" in found.out
+    assert "DIFFERS: it has other weights" in found.out
     assert found.out.splitlines()[-1] == "0 agree, 1 differ, 0 could not be run"
 
 

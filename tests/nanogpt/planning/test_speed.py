@@ -31,7 +31,7 @@ def test_operations_by_hand():
     assert step_operations(config) == 6 * (matrices + 37 * 13 + 2 * 11 * 30) * 5 * 2 * 11
 
 
-def test_dropout_is_reckoned_whatever_its_share():
+def test_dropout_is_estimated_whatever_its_share():
     asked = []
 
     def measure(config):

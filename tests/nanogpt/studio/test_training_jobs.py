@@ -98,7 +98,7 @@ def test_an_invalid_job_file_is_no_job(jobs, content):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "A", "x" * 81, "-x", "a b"])
 def test_invalid_names(jobs, name):
-    refuses(lambda: jobs.start("tale.txt", 1, name), "no name")
+    refuses(lambda: jobs.start("tale.txt", 1, name), "not a valid run name")
     assert not list(jobs.folder.iterdir())
 
 

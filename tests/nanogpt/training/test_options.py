@@ -1,4 +1,4 @@
-"""The front door: from options and settings to a run, to a plan, or to an error that leaves nothing behind."""
+"""The entry point: from options and settings to a run, to a plan, or to an error that leaves nothing behind."""
 
 import io
 import math

@@ -353,7 +353,7 @@ def test_your_own_block_is_trained_resumed_and_required(block):
     assert outcome(Path("stopped")) == outcome(run)
     assert load(run, block=block).evaluate().loss == logged(run, "done")[0]["loss"]
     assert weights(run) != whole(init="scaled")[0]
-    # A block without parameters of its own would load into the wrong model without an error.
+    # A block that has no parameters itself would load into the wrong model without an error.
     for other in (Block, Parallel if block is WithoutMLP else WithoutMLP):
         refuses(lambda other=other: load(run, block=other), block.__name__)
 

@@ -1,4 +1,4 @@
-// The page's weights as arrays: reads what nanogpt/interop/html/packing.py wrote.
+// The page's weights as arrays: reads what nanogpt/interop/html/export.py wrote.
 "use strict";
 
 // Decode base64 in chunks: one string of all bytes would take as much memory again.

@@ -18,7 +18,7 @@ WRONG = {
         "nothing returned": ("returned nothing", SECOND, SECOND.removeprefix("return "))},
     ("Block", "its parts are found"): {
         "parts in a Python list": ("In a Python list", "self.attention = attention", "self.parts = [attention, feed_forward]", "self.feed_forward = feed_forward", "", FIRST, "x = x + self.parts[0](x)", SECOND, "return x + self.parts[1](x)"),
-        "a part of its own": ("30 parameters of its own", "self.feed_forward = feed_forward", "self.feed_forward = feed_forward\n        self.more = nn.Linear(5, 5)")},
+        "one part too many": ("30 parameters too many", "self.feed_forward = feed_forward", "self.feed_forward = feed_forward\n        self.more = nn.Linear(5, 5)")},
     ("Block", "each part is added"): {
         "no residual": ("Nothing is added", *forward("return self.feed_forward(self.attention(x))")),
         "around attention alone": ("Only attention is added", SECOND, "return self.feed_forward(x)"),

@@ -171,6 +171,6 @@ def test_the_model_card_of_a_trained_model(finished_run):
     run = load(finished_run)
     card = card_of(run, licence="mit")
     done = json.loads((finished_run / "metrics.jsonl").read_text().splitlines()[-1])
-    for part in ("license: mit", "cats", f"{done['loss']:.4f} nats a token", "whole split", "2 layers", "muon"):
+    for part in ("license: mit", "cats", f"{done['loss']:.4f} nats per token", "whole split", "2 layers", "muon"):
         assert part in card
     assert f"{run.model.parameter_count:,}" in card
