@@ -146,9 +146,9 @@ class TrainStep:
 class Diverged(UserError):
     """A loss or a gradient that is not finite."""
 
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(what)
-        self.step, self.what = step, what
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Trainer:
@@ -293,7 +293,12 @@ class Trainer:
         if is_logged or self.train_step.device.type == "cpu":
             self._read_losses()  # waits for a GPU, so most steps leave their loss on it
         if is_logged:
-            yield self._log_step(lr)
+            losses, (last_step, last_seconds) = self.state.pending, self._last_log
+            self._last_log = (self.state.step, self.state.seconds)
+            self.state = replace(self.state, pending=())
+            loss, tokens = sum(losses) / len(losses), (self.state.step - last_step) * self.train_step.tokens
+            speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
+            yield self._log(events.StepEvent(step=step + 1, loss=loss, learning_rate=lr, tokens_per_second=speed))
 
     def _read_losses(self) -> None:
         """Move losses from the device to the state; raise Diverged where a loss or norm is not finite.
@@ -311,15 +316,6 @@ class Trainer:
                 raise Diverged(step, f"at step {step} {what}")
         pending = (*self.state.pending, *(loss for loss, _ in rows))
         self.state = replace(self.state, pending=pending, seconds=self.state.seconds + time.perf_counter() - start)
-
-    def _log_step(self, lr: float) -> Event:
-        losses, (last_step, last_seconds) = self.state.pending, self._last_log
-        self._last_log = (self.state.step, self.state.seconds)
-        self.state = replace(self.state, pending=())
-        tokens = (self.state.step - last_step) * self.train_step.tokens
-        speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
-        loss = sum(losses) / len(losses)
-        return self._log(events.StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed))
 
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
