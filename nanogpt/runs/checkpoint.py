@@ -10,27 +10,16 @@ move. `sha256sum --check SHA256SUMS` checks it too.
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nanogpt.config import check_types
-from nanogpt.errors import UserError, write_error
-from nanogpt.files import (
-    FORMAT,
-    atomic_path,
-    check_format,
-    check_plain,
-    flush,
-    flush_folder,
-    read_text,
-    write_atomically,
-)
+from nanogpt.errors import UserError, reported_write
+from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, read_text, write_atomically
 from nanogpt.runs.weights import read_layout
 
 KEEP = 2
@@ -118,40 +107,23 @@ class Checkpoints:
 
         Raises UserError where the system refuses a write; all that was saved before is still whole.
         """
-        name = f"step-{state.step}"
-        try:
+        path = self.path / f"step-{state.step}"
+        with reported_write(f"the checkpoint of step {state.step}", self.run):
             self.path.mkdir(exist_ok=True)
-            self._write(self.path / name, state, {"model": model, "optimizer": optimizer})
-            write_atomically(self.path / "last", f"{name}\n".encode())
+            with atomic_path(path) as temporary:
+                temporary.mkdir()
+                save_file(model, temporary / "model.safetensors")
+                save_file(optimizer, temporary / "optimizer.safetensors")
+                (temporary / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", "utf-8")
+                sums = "".join(f"{sha256(temporary / name)}  {name}\n" for name in FILES)
+                (temporary / SUMS).write_text(sums, "utf-8")
+            write_atomically(self.path / "last", f"{path.name}\n".encode())
             self.point_to_best(state)
-        except (OSError, SafetensorError) as error:
-            raise write_error(f"the checkpoint of step {state.step}", self.run, error) from None
         kept = [step for step in self.steps() if step <= state.step][-KEEP:]
         for step in self.steps():
             if step not in kept and step != state.best_step:
                 shutil.rmtree(self.path / f"step-{step}", ignore_errors=True)
-        return self.path / name
-
-    def _write(self, path: Path, state: State, tensors: dict[str, dict[str, Tensor]]) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            for name, named in tensors.items():
-                save_file(named, temporary / f"{name}.safetensors")
-            (temporary / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", "utf-8")
-            sums = "".join(f"{sha256(temporary / name)}  {name}\n" for name in FILES)
-            (temporary / SUMS).write_text(sums, encoding="utf-8")
-            for file in temporary.iterdir():
-                flush(file)
-            flush_folder(temporary)
-            # Left over where a run was killed between this rename and the pointer's, or went back to an older step.
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.replace(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        flush_folder(path.parent)
+        return path
 
     def point_to_best(self, state: State) -> None:
         """Let `best` name the state's best step, also after a kill between the moves of the two pointers."""
@@ -161,26 +133,16 @@ class Checkpoints:
 
     def save_history(self, step: int, model: dict[str, Tensor]) -> None:
         """Write a step's weights to the history."""
-        try:
+        with reported_write(f"the weights of step {step} for the history", self.run):
             self.history_path.mkdir(exist_ok=True)
             with atomic_path(self.history_path / f"step-{step}.safetensors") as temporary:
                 save_file(model, temporary)
-        except (OSError, SafetensorError) as error:
-            raise write_error(f"the weights of step {step} for the history", self.run, error) from None
 
     def history(self) -> dict[int, Path]:
         """Return the weight files by step, in order, those of checkpoints included."""
         files = {int(f.stem[5:]): f for f in self.history_path.glob("step-*.safetensors") if _is_step(f.stem)}
         files |= {step: self.path / f"step-{step}" / "model.safetensors" for step in self.steps()}
         return dict(sorted(files.items()))
-
-    def clear_leftovers(self) -> None:
-        """Delete what a killed process left half-written."""
-        for leftover in [f for folder in (self.path, self.history_path) for f in folder.glob(".*.*[0-9]")]:
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
 
 
 def is_in_history(step: int) -> bool:

@@ -19,8 +19,8 @@ from typing import Any
 import tomli_w
 
 from nanogpt.config import Config
-from nanogpt.errors import UserError, write_error
-from nanogpt.files import check_plain, read_text, read_toml, write_atomically
+from nanogpt.errors import UserError, reported_write
+from nanogpt.files import atomic_path, check_plain, delete_leftovers, read_text, read_toml
 from nanogpt.runs.checkpoint import Checkpoints, sha256
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import read_layout
@@ -87,9 +87,8 @@ class RunFolder:
 
         try:
             with FileLock(self.path / ".lock", timeout=0):
-                for leftover in self.path.glob(".*.*[0-9]"):
-                    leftover.unlink()
-                self.checkpoints.clear_leftovers()
+                for folder in (self.path, self.checkpoints.path, self.checkpoints.history_path):
+                    delete_leftovers(folder)
                 yield
         except Timeout:
             raise UserError(
@@ -152,11 +151,11 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
-        try:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise write_error("metrics.jsonl", self.path, error) from None
+        with (
+            reported_write("metrics.jsonl", self.path),
+            (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file,
+        ):
+            file.write(json.dumps(line) + "\n")
 
     def cut_metrics(self, step: int) -> None:
         """Delete what was logged after a step from which the run now continues."""
@@ -168,10 +167,8 @@ class RunFolder:
         return any(line.get("event") == "done" for line in self.metrics())
 
     def _write(self, name: str, text: str) -> None:
-        try:
-            write_atomically(self.path / name, text.encode())
-        except OSError as error:
-            raise write_error(name, self.path, error) from None
+        with reported_write(name, self.path), atomic_path(self.path / name) as temporary:
+            temporary.write_bytes(text.encode())
 
 
 def _parse_line(raw: bytes) -> dict[str, Any] | None:

@@ -13,10 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import add_up, finish, flip_a_bit, of_kind, outcome, refuses, resume_run, start, trained, weights, whole
 
-from nanogpt.files import FORMAT
+from nanogpt import files
+from nanogpt.files import FORMAT, delete_leftovers
 from nanogpt.reporting.events import NoteEvent
 from nanogpt.runs import checkpoint
 from nanogpt.runs.checkpoint import SUMS, Checkpoints, State, is_in_history
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import load
 from nanogpt.training import trainer as training
 
@@ -103,7 +106,8 @@ def test_what_a_killed_process_left_half_written_is_deleted(checkpoints):
         (folder / ".step-8.123/model.safetensors").write_bytes(b"half")
         (folder / ".last.77").write_bytes(b"half")
         (folder / ".step-9.5").symlink_to(Path("elsewhere").absolute())
-    checkpoints.clear_leftovers()
+    for folder in (SOME, Path("some/history")):
+        delete_leftovers(folder)
     assert contents("some") == before
     assert list(Path("some").rglob(".*")) == []
     assert Path("elsewhere").is_dir()
@@ -113,7 +117,16 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush", "flush_folder", "last", "best"])
+def break_write(patch, moment, fail):
+    """Let the writing of a checkpoint fail at a moment."""
+    if moment in ("flush_file", "flush_folder"):
+        flush, fails = files.flush, (Path.is_file if moment == "flush_file" else Path.is_dir)
+        patch.setattr(files, "flush", lambda path: fail() if fails(path) else flush(path))
+    else:
+        patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
+
+
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "last", "best"])
 @pytest.mark.parametrize("step", [0, 4, 8])
 def test_killed_while_saving(monkeypatch, moment, step):
     expected, trainer = whole(), start("killed")
@@ -130,7 +143,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
     def train(patch):
         for _ in trainer.events():
             if moment not in ("last", "best") and trainer.state.step == step:
-                patch.setattr(checkpoint, moment, kill)
+                break_write(patch, moment, kill)
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_atomically", kill_pointer)
@@ -253,7 +266,7 @@ def test_a_damaged_best_checkpoint_is_reported_at_the_end(monkeypatch):
 # Writes that fail
 
 
-@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush", "flush_folder", "write_atomically", "replace"])
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "write_atomically", "replace"])
 @pytest.mark.parametrize(
     "error",
     [OSError(28, "No space left on device"), OSError(5, "Input/output error"), SafetensorError("I/O error: disk")],
@@ -265,7 +278,7 @@ def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkp
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
+        break_write(patch, moment, fail)
         refuses(lambda: save(checkpoints, 13, 13), "step 13 in 'some'", str(error.args[-1]), "--resume some")
     assert all(path.read_bytes() == content for path, content in before.items())
     assert [path for path in Path("some").rglob(".*") if path.is_dir()] == []
@@ -302,8 +315,14 @@ def test_an_old_checkpoint_that_cannot_be_deleted_stops_nothing(checkpoints, mon
 
 def test_a_folder_that_is_gone_is_not_made_again(checkpoints):
     Path("some").rename("other")
-    for call in (lambda: save(checkpoints, 13), lambda: checkpoints.save_history(13, {})):
-        refuses(call, "step 13", "'some'", "--resume some")
+    folder = RunFolder("some")
+    for call in (
+        lambda: save(checkpoints, 13),
+        lambda: checkpoints.save_history(13, {}),
+        lambda: folder.append_metrics({"event": "step", "step": 13, "loss": 1.0}),
+        lambda: folder.write_plan(Plan(text="t", steps=0)),
+    ):
+        refuses(call, "the run folder 'some' was moved or deleted", "put it back", "nanogpt train --resume some")
     assert not Path("some").exists()
 
 
