@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 
@@ -31,6 +31,13 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     close = get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(names))}"
+
+
+def check_names(names: Iterable[str], valid: Collection[str], what: str) -> None:
+    """Raise UserError for a name that is not valid; `what` begins the message."""
+    for name in names:
+        if name not in valid:
+            raise UserError(f"{what} {name!r}; {nearest(name, valid)}")
 
 
 def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:

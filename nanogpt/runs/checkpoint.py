@@ -10,14 +10,16 @@ move. `sha256sum --check SHA256SUMS` checks it too.
 
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nanogpt.config import check_types
+from nanogpt.config import check_types, with_tuples
 from nanogpt.errors import UserError, reported_write
 from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, read_text, write_atomically
 from nanogpt.runs.weights import read_layout
@@ -74,7 +76,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in order."""
-        return sorted(int(f.name[5:]) for f in self.path.glob("step-*") if _is_step(f.name) and f.is_dir())
+        return list(_by_step(path for path in self.path.glob("step-*") if path.is_dir()))
 
     def pointer(self, which: str) -> int | None:
         """Return the step that `last` or `best` names; None where the file is missing or names nothing here."""
@@ -83,7 +85,7 @@ class Checkpoints:
             return None
         name = read_text(file, within=self.run).strip()
         # The file may say anything: only a step in this folder counts.
-        return int(name[5:]) if _is_step(name) and (self.path / name).is_dir() else None
+        return next((step for step in self.steps() if name == f"step-{step}"), None)
 
     def find(self, which: str = "last") -> Checkpoint | None:
         """Return the checkpoint that `last` or `best` names, or if it is damaged the newest whole one.
@@ -91,7 +93,7 @@ class Checkpoints:
         None where there is none yet; UserError where all are damaged.
         """
         named, notes = self.pointer(which), list[str]()
-        for step in [*([] if named is None else [named]), *(s for s in reversed(self.steps()) if s != named)]:
+        for step in sorted(self.steps(), key=lambda step: (step == named, step), reverse=True):
             path = self.path / f"step-{step}"
             problem = damage(path, self.run)
             if problem is None:
@@ -140,7 +142,7 @@ class Checkpoints:
 
     def history(self) -> dict[int, Path]:
         """Return the weight files by step, in order, those of checkpoints included."""
-        files = {int(f.stem[5:]): f for f in self.history_path.glob("step-*.safetensors") if _is_step(f.stem)}
+        files = _by_step(self.history_path.glob("step-*.safetensors"))
         files |= {step: self.path / f"step-{step}" / "model.safetensors" for step in self.steps()}
         return dict(sorted(files.items()))
 
@@ -183,16 +185,18 @@ def sha256(path: Path) -> str:
 def read_state(checkpoint: Path) -> State:
     """Read a checkpoint's `state.json`."""
     path = checkpoint / "state.json"
-    text, problem = read_text(path), f"restore it, or delete {checkpoint.name} and its name in 'last'"
+    text = read_text(path)
     try:
         tables = json.loads(text)
-        state = State(**{one.name: tables[one.name] for one in fields(State)} | {"pending": tuple(tables["pending"])})
+        state = State(**with_tuples({one.name: tables[one.name] for one in fields(State)}))
         check_types(state)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path} is damaged: {problem}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path} is damaged: restore it, or delete {checkpoint.name} and its name in 'last'") from None
     check_format(tables, str(path))
     return state
 
 
-def _is_step(name: str) -> bool:
-    return name.startswith("step-") and name[5:].isascii() and name[5:].isdecimal() and len(name) < 25
+def _by_step(paths: Iterable[Path]) -> dict[int, Path]:
+    """Return the paths that are named for a step, in order."""
+    names = ((re.fullmatch(r"step-([0-9]{1,19})(\.safetensors)?", path.name), path) for path in paths)
+    return dict(sorted((int(name[1]), path) for name, path in names if name))

@@ -7,7 +7,19 @@ from torch import nn
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
-from nanogpt.model.gpt import GPT
+from nanogpt.model.gpt import GPT, Block
+from nanogpt.runs.plan import Plan
+
+
+def check_block(plan: Plan, block: type[nn.Module]) -> None:
+    """Raise UserError unless the run was trained with this class of blocks."""
+    name = None if block is Block else block.__qualname__
+    if name != plan.block:
+        trained, given = (one or "of the library" for one in (plan.block, name))
+        raise UserError(
+            f"this run was trained with the blocks {trained}, not {given}: open it from Python with its own, "
+            f"nanogpt.load(path, block=...)"
+        )
 
 
 def check_savable(model: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +9,12 @@ import torch
 
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data.batches import Dataset, TokenIds
-from nanogpt.errors import UserError, nearest, shell_quote
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.files import check_plain
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
+from nanogpt.runs.custom_blocks import check_block
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
@@ -80,7 +80,7 @@ class Run:
         >>> nanogpt.load(folder).generate_batch(["the", "a cat"], tokens=5)[1][:5]
         'a cat'
         """
-        config = _sample_config(config, settings)
+        config = (config or SampleConfig()).override(**settings)
         prompts = [one for one in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(config.samples)]
         texts = generate_text(self.model, self.tokenizer, prompt, config, unknown)
         return [one + text for one, text in zip(prompts, texts)]
@@ -93,7 +93,7 @@ class Run:
         >>> len("".join(nanogpt.load(folder).stream("the", tokens=5)))
         5
         """
-        config = _sample_config(config, settings)
+        config = (config or SampleConfig()).override(**settings)
         if config.samples != 1:
             raise UserError(f"samples is {config.samples}; for several texts at once call generate_batch")
         for pieces in stream_text(self.model, self.tokenizer, prompt, config, unknown):
@@ -148,7 +148,7 @@ def load(
         path = newest_run()
     folder = RunFolder.open(path)
     plan, config = folder.read_plan(), folder.read_config()
-    plan.check_block(block)
+    check_block(plan, block)
     file, step, notes = _choose_weights(folder, checkpoint)
     model = load_model(config.model, file, block, folder.checked_start(plan))
     model.to(pick_device(device)).eval()
@@ -171,11 +171,3 @@ def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tup
         raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")
     check_plain(history[int(which)], within=folder.path)
     return history[int(which)], int(which), ()
-
-
-def _sample_config(config: SampleConfig | None, settings: dict[str, Any]) -> SampleConfig:
-    known = [field.name for field in fields(SampleConfig)]
-    for name in settings:
-        if name not in known:
-            raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
-    return replace(config or SampleConfig(), **settings)

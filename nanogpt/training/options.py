@@ -246,6 +246,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
     from nanogpt.data.batches import Dataset
+    from nanogpt.runs.custom_blocks import check_block
     from nanogpt.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
@@ -253,7 +254,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
         last = folder.checkpoints.find("last")
         if last is None or not last.notes:
             return None
-    folder.read_plan().check_block(block)
+    check_block(folder.read_plan(), block)
     folder.read_tokenizer()  # raises where it is another model's
     if folder.read_config().train.track:
         from nanogpt.reporting.trackers import check_trackers
