@@ -12,6 +12,8 @@ from nanogpt.errors import UserError
 
 FORMAT = 1
 """Version of the run folder. A folder with a higher one is refused, not guessed at."""
+LEFTOVERS = ".*.*[0-9]"
+"""What matches the temporary paths that `atomic_path` leaves where its process is killed"""
 TEXT_LIMIT = 16_000_000
 """Bytes of the largest settings file that is read."""
 
@@ -35,25 +37,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
         for written in (*temporary.glob("*"), temporary):
             flush(written)
         if temporary.is_dir():  # a rename replaces a file, but no folder with files in it
-            shutil.rmtree(path, ignore_errors=True)
+            delete(path)
         temporary.replace(path)
     except BaseException:
-        _delete(temporary)
+        delete(temporary)
         raise
     flush(path.parent)
 
 
-def delete_leftovers(folder: Path) -> None:
-    """Delete what `atomic_path` left in a folder where its process was killed."""
-    for leftover in list(folder.glob(".*.*[0-9]")):
-        _delete(leftover)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def delete(*paths: Path) -> None:
+    """Delete files, links and whole folders."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -7,5 +7,6 @@
 - `run`: `Run` and `load`: generate, stream, evaluate
 - `find`: finding runs, and the text of a run
 - `custom_blocks`: checks for models with blocks of your own
+- `adapters`: opening a run that was trained by adapters
 - `eight_bits`: weights stored in 8 bits
 """

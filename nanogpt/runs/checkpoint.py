@@ -11,7 +11,6 @@ move. `sha256sum --check SHA256SUMS` checks it too.
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from nanogpt.config import check_types, with_tuples
 from nanogpt.errors import UserError, reported_write
-from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, read_text, write_atomically
+from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, delete, read_text, write_atomically
 from nanogpt.runs.weights import read_layout
 
 KEEP = 2
@@ -61,11 +60,6 @@ class Checkpoint:
     def model(self) -> Path:
         """File of the weights."""
         return self.path / "model.safetensors"
-
-    @property
-    def optimizer(self) -> Path:
-        """File of the optimizers' state."""
-        return self.path / "optimizer.safetensors"
 
 
 class Checkpoints:
@@ -122,9 +116,7 @@ class Checkpoints:
             write_atomically(self.path / "last", f"{path.name}\n".encode())
             self.point_to_best(state)
         kept = [step for step in self.steps() if step <= state.step][-KEEP:]
-        for step in self.steps():
-            if step not in kept and step != state.best_step:
-                shutil.rmtree(self.path / f"step-{step}", ignore_errors=True)
+        delete(*(self.path / f"step-{step}" for step in self.steps() if step not in (*kept, state.best_step)))
         return path
 
     def point_to_best(self, state: State) -> None:
@@ -162,10 +154,7 @@ def damage(checkpoint: Path, run: Path) -> str | None:
         lines = (line.split() for line in read_text(checkpoint / SUMS, within=run).splitlines())
         expected = {words[1]: words[0] for words in lines if len(words) == 2}
         for name in FILES:
-            check_plain(checkpoint / name, within=run)
-            # Before hashing, which reads a file to its end however long it is.
-            (read_text if name == "state.json" else read_layout)(checkpoint / name)
-            found = sha256(checkpoint / name)
+            found = checked_hash(checkpoint / name, within=run)
             if found != expected.get(name):
                 wanted = expected.get(name, "nothing")[:12]
                 return f"{checkpoint / name} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says {wanted}…"
@@ -174,6 +163,14 @@ def damage(checkpoint: Path, run: Path) -> str | None:
     except OSError as error:
         return f"cannot read {checkpoint}: {error.strerror}"
     return None
+
+
+def checked_hash(path: Path, within: Path) -> str:
+    """Return the hash of a plain file in a folder; raise UserError where it cannot be what its name says."""
+    check_plain(path, within)
+    # Before hashing, which reads a file to its end however long it is.
+    (read_text if path.suffix == ".json" else read_layout)(path)
+    return sha256(path)
 
 
 def sha256(path: Path) -> str:

@@ -33,10 +33,13 @@ def check_savable(model: nn.Module) -> None:
             )
 
 
-def empty_model(config: ModelConfig, block: type[nn.Module], path: Path) -> GPT:
-    """Return a model without memory, to compare its shapes with the file at `path` before it is allocated."""
+def count_parameters_with(block: type[nn.Module], config: ModelConfig, path: Path) -> int:
+    """Return the number of parameters of a model with these blocks, without memory for them.
+
+    `path` is the file of its weights, which a UserError names.
+    """
     try:
         with torch.device("meta"):
-            return GPT(config, block=block)
+            return sum(p.numel() for p in GPT(config, block=block).parameters())
     except (RuntimeError, OverflowError) as error:
         raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None

@@ -222,7 +222,8 @@ class Trainer:
             for optimizer in self.train_step.optimizers:
                 optimizer.state.clear()
             if self.state.step:
-                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
+                optimizer_file = checkpoint.path / "optimizer.safetensors"
+                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, optimizer_file)
             self._last_log = (self.state.step, self.state.seconds)
         self._losses.clear()
         self.saved_step = None if checkpoint is None else checkpoint.state.step
