@@ -56,11 +56,6 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     """damaged checkpoints that were skipped"""
 
-    @property
-    def model(self) -> Path:
-        """File of the weights."""
-        return self.path / "model.safetensors"
-
 
 class Checkpoints:
     """The checkpoints in a run folder."""
@@ -140,19 +135,15 @@ class Checkpoints:
 
 
 def is_in_history(step: int) -> bool:
-    """Return whether a step's weights are kept for looking back: 0 and the powers of two.
-
-    >>> [step for step in range(20) if is_in_history(step)]
-    [0, 1, 2, 4, 8, 16]
-    """
+    """Return whether a step's weights are kept for looking back: 0 and the powers of two."""
     return step & (step - 1) == 0
 
 
 def damage(checkpoint: Path, run: Path) -> str | None:
     """Return what is wrong with a checkpoint, by its hashes; None where it is whole."""
     try:
-        lines = (line.split() for line in read_text(checkpoint / SUMS, within=run).splitlines())
-        expected = {words[1]: words[0] for words in lines if len(words) == 2}
+        sums = read_text(checkpoint / SUMS, within=run)
+        expected = {name: found for found, name in re.findall(r"^(\S+)  (\S+)$", sums, re.MULTILINE)}
         for name in FILES:
             found = checked_hash(checkpoint / name, within=run)
             if found != expected.get(name):

@@ -46,10 +46,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open an existing run; raise UserError where the folder is not one.
-
-        The name of the starter opens it, unless a folder here has this name.
-        """
+        """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
         folder = cls(STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else path)
         if not folder.path.is_dir():
             problem = ", it is a file" if folder.path.exists() else ""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -15,21 +15,20 @@ from nanogpt.files import check_plain
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
 from nanogpt.runs.custom_blocks import check_block
+from nanogpt.runs.find import display_name, newest_run, open_corpus, open_data
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
 from nanogpt.text.corpus import Sources
-from nanogpt.text.tokenizer import Tokenizer
-
-Unknown = Literal["error", "skip"]
+from nanogpt.text.tokenizer import Tokenizer, Unknown
 
 
 class Run:
     """A run's model and what is needed to use it. `nanogpt.load` and `nanogpt.train` return it."""
 
     def __init__(self, folder: RunFolder, model: GPT, step: int, notes: tuple[str, ...] = ()) -> None:
-        self.folder = folder
+        self.folder, self.path = folder, folder.path
         self.config: Config = folder.read_config()
         self.plan: Plan = folder.read_plan()
         self.tokenizer: Tokenizer = folder.read_tokenizer()
@@ -40,15 +39,8 @@ class Run:
         """what the user should know, such as a damaged checkpoint"""
 
     @property
-    def path(self) -> Path:
-        """The run folder."""
-        return self.folder.path
-
-    @property
     def name(self) -> str:
         """The run folder's path, or `starter`."""
-        from nanogpt.runs.find import display_name
-
         return display_name(self.folder)
 
     def generate(
@@ -111,8 +103,6 @@ class Run:
 
     def data(self) -> Dataset:
         """Return the run's token ids; raise UserError where its text is gone or has changed."""
-        from nanogpt.runs.find import open_data
-
         return open_data(self.folder)
 
     def text_ids(self, text: Sources = None, unknown: Unknown = "error") -> TokenIds:
@@ -120,7 +110,6 @@ class Run:
         if text is None:
             return self.data().val
         from nanogpt.data.tokenize import encode_corpus
-        from nanogpt.runs.find import open_corpus
 
         return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
 
@@ -142,11 +131,7 @@ def load(
     >>> run.config.model.n_layer, nanogpt.load(folder, checkpoint=8).step
     (2, 8)
     """
-    if path is None:
-        from nanogpt.runs.find import newest_run
-
-        path = newest_run()
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(newest_run() if path is None else path)
     plan, config = folder.read_plan(), folder.read_config()
     check_block(plan, block)
     file, step, notes = _choose_weights(folder, checkpoint)
@@ -164,7 +149,7 @@ def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tup
                 f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; continue it with "
                 f"--resume {shell_quote(folder.path)}"
             )
-        return found.model, found.state.step, found.notes
+        return found.path / "model.safetensors", found.state.step, found.notes
     history, which = folder.checkpoints.history(), str(which).removeprefix("step-")
     if not which.isdecimal() or int(which) not in history:
         known = ", ".join(["best", "last", *map(str, history)])

@@ -218,7 +218,7 @@ class Trainer:
         """Restore weights, optimizers and state from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
-            weights.load_model_tensors(self.model, checkpoint.model)
+            weights.load_model_tensors(self.model, checkpoint.path / "model.safetensors")
             for optimizer in self.train_step.optimizers:
                 optimizer.state.clear()
             if self.state.step:
@@ -414,7 +414,7 @@ class Trainer:
         if self.state.best_step != best_step and (best := self.find_checkpoint("best")) is not None:
             for note in best.notes:
                 yield events.NoteEvent(step=self.state.step, text=note)
-            weights.load_model_tensors(self.model, best.model)
+            weights.load_model_tensors(self.model, best.path / "model.safetensors")
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
