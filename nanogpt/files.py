@@ -12,8 +12,6 @@ from nanogpt.errors import UserError
 
 FORMAT = 1
 """Version of the run folder. A folder with a higher one is refused, not guessed at."""
-LEFTOVERS = ".*.*[0-9]"
-"""What matches the temporary paths that `atomic_path` leaves where its process is killed"""
 TEXT_LIMIT = 16_000_000
 """Bytes of the largest settings file that is read."""
 

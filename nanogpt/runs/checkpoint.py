@@ -2,7 +2,6 @@
 
     checkpoints/step-N/  model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
     checkpoints/last     a text file that names a step, as does checkpoints/best
-    history/             step-N.safetensors, weights only, of steps 0, 1, 2, 4, 8 …
 
 A checkpoint is written next to its final path, hashed, flushed to disk and renamed; only then do `last` and `best`
 move. `sha256sum --check SHA256SUMS` checks it too.

@@ -1,13 +1,9 @@
 """Checks for models with blocks of your own, whose parameters no config describes."""
 
-from pathlib import Path
-
-import torch
 from torch import nn
 
-from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
-from nanogpt.model.gpt import GPT, Block
+from nanogpt.model.gpt import Block
 from nanogpt.runs.plan import Plan
 
 
@@ -31,15 +27,3 @@ def check_savable(model: nn.Module) -> None:
                 f"the buffer {name} would not be saved, as checkpoints hold parameters only: make it an nn.Parameter "
                 f"with requires_grad=False, or register it with persistent=False"
             )
-
-
-def count_parameters_with(block: type[nn.Module], config: ModelConfig, path: Path) -> int:
-    """Return the number of parameters of a model with these blocks, without memory for them.
-
-    `path` is the file of its weights, which a UserError names.
-    """
-    try:
-        with torch.device("meta"):
-            return sum(p.numel() for p in GPT(config, block=block).parameters())
-    except (RuntimeError, OverflowError) as error:
-        raise UserError(f"the config next to {path} asks for impossible sizes ({error}): restore it") from None

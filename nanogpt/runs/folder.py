@@ -20,7 +20,7 @@ import tomli_w
 
 from nanogpt.config import Config
 from nanogpt.errors import UserError, reported_write
-from nanogpt.files import LEFTOVERS, atomic_path, check_plain, delete, read_text, read_toml
+from nanogpt.files import atomic_path, check_plain, delete, read_text, read_toml
 from nanogpt.runs.checkpoint import Checkpoints, checked_hash
 from nanogpt.runs.plan import Plan
 from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
@@ -76,7 +76,7 @@ class RunFolder:
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 for folder in (self.path, self.checkpoints.path, self.checkpoints.history_path):
-                    delete(*folder.glob(LEFTOVERS))
+                    delete(*folder.glob(".*.*[0-9]"))  # as `atomic_path` names them
                 yield
         except Timeout:
             raise UserError(
@@ -124,8 +124,13 @@ class RunFolder:
         check_plain(path, within=self.path)
         with path.open("rb") as file:
             for number, raw in enumerate(iter(lambda: file.readline(LINE_LIMIT), b""), 1):
-                line = _parse_line(raw)
-                if line is not None:
+                try:
+                    line = json.loads(raw)
+                    numbers = [line["step"], *([line["loss"]] if line["event"] in ("step", "eval", "done") else [])]
+                    whole = raw.endswith(b"\n") and all(isinstance(one, int | float) for one in numbers)
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    whole = False
+                if whole:
                     yield line
                 elif file.read(1):  # not the last line
                     raise UserError(
@@ -151,13 +156,3 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with reported_write(name, self.path), atomic_path(self.path / name) as temporary:
             temporary.write_bytes(text.encode())
-
-
-def _parse_line(raw: bytes) -> dict[str, Any] | None:
-    """Return a line of metrics; None where it is damaged."""
-    try:
-        line: dict[str, Any] = json.loads(raw)
-        numbers = [line["step"], *([line["loss"]] if line["event"] in ("step", "eval", "done") else [])]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return line if raw.endswith(b"\n") and all(isinstance(one, int | float) for one in numbers) else None

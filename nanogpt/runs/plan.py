@@ -107,7 +107,7 @@ class Plan:
 
     def micro_batch(self, step: int, size: int) -> int:
         """Return the most sequences in one forward pass of a step, where `size` were planned."""
-        return min(size, *(entry.size for entry in self.micro_batches if entry.step <= step), size)
+        return min([size, *(entry.size for entry in self.micro_batches if entry.step <= step)])
 
     def change(self, step: int, steps: int) -> "Plan":
         """Return this plan with a new length from `step` on."""
@@ -121,10 +121,9 @@ class Plan:
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Plan":
         """Read what `to_dict` wrote; raise UserError, naming `where`, for anything else."""
         check_format(tables, where)
-        values = {key: tables[key] for key in tables.keys() - {"format", "job"}}  # torchrun's job, of earlier versions
+        values = with_tuples({key: tables[key] for key in tables.keys() - {"format", "job"}})  # job: an earlier key
         check_names(values, [field.name for field in fields(cls)], f"{where}: unknown key")
         try:
-            values = with_tuples(values)
             values |= {name: tuple(kind(**one) for one in values.get(name, ())) for name, kind in LISTS.items()}
             plan = cls(**values)
             _check(plan)

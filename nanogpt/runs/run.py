@@ -37,11 +37,8 @@ class Run:
         """step of the checkpoint that was loaded"""
         self.notes = notes
         """what the user should know, such as a damaged checkpoint"""
-
-    @property
-    def name(self) -> str:
-        """The run folder's path, or `starter`."""
-        return display_name(self.folder)
+        self.name = display_name(folder)
+        """the run folder's path, or `starter`"""
 
     def generate(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any

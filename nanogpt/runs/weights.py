@@ -1,10 +1,9 @@
 """Weights and optimizer state to and from safetensors files, which hold numbers and no code.
 
 A file is not trusted: names, shapes and number formats in its header are compared with the model's before it is read,
-and its size with the config's before a model is made.
+and its size with the config's before a model is made (`runs.limits`).
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,15 +15,10 @@ from torch import Tensor, nn
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, Block
-from nanogpt.model.parameters import count_parameters
 from nanogpt.parallel.world import full_tensor, shard_like
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; GPT-2 XL's has 50 kB."""
-BUFFER_LIMIT = 1 << 30
-"""Bytes of the largest tables of positions that a model from a file may ask for."""
-LARGER = 2
-"""How much larger than its file a model may be before memory is taken and its shapes are compared"""
 ADAPTER = ".lora_"
 """Part of the name of every adapter weight (`model.lora`)"""
 
@@ -46,39 +40,17 @@ def _saved_parameters(model: GPT) -> dict[str, nn.Parameter]:
 
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
-    """Return a model with the weights of a file; adapters in it are added to the weights in `start`.
-
-    Raises UserError where files and config do not belong together.
-    """
+    """Return a model with a file's weights, or with those in `start` and the file's adapters, checked."""
     if any(ADAPTER in name for name in read_layout(path)):
         from nanogpt.runs.adapters import load_adapted
 
         return load_adapted(config, path, block, start)
-    _check_size(config, path, block)
+    from nanogpt.runs.limits import check_size
+
+    check_size(config, path, block)
     model = GPT(config, block=block)
     load_model_tensors(model, path)
     return model
-
-
-def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None:
-    """Raise UserError for a model much larger than its file, before memory is taken for it."""
-    if block is Block:
-        wanted = count_parameters(config).total
-    else:
-        from nanogpt.runs.custom_blocks import count_parameters_with
-
-        wanted = count_parameters_with(block, config, path)
-    found = sum(math.prod(shape) for shape, _ in read_layout(path).values())
-    if wanted > LARGER * found:
-        raise UserError(
-            f"{path} does not match config.toml: it holds {found:,} numbers, and the config asks for {wanted:,}; "
-            f"restore the config that the run was trained with"
-        )
-    if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
-        raise UserError(
-            f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "
-            f"run was trained with"
-        )
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:

@@ -120,9 +120,9 @@ class Killed(BaseException):
 
 def break_write(patch, moment, fail):
     """Let the writing of a checkpoint fail at a moment."""
-    if moment in ("flush_file", "flush_folder"):
-        flush, fails = files.flush, (Path.is_file if moment == "flush_file" else Path.is_dir)
-        patch.setattr(files, "flush", lambda path: fail() if fails(path) else flush(path))
+    if moment.startswith("flush"):
+        flush, breaks = files.flush, Path.is_dir if moment == "flush_folder" else Path.is_file
+        patch.setattr(files, "flush", lambda path: fail() if breaks(path) else flush(path))
     else:
         patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
 
@@ -316,13 +316,9 @@ def test_an_old_checkpoint_that_cannot_be_deleted_stops_nothing(checkpoints, mon
 
 def test_a_folder_that_is_gone_is_not_made_again(checkpoints):
     Path("some").rename("other")
-    folder = RunFolder("some")
-    for call in (
-        lambda: save(checkpoints, 13),
-        lambda: checkpoints.save_history(13, {}),
-        lambda: folder.append_metrics({"event": "step", "step": 13, "loss": 1.0}),
-        lambda: folder.write_plan(Plan(text="t", steps=0)),
-    ):
+    folder, plan = RunFolder("some"), Plan(text="t", steps=0)
+    calls = [lambda: save(checkpoints, 13), lambda: checkpoints.save_history(13, {}), lambda: folder.write_plan(plan)]
+    for call in (*calls, lambda: folder.append_metrics({"event": "step", "step": 13, "loss": 1.0})):
         refuses(call, "the run folder 'some' was moved or deleted", "put it back", "nanogpt train --resume some")
     assert not Path("some").exists()
 
