@@ -11,11 +11,9 @@ from nanogpt.config import Config, SampleConfig
 from nanogpt.data.batches import Dataset, TokenIds
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
-from nanogpt.files import check_plain
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
-from nanogpt.runs.custom_blocks import check_block
-from nanogpt.runs.find import display_name, newest_run, open_corpus, open_data
+from nanogpt.runs.find import display_name, find_weights, newest_run, open_corpus, open_data
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
@@ -37,8 +35,11 @@ class Run:
         """step of the checkpoint that was loaded"""
         self.notes = notes
         """what the user should know, such as a damaged checkpoint"""
-        self.name = display_name(folder)
-        """the run folder's path, or `starter`"""
+
+    @property
+    def name(self) -> str:
+        """The run folder's path, or `starter`."""
+        return display_name(self.folder)
 
     def generate(
         self, prompt: str = "", unknown: Unknown = "error", *, config: SampleConfig | None = None, **settings: Any
@@ -130,7 +131,10 @@ def load(
     """
     folder = RunFolder.open(newest_run() if path is None else path)
     plan, config = folder.read_plan(), folder.read_config()
-    check_block(plan, block)
+    if block is not Block or plan.block is not None:
+        from nanogpt.runs.custom_blocks import check_block
+
+        check_block(plan, block)
     file, step, notes = _choose_weights(folder, checkpoint)
     model = load_model(config.model, file, block, folder.checked_start(plan))
     model.to(pick_device(device)).eval()
@@ -147,9 +151,4 @@ def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tup
                 f"--resume {shell_quote(folder.path)}"
             )
         return found.path / "model.safetensors", found.state.step, found.notes
-    history, which = folder.checkpoints.history(), str(which).removeprefix("step-")
-    if not which.isdecimal() or int(which) not in history:
-        known = ", ".join(["best", "last", *map(str, history)])
-        raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")
-    check_plain(history[int(which)], within=folder.path)
-    return history[int(which)], int(which), ()
+    return *find_weights(folder, str(which).removeprefix("step-")), ()

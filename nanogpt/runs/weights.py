@@ -1,7 +1,7 @@
 """Weights and optimizer state to and from safetensors files, which hold numbers and no code.
 
-A file is not trusted: names, shapes and number formats in its header are compared with the model's before it is read,
-and its size with the config's before a model is made (`runs.limits`).
+A file is not trusted: names, shapes and number formats in its header are compared with what the config asks for before
+memory is taken for either.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,8 @@ from nanogpt.parallel.world import full_tensor, shard_like
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; GPT-2 XL's has 50 kB."""
+BUFFER_LIMIT = 1 << 30
+"""Bytes of the largest tables of positions that a model from a file may ask for."""
 ADAPTER = ".lora_"
 """Part of the name of every adapter weight (`model.lora`)"""
 
@@ -45,12 +47,30 @@ def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, 
         from nanogpt.runs.adapters import load_adapted
 
         return load_adapted(config, path, block, start)
-    from nanogpt.runs.limits import check_size
-
-    check_size(config, path, block)
+    _check_size(config, path, block)
     model = GPT(config, block=block)
     load_model_tensors(model, path)
     return model
+
+
+def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None:
+    """Raise UserError where a model of this config would not match the file, before it is allocated."""
+    if block is Block:
+        C, last, layout = config.n_embd, f"blocks.{config.n_layer - 1}", read_layout(path)
+        rows = (config.n_head + 2 * config.kv_heads) * config.head_channels
+        shapes = {"token_embedding.weight": (config.vocab_size, C), f"{last}.attention.qkv.weight": (rows, C)}
+        shapes |= {f"{last}.mlp.down.weight": (C, config.hidden)}
+        found = {name: layout[name] for name in shapes if name in layout}
+        _compare(path, found, {name: (shape, found.get(name, ((), "F32"))[1]) for name, shape in shapes.items()})
+    else:
+        from nanogpt.runs.custom_blocks import check_size
+
+        check_size(config, path, block)
+    if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
+        raise UserError(
+            f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "
+            f"run was trained with"
+        )
 
 
 def load_model_tensors(model: GPT, path: Path) -> None:

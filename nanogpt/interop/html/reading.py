@@ -18,7 +18,7 @@ from nanogpt.files import check_format, read_text
 from nanogpt.interop.html.export import check_size, fill_template, lay_out, unpack
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import table_bytes
-from nanogpt.runs.limits import BUFFER_LIMIT
+from nanogpt.runs.weights import BUFFER_LIMIT
 
 PAGE_LIMIT = 128_000_000
 """Largest page in bytes: 30 million parameters take 41 million, and the largest vocabulary less than the rest."""

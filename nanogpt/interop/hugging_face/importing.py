@@ -24,9 +24,8 @@ from nanogpt.interop.hugging_face.tokenizer import read_tokenizer
 from nanogpt.model.parameters import table_bytes
 from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RUNS, RunFolder
-from nanogpt.runs.limits import BUFFER_LIMIT
 from nanogpt.runs.plan import Plan
-from nanogpt.runs.weights import read_layout
+from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
 from nanogpt.text.tokenizer import Tokenizer
 from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
 from nanogpt.training.new_run import create_folder

@@ -61,7 +61,7 @@ def test_the_optimizers_come_back_bit_for_bit(kind):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("n_embd = 32", "n_embd = 36", ["k_norm.weight is [16]", "[18]"]),
+        ("n_embd = 32", "n_embd = 36", ["qkv.weight is [96, 32]", "[108, 36]"]),
         ("n_layer = 2", "n_layer = 3", ["blocks.2."]),
         ("n_layer = 2", "n_layer = 1", ["blocks.1.", "missing"]),
         ("bias = false", "bias = true", ["bias is missing in the file"]),
