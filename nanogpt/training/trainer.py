@@ -205,11 +205,12 @@ class Trainer:
         """Restore weights, optimizers, state and the folder's metrics from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
-            weights.load_model_tensors(self.model, checkpoint.model)
+            weights.load_model_tensors(self.model, checkpoint.path / "model.safetensors")
             for optimizer in self.train_step.optimizers:
                 optimizer.state.clear()
             if self.state.step:
-                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
+                optimizer_file = checkpoint.path / "optimizer.safetensors"
+                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, optimizer_file)
             self._last_log = (self.state.step, self.state.seconds)
         self._losses.clear()
         self.saved_step = None if checkpoint is None else checkpoint.state.step
@@ -376,7 +377,7 @@ class Trainer:
         if self.state.best_step != best_step and (best := self.find_checkpoint("best")) is not None:
             for note in best.notes:
                 yield events.NoteEvent(step=self.state.step, text=note)
-            weights.load_model_tensors(self.model, best.model)
+            weights.load_model_tensors(self.model, best.path / "model.safetensors")
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps
