@@ -7,9 +7,9 @@ Shapes: B batch, T time, S time of keys and values (T plus what a cache holds), 
 value heads, D channels of a head, F channels inside the feed-forward network, V vocabulary.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +17,11 @@ from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
+from nanogpt.model.kv_cache import KVCache, LayerCache
 from nanogpt.model.norm import RMSNorm
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of rotary positions, each (T, D/2)"""
-
-
-class LayerCache(Protocol):
-    """Keys and values of one layer (`sampling.kv_cache`)."""
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
-
-
-class Cache(Protocol):
-    """What a model needs of a key-value cache (`sampling.kv_cache`)."""
-
-    length: int
-    mask: Tensor | None
-    documents: Tensor | None
-
-    @property
-    def layers(self) -> Sequence[LayerCache]: ...  # noqa: D102
-
-    def positions(self, T: int) -> slice | Tensor: ...  # noqa: D102
-
-    def advance(self, T: int) -> None: ...  # noqa: D102
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -187,11 +167,7 @@ class Block(nn.Module):
         self.dropout = make_dropout(config.dropout)
 
     def forward(
-        self,
-        x: Tensor,
-        rotation: Rotation | None = None,
-        cache: LayerCache | None = None,
-        mask: Tensor | None = None,
+        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Return the new residual stream, (B, T, C) -> (B, T, C).
 
@@ -247,7 +223,7 @@ class GPT(nn.Module):
             self.lm_head.weight = self.token_embedding.weight
         init_weights(self, generator)
 
-    def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return the logits of the token after each of `idx`, (B, T) -> (B, T, V).
 
         `cache` holds keys and values of the tokens before `idx`; those of `idx` are added. Raises UserError where they
@@ -260,7 +236,10 @@ class GPT(nn.Module):
                 f"crop it to its newest tokens"
             )
         positions = cache.positions(T) if cache else slice(T)
-        x = self.dropout(to_autocast_dtype(self.embed(idx, positions)))  # (B, T, C)
+        x, kind = self.embed(idx, positions), idx.device.type
+        if torch.is_autocast_enabled(kind):  # so that only CUDA's layer norms cast the residual stream again
+            x = x.to(torch.get_autocast_dtype(kind))
+        x = self.dropout(x)  # (B, T, C)
         rotation = self.rotation(positions)
         mask = cache.mask if cache else None
         if self.config.mask_documents:
@@ -276,11 +255,10 @@ class GPT(nn.Module):
     def embed(self, idx: Tensor, positions: slice | Tensor) -> Tensor:
         """Return token embeddings plus, where positions are added, theirs: (B, T) -> (B, T, C)."""
         x = self.token_embedding(idx)  # (B, T, C)
-        if self.config.position == "learned":
-            return x + self.position_embedding.weight[positions]
-        if self.config.position == "sinusoidal":
-            return x + self.sinusoids[positions]
-        return x
+        if self.config.position == "rope":
+            return x
+        table = self.position_embedding.weight if self.config.position == "learned" else self.sinusoids
+        return x + table[positions]
 
     def rotation(self, positions: slice | Tensor) -> Rotation | None:
         """Return the cosines and sines of some positions, each (T, D/2), or (B, 1, T, D/2) for (B, T); None without."""
@@ -295,10 +273,16 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def to_autocast_dtype(x: Tensor) -> Tensor:
-    """Cast the residual stream to mixed precision's number format, so that only CUDA's layer norms cast it again."""
-    kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+@contextlib.contextmanager
+def evaluation_mode(model: GPT) -> Iterator[None]:
+    """Set the model to evaluation, and each module back to its mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanogpt.model.gpt import GPT, Attention, Block, Cache, FeedForward, LayerCache, Rotation, rotate
+from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, Rotation, rotate
+from nanogpt.model.kv_cache import KVCache, LayerCache
 from nanogpt.model.norm import RMSNorm
 
 Map = Callable[[Tensor], Tensor]
@@ -40,13 +41,11 @@ class Decoder:
         self.norm, self.head = norm_function(model.final_norm), linear_function(model.lm_head)
 
     @torch.inference_mode()
-    def __call__(self, idx: Tensor, cache: Cache) -> Tensor:
+    def __call__(self, idx: Tensor, cache: KVCache) -> Tensor:
         """Return the logits, (B, V), of the tokens after idx, (B, 1), which follow what `cache` holds."""
         positions = cache.positions(1)
         x = self.model.embed(idx, positions)[:, 0]  # (B, C)
-        rotation = None
-        if self.model.config.position == "rope":
-            rotation = (self.model.cos[positions], self.model.sin[positions])  # each (1, D/2) or (B, 1, D/2)
+        rotation = self.model.rotation(positions)  # each (1, D/2) or (B, 1, 1, D/2)
         for layer, layer_cache in zip(self.layers, cache.layers):
             x = layer(x, rotation, layer_cache, cache.mask)
         cache.advance(1)
@@ -76,11 +75,12 @@ class DecoderLayer:
     def attention(self, x: Tensor, rotation: Rotation | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
         """Return self-attention of one position, which sees all before it, (B, C) -> (B, C)."""
         B, K = x.size(0), self.heads[1]
-        q, k, v = self.qkv(x).view(B, -1, self.D).split_with_sizes(self.heads, 1)  # (B, H, D), 2 x (B, K, D)
+        heads = self.qkv(x).view(B, -1, 1, self.D)  # (B, H + 2K, 1, D)
+        q, k, v = heads.split_with_sizes(self.heads, 1)  # (B, H, 1, D), 2 x (B, K, 1, D)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        k, v = cache.append(k.unsqueeze(2), v.unsqueeze(2))  # each (B, K, S, D)
+        k, v = cache.append(k, v)  # each (B, K, S, D)
         # Heads that share keys and values take the place of positions: nothing is repeated.
         q = q.reshape(B, K, -1, self.D)  # (B, K, G, D)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

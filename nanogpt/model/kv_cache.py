@@ -1,7 +1,7 @@
 """Keys and values of the tokens that rows have read, so that a new token costs one position.
 
 The cache never rolls: deeper layers' entries depend on the oldest tokens, so without those the output would not match
-the model's. When a row's context is full, its newest half is read again (`window_start`).
+the model's. When a row's context is full, its newest half is read again (`sampling.generate.window_start`).
 
 Shapes: B rows, K key and value heads, S positions in the cache, T positions that are read, D channels of a head.
 """
@@ -10,18 +10,6 @@ import torch
 from torch import Tensor
 
 from nanogpt.config import ModelConfig
-
-
-def window_start(position: int, block_size: int) -> int:
-    """Return the first position of the window from which the token at `position` is predicted.
-
-    >>> [window_start(position, 4) for position in range(1, 12)]
-    [0, 0, 0, 0, 3, 3, 3, 6, 6, 6, 9]
-    """
-    if position <= block_size:
-        return 0
-    stride = block_size + 1 - max(1, block_size // 2)
-    return -(-(position - block_size) // stride) * stride
 
 
 class KVCache:
@@ -34,28 +22,35 @@ class KVCache:
     def __init__(self, config: ModelConfig, rows: int, like: Tensor) -> None:
         """Allocate the cache with the number format and device of `like`."""
         shape = (rows, config.kv_heads, config.block_size, config.head_channels)
-        # Zeros: beyond a shorter row's end weights are 0, and 0 times NaN would be NaN.
         self.layers = [LayerCache(self, shape, like) for _ in range(config.n_layer)]
+        self.opens = torch.zeros(rows, 1, config.block_size, dtype=torch.bool, device=like.device)
+        """which tokens open a document, for `mask_documents`"""
         self.lengths = [0] * rows
-        self._documents = torch.zeros(rows, config.block_size, dtype=torch.long, device=like.device)
         self.select(list(range(rows)))
 
     def select(self, rows: list[int]) -> "KVCache":
         """Let the next call of the model read these rows; return the cache."""
         lengths = [self.lengths[row] for row in rows]
-        self.rows, self.length = rows, max(lengths)
-        self.index = index_of(rows)
+        self.rows, self.length, self.index = rows, max(lengths), index_of(rows)
         self.ends: Tensor | None = None
         self.mask: Tensor | None = None
         if min(lengths) < self.length:
-            device = self._documents.device
-            self.ends, self.row_numbers = torch.tensor([lengths, rows], device=device)  # each (B,)
-            self.mask = (torch.arange(self.length + 1, device=device) <= self.ends[:, None])[:, None, None]
+            self.ends, self.row_numbers = torch.tensor([lengths, rows], device=self.opens.device)  # each (B,)
+            self.mask = (torch.arange(self.length + 1, device=self.opens.device) <= self.ends[:, None])[:, None, None]
         return self
 
     def positions(self, T: int) -> slice | Tensor:
         """Return the positions of the next T tokens: a slice for all rows, or (B, 1)."""
         return slice(self.length, self.length + T) if self.ends is None else self.ends[:, None]
+
+    def append(self, kept: Tensor, new: Tensor) -> Tensor:
+        """Store what belongs to the next tokens, (B, K, T, ...), in (rows, K, block_size, ...); return all so far."""
+        end = self.length + new.size(2)
+        if self.ends is None:
+            kept[self.index, :, self.length : end] = new
+        else:
+            kept[self.row_numbers, :, self.ends] = new[:, :, 0]
+        return kept[self.index, :, :end] if self.length else new  # (B, K, S, ...)
 
     def advance(self, T: int) -> None:
         """Count T more tokens in each selected row."""
@@ -63,49 +58,25 @@ class KVCache:
         for row in self.rows:
             self.lengths[row] += T
 
-    def forget(self, row: int) -> None:
-        """Empty a row."""
-        self.lengths[row] = 0
-
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""
         for layer in self.layers:
             layer.k[target], layer.v[target] = layer.k[source], layer.v[source]
-        self._documents[target] = self._documents[source]
-        self.lengths[target] = self.lengths[source]
-
-    @property
-    def documents(self) -> Tensor | None:
-        """Number of the document at each position so far, (B, S); only for rows of one length."""
-        return self._documents[self.index, : self.length] if self.length else None
-
-    @documents.setter
-    def documents(self, documents: Tensor | None) -> None:
-        assert documents is not None
-        self._documents[self.index, : documents.size(1)] = documents
+        self.opens[target], self.lengths[target] = self.opens[source], self.lengths[source]
 
 
 class LayerCache:
-    """The keys and values of one layer, (rows, K, block_size, D)."""
+    """The keys and values of one layer, each (rows, K, block_size, D)."""
 
     def __init__(self, cache: KVCache, shape: tuple[int, ...], like: Tensor) -> None:
         self.cache = cache
-        # Not `like.new_zeros`: from a sharded weight that would be a sharded tensor.
+        # Zeros: beyond a shorter row's end weights are 0, and 0 times NaN would be NaN. Not `like.new_zeros`: from a
+        # sharded weight that would be a sharded tensor.
         self.k, self.v = (torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in "kv")
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values of the next tokens, (B, K, T, D); return all so far, (B, K, S, D)."""
-        cache, index = self.cache, self.cache.index
-        if cache.ends is None:
-            start, end = cache.length, cache.length + k.size(2)
-            self.k[index, :, start:end], self.v[index, :, start:end] = k, v
-            if not start:
-                return k, v
-        else:
-            end = cache.length + 1
-            self.k[cache.row_numbers, :, cache.ends] = k[:, :, 0]
-            self.v[cache.row_numbers, :, cache.ends] = v[:, :, 0]
-        return self.k[index, :, :end], self.v[index, :, :end]
+        return self.cache.append(self.k, k), self.cache.append(self.v, v)
 
 
 def index_of(rows: list[int]) -> slice | list[int]:
