@@ -105,16 +105,15 @@ class Attention(nn.Module):
         which keys each query sees, where that is not all up to its own position.
         """
         T, S = q.size(2), k.size(2)
-        if T < S:  # the earlier positions are in a cache
-            mask = causal_mask(T, S, q.device) if mask is None and T > 1 else mask
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if mask is None and 1 < T < S:  # the earlier positions are in a cache
+            mask = causal_mask(T, S, q.device)
         dropout = self.training and not isinstance(self.dropout, nn.Identity)
         learns_in_bfloat16 = q.dtype == torch.bfloat16 and q.requires_grad and torch.is_grad_enabled()
-        if dropout or (learns_in_bfloat16 and q.device.type == "cpu"):  # torch's is slow there
+        if T == S and (dropout or (learns_in_bfloat16 and q.device.type == "cpu")):  # torch's is slow there
             from nanogpt.model.attention import blockwise_attention
 
             return blockwise_attention(q, k, v, mask, self.dropout if dropout else None)  # type: ignore[arg-type]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T == S)
 
 
 def causal_mask(T: int, S: int, device: torch.device) -> Tensor:
@@ -152,10 +151,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """A Transformer block: attention, then the feed-forward network, each with a residual connection.
-
-    Maps (B, T, C) to (B, T, C).
-    """
+    """A Transformer block: attention, then the feed-forward network, each with a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

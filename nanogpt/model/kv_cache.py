@@ -31,7 +31,9 @@ class KVCache:
     def select(self, rows: list[int]) -> "KVCache":
         """Let the next call of the model read these rows; return the cache."""
         lengths = [self.lengths[row] for row in rows]
-        self.rows, self.length, self.index = rows, max(lengths), index_of(rows)
+        self.rows, self.length = rows, max(lengths)
+        neighbours = rows == list(range(rows[0], rows[-1] + 1))
+        self.index = slice(rows[0], rows[-1] + 1) if neighbours else rows  # a slice needs no copy
         self.ends: Tensor | None = None
         self.mask: Tensor | None = None
         if min(lengths) < self.length:
@@ -77,12 +79,3 @@ class LayerCache:
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values of the next tokens, (B, K, T, D); return all so far, (B, K, S, D)."""
         return self.cache.append(self.k, k), self.cache.append(self.v, v)
-
-
-def index_of(rows: list[int]) -> slice | list[int]:
-    """Return rows as an index: a slice for neighbours, which needs no copy.
-
-    >>> index_of([2, 3, 4]), index_of([2, 4])
-    (slice(2, 5, None), [2, 4])
-    """
-    return slice(rows[0], rows[-1] + 1) if rows == list(range(rows[0], rows[-1] + 1)) else rows

@@ -26,8 +26,9 @@ def can_decode(model: GPT) -> bool:
     return (
         type(model) is GPT
         and not model.config.mask_documents
-        and all(type(block) is Block for block in model.blocks)
-        and all(type(b.attention) is Attention and type(b.mlp) is FeedForward for b in model.blocks)
+        and all(
+            type(b) is Block and type(b.attention) is Attention and type(b.mlp) is FeedForward for b in model.blocks
+        )
         and not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     )
 

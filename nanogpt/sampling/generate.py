@@ -12,7 +12,7 @@ Shapes: B rows, T tokens of a prompt, V vocabulary.
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from nanogpt.config import ModelConfig, SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, evaluation_mode
-from nanogpt.model.kv_cache import KVCache, index_of
+from nanogpt.model.kv_cache import KVCache
 from nanogpt.random_streams import uniform
 from nanogpt.sampling.decoder import Decoder, can_decode
 from nanogpt.sampling.filters import COLDEST, draw, filter_logits, likeliest
@@ -59,8 +59,8 @@ def stream_text(
     config = config or SampleConfig()
     prompts = [encode_prompt(tokenizer, one, unknown) for one in ([prompt] if isinstance(prompt, str) else prompt)]
     texts = [TextStream(tokenizer, config.stop) for _ in range(len(prompts) * config.samples)]
-    size = default_batch_size(model.config)
-    for tokens in generate_ids(model, prompts, config, size, ended=lambda number: texts[number].ended):
+    most = default_batch_size(model.config)
+    for tokens in generate_ids(model, prompts, config, most, ended=lambda number: texts[number].ended):
         yield [text.feed(tokens[number]) if number in tokens else "" for number, text in enumerate(texts)]
     if not all(text.ended for text in texts):
         yield [text.flush() for text in texts]
@@ -125,12 +125,8 @@ class Row:
     """of the next token, in the whole text"""
     window: list[int]
     """the newest tokens, from which the next is predicted"""
-
-    @property
-    def filters(self) -> tuple[float | None, ...]:
-        """Settings of its filters: rows with the same ones are filtered together."""
-        c = self.config
-        return (c.repetition_penalty, c.temperature, c.top_k, c.top_p, c.min_p)
+    filters: SampleConfig
+    """its config without what differs between texts: rows with the same filters are filtered together"""
 
 
 class Batch:
@@ -145,7 +141,8 @@ class Batch:
 
     def __init__(self, model: GPT, size: int) -> None:
         self.model, self.rows, self.size = model, list[Row](), size
-        self.cache = KVCache(model.config, size, model.token_embedding.weight)
+        weight = model.token_embedding.weight
+        self.cache, self.device = KVCache(model.config, size, weight), weight.device
         self.decoder = Decoder(model) if can_decode(model) else None
 
     def join(self, prompt: Tensor, config: SampleConfig, number: int = 0) -> Row:
@@ -153,7 +150,8 @@ class Batch:
         if len(self.rows) == self.size:
             raise UserError(f"all {self.size} rows are taken: let one leave first")
         start = window_start(len(prompt), self.model.config.block_size)
-        row = Row(config, number, len(prompt), prompt[start:].tolist())
+        filters = replace(config, tokens=1, stop=(), seed=0, samples=1)
+        row = Row(config, number, len(prompt), prompt[start:].tolist(), filters)
         self.cache.lengths[len(self.rows)] = 0
         self.rows.append(row)
         return row
@@ -170,7 +168,8 @@ class Batch:
         """Generate the next token of each row, in the order of `rows`; raise UserError where logits are not numbers."""
         self._read_windows()
         every = list(range(len(self.rows)))
-        newest, cache = self._tensor([row.window[-1:] for row in self.rows]), self.cache.select(every)  # (B, 1)
+        newest = torch.tensor([row.window[-1:] for row in self.rows], device=self.device)  # (B, 1)
+        cache = self.cache.select(every)
         self.logits = self.decoder(newest, cache) if self.decoder else self.model(newest, cache)[:, -1]
         for rows in _groups(every, lambda index: self.rows[index].filters):
             for index, token in zip(rows, self._draw(rows).tolist()):
@@ -186,22 +185,21 @@ class Batch:
                 row.window, self.cache.lengths[index] = row.window[-width:], 0
         unread = [index for index, row in enumerate(self.rows) if len(row.window) > 1 and not self.cache.lengths[index]]
         for rows in _groups(unread, lambda index: len(self.rows[index].window)):
-            self.model(self._tensor([self.rows[index].window[:-1] for index in rows]), self.cache.select(rows))
+            idx = torch.tensor([self.rows[index].window[:-1] for index in rows], device=self.device)
+            self.model(idx, self.cache.select(rows))
 
     def _draw(self, indices: list[int]) -> Tensor:
         """Draw tokens for rows with the same filters, (B,)."""
         rows = [self.rows[index] for index in indices]
-        config, context = rows[0].config, torch.empty(0)
+        config, context = rows[0].filters, torch.empty(0)
         if config.repetition_penalty != 1.0:  # a shorter window is padded with its own first token
             widest = max(len(row.window) for row in rows)
-            context = self._tensor([row.window + row.window[:1] * (widest - len(row.window)) for row in rows])
-        logits = filter_logits(self.logits[index_of(indices)].float(), context, config)
+            padded = [row.window + row.window[:1] * (widest - len(row.window)) for row in rows]
+            context = torch.tensor(padded, device=self.device)
+        logits = filter_logits(self.logits[indices].float(), context, config)
         if config.temperature < COLDEST:
             return likeliest(logits)
         return draw(logits, [uniform(row.config.seed, "sample", row.number, row.position) for row in rows])
-
-    def _tensor(self, ids: list[list[int]]) -> Tensor:
-        return torch.tensor(ids, device=self.model.token_embedding.weight.device)
 
 
 def _groups(indices: Iterable[int], key: Callable[[int], Hashable]) -> list[list[int]]:
