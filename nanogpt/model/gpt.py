@@ -21,7 +21,7 @@ from nanogpt.model.kv_cache import KVCache, LayerCache
 from nanogpt.model.norm import RMSNorm
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines of rotary positions, each (T, D/2)"""
+"""Cosines of rotary positions, and sines, negative in the first half, each (T, D)"""
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -48,10 +48,10 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
 
 
 def rotations(length: int, head_size: int, theta: float) -> Rotation:
-    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D/2)."""
+    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D)."""
     rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
     angles = torch.arange(length)[:, None] * rates  # (length, D/2)
-    return angles.cos(), angles.sin()
+    return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
@@ -61,7 +61,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """
     cos, sin = (table.to(x.dtype) for table in rotation)  # otherwise mixed precision would return float32
     # Two products of whole rows: taking rows apart and joining them takes 50 % longer.
-    return x * torch.cat([cos, cos], -1) + x.roll(x.size(-1) // 2, -1) * torch.cat([-sin, sin], -1)  # (B, H, T, D)
+    return x * cos + x.roll(x.size(-1) // 2, -1) * sin  # (B, H, T, D)
 
 
 class Attention(nn.Module):
@@ -257,7 +257,7 @@ class GPT(nn.Module):
         return x + table[positions]
 
     def rotation(self, positions: slice | Tensor) -> Rotation | None:
-        """Return the cosines and sines of some positions, each (T, D/2), or (B, 1, T, D/2) for (B, T); None without."""
+        """Return the cosines and sines of some positions, each (T, D), or (B, 1, T, D) for (B, T); None without."""
         if self.config.position != "rope":
             return None
         cos, sin = self.cos[positions], self.sin[positions]

@@ -209,18 +209,10 @@ def _groups(indices: Iterable[int], key: Callable[[int], Hashable]) -> list[list
     return list(groups.values())
 
 
-def cache_bytes(config: ModelConfig, rows: int) -> int:
-    """Return the bytes of some rows' keys and values, in float32.
-
-    >>> cache_bytes(ModelConfig(n_layer=2, n_head=3, n_embd=12, block_size=5), rows=7)
-    6720
-    """
-    return 2 * config.n_layer * rows * config.kv_heads * config.block_size * config.head_channels * 4
-
-
 def default_batch_size(config: ModelConfig) -> int:
-    """Return how many texts are generated at once: 64, or fewer, whose keys and values take up to 1 GiB."""
-    return max(1, min(MOST_ROWS, CACHE_BYTES // cache_bytes(config, 1)))
+    """Return how many texts are generated at once: 64, or fewer, whose keys and values take up to 1 GiB in float32."""
+    row = 2 * 4 * config.n_layer * config.kv_heads * config.block_size * config.head_channels  # bytes
+    return max(1, min(MOST_ROWS, CACHE_BYTES // row))
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, unknown: Unknown = "error") -> Tensor:

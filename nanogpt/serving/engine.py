@@ -47,6 +47,7 @@ class Engine:
         """since the start, like `step_seconds`"""
         self.step_seconds = 0.0
         self._batch = Batch(self.model, self.rows)
+        self.cache_bytes = sum(layer.k.nbytes + layer.v.nbytes for layer in self._batch.cache.layers)
         self._texts: dict[Row, Text] = {}
         self._waiting: deque[Job] = deque()
         self._jobs: set[Job] = set()
