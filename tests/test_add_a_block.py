@@ -10,10 +10,10 @@ from tiny import kill, shake, start_run, tiny_config, token_ids, write_text
 
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, Block
+from nanogpt.model.kv_cache import KVCache
 from nanogpt.optim.optimizers import block_matrices
 from nanogpt.reporting.events import CheckpointEvent
 from nanogpt.runs.run import load
-from nanogpt.sampling.kv_cache import KVCache
 
 PAGE = (Path(__file__).parent.parent / "docs" / "add-a-block.md").read_text(encoding="utf-8")
 PARALLEL, SCALED, TRAIN, COMPARE, OPTIMIZER, RESUME = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

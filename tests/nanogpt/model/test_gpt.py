@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nanogpt.config import ModelConfig, load_preset
 from nanogpt.model.documents import document_mask
 from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, make_norm, rotate, rotations, sinusoids
-from nanogpt.sampling.kv_cache import KVCache
+from nanogpt.model.kv_cache import KVCache
 
 EACH_PART = pytest.mark.parametrize("parts", PARTS, ids=str)
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)

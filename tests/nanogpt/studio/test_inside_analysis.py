@@ -14,7 +14,7 @@ pytest.importorskip("nicegui")
 
 from nanogpt.explain.head_ablation import ablation_effects
 from nanogpt.explain.trace import trace
-from nanogpt.sampling.kv_cache import window_start
+from nanogpt.sampling.generate import window_start
 from nanogpt.studio.inside_analysis import (
     attention_bars,
     attention_habits,

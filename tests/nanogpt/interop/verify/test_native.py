@@ -5,7 +5,7 @@ import torch
 from tiny import make_run
 
 from nanogpt.interop.verify.compare import Batched, Cached, compare, make_contexts, native_rows
-from nanogpt.sampling.kv_cache import LayerCache
+from nanogpt.model.kv_cache import LayerCache
 
 
 @pytest.mark.slow
