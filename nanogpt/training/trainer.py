@@ -322,12 +322,9 @@ class Trainer:
         step, every = self.state.step, self.config.train.eval_every
         if step == self.plan.total_steps:  # also where the run was shortened to end here
             return True
-        if every is not None:
-            due = step % every == 0
-        else:  # by progress: a run whose length changes keeps its number of evaluations
-            before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
-            due = now > before
-        if not due or step in self.plan.left_out:
+        # By progress: a run whose length changes keeps its number of evaluations.
+        before, now = (s // every if every else int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
+        if now == before or step in self.plan.left_out:
             return False
         return self.pace is None or not self.pace.skips_evaluation(self)
 
