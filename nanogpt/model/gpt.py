@@ -51,7 +51,7 @@ def rotations(length: int, head_size: int, theta: float) -> Rotation:
     """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D)."""
     rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
     angles = torch.arange(length)[:, None] * rates  # (length, D/2)
-    return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)
+    return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)  # each (length, D)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
