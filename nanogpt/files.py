@@ -98,9 +98,8 @@ def read_text(path: Path, limit: int = TEXT_LIMIT, within: Path | None = None) -
 
 def read_toml(path: Path, within: Path | None = None) -> dict[str, Any]:
     """Read a TOML file as tables; raise UserError where it is missing or not TOML."""
-    text = read_text(path, within=within)
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(read_text(path, within=within))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}; correct or restore it") from None
 

@@ -69,9 +69,7 @@ class Checkpoints:
     def pointer(self, which: str) -> int | None:
         """Return the step that `last` or `best` names; None where the file is missing or names nothing here."""
         file = self.path / which
-        if not file.exists():
-            return None
-        name = read_text(file, within=self.run).strip()
+        name = read_text(file, within=self.run).strip() if file.exists() else None
         # The file may say anything: only a step in this folder counts.
         return next((step for step in self.steps() if name == f"step-{step}"), None)
 
@@ -156,9 +154,8 @@ def damage(checkpoint: Path, run: Path) -> str | None:
 
 
 def checked_hash(path: Path, within: Path) -> str:
-    """Return the hash of a plain file in a folder; raise UserError where it cannot be what its name says."""
+    """Return the hash of a plain file in a folder; first check what bounds its length, as hashing reads it to its end."""
     check_plain(path, within)
-    # Before hashing, which reads a file to its end however long it is.
     (read_text if path.suffix == ".json" else read_layout)(path)
     return sha256(path)
 

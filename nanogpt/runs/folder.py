@@ -48,16 +48,14 @@ class RunFolder:
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
         folder = cls(STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else path)
+        name = str(folder.path)
         if not folder.path.is_dir():
             problem = ", it is a file" if folder.path.exists() else ""
-            raise UserError(f"no run folder {str(folder.path)!r}{problem}; list your runs with: nanogpt runs")
+            raise UserError(f"no run folder {name!r}{problem}; list your runs with: nanogpt runs")
         files = ("config.toml", "plan.toml", "tokenizer.json")
-        missing = [name for name in files if not (folder.path / name).is_file()]
+        missing = ", ".join(file for file in files if not (folder.path / file).is_file())
         if missing:
-            raise UserError(
-                f"{str(folder.path)!r} is not a run folder: {', '.join(missing)} missing; list your runs with: "
-                f"nanogpt runs"
-            )
+            raise UserError(f"{name!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
         return folder
 
     def checked_start(self, plan: Plan) -> Path | None:
@@ -149,9 +147,9 @@ class RunFolder:
         lines = (line for line in self.metrics() if line["step"] <= step and line["event"] != "done")
         self._write("metrics.jsonl", "".join([json.dumps(line) + "\n" for line in lines]))
 
-    def is_done(self) -> bool:
-        """Return whether the training is over."""
-        return any(line.get("event") == "done" for line in self.metrics())
+    def done(self) -> dict[str, Any] | None:
+        """Return the line of metrics at the end of the training; None before."""
+        return next((line for line in self.metrics() if line["event"] == "done"), None)
 
     def _write(self, name: str, text: str) -> None:
         with reported_write(name, self.path), atomic_path(self.path / name) as temporary:

@@ -126,7 +126,20 @@ class Plan:
         try:
             values |= {name: tuple(kind(**one) for one in values.get(name, ())) for name, kind in LISTS.items()}
             plan = cls(**values)
-            _check(plan)
+            entries: list[Any] = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
+            for checked in (plan, *entries):
+                check_types(checked)
+            at = [*(entry.step for entry in entries), *plan.left_out]
+            if plan.data_key is None:
+                valid = plan.steps == 0 and not at
+            else:
+                sizes = [one.steps for one in plan.changes] + [one.size for one in plan.micro_batches]
+                valid = min(plan.steps, plan.threads or 1, *sizes) >= 1 and min(at, default=0) >= 0
+                # The key becomes the name of a folder in the cache and must not lead out of it.
+                valid = valid and plan.data_key.isalnum() and bool(plan.source)
+                plan.progress(plan.total_steps)  # divides by zero where a part has no length
+            if not valid:
+                raise ValueError
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan
@@ -135,21 +148,3 @@ class Plan:
 EVALUATIONS = 10
 """Evaluations of a run, unless `eval_every` says otherwise"""
 LISTS: dict[str, type] = {"changes": Change, "rollbacks": Rollback, "micro_batches": MicroBatch}
-
-
-def _check(plan: Plan) -> None:
-    """Raise TypeError or ValueError for a plan that no run could have."""
-    entries: list[Any] = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
-    for checked in (plan, *entries):
-        check_types(checked)
-    at = [*(entry.step for entry in entries), *plan.left_out]
-    if plan.data_key is None:
-        valid = plan.steps == 0 and not at
-    else:
-        sizes = [one.steps for one in plan.changes] + [one.size for one in plan.micro_batches]
-        valid = min(plan.steps, plan.threads or 1, *sizes) >= 1 and min(at, default=0) >= 0
-        # The key becomes the name of a folder in the cache and must not lead out of it.
-        valid = valid and plan.data_key.isalnum() and bool(plan.source)
-        plan.progress(plan.total_steps)
-    if not valid:
-        raise ValueError

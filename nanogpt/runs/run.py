@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from nanogpt.config import Config, SampleConfig
 from nanogpt.data.batches import Dataset, TokenIds
+from nanogpt.data.tokenize import encode_corpus
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.model.gpt import GPT, Block
@@ -107,8 +107,6 @@ class Run:
         """Return the token ids, (T,), of the run's validation part, or of another text."""
         if text is None:
             return self.data().val
-        from nanogpt.data.tokenize import encode_corpus
-
         return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
 
 
@@ -135,20 +133,16 @@ def load(
         from nanogpt.runs.custom_blocks import check_block
 
         check_block(plan, block)
-    file, step, notes = _choose_weights(folder, checkpoint)
-    model = load_model(config.model, file, block, folder.checked_start(plan))
-    model.to(pick_device(device)).eval()
-    return Run(folder, model, step, notes)
-
-
-def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, ...]]:
-    """Return the file of the weights, their step, and notes for the user."""
-    if which in ("best", "last"):
-        found = folder.checkpoints.find(str(which))
+    if checkpoint in ("best", "last"):
+        found = folder.checkpoints.find(str(checkpoint))
         if found is None:
             raise UserError(
                 f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; continue it with "
                 f"--resume {shell_quote(folder.path)}"
             )
-        return found.path / "model.safetensors", found.state.step, found.notes
-    return *find_weights(folder, str(which).removeprefix("step-")), ()
+        file, step, notes = found.path / "model.safetensors", found.state.step, found.notes
+    else:
+        file, step, notes = *find_weights(folder, str(checkpoint).removeprefix("step-")), ()
+    model = load_model(config.model, file, block, folder.checked_start(plan))
+    model.to(pick_device(device)).eval()
+    return Run(folder, model, step, notes)

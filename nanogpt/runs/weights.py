@@ -1,7 +1,6 @@
 """Weights and optimizer state to and from safetensors files, which hold numbers and no code.
 
-A file is not trusted: names, shapes and number formats in its header are compared with what the config asks for before
-memory is taken for either.
+A file is not trusted: its header is compared with what the config asks for before memory is taken for either.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +28,7 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 
 
 def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
-    """Return the weights that `model.safetensors` holds, by name; of a model with adapters, the adapters alone.
-
-    All processes gather sharded weights together; a process that won't write them passes `keep=False`.
-    """
+    """Return the weights that `model.safetensors` holds, by name; of a model with adapters, the adapters alone."""
     return _gather({name: p.detach() for name, p in _saved_parameters(model).items()}, keep)
 
 
@@ -95,7 +91,7 @@ def optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimizer], k
 
 
 def _gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Return full tensors on the CPU; nothing without `keep`, but the process still takes part in the gathering."""
+    """Return full tensors on the CPU. All processes gather shards together; one that won't write has `keep=False`."""
     full = ((name, full_tensor(tensor)) for name, tensor in tensors.items())
     return {name: tensor.cpu().contiguous() for name, tensor in full if keep}
 

@@ -248,7 +248,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
     from nanogpt.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
-    if folder.is_done():
+    if folder.done():
         last = folder.checkpoints.find("last")
         if last is None or not last.notes:
             return None

@@ -24,7 +24,7 @@ def test_train_and_then(nanogpt):
     assert sample.endswith(': nanogpt sample runs/tale-modern-1 --prompt "..."')
     assert studio.endswith(": nanogpt studio runs/tale-modern-1")
     assert "validation loss" in found.err
-    assert load("runs/tale-modern-1").folder.is_done()
+    assert load("runs/tale-modern-1").folder.done()
 
 
 def test_flags_are_settings(nanogpt):

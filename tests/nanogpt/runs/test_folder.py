@@ -48,14 +48,14 @@ def steps_of(folder):
 def test_metrics_are_cut_back_to_a_step(folder):
     folder.append_metrics({"event": "sample", "step": 2, "text": "a\nb"})
     folder.append_metrics({"event": "done", "step": 2, "loss": 1.0})
-    assert folder.is_done()
+    assert folder.done()
     folder.append_metrics({"event": "step", "step": 3, "loss": 3.1})
     folder.cut_metrics(2)
     assert list(folder.metrics())[2:] == [
         {"event": "step", "step": 2, "loss": 2.1},
         {"event": "sample", "step": 2, "text": "a\nb"},
     ]
-    assert not folder.is_done()
+    assert not folder.done()
     folder.cut_metrics(-1)
     assert steps_of(folder) == []
 

@@ -223,7 +223,7 @@ def test_a_training_outlives_its_server_is_found_stopped_and_resumed(runs, jobs)
     folder = RunFolder(run)
     saved = folder.checkpoints.pointer("last")
     assert 0 < saved < 400
-    assert not folder.is_done()
+    assert not folder.done()
     assert f"{saved:,}" in log_file(run).read_text()
     refuses(lambda: jobs.stop(run), "nothing trains it")
 
@@ -232,7 +232,7 @@ def test_a_training_outlives_its_server_is_found_stopped_and_resumed(runs, jobs)
     jobs.resume(run)
     refuses(lambda: jobs.resume(run), "already")
     wait_for(lambda: jobs.stage(run) is Stage.IDLE)
-    assert folder.is_done()
+    assert folder.done()
     assert folder.checkpoints.pointer("last") == saved + 3
 
 

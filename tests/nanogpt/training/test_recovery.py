@@ -58,7 +58,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(diverging, value, log_every, at
     trainer = start("run", steps=9, eval_every=3, log_every=log_every, warmup=0.0)
     refuses(lambda: finish(trainer), f"at step {at} the loss became {value}", "--learning-rate (it was 0.03)")
     assert load("run", checkpoint="last").step == (0 if at == 0 else 3)
-    assert not trainer.folder.is_done()
+    assert not trainer.folder.done()
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(diverging):

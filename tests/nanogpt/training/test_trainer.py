@@ -220,7 +220,7 @@ def test_only_the_final_evaluation_is_left(stop_at, last):
     """It may take long, and all is saved by then: so a stop leaves it for later."""
     trainer = start("run", stop_at=stop_at)
     kill(trainer, lambda event: isinstance(event, last) and event.step == 8)
-    assert not trainer.folder.is_done()
+    assert not trainer.folder.done()
     assert [type(event) for event in finish(resume_run("run"))] == [StartEvent, DoneEvent]
     assert outcome(Path("run")) == whole()
 
