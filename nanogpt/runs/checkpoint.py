@@ -154,7 +154,7 @@ def damage(checkpoint: Path, run: Path) -> str | None:
 
 
 def checked_hash(path: Path, within: Path) -> str:
-    """Return the hash of a plain file in a folder; first check what bounds its length, as hashing reads it to its end."""
+    """Return the hash of a plain file in a folder; first check its length, because hashing reads it to its end."""
     check_plain(path, within)
     (read_text if path.suffix == ".json" else read_layout)(path)
     return sha256(path)

@@ -124,7 +124,9 @@ def test_a_checkpoint_whose_optimizer_does_not_match():
     tensors.pop("lm_head.weight:exp_avg")
     save_file(tensors, file)
     add_up(checkpoint.path)
-    refuses(lambda: finish(resume_run("run")), "optimizer.safetensors does not match", "lm_head.weight:exp_avg is missing")
+    refuses(
+        lambda: finish(resume_run("run")), "optimizer.safetensors does not match", "lm_head.weight:exp_avg is missing"
+    )
 
 
 def counting(kind):
