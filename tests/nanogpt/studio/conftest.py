@@ -1,11 +1,4 @@
-import sys
-from pathlib import Path
-
 import pytest
-
-# For the module `studio_process`, which the tests in this folder share.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from studio_process import Studio, Window, end_trainings
 from tiny import make_run
 
