@@ -10,15 +10,7 @@ from matplotlib.image import imread
 from tiny import metrics, start, trained
 
 from nanogpt.errors import UserError
-from nanogpt.reporting.plots import (
-    Curve,
-    draw_curves,
-    draw_picture,
-    loss_range,
-    nice_ticks,
-    read_plot,
-    write_picture,
-)
+from nanogpt.reporting.plots import Curve, draw_curves, draw_picture, loss_range, nice_ticks, read_plot, write_picture
 from nanogpt.runs.folder import RunFolder
 
 
