@@ -4,6 +4,7 @@ import sys
 from dataclasses import fields
 
 import pytest
+from tiny import raising
 
 from nanogpt import __version__
 from nanogpt.cli.main import COMMANDS, main, module_of
@@ -117,10 +118,7 @@ def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
     ("name", "fixable"), [("rich", True), ("torch.nn", True), ("nanogpt.gone", False), (None, False)]
 )
 def test_a_missing_package(nanogpt, monkeypatch, name, fixable):
-    def missing(argv):
-        raise ModuleNotFoundError("No module", name=name)
-
-    monkeypatch.setattr("nanogpt.cli.info.main", missing)
+    monkeypatch.setattr("nanogpt.cli.info.main", raising(ModuleNotFoundError("No module", name=name)))
     if not fixable:
         with pytest.raises(ModuleNotFoundError):
             main(["info"])
@@ -132,10 +130,7 @@ def test_a_missing_package(nanogpt, monkeypatch, name, fixable):
 
 
 def test_ctrl_c(nanogpt, monkeypatch):
-    def interrupted(argv):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("nanogpt.cli.info.main", interrupted)
+    monkeypatch.setattr("nanogpt.cli.info.main", raising(KeyboardInterrupt()))
     assert nanogpt("info").code == 130
 
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import SMALL_RUN, finish, outcome, start, trained, weights, write_text
+from tiny import SMALL_RUN, finish, outcome, raising, start, trained, weights, write_text
 
 from nanogpt.config import flag
 from nanogpt.files import cache_folder
@@ -108,11 +108,8 @@ def test_resuming_may_change_the_device(nanogpt):
 
 
 def test_a_full_disk_is_no_traceback(refuses, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
     write_text()
-    monkeypatch.setattr("nanogpt.data.tokenize.os.fsync", full)
+    monkeypatch.setattr("nanogpt.data.tokenize.os.fsync", raising(OSError(28, "No space left on device")))
     refuses("train", "tale.txt", "--steps", 1, saying=["cannot write", ".npy", "No space left", "NANOGPT_CACHE"])
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 

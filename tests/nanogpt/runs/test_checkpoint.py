@@ -11,7 +11,20 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tiny import add_up, finish, flip_a_bit, of_kind, outcome, refuses, resume_run, start, trained, weights, whole
+from tiny import (
+    add_up,
+    finish,
+    flip_a_bit,
+    of_kind,
+    outcome,
+    raising,
+    refuses,
+    resume_run,
+    start,
+    trained,
+    weights,
+    whole,
+)
 
 from nanogpt.files import FORMAT
 from nanogpt.reporting.events import NoteEvent
@@ -119,9 +132,6 @@ def test_killed_while_saving(monkeypatch, moment, step):
     expected, trainer = whole(), start("killed")
     original = checkpoint.write_atomically
 
-    def kill(*args, **kwargs):
-        raise Killed
-
     def kill_pointer(path, data):
         if path.name == moment and trainer.state.step == step:
             raise Killed
@@ -130,7 +140,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
     def train(patch):
         for _ in trainer.events():
             if moment not in ("last", "best") and trainer.state.step == step:
-                patch.setattr(checkpoint, moment, kill)
+                patch.setattr(checkpoint, moment, raising(Killed()))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_atomically", kill_pointer)
@@ -177,10 +187,7 @@ def test_both_hashes_are_reported_by_twelve_digits(checkpoints, line):
 
 
 def test_a_file_that_cannot_be_read_is_damage(checkpoints, monkeypatch):
-    def fail(path):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(checkpoint, "sha256", fail)
+    monkeypatch.setattr(checkpoint, "sha256", raising(OSError(5, "Input/output error")))
     assert (
         checkpoint.damage(SOME / "step-11", Path("some")) == "cannot read some/checkpoints/step-11: Input/output error"
     )
@@ -260,12 +267,8 @@ def test_a_damaged_best_checkpoint_is_reported_at_the_end(monkeypatch):
 )
 def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkpoints, moment, error):
     before = contents("some")
-
-    def fail(*args):
-        raise error
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
+        patch.setattr(Path if moment == "replace" else checkpoint, moment, raising(error))
         refuses(lambda: save(checkpoints, 13, 13), "step 13 in 'some'", str(error.args[-1]), "--resume some")
     assert all(path.read_bytes() == content for path, content in before.items())
     assert [path for path in Path("some").rglob(".*") if path.is_dir()] == []

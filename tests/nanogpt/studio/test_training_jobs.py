@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from studio_process import end_trainings, wait_for
-from tiny import refuses, start, trained, write_text
+from tiny import raising, refuses, start, trained, write_text
 
 from nanogpt.errors import UserError
 from nanogpt.runs.folder import RunFolder
@@ -131,11 +131,8 @@ def test_two_resumes_at_the_same_time_start_one_process(jobs, sleeper, monkeypat
 
 
 def test_a_failed_start_leaves_the_name_free(jobs, started, monkeypatch):
-    def fail(*words):
-        raise OSError(11, "no more processes")
-
     with monkeypatch.context() as patch:
-        patch.setattr(training_jobs, "start_detached", fail)
+        patch.setattr(training_jobs, "start_detached", raising(OSError(11, "no more processes")))
         refuses(lambda: jobs.start("tale.txt", 1, "tale"), "no more processes")
     assert jobs.start("tale.txt", 1, "tale") == jobs.folder / "tale-1"
 
