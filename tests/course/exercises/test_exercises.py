@@ -62,12 +62,10 @@ def test_a_wrong_prediction_gets_the_explanation(section, exercise):
 
 
 def test_sections_are_found_by_their_names():
-    assert {base.section_named(name) for name in ("s04", "4", "04", "S04", "s04_self_attention")} == {
-        "s04_self_attention"
-    }
-    assert [base.section_named(name) for name in ("", "s", "s00", "s11", "s04_", "s04_other", "four", "²")] == [
-        None
-    ] * 8
+    for name in ("s04", "4", "04", "S04", "s04_self_attention"):
+        assert base.section_named(name) == "s04_self_attention"
+    for name in ("", "s", "s00", "s11", "s04_", "s04_other", "four", "²"):
+        assert base.section_named(name) is None
 
 
 def test_checks_after_the_first_failure_do_not_run():

@@ -97,15 +97,10 @@ def test_how_values_may_be_written():
     words = ["-", "--n_layer=3", "--mask-documents", "True", "--from", "run"]
     assert read("train", *words) == {"text": ("-",), "n_layer": 3, "mask_documents": True, "start_from": "run"}
     assert read("plan", "--minutes", "1", "20", "--json") == {"minutes": (1.0, 20.0), "json": True}
-    assert read("sample", "--stop", "a", "b", "--prompt=a=b", "--seed", "-1") == {
-        "stop": ("a", "b"),
-        "prompt": "a=b",
-        "seed": -1,
-    }
-    assert read("train", "--track", "wandb", "--", "a.txt", "b.txt") == {
-        "track": ("wandb",),
-        "text": ("a.txt", "b.txt"),
-    }
+    found = read("sample", "--stop", "a", "b", "--prompt=a=b", "--seed", "-1")
+    assert found == {"stop": ("a", "b"), "prompt": "a=b", "seed": -1}
+    found = read("train", "--track", "wandb", "--", "a.txt", "b.txt")
+    assert found == {"track": ("wandb",), "text": ("a.txt", "b.txt")}
 
 
 def test_a_mistake_of_ours_is_a_traceback(monkeypatch):

@@ -44,12 +44,6 @@ def test_what_a_format_has_not(refuses, finished_run, words, saying):
     refuses("export", finished_run, "out", *words, saying=saying)
 
 
-def test_what_is_there_is_kept(refuses, finished_run):
-    Path("out").mkdir()
-    refuses("export", finished_run, "out", "--to", "hf", saying=["'out' exists already"])
-    refuses("import", "out", saying=["config.json"])
-
-
 def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
     done = []
 

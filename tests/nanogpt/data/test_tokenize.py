@@ -153,10 +153,8 @@ def test_an_interruption_leaves_nothing(monkeypatch, number, error):
             tokenize(text, LETTERS)
         assert token_files() == []
     again = tokenize(text, LETTERS)
-    assert (again.train.tolist(), again.val.tolist()) == (
-        whole([text.text[:81]], LETTERS),
-        whole([text.text[81:]], LETTERS),
-    )
+    assert again.train.tolist() == whole([text.text[:81]], LETTERS)
+    assert again.val.tolist() == whole([text.text[81:]], LETTERS)
     assert token_files() == ["train.npy", "val.npy"]
 
 

@@ -38,19 +38,10 @@ def really_kept(config):
     return sum(size for address, size in kept.items() if address not in own)
 
 
-OPTIONS = [
-    {},
-    {"dropout": 0.1, "attention_dropout": 0.0},
-    {"dropout": 0.1, "attention_dropout": 0.1},
-    {"n_kv_head": 2},
-    {"norm_position": "post"},
-    {"vocab_size": 1009},
-    {"activation": "gelu"},
-    {"position": "learned", "qk_norm": False},
-    {"block_size": 173},
-    {"block_size": 173, "precision": "float32"},
-    {"precision": "float32"},
-]
+OPTIONS = [{}, *({"dropout": 0.1, "attention_dropout": p} for p in (0.0, 0.1)), {"n_kv_head": 2}]
+OPTIONS += [{"norm_position": "post"}, {"vocab_size": 1009}, {"activation": "gelu"}]
+OPTIONS += [{"position": "learned", "qk_norm": False}, {"block_size": 173}]
+OPTIONS += [{"block_size": 173, "precision": "float32"}, {"precision": "float32"}]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -188,9 +188,8 @@ def test_both_hashes_are_reported_by_twelve_digits(checkpoints, line):
 
 def test_a_file_that_cannot_be_read_is_damage(checkpoints, monkeypatch):
     monkeypatch.setattr(checkpoint, "sha256", raising(OSError(5, "Input/output error")))
-    assert (
-        checkpoint.damage(SOME / "step-11", Path("some")) == "cannot read some/checkpoints/step-11: Input/output error"
-    )
+    found = checkpoint.damage(SOME / "step-11", Path("some"))
+    assert found == "cannot read some/checkpoints/step-11: Input/output error"
 
 
 def test_instead_of_a_damaged_best_one_the_newest_whole_one_is_used(checkpoints):

@@ -11,13 +11,8 @@ from nanogpt.studio.labels import level_of, percent
 from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
-SETTINGS = [
-    {"temperature": 1.3},
-    {"temperature": 0.0},
-    {"top_k": 5, "seed": 3},
-    {"top_p": 0.6},
-    {"min_p": 0.2, "temperature": 2.0},
-]
+SETTINGS = [{"temperature": 1.3}, {"temperature": 0.0}, {"top_k": 5, "seed": 3}, {"top_p": 0.6}]
+SETTINGS += [{"min_p": 0.2, "temperature": 2.0}]
 
 
 def tokens_of(model, prompt, tokens, end=None, **settings):

@@ -108,7 +108,7 @@ def test_a_set_without_a_name_gets_the_next_number():
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        *(({"count": count}, [f"--seeds {count}", "2 to 1000"]) for count in (-1, 0, 1, 1001)),
+        *(({"count": count}, [f"--seeds {count}", "2 to 1000", "no spread"]) for count in (-1, 0, 1, 1001)),
         ({"out": "tale.txt"}, ["'tale.txt'", "exists"]),
         ({"n_embd": 17}, ["--n-embd 17"]),
     ],
