@@ -69,6 +69,7 @@ def test_survivors_are_what_no_test_checks(tree, monkeypatch):
     assert (tree / "nanogpt/sizes.py").read_text(encoding="utf-8") == CODE
 
 
+@pytest.mark.slow
 def test_failing_tests_are_reported(tree):
     (tree / "nanogpt/sizes.py").write_text(CODE.replace("size >", "size <"), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"tests of sizes fail without a mutant(.|\n)*assert is_large"):

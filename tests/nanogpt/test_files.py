@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import refuses
+from tiny import raising, refuses
 
 from nanogpt.files import FORMAT, atomic_path, cache_folder, check_format, read_toml, write_atomically
 
@@ -20,12 +20,9 @@ def test_a_file_is_written_and_replaced():
 
 
 def test_a_failed_write_leaves_the_old_file_alone(monkeypatch):
-    def fail(handle):
-        raise OSError(28, "No space left on device")
-
     path = Path("file.txt").absolute()
     path.write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", raising(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

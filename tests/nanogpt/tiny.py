@@ -219,6 +219,15 @@ def refuses(call, *words) -> str:
     return str(caught.value)
 
 
+def raising(error: BaseException):
+    """Return a function that takes any arguments and raises an error."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
 def add_up(checkpoint: Path) -> None:
     """Write the right hashes of a checkpoint whose files were changed on purpose."""
     sums = "".join(f"{hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES)

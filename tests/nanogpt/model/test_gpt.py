@@ -308,11 +308,7 @@ def test_a_config_that_no_model_can_have(config, words):
     ("preset", "settings", "count"),
     [
         ("lecture", {"vocab_size": 65}, 10_788_929),
-        (
-            "gpt2",
-            {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768},
-            124_439_808,
-        ),
+        ("gpt2", {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768}, 124_439_808),
         (  # Qwen3-0.6B
             "modern",
             {"vocab_size": 151_936, "block_size": 64, "n_layer": 28, "n_head": 16, "n_kv_head": 8, "n_embd": 1024}

@@ -11,7 +11,20 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tiny import add_up, finish, flip_a_bit, of_kind, outcome, refuses, resume_run, start, trained, weights, whole
+from tiny import (
+    add_up,
+    finish,
+    flip_a_bit,
+    of_kind,
+    outcome,
+    raising,
+    refuses,
+    resume_run,
+    start,
+    trained,
+    weights,
+    whole,
+)
 
 from nanogpt import files
 from nanogpt.files import FORMAT
@@ -130,9 +143,6 @@ def test_killed_while_saving(monkeypatch, moment, step):
     expected, trainer = whole(), start("killed")
     original = checkpoint.write_atomically
 
-    def kill(*args, **kwargs):
-        raise Killed
-
     def kill_pointer(path, data):
         if path.name == moment and trainer.state.step == step:
             raise Killed
@@ -141,7 +151,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
     def train(patch):
         for _ in trainer.events():
             if moment not in ("last", "best") and trainer.state.step == step:
-                break_write(patch, moment, kill)
+                break_write(patch, moment, raising(Killed()))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_atomically", kill_pointer)
@@ -188,10 +198,7 @@ def test_both_hashes_are_reported_by_twelve_digits(checkpoints, line):
 
 
 def test_a_file_that_cannot_be_read_is_damage(checkpoints, monkeypatch):
-    def fail(path):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(checkpoint, "sha256", fail)
+    monkeypatch.setattr(checkpoint, "sha256", raising(OSError(5, "Input/output error")))
     found = checkpoint.damage(SOME / "step-11", Path("some"))
     assert found == "cannot read some/checkpoints/step-11: Input/output error"
 
@@ -269,12 +276,8 @@ ERRORS = [OSError(28, "No space left on device"), OSError(5, "Input/output error
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkpoints, moment, error):
     before = contents("some")
-
-    def fail(*args):
-        raise error
-
     with monkeypatch.context() as patch:
-        break_write(patch, moment, fail)
+        break_write(patch, moment, raising(error))
         refuses(lambda: save(checkpoints, 13, 13), "step 13 in 'some'", str(error.args[-1]), "--resume some")
     assert all(path.read_bytes() == content for path, content in before.items())
     assert [path for path in Path("some").rglob(".*") if path.is_dir()] == []

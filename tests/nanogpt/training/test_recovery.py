@@ -13,6 +13,7 @@ from tiny import (
     metrics,
     of_kind,
     outcome,
+    raising,
     refuses,
     resume_run,
     start,
@@ -249,11 +250,8 @@ def test_one_sequence_too_many(memory):
 
 
 def test_a_smaller_batch_does_not_help_an_optimizer(monkeypatch):
-    def step():
-        raise RuntimeError(CPU)
-
     trainer = start("run")
-    monkeypatch.setattr(trainer.train_step.optimizers[0], "step", step)
+    monkeypatch.setattr(trainer.train_step.optimizers[0], "step", raising(RuntimeError(CPU)))
     refuses(lambda: finish(trainer), "out of memory after step 0", "--n-layer")
     assert trainer.plan.micro_batches == ()
 
