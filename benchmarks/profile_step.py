@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.record import new_parser, parse
 from nanogpt.config import Config, load_preset
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.parallel.process import keep_freed_memory
 from nanogpt.parallel.world import ALONE
 from nanogpt.training.trainer import TrainStep, build_model

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nanogpt.config import Config
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.model.parameters import count_parameters
 from nanogpt.runs.plan import EVALUATIONS
 

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from nanogpt.config import DataConfig
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
 from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder

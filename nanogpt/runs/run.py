@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from nanogpt.config import Config, SampleConfig
-from nanogpt.data.batches import Dataset, TokenIds
-from nanogpt.data.tokenize import encode_corpus
+from nanogpt.data.batches import TokenIds
+from nanogpt.data.tokenize import Dataset, encode_corpus
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.model.gpt import GPT, Block

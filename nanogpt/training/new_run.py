@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
-from nanogpt.data.batches import Dataset
-from nanogpt.data.tokenize import check_length, fit_block, short_text_notes, tokenize
+from nanogpt.data.tokenize import Dataset, check_length, fit_block, short_text_notes, tokenize
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.model.gpt import Block
 from nanogpt.parallel.devices import pick_precision

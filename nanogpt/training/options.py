@@ -176,7 +176,7 @@ def start_training(
     `settings` are the fields of `nanogpt.config` that the user named, `started` is when the time began
     (`time.monotonic`), and `should_stop` is called after each step. Raises UserError for something the caller can fix.
     """
-    from nanogpt.data.batches import Dataset
+    from nanogpt.data.tokenize import Dataset
     from nanogpt.model.gpt import Block
     from nanogpt.optim.optimizers import make_optimizers
     from nanogpt.parallel.world import ALONE
@@ -243,7 +243,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
-    from nanogpt.data.batches import Dataset
+    from nanogpt.data.tokenize import Dataset
     from nanogpt.model.gpt import Block
     from nanogpt.runs.folder import RunFolder
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
-from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
+from nanogpt.data.batches import get_batch, micro_batch_size
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import OutOfMemory, UserError, is_out_of_memory
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import GPT, Block

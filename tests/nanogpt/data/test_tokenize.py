@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt.data import tokenize as dataset
-from nanogpt.data.batches import Dataset
-from nanogpt.data.tokenize import check_length, encode_corpus, tokenize
+from nanogpt.data.tokenize import Dataset, check_length, encode_corpus, tokenize
 from nanogpt.files import cache_folder
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.chunks import Chunk

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import PRESETS, SMALL_RUN, refuses, start, start_run, tiny_config, token_ids, write_text
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.parallel.world import ALONE

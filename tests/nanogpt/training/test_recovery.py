@@ -22,7 +22,7 @@ from tiny import (
     weights,
 )
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import OutOfMemory, is_out_of_memory
 from nanogpt.parallel.world import ALONE
 from nanogpt.reporting.events import CheckpointEvent, DoneEvent, NoteEvent, RollbackEvent

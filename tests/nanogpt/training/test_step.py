@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanogpt.data import batches
-from nanogpt.data.batches import Dataset, get_batch
+from nanogpt.data.batches import get_batch
+from nanogpt.data.tokenize import Dataset
 from nanogpt.parallel.world import ALONE
 from nanogpt.training.trainer import TrainStep, build_model
 
