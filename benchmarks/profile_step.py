@@ -107,7 +107,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
         "compiled": train_step.note is None and config.train.compile == "on",
         "sequences_at_once": train_step.micro_batch,
         "step_seconds": {"median": seconds, "all": step_times},
-        "tokens_per_second": train_step.tokens / seconds,
+        "tokens_per_second": config.tokens_per_step / seconds,
         "products": {
             "seconds": alone,
             "share": alone / seconds,

@@ -332,6 +332,11 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one step learns from."""
+        return self.train.batch_sequences * self.model.block_size
+
     def override(self, **settings: Any) -> "Config":
         """Return a copy with these settings changed, in whichever part has them."""
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}

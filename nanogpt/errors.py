@@ -18,6 +18,14 @@ class ReportedElsewhere(UserError):
     """A UserError that another process of the same training reports; this process only ends."""
 
 
+class Diverged(UserError):
+    """A loss or a gradient that is not finite, at `step`."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class OutOfMemory(RuntimeError):
     """A training step ran out of memory; weights and optimizers are as they were."""
 

@@ -31,9 +31,6 @@ def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, proces
 
     At most `batch_size`; on a CPU also no more than fits its cache, in equal parts if possible. With fsdp no fewer,
     because each micro-step gathers all weights. It depends on settings alone, never on a measured time.
-
-    >>> micro_batch_size(ModelConfig(n_embd=384, n_head=6, block_size=256), TrainConfig(batch_size=64), "cpu")
-    8
     """
     share = train.batch_sequences // processes
     most = train.batch_size

@@ -79,7 +79,7 @@ class Proposal:
     @property
     def tokens(self) -> int:
         """The tokens learned from, repetitions counted."""
-        return self.steps * self.config.train.batch_sequences * self.config.model.block_size
+        return self.steps * self.config.tokens_per_step
 
     @property
     def epochs(self) -> float:

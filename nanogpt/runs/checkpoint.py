@@ -131,11 +131,6 @@ class Checkpoints:
         return dict(sorted(files.items()))
 
 
-def is_in_history(step: int) -> bool:
-    """Return whether a step's weights are kept for looking back: 0 and the powers of two."""
-    return step & (step - 1) == 0
-
-
 def damage(checkpoint: Path, run: Path) -> str | None:
     """Return what is wrong with a checkpoint, by its hashes; None where it is whole."""
     try:
@@ -156,7 +151,6 @@ def damage(checkpoint: Path, run: Path) -> str | None:
 def checked_hash(path: Path, within: Path) -> str:
     """Return the hash of a plain file in a folder; first check its length, because hashing reads it to its end."""
     check_plain(path, within)
-    # Before hashing, which reads a file to its end however long it is.
     (read_text if path.suffix == ".json" else read_layout)(path)
     return sha256(path)
 

@@ -1,13 +1,4 @@
-"""A run folder: its small files, written atomically and validated on reading.
-
-config.toml          every setting (`nanogpt.config`)
-plan.toml            text, length and its changes (`runs.plan`)
-tokenizer.json       (`text.tokenizer`)
-start.safetensors    the weights it began with, if they are another run's
-metrics.jsonl        a line for each logged step, evaluation and sample
-checkpoints/         (`runs.checkpoint`)
-history/             weights only, of steps 0, 1, 2, 4, 8 …
-"""
+"""A run folder: its small files, written atomically and validated on reading (docs/architecture.md lists them)."""
 
 import contextlib
 import json

@@ -56,6 +56,8 @@ def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None
         rows = (config.n_head + 2 * config.kv_heads) * config.head_channels
         shapes = {"token_embedding.weight": (config.vocab_size, C), f"{last}.attention.qkv.weight": (rows, C)}
         shapes |= {f"{last}.mlp.down.weight": (C, config.hidden)}
+        if config.position == "learned":
+            shapes["position_embedding.weight"] = (config.block_size, C)
         found = {name: layout[name] for name in shapes if name in layout}
         _compare(path, found, {name: (shape, found.get(name, ((), "F32"))[1]) for name, shape in shapes.items()})
     else:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from nanogpt.errors import UserError
+from nanogpt.errors import Diverged, UserError
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
-from nanogpt.training.trainer import Diverged, Trainer
+from nanogpt.training.trainer import Trainer
 
 ROLLBACKS = 3
 """Number of rollbacks after which a run that diverges again stops."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nanogpt.config import Config, SampleConfig, TrainConfig
 from nanogpt.data.batches import get_batch, micro_batch_size
 from nanogpt.data.tokenize import Dataset
-from nanogpt.errors import OutOfMemory, UserError, is_out_of_memory
+from nanogpt.errors import Diverged, OutOfMemory, is_out_of_memory
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
@@ -32,7 +32,7 @@ from nanogpt.random_streams import stream
 from nanogpt.reporting import events
 from nanogpt.reporting.events import Event
 from nanogpt.runs import weights
-from nanogpt.runs.checkpoint import Checkpoint, State, is_in_history, read_state
+from nanogpt.runs.checkpoint import Checkpoint, State, read_state
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import EVALUATIONS, Plan
 from nanogpt.sampling.generate import generate_text
@@ -80,11 +80,6 @@ class TrainStep:
             from nanogpt.training.compilation import compile_step
 
             self.forward, self.note = compile_step(self)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that one step learns from."""
-        return self.config.batch_sequences * self.model.config.block_size
 
     def __call__(self, step: int, lr: float) -> Tensor:
         """Make step number `step` (from 0); return its loss and the gradient's norm before clipping, (2,), unread.
@@ -142,14 +137,6 @@ class TrainStep:
         with autocast(self.device, self.precision):
             logits = forward(to_device(inputs, self.device))  # (B, T, V)
         return cross_entropy(logits, to_device(targets, self.device))
-
-
-class Diverged(UserError):
-    """A loss or a gradient that is not finite."""
-
-    def __init__(self, step: int, message: str) -> None:
-        super().__init__(message)
-        self.step = step
 
 
 class Trainer:
@@ -217,8 +204,7 @@ class Trainer:
         self.saved_step = None if checkpoint is None else checkpoint.state.step
 
         def rewind() -> None:
-            if checkpoint is not None:
-                self.folder.checkpoints.point_to_best(self.state)
+            self.folder.checkpoints.point_to_best(self.state)
             self.folder.cut_metrics(-1 if checkpoint is None else self.state.step)
 
         self.world.on_main(rewind)
@@ -236,13 +222,9 @@ class Trainer:
                 self.notes += checkpoint.notes if checkpoint else ()
             yield events.StartEvent(
                 step=self.state.step,
-                folder=self.folder.path.as_posix(),
                 parameters=self.model.parameter_count,
-                steps=self.plan.total_steps,
-                tokens_per_step=self.train_step.tokens,
                 train_tokens=len(self.data.train),
                 device=self.train_step.device.type,
-                processes=self.world.size,
             )
             for note in self.notes:
                 yield events.NoteEvent(step=self.state.step, text=note)
@@ -298,7 +280,7 @@ class Trainer:
             losses, (last_step, last_seconds) = self.state.pending, self._last_log
             self._last_log = (self.state.step, self.state.seconds)
             self.state = replace(self.state, pending=())
-            loss, tokens = sum(losses) / len(losses), (self.state.step - last_step) * self.train_step.tokens
+            loss, tokens = sum(losses) / len(losses), (self.state.step - last_step) * self.config.tokens_per_step
             speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
             yield self._log(events.StepEvent(step=step + 1, loss=loss, learning_rate=lr, tokens_per_second=speed))
 
@@ -364,10 +346,11 @@ class Trainer:
         return events.CheckpointEvent(step=self.state.step, path=path)
 
     def _save_history(self) -> None:
-        if self.config.train.history == "on" and is_in_history(self.state.step):
+        step = self.state.step
+        if self.config.train.history == "on" and step & (step - 1) == 0:  # 0 and the powers of two
             self._read_losses()  # a step that diverged is not saved
             model = weights.model_tensors(self.model, keep=self.world.main)
-            self.world.on_main(lambda: self.folder.checkpoints.save_history(self.state.step, model))
+            self.world.on_main(lambda: self.folder.checkpoints.save_history(step, model))
 
     def _finish(self) -> Iterator[Event]:
         """Evaluate the best checkpoint, on the whole validation part unless planned otherwise."""

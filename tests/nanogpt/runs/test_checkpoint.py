@@ -30,7 +30,7 @@ from nanogpt import files
 from nanogpt.files import FORMAT
 from nanogpt.reporting.events import NoteEvent
 from nanogpt.runs import checkpoint
-from nanogpt.runs.checkpoint import SUMS, Checkpoints, State, is_in_history
+from nanogpt.runs.checkpoint import SUMS, Checkpoints, State
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import load
@@ -322,10 +322,6 @@ def test_a_folder_that_is_gone_is_not_made_again(checkpoints):
 
 
 # History
-
-
-def test_steps_of_the_history():
-    assert [step for step in range(70) if is_in_history(step)] == [0, 1, 2, 4, 8, 16, 32, 64]
 
 
 def test_the_history_holds_the_weights_as_they_were():

@@ -85,8 +85,7 @@ def test_the_events_of_a_run_in_order():
     before = [("Start", 0), short_text, *evaluated[0]]
     assert kinds == [*before, ("Step", 2), *evaluated[2], ("Step", 4), *evaluated[4], ("Done", 4)]
     first = events[0]
-    assert (first.folder, first.steps, first.tokens_per_step, first.device) == ("run", 4, 3 * 12, "cpu")
-    assert first.train_tokens == 900
+    assert (first.train_tokens, first.device) == (900, "cpu")
 
 
 def test_the_figures_of_events_are_true():
