@@ -4,10 +4,9 @@
 
 `nanogpt train --resume RUN` gets SIGKILL after a random time of training, while it starts, or as soon as a half-written
 file is in its folder. After each kill the last checkpoint must be whole and no older than the one before. At the end
-every byte of weights and optimizer states is compared, and the metrics without times.
+all files are compared as by `benchmarks.same_bytes`.
 """
 
-import json
 import random
 import subprocess
 import tempfile
@@ -19,9 +18,8 @@ from typing import Any
 
 from benchmarks.processes import NANOGPT
 from benchmarks.record import new_parser, parse
-from benchmarks.same_bytes import without_times
+from benchmarks.same_bytes import differences
 from nanogpt.runs.checkpoint import Checkpoints
-from nanogpt.runs.folder import RunFolder
 
 SETTINGS = [
     *["--preset", "modern", "--n-layer", "2", "--n-head", "2", "--n-embd", "48", "--block-size", "48"],
@@ -69,7 +67,7 @@ def measure(folder: Path, text: str, steps: int, kills: int, seed: int) -> dict[
         "uninterrupted_seconds": round(seconds, 1),
         "seed": seed,
         "differences": differences(whole, killed),
-        "compared_bytes": sum(len(content) for content in _contents(whole).values()),
+        "compared_bytes": sum(file.stat().st_size for file in whole.rglob("*") if file.is_file()),
     }
 
 
@@ -121,21 +119,6 @@ class Killer:
         folders = (self.run, self.run / "checkpoints", self.run / "history")
         names = [path.name for folder in folders if folder.exists() for path in folder.iterdir()]
         return [name for name in names if name.startswith(".") and name != ".lock"]
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Return what differs between two finished runs: names of files, or `metrics`."""
-    contents = [_contents(run) for run in (one, other)]
-    names = sorted(contents[0].keys() | contents[1].keys())
-    differing = [name for name in names if contents[0].get(name) != contents[1].get(name)]
-    metrics = [[without_times(json.dumps(line)) for line in RunFolder(run).metrics()] for run in (one, other)]
-    return differing + (["metrics"] if metrics[0] != metrics[1] else [])
-
-
-def _contents(run: Path) -> dict[str, bytes]:
-    """Return every file of a run that contains no time."""
-    files = [*run.rglob("*.safetensors"), run / "tokenizer.json", run / "checkpoints/last", run / "checkpoints/best"]
-    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 def _train(*words: str) -> list[str]:
