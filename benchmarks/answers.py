@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import new_parser, parse
-from nanogpt.parallel.process import prepare_process
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 FIRST: dict[str, Any] = {"steps": 1000, "block_size": 128}
@@ -28,7 +27,6 @@ OTHERS: dict[str, dict[str, str]] = json.loads(QUESTIONS.with_name("other_questi
 
 def main() -> None:
     """Train twice, ask, record."""
-    prepare_process()
     options, parts = parse(new_parser(__doc__), "answers", parts=False)
     steps: list[dict[str, Any]] = [{"steps": 20}, {"steps": 5}] if options.trial else [{}, {}]
     with tempfile.TemporaryDirectory(prefix="answers-") as folder:

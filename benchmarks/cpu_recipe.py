@@ -13,7 +13,6 @@ from typing import Any
 
 import nanogpt
 from benchmarks.record import new_parser, parse
-from nanogpt.parallel.process import prepare_process
 
 PRESETS = ("gpt2", "modern")
 SIZE: dict[str, Any] = {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12}
@@ -24,7 +23,6 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
     parser.add_argument("--steps", type=int, default=2000)
-    prepare_process()
     options, parts = parse(parser, "cpu_recipe", parts=False)
     rows: dict[str, Any] = {}
     for preset in PRESETS:

@@ -41,8 +41,7 @@ def main() -> None:
             work.nanogpt("train", *words)
         exported = export(options.run or work.run_folder, file)
         with one_core() as core, BrowserPage(file) as page:
-            keys = [{"number": number, "tokens": TOKENS, "core": core is not None} for number in range(options.runs)]
-            rows = [parts.measure(key, lambda: speeds(page)) for key in keys]
+            rows = parts.repeat(options.runs, {"tokens": TOKENS, "core": core is not None}, lambda _: speeds(page))
             version = page.version
             if options.screenshot:
                 take_screenshot(page, options.screenshot)

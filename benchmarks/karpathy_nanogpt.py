@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,7 +174,7 @@ def measure_pairs(parts: Parts, key: Mapping[str, Any], pairs: int, ours: Side, 
             found = one_pair(number, lambda: ours(folder / "ours", number), lambda: theirs(folder / "theirs", number))
         return dict(zip(("ours", "theirs"), found))
 
-    return [parts.measure({**key, "pair": number}, partial(measure, number)) for number in range(pairs)]
+    return parts.repeat(pairs, key, measure)
 
 
 FIGURES: dict[str, Callable[[Row], float]] = {

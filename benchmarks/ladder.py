@@ -19,7 +19,7 @@ TOY_SECTIONS = SECTIONS[:8]
 
 def main() -> None:
     """Train the sections, print and record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, prepare=False)  # as `python -m course` runs
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
     parser.add_argument("--text", default="shakespeare", help="a corpus by name, or a path (default: shakespeare)")
     parser.add_argument("--steps", type=int, help="steps of each training, for a trial; then nothing is recorded")

@@ -12,14 +12,13 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from benchmarks.processes import python_call
 from benchmarks.record import new_parser, parse
 from nanogpt.config import DataConfig
 from nanogpt.data.tokenize import tokenize
@@ -45,10 +44,6 @@ def main() -> None:
     parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--library-megabytes", type=int, default=200, help="length of the text for `tokenizers` alone")
     parser.add_argument("--folder", help="folder for the text and its ids; needs three times its size")
-    if sys.argv[1:2] == ["--child"]:
-        _, _, job, kind, text, megabytes = sys.argv
-        print(json.dumps(JOBS[job](kind, text, int(megabytes))))
-        return
     options, parts = parse(parser, "large_text", parts=False)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = {}
@@ -75,7 +70,7 @@ def write_text(path: Path, size: int) -> None:
 
 def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
     """Measure one tokenizer: speeds in MB of UTF-8 per second, memory in MB."""
-    found = run_child("prepare", kind, text, library_megabytes)
+    found = run_child(text.parent, prepare_once, kind, str(text))
     size = text.stat().st_size / 1e6
     row = {
         "megabytes": size,
@@ -85,33 +80,25 @@ def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
         **found,
     }
     if kind == "bpe":
-        row["library"] = run_child("library", kind, text, library_megabytes)
+        row["library"] = run_child(text.parent, library_alone, kind, str(text), library_megabytes)
     return row
 
 
-def run_child(job: str, kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
-    """Run one of `JOBS` in a fresh process with an empty cache; return its result and its highest memory."""
-    words = ["--child", job, kind, str(text), str(library_megabytes)]
-    command = [sys.executable, "-m", "benchmarks.large_text", *words]
-    with tempfile.TemporaryDirectory(dir=text.parent) as cache:
+def run_child(folder: Path, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """Call a function in a fresh process with an empty cache; return its result and its highest memory."""
+    command = python_call(function, *arguments)
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
         environment = os.environ | {"NANOGPT_CACHE": cache}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-            peaks = [0]
-            watcher = threading.Thread(target=watch_memory, args=(child, peaks))
-            watcher.start()
+            peak = 0
+            while child.poll() is None:
+                peak = max(peak, sum(map(anonymous_memory, descendants(child.pid))))
+                time.sleep(SAMPLE_SECONDS)
             printed, _ = child.communicate()
-            watcher.join()
     if child.returncode:
-        raise SystemExit(f"{' '.join(command)} failed")
+        raise SystemExit(f"{function.__name__}{arguments} failed")
     result: dict[str, Any] = json.loads(printed)
-    return result | {"peak_anonymous_megabytes": max(peaks) / 1e3}
-
-
-def watch_memory(child: "subprocess.Popen[str]", peaks: list[int]) -> None:
-    """Append the anonymous memory of a process and its descendants, in kB, until it ends."""
-    while child.poll() is None:
-        peaks.append(sum(anonymous_memory(process) for process in descendants(child.pid)))
-        time.sleep(SAMPLE_SECONDS)
+    return result | {"peak_anonymous_megabytes": peak / 1e3}
 
 
 def descendants(process: int) -> list[int]:
@@ -135,7 +122,7 @@ def anonymous_memory(process: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
-def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
+def prepare_once(kind: str, text: str) -> dict[str, Any]:
     """Prepare a text as `nanogpt train` does; return the seconds of each pass, and those of all processors."""
     import nanogpt.training.trainer  # noqa: F401  (with torch, as when a training reads its text)
 
@@ -191,9 +178,6 @@ def library_alone(kind: str, text: str, library_megabytes: int) -> dict[str, Any
         "megabytes_per_second_per_core": size / (time.process_time() - processors),
         "tokens": tokens,
     }
-
-
-JOBS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {"prepare": prepare_once, "library": library_alone}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE, Precision, llama_architecture
 from nanogpt.interop.verify.compare import allowed_difference
-from nanogpt.parallel.process import keep_freed_memory
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import generate_ids
 
@@ -52,7 +51,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="steps of each model's training")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     options, parts = parse(parser, "llama_cpp")
-    keep_freed_memory()
     versions = {name: version(name) for name in ("llama-cpp-python", "gguf")}
     torch.set_num_threads(options.threads)
     rows = []

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import new_parser, parse
 from benchmarks.trials import new_trainer
-from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from nanogpt.training.trainer import Trainer
@@ -36,7 +35,6 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--text", default="shakespeare")
     parser.add_argument("--steps", type=int, default=STEPS)
-    prepare_process()
     options, parts = parse(parser, "losses", parts=False)
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
         rows = []

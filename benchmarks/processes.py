@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -114,6 +114,14 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         end = "\n".join(line.text for line in lines[-15:])
         raise Failed(f"{' '.join(command)}\nended with code {found['code']}:\n{end}")
     return Finished(seconds=found["seconds"], peak_megabytes=found["peak_bytes"] / 1e6, lines=lines)
+
+
+def python_call(function: Callable[..., Any], *arguments: Any) -> list[str]:
+    """Return the command that calls a module's function in a fresh process and prints its result as JSON."""
+    module = sys.modules[function.__module__].__spec__
+    assert module is not None
+    program = f"import json, sys; from {module.name} import {function.__name__} as call; arguments = sys.argv[1]"
+    return [sys.executable, "-c", f"{program}; print(json.dumps(call(*json.loads(arguments))))", json.dumps(arguments)]
 
 
 def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> list[tuple[float, str]]:

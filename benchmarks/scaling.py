@@ -50,12 +50,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="scaling-") as folder:
         for name in options.series:
             points = [one for one in SERIES[name] if one.get("megabytes", 0) <= options.most_megabytes]
-            rows: list[list[dict[str, Any]]] = [[] for _ in points]
-            for number in range(options.runs):
-                for point, measured in zip(points, rows):
-                    key = {"point": BASE | point, "steps": options.steps, "threads": options.threads, "run": number}
-                    measured.append(parts.measure(key, lambda key=key: measure(key, Path(folder))))  # type: ignore[misc]
-            found[name] = summary(name, points, rows)
+            length = {"steps": options.steps, "threads": options.threads}
+            keys = dict(enumerate({"point": BASE | point} | length for point in points))
+            rows = parts.in_turn(options.runs, keys, lambda number: measure(keys[number], Path(folder)))  # noqa: B023
+            found[name] = summary(name, points, list(rows.values()))
     parts.write({"base": BASE, "steps": options.steps, "series": found})
 
 

@@ -76,16 +76,10 @@ def main() -> None:
 
 def measure_streams(parts: Parts, one: Server, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure all numbers of streams in turn; all are compared with the first."""
-    found: dict[int, list[dict[str, Any]]] = {count: [] for count in options.streams}
     asyncio.run(load(one, 1, 1.0))  # what a first request makes once
-    for number in range(options.runs):
-        for count in options.streams:
-            key = {"precision": precision, "seconds": options.seconds, "threads": options.threads}
-            row = parts.measure(
-                key | {"streams": count, "number": number},
-                lambda count=count: asyncio.run(load(one, count, options.seconds)),  # type: ignore[misc]
-            )
-            found[count].append(row)
+    key = {"precision": precision, "seconds": options.seconds, "threads": options.threads}
+    keys = {count: key | {"streams": count} for count in options.streams}
+    found = parts.in_turn(options.runs, keys, lambda count: asyncio.run(load(one, count, options.seconds)))
     single = [row["rate"] for row in found[options.streams[0]]]
     rows = []
     for count, each in found.items():

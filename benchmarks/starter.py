@@ -48,24 +48,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="starter-") as name:
         work = Workspace(Path(name))
         loss = parts.measure({"what": "loss"}, lambda: figures(STARTER, work))
-        keys = [{"what": "cold start", "number": number} for number in range(options.runs)]
-        seconds = [parts.measure(key, lambda: {"seconds": cold_start(work)})["seconds"] for key in keys]
-    made = how_it_was_made()
-    result = {
-        "trained_by": made["trained_by"],
-        "parameters": made["parameters"],
-        "bytes": size(STARTER_FOLDER),
-        "float32": made["float32"],
-        "eight_bits": {name: loss[name] for name in FIGURES},
-        "sample": {"command": " ".join(["nanogpt", *SAMPLE]), **values(seconds), "goal": GOAL_SECONDS},
-    }
-    parts.write(result)
-
-
-def how_it_was_made() -> dict[str, Any]:
-    """Return command, commit and machine of the starter's training, and its losses before and after rounding."""
-    made: dict[str, Any] = json.loads((STARTER_FOLDER / MADE).read_text(encoding="utf-8"))
-    return made
+        starts = parts.repeat(options.runs, {"what": "cold start"}, lambda _: {"seconds": cold_start(work)})
+    made = json.loads((STARTER_FOLDER / MADE).read_text(encoding="utf-8"))  # with the losses before rounding
+    result = {name: made[name] for name in ("trained_by", "parameters", "float32")}
+    result |= {"bytes": size(STARTER_FOLDER), "eight_bits": {name: loss[name] for name in FIGURES}}
+    seconds = values([row["seconds"] for row in starts])
+    parts.write(result | {"sample": {"command": f"nanogpt {' '.join(SAMPLE)}", **seconds, "goal": GOAL_SECONDS}})
 
 
 def make(trained: Path, place: Path = STARTER_FOLDER) -> None:

@@ -30,14 +30,10 @@ def main() -> None:
     options, parts = parse(parser, "startup")
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
         moments = waits(Path(folder), options.threads, options.nanogpt)
-        found: dict[str, list[float]] = {name: [] for name in moments}
-        for number in range(options.runs):
-            for name, measure in moments.items():
-                key = {"moment": name, "number": number, "threads": options.threads}
-                row = parts.measure(key, lambda measure=measure: {"seconds": measure()})  # type: ignore[misc]
-                found[name].append(row["seconds"])
-    result = {name: values(seconds) | {"goal": GOALS.get(name)} for name, seconds in found.items()}
-    parts.write({"moments": result})
+        keys = {name: {"moment": name, "threads": options.threads} for name in moments}
+        found = parts.in_turn(options.runs, keys, lambda name: {"seconds": moments[name]()})
+    seconds = {name: values([row["seconds"] for row in rows]) for name, rows in found.items()}
+    parts.write({"moments": {name: one | {"goal": GOALS.get(name)} for name, one in seconds.items()}})
 
 
 def waits(folder: Path, threads: int | None = None, nanogpt: Path | None = None) -> dict[str, Callable[[], float]]:

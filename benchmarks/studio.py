@@ -51,13 +51,12 @@ def main() -> None:
         work = Workspace(Path(folder) / "runs", options.threads)
         work.train(["python"], 1, *flags(SIZES))
         threads = {"threads": options.threads}
-        starts = [parts.measure({"start": n} | threads, lambda: start(work, browser)) for n in range(options.starts)]
+        starts = parts.repeat(options.starts, {"what": "start"} | threads, lambda _: start(work, browser))
         count = work.parameters()
         with training(work) as run, studio(work) as opened_studio:
             address = f"{opened_studio.address}#view=learn&run={quote(run.path.name)}"
             measure = partial(measure_pair, browser, address, run, options.seconds)
-            keys = [{"pair": number, "seconds": options.seconds} | threads for number in range(options.pairs)]
-            pairs = [parts.measure(key, partial(measure, number)) for number, key in enumerate(keys)]
+            pairs = parts.repeat(options.pairs, {"seconds": options.seconds} | threads, measure)
         version = browser.version
     seconds = {name: values([one[name] for one in starts]) for name in starts[0] if name.endswith("_seconds")}
     speed = ratios([one["open"] for one in pairs], [one["closed"] for one in pairs])

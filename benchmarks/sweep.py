@@ -20,7 +20,6 @@ from typing import Any
 
 from benchmarks.record import RECORDS, circumstances, new_parser
 from benchmarks.trials import TrialFile, hold_out, resolve, run_trial
-from nanogpt.parallel.process import prepare_process
 
 SWEEPS = RECORDS / "sweeps"
 
@@ -38,7 +37,6 @@ def main() -> None:
     options = parser.parse_args()
     file = TrialFile(SWEEPS / f"{options.name}.jsonl")
     if not options.show:
-        prepare_process()
         grid = parse_grid(options.grid)
         grid.setdefault("steps", options.steps)
         if options.threads:

@@ -30,7 +30,6 @@ from benchmarks.pairs import ratios, values
 from benchmarks.processes import flags
 from benchmarks.record import Parts, parse
 from benchmarks.trials import new_trainer
-from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +75,6 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=8, help="steps of each training")
     parser.add_argument("--loss-steps", type=int, default=20, help="steps whose losses are compared, at the size `cpu`")
-    prepare_process()
     options, parts = parse(parser, "throughput")
     rows = [measure(parts, name, one, options) for name in options.sizes for one in options.precisions]
     first = {}

@@ -13,6 +13,7 @@ from benchmarks import karpathy_nanogpt, loss_in_minutes, processes
 from benchmarks.karpathy_nanogpt import CPU_RECIPE, GPU_RECIPE, Checkout, measure_pairs, read_times, summary
 from benchmarks.karpathy_script import window_losses
 from benchmarks.processes import Failed, Line, Workspace, clean_environment, last_step_seconds, run
+from benchmarks.record import Parts
 from benchmarks.throughput import SIZES, add_rates, our_words
 from benchmarks.time_to_loss import GOALS, extrapolated
 from nanogpt.cli.train import parse_train
@@ -33,13 +34,6 @@ THEIRS = [
         (8.4, "iter 3: loss 4.0, time 2500.00ms, mfu -100.00%"),
     )
 ]
-
-
-class KeepsNothing:
-    """Replaces `Parts`."""
-
-    def measure(self, key, measure):
-        return {"key": key, **measure()}
 
 
 def row(seconds: float, **more) -> dict:
@@ -133,9 +127,9 @@ def test_the_order_of_a_pair_alternates_and_its_rows_do_not():
 
         return measure
 
-    rows = measure_pairs(KeepsNothing(), {"x": 1}, 3, side("a"), side("b"))
+    rows = measure_pairs(Parts("pairs", trial=True), {"x": 1}, 3, side("a"), side("b"))
     assert order == ["a0", "b0", "b1", "a1", "a2", "b2"]
-    assert [one["key"] for one in rows] == [{"x": 1, "pair": number} for number in range(3)]
+    assert [one["key"] for one in rows] == [{"x": 1, "number": number} for number in range(3)]
     assert all((one["ours"]["seconds"], one["theirs"]["seconds"]) == (10.0, 40.0) for one in rows)
 
 
