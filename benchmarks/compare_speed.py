@@ -73,8 +73,7 @@ def train(work: Workspace, options: Any) -> float:
     count = len(list(work.folder.glob("run-*")))
     work.run_folder = work.folder / f"run-{count}"
     words = [*flags(SIZES), "--end-of-document", "False", "--history", "off"]
-    work.train(["python", *words], options.steps, "--log-every", "1")
-    seconds = work.step_seconds()
+    seconds = work.train(["python", *words], options.steps, "--log-every", "1").step_seconds
     assert seconds is not None, "--steps 2 at least"
     return SIZES["batch_size"] * SIZES["block_size"] / seconds
 

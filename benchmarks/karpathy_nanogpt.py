@@ -126,8 +126,8 @@ def read_times(lines: Sequence[Line], steps: int, peak_megabytes: float) -> Trai
     if before is None or after is None or not ends.keys() >= set(range(steps)):
         end = "\n".join(line.text for line in lines[-5:])
         raise Failed(f"these are not {steps} steps of nanoGPT with --log_interval=1:\n{end}")
-    evaluation, median = after - before, median_step([ends[step] for step in range(steps)])
-    return Trained(ends[steps - 1] - evaluation, evaluation, ends[0] - evaluation, median, peak_megabytes)
+    evaluation = after - before
+    return Trained(ends[steps - 1] - evaluation, median_step([ends[step] for step in range(steps)]), peak_megabytes)
 
 
 def our_side(
@@ -142,8 +142,7 @@ def our_side(
         work, seed = Workspace(folder, threads), FIRST_SEED + number
         trained = work.train(["shakespeare", *words], steps, "--device", device, "--seed", str(seed))
         row = {"seed": seed, **trained._asdict(), "parameters": work.parameters()}
-        row |= {"step_seconds": work.step_seconds(), "import_seconds": work.import_seconds()}
-        return row | (work.evaluate() if losses else {})
+        return row | {"import_seconds": work.import_seconds()} | (work.evaluate() if losses else {})
 
     return measure
 
@@ -157,10 +156,8 @@ def their_side(
         checkout = Checkout(source, folder, threads=threads)
         prepared = checkout.prepare()
         row = checkout.train(recipe, steps, device)._asdict() | {"version": checkout.version()}
-        for name in ("seconds", "first_step_seconds"):
-            row[name] += prepared
-        row |= {"prepare_seconds": prepared, "import_seconds": checkout.import_seconds()}
-        return row | (checkout.evaluate() if losses else {})
+        row |= {"seconds": row["seconds"] + prepared, "prepare_seconds": prepared}
+        return row | {"import_seconds": checkout.import_seconds()} | (checkout.evaluate() if losses else {})
 
     return measure
 

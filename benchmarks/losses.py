@@ -11,13 +11,10 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.record import new_parser, parse
 from benchmarks.trials import new_trainer
-
-if TYPE_CHECKING:
-    from nanogpt.training.trainer import Trainer
 
 LEVELS = (2.5, 2.0, 1.7, 1.5)
 SETTINGS: dict[str, Any] = {
@@ -52,12 +49,16 @@ def measure(
     text: str, steps: int, levels: Iterable[float], folder: Path, settings: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Train; yield a row for the untrained model and one for each level that the loss passes."""
+    from nanogpt.config import SampleConfig
+    from nanogpt.evaluation.loss import evaluate
     from nanogpt.reporting.events import EvalEvent
+    from nanogpt.sampling.generate import generate_text
     from nanogpt.text.corpus import load_corpus
 
     trainer = new_trainer(text, steps=steps, out=folder / "run", **settings)
-    whole = "".join(chunk.text for chunk in load_corpus(text).chunks())
-    known = set(words(whole[: len(whole) - len(whole) // 10]))
+    config = SampleConfig(tokens=TOKENS, samples=SAMPLES, temperature=TEMPERATURE)
+    characters = load_corpus(text).text
+    known = set(words(characters[: len(characters) - len(characters) // 10]))
     remaining: list[float | None] = [None, *levels]
     for event in trainer.events():
         if not isinstance(event, EvalEvent) or not remaining:
@@ -65,23 +66,12 @@ def measure(
         level = remaining[0]
         if level is not None and event.evaluation.loss > level + NEAR:
             continue
-        row = _row(trainer, event.step, level, known)
-        if level is None or row["loss"] <= level:
+        whole = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
+        if level is None or whole.loss <= level:
             remaining.pop(0)
-            yield row
-
-
-def _row(trainer: "Trainer", step: int, level: float | None, known: set[str]) -> dict[str, Any]:
-    """Return the whole-split loss of the model as it is now, and what it writes."""
-    from nanogpt.config import SampleConfig
-    from nanogpt.evaluation.loss import evaluate
-    from nanogpt.sampling.generate import generate_text
-
-    evaluation = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
-    config = SampleConfig(tokens=TOKENS, samples=SAMPLES, temperature=TEMPERATURE)
-    texts = generate_text(trainer.model, trainer.tokenizer, "", config)
-    row = {"level": level, "step": step, "loss": evaluation.loss, "protocol": evaluation.protocol}
-    return row | {"known_words": known_share(texts, known), "sample": texts[0]}
+            texts = generate_text(trainer.model, trainer.tokenizer, "", config)
+            row = {"level": level, "step": event.step, "loss": whole.loss, "protocol": whole.protocol}
+            yield row | {"known_words": known_share(texts, known), "sample": texts[0]}
 
 
 def words(text: str) -> list[str]:

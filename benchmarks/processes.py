@@ -69,14 +69,11 @@ class Finished(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The times of a training, from Enter to the end of its first and its last step, without evaluations."""
+    """A training: its seconds from Enter to the last step without evaluations, and the median of a step."""
 
     seconds: float
-    evaluation_seconds: float
-    """what was subtracted"""
-    first_step_seconds: float | None
     step_seconds: float | None
-    """median of a step after the first ones"""
+    """without the first ones"""
     peak_megabytes: float
 
 
@@ -206,19 +203,19 @@ class Workspace:
         return run([sys.executable, "-c", IMPORTS], self.folder, self.environment).seconds
 
     def train(self, words: Sequence[str], steps: int, *more: str) -> Trained:
-        """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; nothing is subtracted."""
+        """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; their time counts.
+
+        The time of a step is that of each ten together, unless `--log-every` says otherwise.
+        """
         length = ("--steps", str(steps), "--eval-every", str(steps), *FEW_EVALUATIONS)
         done = self.nanogpt("train", *words, *length, *more, "--out", str(self.run_folder))
-        return Trained(last_step_seconds(done.lines, steps), 0.0, None, None, done.peak_megabytes)
+        step = seconds_per_step(RunFolder(self.run_folder).metrics())
+        return Trained(last_step_seconds(done.lines, steps), step, done.peak_megabytes)
 
     def evaluate(self, checkpoint: str = "last") -> dict[str, Any]:
         """Return the whole-split loss of a checkpoint and its 95 % interval, by `nanogpt eval --json`."""
         found = evaluation(self.nanogpt("eval", str(self.run_folder), "--checkpoint", checkpoint, "--json"))
         return {name: found[name] for name in ("loss", "loss_interval", "protocol", "step")}
-
-    def step_seconds(self) -> float | None:
-        """Return the median of a step; of each ten together, unless `--log-every` says otherwise."""
-        return seconds_per_step(RunFolder(self.run_folder).metrics())
 
     def parameters(self) -> int:
         """Return the number of parameters of the trained model."""

@@ -69,14 +69,9 @@ def measure(key: dict[str, Any], folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         work = Workspace(Path(place), key["threads"])
         trained = work.train([text, *flags(settings), "--history", "off"], steps, "--log-every", "1")
-        step = work.step_seconds()
-        assert step is not None, "the time of a step needs several steps"
-        return {
-            "step_seconds": step,
-            "before_seconds": trained.seconds - steps * step,
-            "parameters": work.parameters(),
-            "peak_megabytes": trained.peak_megabytes,
-        }
+        assert trained.step_seconds is not None, "the time of a step needs several steps"
+        before = trained.seconds - steps * trained.step_seconds
+        return trained._asdict() | {"before_seconds": before, "parameters": work.parameters()}
 
 
 def summary(name: str, points: Sequence[dict[str, int]], rows: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:

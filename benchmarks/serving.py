@@ -18,7 +18,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,7 +116,7 @@ async def read_text(one: Server, draw: random.Random) -> Text:
     prompt = "".join(draw.choices("abcdefghij (),=\n", k=draw.randint(1, LONGEST_PROMPT)))
     began, wait, last = time.monotonic(), math.inf, b""
 
-    async def read(piece: bytes) -> bool:
+    def read(piece: bytes) -> bool:
         nonlocal last, wait
         wait, last = min(wait, time.monotonic() - began), (last + piece)[-100:]
         return b"data: [DONE]" not in last
@@ -126,7 +126,7 @@ async def read_text(one: Server, draw: random.Random) -> Text:
     return Text(wait, None if is_whole else f"{status}: {last.decode(errors='replace')}")
 
 
-async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], Awaitable[bool]]) -> int:
+async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], bool]) -> int:
     """Stream an answer, pass what follows its headers to `read` until that returns False; return the status."""
     settings = {"model": one.model, "max_tokens": TOKENS, "temperature": 0.8, "stream": True}
     body = json.dumps(settings | fields).encode()
@@ -135,7 +135,7 @@ async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], A
     try:
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         headers = await reader.readuntil(b"\r\n\r\n")
-        while (piece := await reader.read(1 << 16)) and await read(piece):
+        while (piece := await reader.read(1 << 16)) and read(piece):
             pass
         return int(headers.split()[1])
     finally:
@@ -160,11 +160,9 @@ def measure_leaving(one: Server, clients: int) -> dict[str, Any]:
         places = asyncio.Semaphore(LEAVING_AT_ONCE)
 
         async def client(number: int) -> None:
-            async def stop(piece: bytes) -> bool:
-                return False
-
             async with places:
-                assert await request(one, {"prompt": "a", "seed": number, "max_tokens": 4000}, stop) == 200
+                fields = {"prompt": "a", "seed": number, "max_tokens": 4000}
+                assert await request(one, fields, lambda piece: False) == 200
 
         await asyncio.gather(*(client(number) for number in range(count)))
         began = time.monotonic()

@@ -162,12 +162,8 @@ def steps_per_second(run: RunFolder, seconds: float, sleep: Callable[[float], No
 
 def newest_step(run: RunFolder) -> tuple[int, float]:
     """Return a training's newest step, and its seconds."""
-    found = (0, 0.0)
-    if (run.path / "metrics.jsonl").exists():
-        for line in run.metrics():
-            if line["event"] == "step":
-                found = (line["step"], line["seconds"])
-    return found
+    steps = [(line["step"], line["seconds"]) for line in run.metrics() if line["event"] == "step"]
+    return steps[-1] if steps else (0, 0.0)
 
 
 if __name__ == "__main__":

@@ -144,11 +144,6 @@ def spread(found: Record, digits: int) -> str:
     return f"{middle} ({found['low']:,.{digits}f}–{found['high']:,.{digits}f})"
 
 
-def seconds(found: Record) -> str:
-    """Return seconds with lowest, highest and count."""
-    return f"{found['median']:.2f} s ({found['low']:.2f}–{found['high']:.2f}, n = {found['n']})"
-
-
 def between(ends: Sequence[float] | None) -> str:
     """Return an interval."""
     return "–" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}"
@@ -237,7 +232,7 @@ def shorten(one: Record, length: int = 60) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **{"f": number, "spread": spread, "seconds": seconds, "between": between, "duration": duration, "mean": mean},
+    **{"f": number, "spread": spread, "between": between, "duration": duration, "mean": mean},
     **{"expected": expected, "rows_of": rows_of, "verdict": verdict, "by_effect": by_effect, "exp": math.exp},
     **{"plain_lines": plain_lines, "shorten": shorten},
 }

@@ -121,18 +121,12 @@ def their_recipe(size: dict[str, Any]) -> Recipe:
 
 
 def first_steps(source: Path, steps: int, precision: str) -> dict[str, Any]:
-    """Return both sides' losses of the first steps, and the largest difference."""
-    with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
-        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), SIZES["cpu"], steps, precision)
-
-
-def compare_first_steps(checkout: Checkout, sizes: Mapping[str, Any], steps: int, precision: str) -> dict[str, Any]:
-    """Return both sides' losses of the first steps with a checkout, without dropout."""
-    settings = SAME | dict(sizes) | {"dropout": 0.0, "precision": precision, "history": "off", "sample_tokens": 0}
-    text = str((checkout.data / "input.txt").resolve())
+    """Return both sides' losses of the first steps, without dropout, and the largest difference."""
     with tempfile.TemporaryDirectory(prefix="first-steps-") as name:
         folder = Path(name)
-        trainer = new_trainer(text, steps=steps, out=folder / "run", **settings)
+        checkout = Checkout(source, folder / "theirs")
+        settings = SAME | SIZES["cpu"] | {"precision": precision, "history": "off", "sample_tokens": 0}
+        trainer = new_trainer(str(checkout.data / "input.txt"), steps=steps, out=folder / "run", **settings)
         theirs = _their_losses(checkout, trainer, settings, folder)
         _load_weights(trainer, folder / "weights.safetensors")
         ours = [trainer.train_step(step, settings["learning_rate"])[0].item() for step in range(steps)]
