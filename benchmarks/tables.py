@@ -100,12 +100,7 @@ def _make(name: str, page: Path) -> str:
     record = records.read_record(source)
     text = str(getattr(macros(), macro)(record, *arguments)).strip()
     if macro != "sample":
-        machine, versions = record["hardware"], record["versions"]
-        text += (
-            f"\n\nMeasured by `{record['command']}` on {machine['cores']} cores ({machine['processor']}), torch "
-            f"{versions['torch']}, commit {record['commit']}"
-        )
-        text += "; ± is half the distance between the highest and the lowest seed." if name in HAS_SEEDS else "."
+        text += f"\n\n{macros().measured(record, name in HAS_SEEDS)}"
     if name in HAS_PICTURE and (PICTURES / f"{name}.svg").exists():
         text += f"\n\n![{name.replace('_', ' ')}](/docs/pictures/{name}.svg)"
     return re.sub(r"\]\(/([^)]+)\)", lambda link: f"]({os.path.relpath(records.ROOT / link[1], page.parent)})", text)
