@@ -40,14 +40,8 @@ def measure(preset: str, seed: int, steps: int) -> dict[str, Any]:
         best = run.evaluate()
         last = nanogpt.load(run.path, checkpoint="last").evaluate()
     print(f"{preset} seed {seed}: {best.loss:.4f}", flush=True)
-    return {
-        "seed": seed,
-        "loss": best.loss,
-        "bits_per_byte": best.bits_per_byte,
-        "last_loss": last.loss,
-        "protocol": best.protocol,
-        "parameters": run.model.parameter_count,
-    }
+    about = {"seed": seed, "last_loss": last.loss, "parameters": run.model.parameter_count}
+    return about | {name: getattr(best, name) for name in ("loss", "bits_per_byte", "protocol")}
 
 
 if __name__ == "__main__":

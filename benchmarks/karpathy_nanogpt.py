@@ -174,21 +174,22 @@ def measure_pairs(parts: Parts, key: Mapping[str, Any], pairs: int, ours: Side, 
     return parts.repeat(pairs, key, measure)
 
 
-FIGURES: dict[str, Callable[[Row], float]] = {
-    "seconds": lambda row: row["seconds"],
-    "without_imports": lambda row: row["seconds"] - row["import_seconds"],
-    "step_seconds": lambda row: row["step_seconds"],
-    "peak_megabytes": lambda row: row["peak_megabytes"],
-}
-"""What is compared, and how it follows from a row."""
+FIGURES = ("seconds", "without_imports", "step_seconds", "peak_megabytes")
+
+
+def figures(row: Row) -> dict[str, float]:
+    """Return what is compared of a row, without what a side lacks: few steps take less time than imports."""
+    found = row | {"without_imports": row["seconds"] - row.get("import_seconds", row["seconds"])}
+    return {name: found[name] for name in FIGURES if (found.get(name) or 0) > 0}
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return each side's figures, and the ratios of ours to theirs."""
     found: dict[str, Any] = {"pairs": len(rows), "ours": {}, "theirs": {}, "ratios": {}}
-    for name in (name for name in FIGURES if all(_has(row, name) for row in rows)):
-        both = [[FIGURES[name](row[side]) for row in rows] for side in ("ours", "theirs")]
-        found["ours"][name], found["theirs"][name] = (values(one) for one in both)
+    ours, theirs = ([figures(row[side]) for row in rows] for side in ("ours", "theirs"))
+    for name in (name for name in FIGURES if all(name in one for one in [*ours, *theirs])):
+        both = [[one[name] for one in side] for side in (ours, theirs)]
+        found["ours"][name], found["theirs"][name] = map(values, both)
         found["ratios"][name] = ratios(*both)
     for side in ("ours", "theirs"):
         losses = [row[side]["loss"] for row in rows if "loss" in row[side]]
@@ -197,13 +198,6 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             found[side] |= {"loss": values(losses), "loss_interval": first["loss_interval"]}
             found[side]["protocol"] = first["protocol"]
     return found | {"rows": list(rows)}
-
-
-def _has(row: Row, name: str) -> bool:
-    try:
-        return all(FIGURES[name](row[side]) > 0 for side in ("ours", "theirs"))  # few steps take less than imports
-    except (KeyError, TypeError):
-        return False
 
 
 def comparison_parser(doc: str | None) -> argparse.ArgumentParser:

@@ -123,28 +123,20 @@ def anonymous_memory(process: int) -> int:
 
 
 def prepare_once(kind: str, text: str) -> dict[str, Any]:
-    """Prepare a text as `nanogpt train` does; return the seconds of each pass, and those of all processors."""
+    """Prepare a text as `nanogpt train` does; return the seconds, and those of all processors."""
     import nanogpt.training.trainer  # noqa: F401  (with torch, as when a training reads its text)
 
     began, processors = time.perf_counter(), time.process_time()
     corpus = load_corpus(text)
-    scan = corpus.scan(quiet=True)
-    scanned = time.perf_counter()
     tokenizer = tokenizer_for(kind, corpus)
-    learned, before = time.perf_counter(), time.process_time()
+    before = time.process_time()
     data = tokenize(corpus, tokenizer, quiet=True)
-    ended = time.perf_counter()
     return {
-        "seconds": ended - began,
+        "seconds": time.perf_counter() - began,
         "processor_seconds": time.process_time() - processors,
-        "scan_seconds": scanned - began,
-        "vocabulary_seconds": learned - scanned,
-        "encode_seconds": ended - learned,
         "encode_processor_seconds": time.process_time() - before,
-        "characters": scan.characters,
         "vocabulary": tokenizer.vocab_size,
         "tokens": len(data.train) + len(data.val),
-        "bytes_on_disk": data.train.nbytes + data.val.nbytes,
     }
 
 

@@ -45,13 +45,6 @@ class Server(NamedTuple):
     process: "subprocess.Popen[str]"
 
 
-class Text(NamedTuple):
-    """What a client saw of a text: seconds to its first piece, and what went wrong."""
-
-    wait: float
-    error: str | None
-
-
 def main() -> None:
     """Measure what is missing, print and record."""
     parser = new_parser(__doc__, threads=True)
@@ -93,7 +86,7 @@ def measure_streams(parts: Parts, one: Server, precision: str, options: argparse
 
 async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
     """Run this many streams for this long; return tokens/s while all of them ran, and their clients' waiting times."""
-    texts, end = list[Text](), time.monotonic() + seconds
+    texts, end = list[tuple[float, str | None]](), time.monotonic() + seconds
 
     async def client(number: int) -> None:
         draw = random.Random(number)
@@ -105,14 +98,14 @@ async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
     await asyncio.sleep(end - time.monotonic())
     rate = (await counter(one, "tokens_total") - before) / (time.monotonic() - began)
     await asyncio.gather(*clients)
-    waits = sorted(text.wait for text in texts)
+    waits = sorted(wait for wait, _ in texts)
     p50, p95 = (waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.95))
-    errors = [text.error for text in texts if text.error]
+    errors = [error for _, error in texts if error]
     return {"rate": rate, "p50": p50, "p95": p95, "texts": len(texts), "errors": errors}
 
 
-async def read_text(one: Server, draw: random.Random) -> Text:
-    """Request a text and read it to its end."""
+async def read_text(one: Server, draw: random.Random) -> tuple[float, str | None]:
+    """Request a text and read it to its end; return the seconds to its first piece, and what went wrong."""
     prompt = "".join(draw.choices("abcdefghij (),=\n", k=draw.randint(1, LONGEST_PROMPT)))
     began, wait, last = time.monotonic(), math.inf, b""
 
@@ -123,7 +116,7 @@ async def read_text(one: Server, draw: random.Random) -> Text:
 
     status = await request(one, {"prompt": prompt, "seed": draw.getrandbits(32)}, read)
     is_whole = status == 200 and b"[DONE]" in last and b'"error"' not in last
-    return Text(wait, None if is_whole else f"{status}: {last.decode(errors='replace')}")
+    return wait, None if is_whole else f"{status}: {last.decode(errors='replace')}"
 
 
 async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], bool]) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 import nanogpt
 from benchmarks.pairs import values
-from benchmarks.processes import NANOGPT, Workspace, evaluation, run
+from benchmarks.processes import Workspace, evaluation
 from benchmarks.record import circumstances, new_parser, parse
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow
@@ -48,7 +48,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="starter-") as name:
         work = Workspace(Path(name))
         loss = parts.measure({"what": "loss"}, lambda: figures(STARTER, work))
-        starts = parts.repeat(options.runs, {"what": "cold start"}, lambda _: {"seconds": cold_start(work)})
+        starts = parts.repeat(
+            options.runs, {"what": "cold start"}, lambda _: {"seconds": work.nanogpt(*SAMPLE).seconds}
+        )
     made = json.loads((STARTER_FOLDER / MADE).read_text(encoding="utf-8"))  # with the losses before rounding
     result = {name: made[name] for name in ("trained_by", "parameters", "float32")}
     result |= {"bytes": size(STARTER_FOLDER), "eight_bits": {name: loss[name] for name in FIGURES}}
@@ -109,12 +111,6 @@ def figures(name: str, work: Workspace) -> dict[str, Any]:
     """Return the whole-split loss of a run's last checkpoint, by `nanogpt eval`."""
     found = evaluation(work.nanogpt("eval", name, "--checkpoint", "last", "--json"))
     return {name: found[name] for name in FIGURES}
-
-
-def cold_start(work: Workspace) -> float:
-    """Return the seconds of `nanogpt sample` in a folder without runs."""
-    with tempfile.TemporaryDirectory(dir=work.folder) as empty:
-        return run([*NANOGPT, *SAMPLE], Path(empty), work.environment).seconds
 
 
 def size(folder: Path) -> int:
