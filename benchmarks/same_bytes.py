@@ -12,7 +12,6 @@ standard output of `sample` and `eval`. The command exits with status 1 if any c
 
 import io
 import json
-import os
 import random
 import shutil
 import signal
@@ -28,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import own_environment
 from benchmarks.record import ROOT, new_parser
 
 CLOCKS = ("seconds", "tokens_per_second")
@@ -173,13 +173,7 @@ class Tree:
         self.source, self.work = source.resolve(), work.resolve()
         self.work.mkdir(parents=True)
         write_texts(self.work)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("NANOGPT_")}
-        self.environment = kept | {
-            "PYTHONPATH": str(self.source),
-            "OMP_NUM_THREADS": "1",
-            "NANOGPT_CACHE": str(self.work / "cache"),
-            "CUDA_VISIBLE_DEVICES": "",
-        }
+        self.environment = own_environment(self.work, 1, self.source) | {"CUDA_VISIBLE_DEVICES": ""}
 
     def check(self) -> None:
         """Exit if Python imports nanogpt from elsewhere."""
@@ -336,7 +330,7 @@ def chosen(only: Sequence[str] | None) -> list[Case]:
     names = set(only)
     for case in reversed(CASES):  # a case needs only those before it
         if case.name in names:
-            names |= {*case.needs, *([case.copies] if case.copies else [])}
+            names |= {*case.needs, case.copies or case.name}
     return [case for case in CASES if case.name in names]
 
 
