@@ -56,12 +56,8 @@ FREE = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare"], steps=400, seeds=[1337, 1338, 1339], rounds=7)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--texts", nargs="+", default=["shakespeare"])
-    parser.add_argument("--steps", type=int, default=400, help="steps of the base")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timed steps")
     options, parts = parse(parser, "ablation")
     base = BASE | {"steps": options.steps} | ({"threads": options.threads} if options.threads else {})
     for name in options.variants:

@@ -39,12 +39,8 @@ print(int(tokens) * int(samples) / (time.perf_counter() - began))
 
 def main() -> None:
     """Measure and print a line for each figure."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, pairs=7, steps=40, tokens=400, only=FIGURES)
     parser.add_argument("--old", required=True, help="the older version: a commit of this repository, or a folder")
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40, help="steps of a training")
-    parser.add_argument("--tokens", type=int, default=400, help="tokens of a sample")
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="compare-speed-") as name:
         folder = Path(name)

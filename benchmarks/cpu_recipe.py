@@ -20,10 +20,7 @@ SIZE: dict[str, Any] = {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 
 
 def main() -> None:
     """Train each preset with each seed, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--steps", type=int, default=2000)
-    options, parts = parse(parser, "cpu_recipe", parts=False)
+    options, parts = parse(new_parser(__doc__, seeds=[1337, 1338, 1339], steps=2000), "cpu_recipe", parts=False)
     rows: dict[str, Any] = {}
     for preset in PRESETS:
         runs = [measure(preset, seed, options.steps) for seed in options.seeds]

@@ -30,11 +30,8 @@ OWN_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 def main() -> None:
     """Train the first model, sweep the rates on one text, measure on another, record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, first_steps=2000, steps=300, seeds=[1337, 1338, 1339])
     parser.add_argument("--quijote", required=True, help="a file with Don Quijote, for the sweep")
-    parser.add_argument("--first-steps", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
     options, parts = parse(parser, "fine_tuning", parts=False)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -42,10 +42,7 @@ MEMORY_BYTES = 1 << 28
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--tokens", type=int, default=1000, help="tokens of each stream")
+    parser = comparison_parser(__doc__, streams=list(STREAMS), precisions=PRECISIONS, tokens=1000)
     parser.add_argument("--long-tokens", type=int, default=LATE[1], help="length of the text with late tokens; 0: none")
     options, parts = parse(parser, "generate")
     if options.device != "cpu":

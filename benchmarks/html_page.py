@@ -27,11 +27,8 @@ PROMPT = "ROMEO:\nBut soft, what light"
 
 def main() -> None:
     """Train what is missing, measure, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--minutes", type=float, default=10.0, help="minutes of training")
+    parser = new_parser(__doc__, text="shakespeare", minutes=10.0, runs=7)
     parser.add_argument("--run", type=Path, help="a run to export instead of training one")
-    parser.add_argument("--runs", type=int, default=7, help="measurements of the speed")
     parser.add_argument("--screenshot", type=Path, help="write a PNG of the page with a token chosen")
     options, parts = parse(parser, "html_page")
     with tempfile.TemporaryDirectory(prefix="html-page-") as folder:

@@ -200,10 +200,9 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return found | {"rows": list(rows)}
 
 
-def comparison_parser(doc: str | None) -> argparse.ArgumentParser:
+def comparison_parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """Return a parser with the options of every comparison with nanoGPT."""
-    parser = new_parser(doc, threads=True)
+    parser = new_parser(doc, threads=True, pairs=5, **defaults)
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
-    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="device of both sides (default: cpu)")
     return parser

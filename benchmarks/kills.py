@@ -34,10 +34,7 @@ SECONDS_TO_START = 3.0
 
 def main() -> None:
     """Run both, compare, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--text", default="python")
+    parser = new_parser(__doc__, kills=200, steps=8000, text="python")
     parser.add_argument("--seed", type=int, default=1337, help="seed of the moments")
     options, parts = parse(parser, "kills", parts=False)
     with tempfile.TemporaryDirectory() as folder:

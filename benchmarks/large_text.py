@@ -38,10 +38,7 @@ SAMPLE_SECONDS = 0.05
 
 def main() -> None:
     """Write the text, prepare it by each tokenizer, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--gigabytes", type=float, default=5.0)
-    parser.add_argument("--bpe-gigabytes", type=float, default=0.5)
-    parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
+    parser = new_parser(__doc__, gigabytes=5.0, bpe_gigabytes=0.5, tokenizers=KINDS)
     parser.add_argument("--library-megabytes", type=int, default=200, help="length of the text for `tokenizers` alone")
     parser.add_argument("--folder", help="folder for the text and its ids; needs three times its size")
     options, parts = parse(parser, "large_text", parts=False)

@@ -45,8 +45,7 @@ TIE = 1e-4
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=300, help="steps of each model's training")
+    parser = new_parser(__doc__, steps=300)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     options, parts = parse(parser, "llama_cpp")
     versions = {name: version(name) for name in ("llama-cpp-python", "gguf")}

@@ -24,10 +24,7 @@ LONG_MINUTES, ONE_RUN_MINUTES = 5, 20
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20, 60])
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--runs", type=int, default=5)
+    parser = new_parser(__doc__, threads=True, minutes=[1.0, 5.0, 20.0, 60.0], text="shakespeare", runs=5)
     parser.add_argument("--long-runs", type=int, default=3, help=f"runs of {LONG_MINUTES} minutes and more")
     options, parts = parse(parser, "loss_in_minutes")
     rows = []

@@ -21,7 +21,6 @@ SETTINGS: dict[str, Any] = {
     **{"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 256, "batch_size": 8},
     **{"eval_every": 10, "eval_tokens": 16_384, "sample_tokens": 0, "history": "off"},
 }
-STEPS = 1300
 SAMPLES, TOKENS, TEMPERATURE = 8, 500, 1.0
 NEAR = 0.05
 """An evaluation of some windows that is this close to a level is followed by one of all."""
@@ -29,10 +28,7 @@ NEAR = 0.05
 
 def main() -> None:
     """Train, take the samples, record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options, parts = parse(parser, "losses", parts=False)
+    options, parts = parse(new_parser(__doc__, text="shakespeare", steps=1300), "losses", parts=False)
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
         rows = []
         for row in measure(options.text, options.steps, LEVELS, Path(folder), SETTINGS):

@@ -292,11 +292,7 @@ def report(name: str, result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Test the mutants of the chosen subjects and print the scores."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--module", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="subjects (default: all)")
-    parser.add_argument("--sample", type=int, default=60, help="mutants per subject, at most (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
-    options = parser.parse_args()
+    options = new_parser(__doc__, module=SUBJECTS, sample=60, seed=1).parse_args()
     for name in options.module:
         print(report(name, measure(ROOT, name, SUBJECTS[name], options.sample, options.seed)), flush=True)
 

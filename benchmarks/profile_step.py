@@ -64,9 +64,8 @@ class Product(NamedTuple):
 
 def main() -> None:
     """Measure, print, record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, steps=5)
     parser.add_argument("--size", choices=SIZES, default="nanogpt")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--compile", action="store_true")
     options, parts = parse(parser, "profile_step", parts=False)

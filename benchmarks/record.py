@@ -127,16 +127,25 @@ class Parts:
             print(f"wrote {write_record(self.name, self.measured_in, dict(result))}")
 
 
-def new_parser(doc: str | None, threads: bool = False, prepare: bool = True) -> argparse.ArgumentParser:
+def new_parser(
+    doc: str | None, threads: bool = False, prepare: bool = True, **defaults: Any
+) -> argparse.ArgumentParser:
     """Return the parser of a command whose help is its module's docstring, with `--threads` if asked for.
 
-    The process is prepared as by the command line, for which torch must not be imported before.
+    Simple options are given by their defaults: a list for any values of its type, a mapping or a tuple for a choice of
+    its items. The process is prepared as by the command line, for which torch must not be imported before.
     """
     if prepare:
         prepare_process()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if threads:
         parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    for name, default in defaults.items():
+        about: dict[str, Any] = {"type": type(default), "default": default, "help": "default: %(default)s"}
+        if isinstance(default, list | tuple | Mapping):
+            about |= {"type": type(next(iter(default))), "default": list(default), "nargs": "+"}
+            about |= {} if isinstance(default, list) else {"choices": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", **about)
     return parser
 
 

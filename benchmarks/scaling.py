@@ -39,10 +39,7 @@ ACROSS = {"parameters": "parameters", "block": "block_size", "text": "megabytes"
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--runs", type=int, default=3)
+    parser = new_parser(__doc__, threads=True, series=SERIES, steps=30, runs=3)
     parser.add_argument("--most-megabytes", type=int, default=1000, help="leave out longer texts")
     parser.add_argument("--folder", help="folder for texts and token ids; needs three times the longest text's size")
     options, parts = parse(parser, "scaling")

@@ -47,12 +47,9 @@ class Server(NamedTuple):
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each measurement")
-    parser.add_argument("--runs", type=int, default=3, help="measurements of each number of streams")
-    parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
-    parser.add_argument("--leave", type=int, default=1000, help="clients that leave")
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser = new_parser(
+        __doc__, threads=True, seconds=60.0, runs=3, streams=list(STREAMS), precisions=PRECISIONS, leave=1000
+    )
     options, parts = parse(parser, "serving")
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         work = Workspace(Path(folder), options.threads)

@@ -39,9 +39,8 @@ FIGURES = ("loss", "loss_interval", "bits_per_byte", "protocol", "tokens")
 
 def main() -> None:
     """Make the model if asked for; measure, print, record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, runs=7)
     parser.add_argument("--make", type=Path, metavar="RUN", help="replace the starter model by this run's")
-    parser.add_argument("--runs", type=int, default=7, help="cold starts")
     options, parts = parse(parser, "starter")
     if options.make is not None:
         make(options.make)

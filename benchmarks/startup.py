@@ -24,8 +24,7 @@ GOALS = {"help": 0.3, "first token": 2.5, "first step": 5.0}
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--runs", type=int, default=7)
+    parser = new_parser(__doc__, threads=True, runs=7)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of karpathy/nanoGPT")
     options, parts = parse(parser, "startup")
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:

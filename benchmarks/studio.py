@@ -42,11 +42,7 @@ USABLE = "() => /parameters/.test(document.querySelector('.column .hint, .inside
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--starts", type=int, default=7, help="starts of the studio")
-    parser.add_argument("--pairs", type=int, default=10, help="pairs of a closed and an open page")
-    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each")
-    options, parts = parse(parser, "studio")
+    options, parts = parse(new_parser(__doc__, threads=True, starts=7, pairs=10, seconds=20.0), "studio")
     with tempfile.TemporaryDirectory(prefix="studio-") as folder, chromium() as browser:
         work = Workspace(Path(folder) / "runs", options.threads)
         work.train(["python"], 1, *flags(SIZES))

@@ -26,12 +26,9 @@ SWEEPS = RECORDS / "sweeps"
 
 def main() -> None:
     """Train what is missing, print the tables."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare"], steps=[200], seeds=[1337])
     parser.add_argument("name", help="name of the file in records/sweeps")
-    parser.add_argument("--texts", nargs="+", default=["shakespeare"])
     parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--steps", type=int, nargs="+", default=[200])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
     parser.add_argument("--measure-tokens", type=int, help="held-out tokens to measure, evenly spaced (default: all)")
     parser.add_argument("--show", action="store_true", help="print the tables without training")
     options = parser.parse_args()

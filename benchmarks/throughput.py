@@ -68,12 +68,7 @@ OUR_NAMES = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument(
-        "--precisions", nargs="+", choices=FORMATS, default=list(FORMATS), help="number formats of ours"
-    )
-    parser.add_argument("--steps", type=int, default=8, help="steps of each training")
+    parser = comparison_parser(__doc__, sizes=SIZES, precisions=FORMATS, steps=8)
     parser.add_argument("--loss-steps", type=int, default=20, help="steps whose losses are compared, at the size `cpu`")
     options, parts = parse(parser, "throughput")
     rows = [measure(parts, name, one, options) for name in options.sizes for one in options.precisions]

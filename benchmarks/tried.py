@@ -36,16 +36,12 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare", "python"], steps=200, seeds=[1337, 1338], rounds=7)
     from benchmarks.ideas import IDEAS  # which imports torch, after the parser has prepared the process
 
     known = "default: all of " + ", ".join(name.replace("%", "%%") for name in IDEAS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=known)
-    parser.add_argument("--texts", nargs="+", default=["shakespeare", "python"])
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--steps", type=int, default=200, help="steps of the recipe")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timed steps")
     parser.add_argument("--equal-steps-only", action="store_true", help="no timing, and no training at equal time")
     options, parts = parse(parser, "tried")
     if unknown := set(options.names) - IDEAS.keys():
