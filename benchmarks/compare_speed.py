@@ -80,18 +80,12 @@ def sample(samples: int, work: Workspace, options: Any) -> float:
     return float(run([sys.executable, "-c", SAMPLE, *words], work.folder, work.environment).lines[-1].text)
 
 
-def start(words: tuple[str, ...], work: Workspace, options: Any) -> float:
-    """Return the seconds of a command."""
-    last = [str(work.run_folder)] if words[0] == "sample" else []
-    return work.nanogpt(*words[:1], *last, *words[1:]).seconds
-
-
 FIGURES: dict[str, Callable[[Workspace, Any], float]] = {
     "train": train,
     "sample-1": partial(sample, 1),
     "sample-64": partial(sample, 64),
-    "help": partial(start, ("--help",)),
-    "first-token": partial(start, ("sample", "--tokens", "1")),
+    "help": lambda work, options: work.nanogpt("--help").seconds,
+    "first-token": lambda work, options: work.nanogpt("sample", str(work.run_folder), "--tokens", "1").seconds,
 }
 """The first three in tokens/s, the others in seconds."""
 

@@ -8,7 +8,6 @@ text is longer than the context, so that reading the window again counts.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a run to export instead of training one")
     parser.add_argument("--screenshot", type=Path, help="write a PNG of the page with a token chosen")
     options, parts = parse(parser, "html_page")
-    with tempfile.TemporaryDirectory(prefix="html-page-") as folder:
-        file, work = Path(folder) / "page.html", Workspace(Path(folder))
+    with Workspace.temporary() as work:
+        file = work.folder / "page.html"
         if options.run is None:
             words = [options.text, "--minutes", str(options.minutes), *flags(SIZES), "--out", str(work.run_folder)]
             work.nanogpt("train", *words)

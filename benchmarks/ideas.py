@@ -68,11 +68,6 @@ def learn_like(train_step: TrainStep, known: Tensor, new: Sequence[Tensor]) -> N
                 optimizer.add_param_group(group | {"params": list(new)})
 
 
-def progress(trainer: Trainer, step: int) -> float:
-    """Return the share of the run that is over when a step begins."""
-    return step / trainer.plan.total_steps
-
-
 def shorten_sequences(trainer: Trainer, stages: Sequence[tuple[float, int]] = ((0.2, 4), (0.4, 2))) -> None:
     """Train on short sequences first: until a share of the run, windows are cut into pieces (share, pieces).
 
@@ -87,7 +82,7 @@ def shorten_sequences(trainer: Trainer, stages: Sequence[tuple[float, int]] = ((
             )
 
     def loss(before: Loss, forward: Forward, step: int, samples: Sequence[int]) -> Tensor:
-        pieces = next((pieces for end, pieces in stages if progress(trainer, step) < end), 1)
+        pieces = next((pieces for end, pieces in stages if step / trainer.plan.total_steps < end), 1)
 
         def in_pieces(ids: Tensor) -> Tensor:
             # Each piece is a sample for dropout, whose keys are those of samples.
@@ -212,7 +207,7 @@ def predict_two_tokens(trainer: Trainer, weight: float = 0.3) -> None:
             return forward(ids)
 
         found = before(keep_ids, step, samples)
-        share = weight * (1 - progress(trainer, step))
+        share = weight * (1 - step / trainer.plan.total_steps)
         if share <= 0:
             return found
         with autocast(train_step.device, train_step.precision):

@@ -71,13 +71,9 @@ class Checkout:
         (self.data / "requests.py").touch()
         self.environment = clean_environment(threads, PYTHONPATH=str(folder))
 
-    def python(self, *words: str) -> list[Line]:
-        """Run `python WORDS` in the copy; return what it printed."""
-        return list(run([sys.executable, *words], self.folder, self.environment).lines)
-
     def script(self, *words: str) -> Any:
         """Return the JSON that a job of karpathy_script.py prints last."""
-        return json.loads(self.python(str(SCRIPT), *words)[-1].text)
+        return json.loads(run([sys.executable, str(SCRIPT), *words], self.folder, self.environment).lines[-1].text)
 
     def version(self) -> str:
         """Return the hash of the code that runs, in place of a commit: a copy without .git has none."""

@@ -7,11 +7,9 @@ nothing was selected by. Time is from Enter to the end of the process, everythin
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks.karpathy_nanogpt import FIRST_SEED
@@ -49,8 +47,7 @@ def run_count(minutes: float, runs: int, long_runs: int) -> int:
 
 def measure(text: str, minutes: float, seed: int, threads: int | None = None) -> dict[str, Any]:
     """Train one run; return its plan, its time and its losses."""
-    with tempfile.TemporaryDirectory(prefix="minutes-") as folder:
-        work = Workspace(Path(folder), threads)
+    with Workspace.temporary(threads) as work:
         began = time.monotonic()
         words = [text, "--minutes", f"{minutes:g}", "--seed", str(seed), "--out", str(work.run_folder)]
         done = work.nanogpt("train", *words)

@@ -16,7 +16,6 @@ import difflib
 import hashlib
 import itertools
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -216,7 +215,9 @@ class ScratchCopy:
         tests = sorted(tests, key=lambda test: Path(test).name != f"test_{file.name}")
         status = self._run([mutant.file, *tests], timeout)
         file.write_bytes(original)
-        return {0: "survived", None: "timeout"}.get(status, "killed")
+        outcome = {0: "survived", None: "timeout"}.get(status, "killed")
+        print("S" if outcome == "survived" else ".", end="", file=sys.stderr, flush=True)
+        return outcome
 
     def _run(self, paths: list[str], timeout: float | None = None) -> int | None:
         """Return pytest's exit status, None after a timeout."""
@@ -243,34 +244,22 @@ def measure(tree: Path, name: str, modules: Iterable[str], count: int, seed: int
     """Test a sample of a subject's mutants; return the score and the survivors."""
     code = code_of(tree, modules)
     tests = mirrored_tests(tree, code)
-    if not code or not tests:
-        raise SystemExit(f"{tree} has no code or no tests of {name}: correct SUBJECTS")
     drawn = draw_mutants(tree, code, count, seed)
     mutants = [mutant for mutant in drawn if not is_equivalent(name, mutant.before, mutant.after)]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(WORKERS) as pool:
-        copies: queue.SimpleQueue[ScratchCopy] = queue.SimpleQueue()
-        for worker in range(WORKERS):
-            copies.put(ScratchCopy(tree, Path(scratch).resolve() / str(worker)))
-        first = copies.get()
-        timeout = 3 * first.check(name, [*code, *tests]) + 10
-        copies.put(first)
-
-        def test(mutant: Mutant) -> str:
-            copy = copies.get()
-            outcome = copy.test(mutant, tests, timeout)
-            copies.put(copy)
-            print("S" if outcome == "survived" else ".", end="", file=sys.stderr, flush=True)
-            return outcome
-
-        outcomes = list(pool.map(test, mutants))
+        copies = [ScratchCopy(tree, Path(scratch).resolve() / str(worker)) for worker in range(WORKERS)]
+        timeout = 3 * copies[0].check(name, [*code, *tests]) + 10
+        shares = [mutants[worker::WORKERS] for worker in range(WORKERS)]
+        tested = pool.map(lambda copy, share: [(one, copy.test(one, tests, timeout)) for one in share], copies, shares)
+        outcomes = dict(itertools.chain.from_iterable(tested))
     print(file=sys.stderr)
-    survivors = [mutant for mutant, outcome in zip(mutants, outcomes) if outcome == "survived"]
+    survivors = [mutant for mutant in mutants if outcomes[mutant] == "survived"]
     killed = len(mutants) - len(survivors)
     return {
         "mutants": len(drawn),
         "equivalent": len(drawn) - len(mutants),
         "killed": killed,
-        "timeouts": outcomes.count("timeout"),
+        "timeouts": list(outcomes.values()).count("timeout"),
         "survived": len(survivors),
         "score": round(killed / len(mutants), 3) if mutants else None,
         "survivors": survivors,

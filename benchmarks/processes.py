@@ -194,6 +194,13 @@ class Workspace:
         self.folder, self.threads, self.run_folder = folder, threads, folder / "run"
         self.environment = own_environment(folder, threads, source)
 
+    @classmethod
+    @contextmanager
+    def temporary(cls, threads: int | None = None, parent: Path | None = None) -> "Iterator[Workspace]":
+        """Make one that is deleted at the end."""
+        with tempfile.TemporaryDirectory(dir=parent, prefix="benchmark-") as folder:
+            yield cls(Path(folder), threads)
+
     def nanogpt(self, *words: str) -> Finished:
         """Run `nanogpt WORDS`."""
         return run([*NANOGPT, *words], self.folder, self.environment)

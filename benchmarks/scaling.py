@@ -63,8 +63,7 @@ def measure(key: dict[str, Any], folder: Path) -> dict[str, Any]:
         text = str(folder / f"{megabytes}.txt")
         if not Path(text).exists():
             write_text(Path(text), megabytes * 10**6)
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        work = Workspace(Path(place), key["threads"])
+    with Workspace.temporary(key["threads"], parent=folder) as work:
         trained = work.train([text, *flags(settings), "--history", "off"], steps, "--log-every", "1")
         assert trained.step_seconds is not None, "the time of a step needs several steps"
         before = trained.seconds - steps * trained.step_seconds

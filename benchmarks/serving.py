@@ -16,12 +16,12 @@ import math
 import random
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 from benchmarks.pairs import ratios, values
 from benchmarks.processes import Workspace, flags, server
@@ -51,8 +51,7 @@ def main() -> None:
         __doc__, threads=True, seconds=60.0, runs=3, streams=list(STREAMS), precisions=PRECISIONS, leave=1000
     )
     options, parts = parse(parser, "serving")
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        work = Workspace(Path(folder), options.threads)
+    with Workspace.temporary(options.threads) as work:
         work.train(["python"], 1, *flags(SIZES), "--end-of-document", "False", "--batch-size", "2")
         rows = []
         for precision in options.precisions:
@@ -134,10 +133,7 @@ async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], b
 
 async def counter(one: Server, name: str) -> float:
     """Return one of the server's metrics."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    text = (await reader.read(-1)).decode()
-    writer.close()
+    text = await asyncio.to_thread(lambda: urlopen(f"http://127.0.0.1:{one.port}/metrics").read().decode())
     found = re.search(rf"^nanogpt_{name}{{.*}} (\S+)$", text, re.MULTILINE)
     assert found is not None, text
     return float(found[1])

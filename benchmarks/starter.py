@@ -11,7 +11,6 @@ measured again, and the time of `nanogpt sample --prompt ROMEO:` with it, in an 
 
 import json
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,7 @@ def main() -> None:
     options, parts = parse(parser, "starter")
     if options.make is not None:
         make(options.make)
-    with tempfile.TemporaryDirectory(prefix="starter-") as name:
-        work = Workspace(Path(name))
+    with Workspace.temporary() as work:
         loss = parts.measure({"what": "loss"}, lambda: figures(STARTER, work))
         starts = parts.repeat(
             options.runs, {"what": "cold start"}, lambda _: {"seconds": work.nanogpt(*SAMPLE).seconds}
@@ -60,8 +58,8 @@ def main() -> None:
 def make(trained: Path, place: Path = STARTER_FOLDER) -> None:
     """Write the starter model of a finished run to `place`. Raises UserError for a run that is not finished."""
     measured_in = circumstances()
-    with tempfile.TemporaryDirectory(prefix="starter-") as name:
-        work, rounded = Workspace(Path(name)), Path(name) / STARTER
+    with Workspace.temporary() as work:
+        rounded = work.folder / STARTER
         before = figures(str(trained.absolute()), work)
         round_run(trained, rounded)
         after = figures(str(rounded), work)

@@ -45,8 +45,8 @@ def waits(folder: Path, threads: int | None = None, nanogpt: Path | None = None)
         return work.nanogpt("sample", str(work.run_folder), "--tokens", "1").seconds
 
     def first_step() -> float:
-        with tempfile.TemporaryDirectory(dir=folder) as cold:
-            return Workspace(Path(cold), threads).train(["shakespeare"], 1).seconds
+        with Workspace.temporary(threads, parent=folder) as cold:
+            return cold.train(["shakespeare"], 1).seconds
 
     found: dict[str, Callable[[], float]] = {
         "help": lambda: work.nanogpt("--help").seconds,

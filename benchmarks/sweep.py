@@ -58,11 +58,8 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _value(word: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if word.lower() in words:
-        return words[word.lower()]
     try:
-        return literal_eval(word)
+        return literal_eval(word.capitalize() if word.lower() in ("true", "false", "none") else word)
     except (ValueError, SyntaxError):
         return word
 

@@ -207,12 +207,8 @@ def verdict(row: Record) -> str:
 
 def by_effect(rows: Sequence[Record]) -> list[Record]:
     """Sort ideas by their difference at equal time, else at equal steps; what diverged comes last."""
-
-    def difference(row: Record) -> float:
-        means = [row[name]["mean"] for name in ("equal_time", "equal_steps")]
-        return next((one for one in means if one is not None), math.inf)
-
-    return sorted(rows, key=difference)
+    means = {row["idea"]: [row["equal_time"]["mean"], row["equal_steps"]["mean"], math.inf] for row in rows}
+    return sorted(rows, key=lambda row: next(mean for mean in means[row["idea"]] if mean is not None))
 
 
 def plain_lines(text: str) -> str:
