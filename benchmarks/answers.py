@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nanogpt
 from benchmarks.record import new_parser, parse
+from nanogpt.text.corpus import load_corpus
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 TOKENS = 120
@@ -31,8 +33,6 @@ def main() -> None:
 
 def measure(text: str, folder: Path, first_steps: int, second_steps: int) -> dict[str, Any]:
     """Train twice; return what each model answers."""
-    import nanogpt
-
     quiet: dict[str, Any] = {"progress": False, "sample_tokens": 0}
     first: dict[str, Any] = {"steps": first_steps, "block_size": 128}
     run = nanogpt.train(text, out=folder / "first", **first, **quiet)
@@ -54,8 +54,6 @@ def read_pairs(path: Path) -> dict[str, str]:
 
 def trained_on(path: Path) -> dict[str, str]:
     """Return the pairs that are entirely in the training part."""
-    from nanogpt.text.corpus import load_corpus
-
     training, _ = load_corpus(str(path)).split(quiet=True)
     seen = "".join(chunk.text for chunk in training)
     return {question: answer for question, answer in read_pairs(path).items() if f"Q: {question}\nA: {answer}" in seen}

@@ -25,6 +25,7 @@ import tomli_w
 from benchmarks.record import RECORDS, LineFile, new_parser, parse, read_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
+from nanogpt.data.tokenize import tokenize
 from nanogpt.evaluation.significance import t_quantile
 from nanogpt.planning.forecast import (
     FILE,
@@ -37,6 +38,8 @@ from nanogpt.planning.forecast import (
     law,
     measure_text,
 )
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.tokenizer import train_tokenizer
 
 CONFIDENCE = 0.9
 PRIOR: dict[str, tuple[float, float]] = {
@@ -88,10 +91,6 @@ def main() -> None:
 
 def features_of(source: str) -> tuple[str, TextFeatures]:
     """Return a corpus' name, and the features of the part that trials learn from."""
-    from nanogpt.data.tokenize import tokenize
-    from nanogpt.text.corpus import load_corpus
-    from nanogpt.text.tokenizer import train_tokenizer
-
     with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
         held = hold_out(source, Path(folder))
         learn, measure = load_corpus(str(held.learn)), load_corpus(str(held.measure))

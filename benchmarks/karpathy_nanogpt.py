@@ -190,9 +190,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     for side in ("ours", "theirs"):
         losses = [row[side]["loss"] for row in rows if "loss" in row[side]]
         if losses:
-            first = rows[0][side]
-            found[side] |= {"loss": values(losses), "loss_interval": first["loss_interval"]}
-            found[side]["protocol"] = first["protocol"]
+            found[side] |= {name: rows[0][side][name] for name in ("loss_interval", "protocol")}
+            found[side]["loss"] = values(losses)
     return found | {"rows": list(rows)}
 
 

@@ -29,6 +29,7 @@ SETTINGS = [
 """Small, so that evaluations, samples and files, where a kill should hit, take much of the time."""
 MOMENTS = {"training": 0.5, "writing": 0.35, "starting": 0.15}
 """When to kill, and how often."""
+TRAIN = [*NANOGPT, "train"]
 SECONDS_TO_START = 3.0
 
 
@@ -47,14 +48,15 @@ def measure(folder: Path, text: str, steps: int, kills: int, seed: int) -> dict[
     settings = [text, "--steps", str(steps), *SETTINGS]
     whole, killed = folder / "whole", folder / "killed"
     begin = time.monotonic()
-    subprocess.run(_train(*settings, "--out", str(whole)), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*TRAIN, *settings, "--out", str(whole)], check=True, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - begin - SECONDS_TO_START
     # Shorter times than would just do: what a kill undoes is trained again.
     killer = Killer(killed, window=seconds / kills, seed=seed)
-    first = _train(*settings, "--out", str(killed))
-    while killer.kills < kills and killer.kill(first if killer.kills == 0 else _train("--resume", str(killed))):
+    resume = [*TRAIN, "--resume", str(killed)]
+    first = [*TRAIN, *settings, "--out", str(killed)]
+    while killer.kills < kills and killer.kill(first if killer.kills == 0 else resume):
         pass
-    subprocess.run(_train("--resume", str(killed)), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(resume, check=True, stderr=subprocess.DEVNULL)
     return {
         "steps": steps,
         "kills": killer.kills,
@@ -116,10 +118,6 @@ class Killer:
         folders = (self.run, self.run / "checkpoints", self.run / "history")
         names = [path.name for folder in folders if folder.exists() for path in folder.iterdir()]
         return [name for name in names if name.startswith(".") and name != ".lock"]
-
-
-def _train(*words: str) -> list[str]:
-    return [*NANOGPT, "train", *words]
 
 
 if __name__ == "__main__":

@@ -60,16 +60,10 @@ def measure(text: str, minutes: float, seed: int, threads: int | None = None) ->
 
 def summary(minutes: float, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the runs of one length together: losses, and the share of their time that they took."""
-    return {
-        "minutes": minutes,
-        "loss": values([run["loss"] for run in runs]),
-        "best_loss": values([run["best_loss"] for run in runs]),
-        "loss_interval": runs[0]["loss_interval"],
-        "protocol": runs[0]["protocol"],
-        "share_of_time": values([run["seconds"] / (60 * minutes) for run in runs]),
-        "parameters": statistics.median(run["parameters"] for run in runs),
-        "runs": list(runs),
-    }
+    found: dict[str, Any] = {name: values([run[name] for run in runs]) for name in ("loss", "best_loss")}
+    found |= {name: runs[0][name] for name in ("loss_interval", "protocol")}
+    found |= {"minutes": minutes, "parameters": statistics.median(run["parameters"] for run in runs)}
+    return found | {"share_of_time": values([run["seconds"] / (60 * minutes) for run in runs]), "runs": list(runs)}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nanogpt
 from benchmarks.record import ROOT
 from nanogpt.runs.folder import RunFolder
 
@@ -43,6 +44,7 @@ IMPORTS = (
     "nanogpt.parallel.process, nanogpt.reporting.terminal"
 )
 """What `nanogpt train` imports."""
+EVALUATED = ("loss", "loss_interval", "bits_per_byte", "protocol", "tokens", "step")
 EVALUATION = re.compile(r"step ([\d,]+): ")
 WARM_STEPS = 5
 """At most this many first steps don't count for the time of a step."""
@@ -219,15 +221,14 @@ class Workspace:
         step = seconds_per_step(RunFolder(self.run_folder).metrics())
         return Trained(last_step_seconds(done.lines, steps), step, done.peak_megabytes)
 
-    def evaluate(self, checkpoint: str = "last") -> dict[str, Any]:
-        """Return the whole-split loss of a checkpoint and its 95 % interval, by `nanogpt eval --json`."""
-        found = evaluation(self.nanogpt("eval", str(self.run_folder), "--checkpoint", checkpoint, "--json"))
-        return {name: found[name] for name in ("loss", "loss_interval", "protocol", "step")}
+    def evaluate(self, checkpoint: str = "last", run: str | None = None) -> dict[str, Any]:
+        """Return the whole-split loss of a checkpoint of its run, or of another one, by `nanogpt eval --json`."""
+        done = self.nanogpt("eval", run or str(self.run_folder), "--checkpoint", checkpoint, "--json")
+        found = json.JSONDecoder().raw_decode(done.text[done.text.index("{") :])[0]  # after its notes
+        return {name: found[name] for name in EVALUATED}
 
     def parameters(self) -> int:
         """Return the number of parameters of the trained model."""
-        import nanogpt
-
         return nanogpt.load(self.run_folder, checkpoint="last", device="cpu").model.parameter_count
 
 
@@ -237,9 +238,3 @@ def last_step_seconds(lines: Sequence[Line], steps: int) -> float:
     if steps not in found:
         raise Failed(f"no line about step {steps:,}:\n" + "\n".join(line.text for line in lines[-5:]))
     return found[steps].seconds
-
-
-def evaluation(done: Finished) -> dict[str, Any]:
-    """Return what `nanogpt eval --json` printed, after its notes."""
-    found: dict[str, Any] = json.JSONDecoder().raw_decode(done.text[done.text.index("{") :])[0]
-    return found

@@ -47,10 +47,9 @@ def write_record(name: str, measured_in: dict[str, Any], result: dict[str, Any])
     return path
 
 
-def read_record(name: str) -> dict[str, Any]:
+def read_record(name: str) -> Any:
     """Return a record."""
-    record: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    return record
+    return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 class LineFile:

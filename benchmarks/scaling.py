@@ -74,19 +74,14 @@ def summary(name: str, points: Sequence[dict[str, int]], rows: Sequence[Sequence
     """Return a series' points with the values of their runs, and the exponent of a token's cost."""
     found: list[dict[str, Any]] = []
     for point, runs in zip(points, rows):
-        size: dict[str, Any] = BASE | point
+        size: dict[str, Any] = BASE | point | {"parameters": runs[0]["parameters"]}
         tokens = size["block_size"] * size["batch_size"]
-        size |= {"parameters": runs[0]["parameters"]}
-        size |= {"microseconds_per_token": values([1e6 * run["step_seconds"] / tokens for run in runs])}
-        found.append(size | {n: values([run[n] for run in runs]) for n in ("before_seconds", "peak_megabytes")})
+        size |= {name: values([run[name] for run in runs]) for name in ("before_seconds", "peak_megabytes")}
+        found.append(size | {"microseconds_per_token": values([1e6 * run["step_seconds"] / tokens for run in runs])})
     costs = [one["microseconds_per_token"]["median"] for one in found]
-    exponent = slope([one[ACROSS[name]] for one in found], costs) if len(found) > 1 else None
+    logarithms = [math.log(one[ACROSS[name]]) for one in found], list(map(math.log, costs))
+    exponent = statistics.linear_regression(*logarithms).slope if len(found) > 1 else None
     return {"across": ACROSS[name], "exponent": exponent, "points": found}
-
-
-def slope(across: Sequence[float], costs: Sequence[float]) -> float:
-    """Return the power of `across` that the costs follow best."""
-    return statistics.linear_regression([math.log(x) for x in across], [math.log(y) for y in costs]).slope
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import nanogpt
 from benchmarks.pairs import values
-from benchmarks.processes import Workspace, evaluation
+from benchmarks.processes import Workspace
 from benchmarks.record import circumstances, new_parser, parse
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow
@@ -106,7 +106,7 @@ def replace_loss(folder: RunFolder, found: dict[str, Any]) -> None:
 
 def figures(name: str, work: Workspace) -> dict[str, Any]:
     """Return the whole-split loss of a run's last checkpoint, by `nanogpt eval`."""
-    found = evaluation(work.nanogpt("eval", name, "--checkpoint", "last", "--json"))
+    found = work.evaluate(run=name)
     return {name: found[name] for name in FIGURES}
 
 

@@ -86,8 +86,8 @@ def measure(
                     loss = train(text, idea.name, named | {"seed": seed, "steps": steps}, idea)
                 same_time.append((loss, reference))
         effects = {"equal_steps": effect(same_steps), "equal_time": effect(same_time)}
-        row: dict[str, Any] = {"idea": idea.name, "in_qwen3": idea.in_qwen3}
-        row |= {"step_cost": statistics.median(costs.values()) if costs else None} | effects
+        row = {"idea": idea.name, "in_qwen3": idea.in_qwen3, **effects}
+        row["step_cost"] = statistics.median(costs.values()) if costs else None
         rows.append(row | {"verdict": verdict(effects["equal_time" if same_time else "equal_steps"])})
     return rows
 
