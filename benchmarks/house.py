@@ -27,7 +27,7 @@ LIMITS = {
     "hand-written lists of the training options": 1,
     "lines of nanogpt/": 22_000,
     "lines of tests/": 24_000,
-    "lines of benchmarks/": 6_370,
+    "lines of benchmarks/": 6_000,
     "lines of README.md": 170,
     "lines of `nanogpt train --help`": 45,
 }

@@ -1,13 +1,16 @@
 """A training that is killed and resumed again and again ends like an uninterrupted one."""
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
+<<<<<<< HEAD
 from tiny import flip_a_bit, write_text
+=======
+from tiny import write_text
+>>>>>>> 1bb26f9e81ca29e41122bd843c38a7f6d0790f97
 
-from benchmarks.kills import differences, measure
+from benchmarks.kills import measure
 
 
 @pytest.mark.slow
@@ -19,6 +22,7 @@ def test_killed_at_random_moments_and_resumed_each_time():
     assert found["lost_checkpoints"] == 0
     assert found["differences"] == []
     assert found["compared_bytes"] > 1_000_000
+<<<<<<< HEAD
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,5 @@ def test_a_missing_file_and_another_figure_are_differences(finished_run):
     metrics = other / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace('"step": 3', '"step": 4', 1))
     assert differences(one, other)[-1] == "metrics"
+=======
+>>>>>>> 1bb26f9e81ca29e41122bd843c38a7f6d0790f97

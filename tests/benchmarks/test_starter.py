@@ -81,4 +81,3 @@ def test_its_figures_are_those_of_eval(finished_run, tmp_path):
     found = starter.figures(str(finished_run), work)
     assert found.keys() == set(starter.FIGURES)
     assert found["loss"] == pytest.approx(load(finished_run, checkpoint="last").evaluate().loss, abs=1e-5)
-    assert starter.cold_start(work) > 0.1
