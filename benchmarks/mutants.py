@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.record import ROOT, new_parser
+from benchmarks.record import ROOT, circumstances, new_parser, write_record
 
 WORKERS = 2
 MEMORY = 8 << 30
@@ -280,10 +280,17 @@ def report(name: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Test the mutants of the chosen subjects and print the scores."""
-    options = new_parser(__doc__, module=SUBJECTS, sample=60, seed=1).parse_args()
+    """Test the mutants of the chosen subjects, print the scores and record them if asked for."""
+    parser = new_parser(__doc__, module=SUBJECTS, sample=60, seed=1)
+    parser.add_argument("--record", action="store_true", help="write the scores to benchmarks/records/mutants.json")
+    options, measured_in, found = parser.parse_args(), circumstances(), {}
     for name in options.module:
-        print(report(name, measure(ROOT, name, SUBJECTS[name], options.sample, options.seed)), flush=True)
+        result = measure(ROOT, name, SUBJECTS[name], options.sample, options.seed)
+        print(report(name, result), flush=True)
+        survivors = [{"file": one.file, "before": one.before, "after": one.after} for one in result["survivors"]]
+        found[name] = result | {"survivors": survivors}
+    if options.record:
+        print(f"wrote {write_record('mutants', measured_in, {'subjects': found})}")
 
 
 if __name__ == "__main__":
