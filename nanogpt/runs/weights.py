@@ -64,7 +64,8 @@ def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None
         from nanogpt.runs.custom_blocks import check_size
 
         check_size(config, path, block)
-    if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
+    row = 2 * config.head_channels if config.position == "rope" else config.n_embd
+    if 4 * config.block_size * row > BUFFER_LIMIT:
         raise UserError(
             f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "
             f"run was trained with"

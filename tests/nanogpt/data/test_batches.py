@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nanogpt.config import ModelConfig, TrainConfig, load_preset
 from nanogpt.data import batches
-from nanogpt.data.tokenize import fit_block
+from nanogpt.data.tokenize import Dataset, fit_block
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**62))
@@ -150,7 +150,7 @@ def test_micro_batches_fit_and_are_not_too_small(batch_size, accumulation, proce
 @pytest.mark.parametrize("tokens", [2, 5, 6, 11, 320, 321, 5000])
 def test_the_longest_block_for_four_windows(tokens):
     config = load_preset("modern").override(vocab_size=37)
-    data = batches.Dataset(train=np.zeros(tokens), val=np.zeros(9), key="")
+    data = Dataset(train=np.zeros(tokens), val=np.zeros(9), key="")
     block = fit_block(config, data, ()).model.block_size
     assert block == min(64, max(1, (tokens - 1) // 5))
     assert batches.windows_per_epoch(tokens, block) >= min(4, max(1, tokens - 2))
