@@ -6,6 +6,7 @@ UserError before any work begins, and the message names the setting as a flag. L
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -316,6 +317,12 @@ class SampleConfig:
         check_range(self, PROBABILITY, "top_p", "min_p")
         if any(not text for text in self.stop):
             raise UserError("a string of --stop is empty; leave it out to stop only at the end")
+
+    @cached_property
+    def filters(self) -> tuple[Any, ...]:
+        """The settings that change how likely tokens are: rows with the same ones are filtered together."""
+        others = ("tokens", "stop", "seed", "samples")
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in others)
 
     def override(self, **settings: Any) -> "SampleConfig":
         """Return a copy with these settings changed."""

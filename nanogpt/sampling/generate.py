@@ -12,7 +12,7 @@ Shapes: B rows, T tokens of a prompt, V vocabulary.
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -125,8 +125,6 @@ class Row:
     """of the next token, in the whole text"""
     window: list[int]
     """the newest tokens, from which the next is predicted"""
-    filters: SampleConfig
-    """its config without what differs between texts: rows with the same filters are filtered together"""
 
 
 class Batch:
@@ -150,8 +148,7 @@ class Batch:
         if len(self.rows) == self.size:
             raise UserError(f"all {self.size} rows are taken: let one leave first")
         start = window_start(len(prompt), self.model.config.block_size)
-        filters = replace(config, tokens=1, stop=(), seed=0, samples=1)
-        row = Row(config, number, len(prompt), prompt[start:].tolist(), filters)
+        row = Row(config, number, len(prompt), prompt[start:].tolist())
         self.cache.lengths[len(self.rows)] = 0
         self.rows.append(row)
         return row
@@ -171,7 +168,7 @@ class Batch:
         newest = torch.tensor([row.window[-1:] for row in self.rows], device=self.device)  # (B, 1)
         cache = self.cache.select(every)
         self.logits = self.decoder(newest, cache) if self.decoder else self.model(newest, cache)[:, -1]
-        for rows in _groups(every, lambda index: self.rows[index].filters):
+        for rows in _groups(every, lambda index: self.rows[index].config.filters):
             for index, token in zip(rows, self._draw(rows).tolist()):
                 self.rows[index].window.append(token)
                 self.rows[index].position += 1
@@ -191,7 +188,7 @@ class Batch:
     def _draw(self, indices: list[int]) -> Tensor:
         """Draw tokens for rows with the same filters, (B,)."""
         rows = [self.rows[index] for index in indices]
-        config, context = rows[0].filters, torch.empty(0)
+        config, context = rows[0].config, torch.empty(0)
         if config.repetition_penalty != 1.0:  # a shorter window is padded with its own first token
             widest = max(len(row.window) for row in rows)
             padded = [row.window + row.window[:1] * (widest - len(row.window)) for row in rows]
