@@ -35,15 +35,16 @@ docs: $(VENV)/docs.stamp
 notebooks: $(VENV)/docs.stamp
 	$(BIN)/python -m docs.building.notebooks notebooks
 
+# The tests of one file share what they import and train, so they run in one process.
 test: lint
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 # Both parts need Chromium: `nanogpt verify` opens pages too.
 test-all: $(VENV)/test.stamp chromium
 	$(BIN)/python -m pytest -n auto -m "not browser"
 	$(MAKE) test-browser
 
-# The tests of one file share a server and a browser, so they run in one process.
+# Here they share a server and a browser too.
 test-browser: $(VENV)/test.stamp chromium
 	$(BIN)/python -m pytest -n auto --dist loadfile -m browser
 

@@ -6,7 +6,7 @@ At the root, and not in `tests/`, so that the doctests in `nanogpt/` get it too.
 import os
 import signal
 import socket
-import sys
+import ssl
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,6 @@ settings.load_profile("nanogpt")
 # A shell's background process ignores Ctrl-C; then Python raises no KeyboardInterrupt, which tests expect.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# For the module `tiny`, which the tests in this folder and below it share.
-sys.path.insert(0, str(Path(__file__).parent / "tests" / "nanogpt"))
 
 # A port that nothing listens on: a client that respects the proxy variables fails at once, also in a child process.
 NOWHERE = "http://127.0.0.1:9"
@@ -58,8 +55,9 @@ def isolated(tmp_path, tmp_path_factory):
             patch.setenv(name, NOWHERE)
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         forbid_network(patch)
+        patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)  # takes most of a client's start
         patch.setattr(os, "fsync", lambda file: None)  # no test outlives a power failure, and a busy disk takes long
-        torch.manual_seed(1337)
+        torch.default_generator.manual_seed(1337)  # `torch.manual_seed` asks each accelerator, which takes long
         yield
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.record import Parts, new_parser, parse
 from benchmarks.trials import HeldOut, hold_out, open_trial, resolve, run_trial
 from nanogpt.evaluation.significance import spread
-from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from benchmarks.trials import Change
@@ -57,13 +56,8 @@ FREE = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare"], steps=400, seeds=[1337, 1338, 1339], rounds=7)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--texts", nargs="+", default=["shakespeare"])
-    parser.add_argument("--steps", type=int, default=400, help="steps of the base")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timed steps")
-    prepare_process()
     options, parts = parse(parser, "ablation")
     base = BASE | {"steps": options.steps} | ({"threads": options.threads} if options.threads else {})
     for name in options.variants:
@@ -142,16 +136,23 @@ def _row(
 ) -> dict[str, Any]:
     """Compare a variant with the base, seed by seed; without effect where one of the trainings diverged."""
     row = variant | {"parameters": trials[0]["parameters"], "seconds": [trial["seconds"] for trial in trials]}
-    row |= {"losses": [trial["loss"] for trial in trials], "effect": None, "seeds": None, "text": None}
-    if any(trial["loss"] is None for trial in [*trials, *reference]):
-        return row
-    differences = [trial["loss"] - other["loss"] for trial, other in zip(trials, reference)]
-    row["effect"] = statistics.fmean(differences)
+    pairs = [(trial["loss"], other["loss"]) for trial, other in zip(trials, reference)]
+    over_seeds = effect(pairs)
+    row |= {"losses": [loss for loss, _ in pairs], "effect": over_seeds["mean"], "seeds": over_seeds["interval"]}
+    return row | {"text": None if over_seeds["mean"] is None else text_interval(trials, reference)}
+
+
+def effect(losses: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
+    """Return the mean of paired differences and its interval; neither where a training diverged."""
+    found: dict[str, Any] = {"pairs": len(losses), "differences": None, "mean": None, "interval": None}
+    differences = [one - other for one, other in losses if one is not None and other is not None]
+    if not losses or len(differences) < len(losses):
+        return found
+    found |= {"differences": differences, "mean": round(statistics.fmean(differences), 6)}
     if len(differences) > 1:
-        over_seeds = spread(differences)
-        row["seeds"] = [over_seeds.low, over_seeds.high]
-    row["text"] = text_interval(trials, reference)
-    return row
+        over_pairs = spread(differences)
+        found["interval"] = [over_pairs.low, over_pairs.high]
+    return found
 
 
 def text_interval(trials: Sequence[dict[str, Any]], reference: Sequence[dict[str, Any]]) -> list[float] | None:

@@ -13,14 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nanogpt
 from benchmarks.record import new_parser, parse
-from nanogpt.parallel.process import prepare_process
+from nanogpt.text.corpus import load_corpus
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
-FIRST: dict[str, Any] = {"steps": 1000, "block_size": 128}
-"""The training on Tiny Shakespeare."""
-SECOND: dict[str, Any] = {"steps": 100}
-"""The training on the questions."""
 TOKENS = 120
 OTHERS: dict[str, dict[str, str]] = json.loads(QUESTIONS.with_name("other_questions.json").read_text(encoding="utf-8"))
 """Questions about the same in other words, and about other people; with the word that an answer must contain."""
@@ -28,26 +25,23 @@ OTHERS: dict[str, dict[str, str]] = json.loads(QUESTIONS.with_name("other_questi
 
 def main() -> None:
     """Train twice, ask, record."""
-    prepare_process()
     options, parts = parse(new_parser(__doc__), "answers", parts=False)
-    steps: list[dict[str, Any]] = [{"steps": 20}, {"steps": 5}] if options.trial else [{}, {}]
     with tempfile.TemporaryDirectory(prefix="answers-") as folder:
-        result = measure("shakespeare", Path(folder), *steps)
-    parts.write(result)
+        steps = (20, 5) if options.trial else (1000, 100)
+        parts.write(measure("shakespeare", Path(folder), *steps))
 
 
-def measure(text: str, folder: Path, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def measure(text: str, folder: Path, first_steps: int, second_steps: int) -> dict[str, Any]:
     """Train twice; return what each model answers."""
-    import nanogpt
-
     quiet: dict[str, Any] = {"progress": False, "sample_tokens": 0}
-    run = nanogpt.train(text, out=folder / "first", **FIRST | first, **quiet)
-    nanogpt.train(QUESTIONS, start_from=run.path, out=folder / "answers", **SECOND | second, **quiet)
+    first: dict[str, Any] = {"steps": first_steps, "block_size": 128}
+    run = nanogpt.train(text, out=folder / "first", **first, **quiet)
+    nanogpt.train(QUESTIONS, start_from=run.path, out=folder / "answers", steps=second_steps, **quiet)
     tuned = nanogpt.load(folder / "answers", checkpoint="last")
     learned = trained_on(QUESTIONS)
     return {
-        "first": FIRST | first | {"loss": run.evaluate().loss, "parameters": run.model.parameter_count},
-        "second": SECOND | second | {"pairs": len(read_pairs(QUESTIONS)), "learned": len(learned)},
+        "first": first | {"loss": run.evaluate().loss, "parameters": run.model.parameter_count},
+        "second": {"steps": second_steps, "pairs": len(read_pairs(QUESTIONS)), "learned": len(learned)},
         "models": {"before": ask_all(run, learned), "after": ask_all(tuned, learned)},
     }
 
@@ -60,8 +54,6 @@ def read_pairs(path: Path) -> dict[str, str]:
 
 def trained_on(path: Path) -> dict[str, str]:
     """Return the pairs that are entirely in the training part."""
-    from nanogpt.text.corpus import load_corpus
-
     training, _ = load_corpus(str(path)).split(quiet=True)
     seen = "".join(chunk.text for chunk in training)
     return {question: answer for question, answer in read_pairs(path).items() if f"Q: {question}\nA: {answer}" in seen}

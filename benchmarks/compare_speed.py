@@ -39,12 +39,8 @@ print(int(tokens) * int(samples) / (time.perf_counter() - began))
 
 def main() -> None:
     """Measure and print a line for each figure."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, pairs=7, steps=40, tokens=400, only=FIGURES)
     parser.add_argument("--old", required=True, help="the older version: a commit of this repository, or a folder")
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40, help="steps of a training")
-    parser.add_argument("--tokens", type=int, default=400, help="tokens of a sample")
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="compare-speed-") as name:
         folder = Path(name)
@@ -73,8 +69,7 @@ def train(work: Workspace, options: Any) -> float:
     count = len(list(work.folder.glob("run-*")))
     work.run_folder = work.folder / f"run-{count}"
     words = [*flags(SIZES), "--end-of-document", "False", "--history", "off"]
-    work.train(["python", *words], options.steps, "--log-every", "1")
-    seconds = work.step_seconds()
+    seconds = work.train(["python", *words], options.steps, "--log-every", "1").step_seconds
     assert seconds is not None, "--steps 2 at least"
     return SIZES["batch_size"] * SIZES["block_size"] / seconds
 
@@ -85,18 +80,12 @@ def sample(samples: int, work: Workspace, options: Any) -> float:
     return float(run([sys.executable, "-c", SAMPLE, *words], work.folder, work.environment).lines[-1].text)
 
 
-def start(words: tuple[str, ...], work: Workspace, options: Any) -> float:
-    """Return the seconds of a command."""
-    last = [str(work.run_folder)] if words[0] == "sample" else []
-    return work.nanogpt(*words[:1], *last, *words[1:]).seconds
-
-
 FIGURES: dict[str, Callable[[Workspace, Any], float]] = {
     "train": train,
     "sample-1": partial(sample, 1),
     "sample-64": partial(sample, 64),
-    "help": partial(start, ("--help",)),
-    "first-token": partial(start, ("sample", "--tokens", "1")),
+    "help": lambda work, options: work.nanogpt("--help").seconds,
+    "first-token": lambda work, options: work.nanogpt("sample", str(work.run_folder), "--tokens", "1").seconds,
 }
 """The first three in tokens/s, the others in seconds."""
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import nanogpt
 from benchmarks.record import new_parser, parse
-from nanogpt.parallel.process import prepare_process
 
 PRESETS = ("gpt2", "modern")
 SIZE: dict[str, Any] = {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12}
@@ -21,11 +20,7 @@ SIZE: dict[str, Any] = {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 
 
 def main() -> None:
     """Train each preset with each seed, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--steps", type=int, default=2000)
-    prepare_process()
-    options, parts = parse(parser, "cpu_recipe", parts=False)
+    options, parts = parse(new_parser(__doc__, seeds=[1337, 1338, 1339], steps=2000), "cpu_recipe", parts=False)
     rows: dict[str, Any] = {}
     for preset in PRESETS:
         runs = [measure(preset, seed, options.steps) for seed in options.seeds]
@@ -42,14 +37,8 @@ def measure(preset: str, seed: int, steps: int) -> dict[str, Any]:
         best = run.evaluate()
         last = nanogpt.load(run.path, checkpoint="last").evaluate()
     print(f"{preset} seed {seed}: {best.loss:.4f}", flush=True)
-    return {
-        "seed": seed,
-        "loss": best.loss,
-        "bits_per_byte": best.bits_per_byte,
-        "last_loss": last.loss,
-        "protocol": best.protocol,
-        "parameters": run.model.parameter_count,
-    }
+    about = {"seed": seed, "last_loss": last.loss, "parameters": run.model.parameter_count}
+    return about | {name: getattr(best, name) for name in ("loss", "bits_per_byte", "protocol")}
 
 
 if __name__ == "__main__":

@@ -13,13 +13,11 @@ from pathlib import Path
 import nanogpt
 from benchmarks.record import new_parser, parse
 from nanogpt.evaluation.baselines import measure_baselines
-from nanogpt.parallel.process import prepare_process
 
 
 def main() -> None:
     """Measure, print and record."""
     _, parts = parse(new_parser(__doc__), "floors", parts=False)
-    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         run = nanogpt.train("shakespeare", steps=1, n_layer=1, out=Path(folder) / "run", progress=False)
         data = run.data()

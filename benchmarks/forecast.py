@@ -25,6 +25,7 @@ import tomli_w
 from benchmarks.record import RECORDS, LineFile, new_parser, parse, read_record
 from benchmarks.trials import hold_out, split_source
 from nanogpt.config import PARTS, Config, load_preset
+from nanogpt.data.tokenize import tokenize
 from nanogpt.evaluation.significance import t_quantile
 from nanogpt.planning.forecast import (
     FILE,
@@ -37,6 +38,8 @@ from nanogpt.planning.forecast import (
     law,
     measure_text,
 )
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.tokenizer import train_tokenizer
 
 CONFIDENCE = 0.9
 PRIOR: dict[str, tuple[float, float]] = {
@@ -61,8 +64,8 @@ NOISE = 0.015
 """Standard deviation of a loss' logarithm that the law does not have to explain."""
 TEXT_SPREAD = 0.05
 """Standard deviation of a text's offset."""
-FIT_STEPS, DIFFERENCE, ENOUGH = 200, 1e-6, 1e-9
-"""Of the least squares: most steps, distance of the derivatives' points, relative decrease at which to stop."""
+DIFFERENCE, ENOUGH, HOPELESS = 1e-6, 1e-9, 1e12
+"""Of the least squares: distance of the derivatives' points, relative decrease and damping at which to stop."""
 Row = dict[str, Any]
 
 
@@ -88,10 +91,6 @@ def main() -> None:
 
 def features_of(source: str) -> tuple[str, TextFeatures]:
     """Return a corpus' name, and the features of the part that trials learn from."""
-    from nanogpt.data.tokenize import tokenize
-    from nanogpt.text.corpus import load_corpus
-    from nanogpt.text.tokenizer import train_tokenizer
-
     with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
         held = hold_out(source, Path(folder))
         learn, measure = load_corpus(str(held.learn)), load_corpus(str(held.measure))
@@ -166,21 +165,17 @@ def least_squares(residuals: Callable[[Any], Any], start: Any) -> tuple[Any, Any
     """
     point, damping = np.array(start, dtype=float), 1e-3
     now = residuals(point)
-    for _ in range(FIT_STEPS):
+    gained = 1.0
+    while gained > ENOUGH and damping < HOPELESS:
         slopes = _slopes(residuals, point)
         square, pull = slopes.T @ slopes, slopes.T @ now
-        while True:
-            moved = point - np.linalg.solve(square + damping * np.diag(np.diag(square) + 1e-12), pull)
-            there = residuals(moved)
-            if there @ there < now @ now:
-                break
+        moved = point - np.linalg.solve(square + damping * np.diag(np.diag(square) + 1e-12), pull)
+        there = residuals(moved)
+        if there @ there < now @ now:
+            gained = 1 - (there @ there) / (now @ now)
+            point, now, damping = moved, there, damping / 3
+        else:
             damping *= 4
-            if damping > 1e12:
-                return point, np.linalg.inv(square)
-        gained = 1 - (there @ there) / (now @ now)
-        point, now, damping = moved, there, damping / 3
-        if gained < ENOUGH:
-            break
     slopes = _slopes(residuals, point)
     return point, np.linalg.inv(slopes.T @ slopes)
 

@@ -15,14 +15,13 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.karpathy_nanogpt import SCRIPT, comparison_parser
 from benchmarks.pairs import one_pair, ratios, values
-from benchmarks.processes import clean_environment, run
+from benchmarks.processes import clean_environment, python_call, run
 from benchmarks.record import ROOT, Parts, parse
 from benchmarks.throughput import SAME
 from nanogpt.parallel.process import prepare_process
@@ -37,20 +36,13 @@ STRETCHES = ((1, 128), (128, 256), (256, 1000))
 """Tokens whose speed is reported separately: the context is short, grows to the block, and was full once."""
 EARLY, LATE = (300, 1300), (9000, 10000)
 """Tokens whose mean costs are compared."""
-OURS = ("-m", "benchmarks.generate", "--child")
 MEMORY_BYTES = 1 << 28
 """Many times the size of a processor's caches."""
 
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    if sys.argv[1:2] == ["--child"]:
-        run_child(sys.argv[2])
-        return
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--tokens", type=int, default=1000, help="tokens of each stream")
+    parser = comparison_parser(__doc__, streams=list(STREAMS), precisions=PRECISIONS, tokens=1000)
     parser.add_argument("--long-tokens", type=int, default=LATE[1], help="length of the text with late tokens; 0: none")
     options, parts = parse(parser, "generate")
     if options.device != "cpu":
@@ -65,20 +57,20 @@ def main() -> None:
 def measure(parts: Parts, precision: str, streams: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure some streams of ours in a precision, and one of nanoGPT's."""
     given = {"sizes": SIZES, "streams": streams, "tokens": options.tokens, "precision": precision}
-    keys = [given | {"threads": options.threads, "pair": number} for number in range(options.pairs)]
-    pairs = [parts.measure(key, partial(measure_pair, given, number, options)) for number, key in enumerate(keys)]
+    key = given | {"threads": options.threads}
+    pairs = parts.repeat(options.pairs, key, lambda number: measure_pair(given, number, options))
     return given | summary(pairs, streams, options.tokens)
 
 
 def measure_pair(given: dict[str, Any], number: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one pair, and the speed of memory after it."""
-    theirs_words = [str(SCRIPT), "generate", json.dumps(SIZES), str(given["tokens"])]
+    words = [sys.executable, str(SCRIPT), "generate", json.dumps(SIZES), str(given["tokens"])]
     ours, theirs = one_pair(
         number,
-        lambda: in_process([*OURS, json.dumps(given)], ROOT, options.threads),
-        lambda: in_process(theirs_words, options.nanogpt, options.threads),
+        lambda: in_process(python_call(generate, *given.values()), ROOT, options.threads),
+        lambda: in_process(words, options.nanogpt, options.threads),
     )
-    memory = in_process([*OURS, "memory"], ROOT, options.threads)
+    memory = in_process(python_call(memory_speed), ROOT, options.threads)
     return {
         "seconds": sum(ours["steps"]),
         "their_seconds": theirs["seconds"],
@@ -113,12 +105,11 @@ def measure_long_text(parts: Parts, precision: str, options: argparse.Namespace)
     """Compare the cost of late tokens of a long text with that of early ones, in one stream."""
     given = {"sizes": SIZES, "streams": 1, "tokens": options.long_tokens, "precision": precision}
 
-    def measure_once() -> dict[str, Any]:
-        steps = in_process([*OURS, json.dumps(given)], ROOT, options.threads)["steps"]
+    def measure_once(number: int) -> dict[str, Any]:
+        steps = in_process(python_call(generate, *given.values()), ROOT, options.threads)["steps"]
         return {"early": mean(steps, *EARLY), "late": mean(steps, *LATE)}
 
-    keys = [given | {"threads": options.threads, "text": number} for number in range(options.pairs)]
-    texts = [parts.measure(key, measure_once) for key in keys]
+    texts = parts.repeat(options.pairs, given | {"what": "long text", "threads": options.threads}, measure_once)
     if any(text[when] is None for text in texts for when in ("early", "late")):
         raise SystemExit(f"--long-tokens {options.long_tokens}: choose at least {LATE[1]}, or 0 for none")
     return {"precision": precision} | ratios([text["late"] for text in texts], [text["early"] for text in texts])
@@ -133,20 +124,15 @@ def mean(steps: Sequence[float], first: int, last: int) -> float | None:
     return statistics.fmean(steps[first:last]) if len(steps) >= last else None
 
 
-def in_process(words: Sequence[str], imported: Path, threads: int | None) -> Any:
-    """Return the JSON that a fresh Python process prints last, with `imported` on its path."""
+def in_process(command: Sequence[str], imported: Path, threads: int | None) -> Any:
+    """Return the JSON that a command prints last, with `imported` on Python's path."""
     environment = clean_environment(threads, PYTHONPATH=str(imported.resolve()), PYTHONDONTWRITEBYTECODE="1")
-    return json.loads(run([sys.executable, *words], ROOT, environment).lines[-1].text)
-
-
-def run_child(job: str) -> None:
-    """Measure the speed of memory or generate, in this process; print the result as JSON."""
-    prepare_process()
-    print(json.dumps(memory_speed() if job == "memory" else generate(**json.loads(job))))
+    return json.loads(run(command, ROOT, environment).lines[-1].text)
 
 
 def generate(sizes: dict[str, int], streams: int, tokens: int, precision: str) -> dict[str, Any]:
     """Return the seconds of each step (a token of every stream), and the bytes of weights that a step reads."""
+    prepare_process()
     import torch
 
     from nanogpt.config import SampleConfig, load_preset
@@ -180,6 +166,7 @@ def read_bytes(model: "GPT") -> int:
 
 def memory_speed() -> dict[str, float]:
     """Return the bytes per second that all threads read together: the median of sums over a large tensor."""
+    prepare_process()
     import torch
 
     large, seconds = torch.ones(MEMORY_BYTES // 4), []

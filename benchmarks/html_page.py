@@ -8,7 +8,6 @@ text is longer than the context, so that reading the window again counts.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,22 +26,18 @@ PROMPT = "ROMEO:\nBut soft, what light"
 
 def main() -> None:
     """Train what is missing, measure, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--minutes", type=float, default=10.0, help="minutes of training")
+    parser = new_parser(__doc__, text="shakespeare", minutes=10.0, runs=7)
     parser.add_argument("--run", type=Path, help="a run to export instead of training one")
-    parser.add_argument("--runs", type=int, default=7, help="measurements of the speed")
     parser.add_argument("--screenshot", type=Path, help="write a PNG of the page with a token chosen")
     options, parts = parse(parser, "html_page")
-    with tempfile.TemporaryDirectory(prefix="html-page-") as folder:
-        file, work = Path(folder) / "page.html", Workspace(Path(folder))
+    with Workspace.temporary() as work:
+        file = work.folder / "page.html"
         if options.run is None:
             words = [options.text, "--minutes", str(options.minutes), *flags(SIZES), "--out", str(work.run_folder)]
             work.nanogpt("train", *words)
         exported = export(options.run or work.run_folder, file)
         with one_core() as core, BrowserPage(file) as page:
-            keys = [{"number": number, "tokens": TOKENS, "core": core is not None} for number in range(options.runs)]
-            rows = [parts.measure(key, lambda: speeds(page)) for key in keys]
+            rows = parts.repeat(options.runs, {"tokens": TOKENS, "core": core is not None}, lambda _: speeds(page))
             version = page.version
             if options.screenshot:
                 take_screenshot(page, options.screenshot)

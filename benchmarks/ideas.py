@@ -31,7 +31,7 @@ Update = Callable[[int, float], Tensor]
 """`TrainStep.__call__`: one update, by its number and the learning rate."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Idea:
     """Something that might help, and what changes to try it."""
 
@@ -68,11 +68,6 @@ def learn_like(train_step: TrainStep, known: Tensor, new: Sequence[Tensor]) -> N
                 optimizer.add_param_group(group | {"params": list(new)})
 
 
-def progress(trainer: Trainer, step: int) -> float:
-    """Return the share of the run that is over when a step begins."""
-    return step / trainer.plan.total_steps
-
-
 def shorten_sequences(trainer: Trainer, stages: Sequence[tuple[float, int]] = ((0.2, 4), (0.4, 2))) -> None:
     """Train on short sequences first: until a share of the run, windows are cut into pieces (share, pieces).
 
@@ -87,7 +82,7 @@ def shorten_sequences(trainer: Trainer, stages: Sequence[tuple[float, int]] = ((
             )
 
     def loss(before: Loss, forward: Forward, step: int, samples: Sequence[int]) -> Tensor:
-        pieces = next((pieces for end, pieces in stages if progress(trainer, step) < end), 1)
+        pieces = next((pieces for end, pieces in stages if step / trainer.plan.total_steps < end), 1)
 
         def in_pieces(ids: Tensor) -> Tensor:
             # Each piece is a sample for dropout, whose keys are those of samples.
@@ -212,7 +207,7 @@ def predict_two_tokens(trainer: Trainer, weight: float = 0.3) -> None:
             return forward(ids)
 
         found = before(keep_ids, step, samples)
-        share = weight * (1 - progress(trainer, step))
+        share = weight * (1 - step / trainer.plan.total_steps)
         if share <= 0:
             return found
         with autocast(train_step.device, train_step.precision):
@@ -350,39 +345,36 @@ _TENTH = partial(average_weights, share=0.1)
 
 # The settings: tied embeddings (Press and Wolf 2017), grouped queries (Ainslie et al. 2023), dropout (Srivastava et al.
 # 2014), GELU (Hendrycks and Gimpel 2016) for SwiGLU (Shazeer 2020).
-_ALL: tuple[tuple[str, bool, dict[str, Any], Callable[[Trainer], None] | None], ...] = (
-    ("sequence-length warm-up", True, {}, shorten_sequences),
-    ("sequence-length warm-up, halves alone", True, {}, _HALVES),
-    ("value embeddings", False, {}, embed_values),
-    ("average of weights, of 2 % of the run", True, {}, partial(average_weights, share=0.02)),
-    ("average of weights, of 5 % of the run", True, {}, partial(average_weights, share=0.05)),
-    ("average of weights, of 10 %, rate down to a third", True, {"final_lr": 0.33}, _TENTH),
-    ("soft cap of logits at 30", False, {}, partial(cap_logits, cap=30.0)),
-    ("soft cap of logits at 15", False, {}, partial(cap_logits, cap=15.0)),
-    ("z-loss", True, {}, add_z_loss),
-    ("multi-token prediction", True, {}, predict_two_tokens),
-    ("sliding windows, half the block", False, {}, partial(slide_windows, share=2)),
-    ("sliding windows, a quarter of the block", False, {}, partial(slide_windows, share=4)),
-    ("start from counted pairs", True, {}, start_from_pairs),
-    ("GELU for SwiGLU", False, {"activation": "gelu"}, None),
-    ("ReLU squared for SwiGLU", False, {"activation": "relu"}, square_activations),
-    ("momentum from 0.85 to 0.95", True, {}, raise_momentum),
-    ("momentum 0.9", True, {"momentum": 0.9}, None),
-    ("three Newton-Schulz iterations", True, {}, partial(limit_iterations, iterations=3)),
-    ("four Newton-Schulz iterations", True, {}, partial(limit_iterations, iterations=4)),
-    ("5 % noise in what is read", True, {}, partial(replace_tokens, share=0.05)),
-    ("10 % noise in what is read", True, {}, partial(replace_tokens, share=0.1)),
-    ("tied embeddings", True, {"tie_embeddings": True}, None),
-    ("two heads of keys and values", True, {"n_kv_head": 2}, None),
-    ("one head of keys and values", True, {"n_kv_head": 1}, None),
-    ("AdamW for everything", True, ADAMW, None),
-    ("no weight decay", True, {"weight_decay": 0.0}, None),
-    ("weight decay 0.3", True, {"weight_decay": 0.3}, None),
-    ("no dropout", True, {"dropout": 0.0}, None),
-    ("dropout 0.1", True, {"dropout": 0.1}, None),
-    ("dropout 0.2", True, {"dropout": 0.2}, None),
+_ALL = (
+    Idea("sequence-length warm-up", True, {}, shorten_sequences),
+    Idea("sequence-length warm-up, halves alone", True, {}, _HALVES),
+    Idea("value embeddings", False, {}, embed_values),
+    Idea("average of weights, of 2 % of the run", True, {}, partial(average_weights, share=0.02)),
+    Idea("average of weights, of 5 % of the run", True, {}, partial(average_weights, share=0.05)),
+    Idea("average of weights, of 10 %, rate down to a third", True, {"final_lr": 0.33}, _TENTH),
+    Idea("soft cap of logits at 30", False, {}, partial(cap_logits, cap=30.0)),
+    Idea("soft cap of logits at 15", False, {}, partial(cap_logits, cap=15.0)),
+    Idea("z-loss", True, {}, add_z_loss),
+    Idea("multi-token prediction", True, {}, predict_two_tokens),
+    Idea("sliding windows, half the block", False, {}, partial(slide_windows, share=2)),
+    Idea("sliding windows, a quarter of the block", False, {}, partial(slide_windows, share=4)),
+    Idea("start from counted pairs", True, {}, start_from_pairs),
+    Idea("GELU for SwiGLU", False, {"activation": "gelu"}),
+    Idea("ReLU squared for SwiGLU", False, {"activation": "relu"}, square_activations),
+    Idea("momentum from 0.85 to 0.95", True, {}, raise_momentum),
+    Idea("momentum 0.9", True, {"momentum": 0.9}),
+    Idea("three Newton-Schulz iterations", True, {}, partial(limit_iterations, iterations=3)),
+    Idea("four Newton-Schulz iterations", True, {}, partial(limit_iterations, iterations=4)),
+    Idea("5 % noise in what is read", True, {}, partial(replace_tokens, share=0.05)),
+    Idea("10 % noise in what is read", True, {}, partial(replace_tokens, share=0.1)),
+    Idea("tied embeddings", True, {"tie_embeddings": True}),
+    Idea("two heads of keys and values", True, {"n_kv_head": 2}),
+    Idea("one head of keys and values", True, {"n_kv_head": 1}),
+    Idea("AdamW for everything", True, ADAMW, None),
+    Idea("no weight decay", True, {"weight_decay": 0.0}),
+    Idea("weight decay 0.3", True, {"weight_decay": 0.3}),
+    Idea("no dropout", True, {"dropout": 0.0}),
+    Idea("dropout 0.1", True, {"dropout": 0.1}),
+    Idea("dropout 0.2", True, {"dropout": 0.2}),
 )
-IDEAS = {
-    name: Idea(name=name, in_qwen3=in_qwen3, settings=settings, change=change)
-    for name, in_qwen3, settings, change in _ALL
-}
+IDEAS = {idea.name: idea for idea in _ALL}

@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,13 +71,9 @@ class Checkout:
         (self.data / "requests.py").touch()
         self.environment = clean_environment(threads, PYTHONPATH=str(folder))
 
-    def python(self, *words: str) -> list[Line]:
-        """Run `python WORDS` in the copy; return what it printed."""
-        return list(run([sys.executable, *words], self.folder, self.environment).lines)
-
     def script(self, *words: str) -> Any:
         """Return the JSON that a job of karpathy_script.py prints last."""
-        return json.loads(self.python(str(SCRIPT), *words)[-1].text)
+        return json.loads(run([sys.executable, str(SCRIPT), *words], self.folder, self.environment).lines[-1].text)
 
     def version(self) -> str:
         """Return the hash of the code that runs, in place of a commit: a copy without .git has none."""
@@ -127,8 +122,8 @@ def read_times(lines: Sequence[Line], steps: int, peak_megabytes: float) -> Trai
     if before is None or after is None or not ends.keys() >= set(range(steps)):
         end = "\n".join(line.text for line in lines[-5:])
         raise Failed(f"these are not {steps} steps of nanoGPT with --log_interval=1:\n{end}")
-    evaluation, median = after - before, median_step([ends[step] for step in range(steps)])
-    return Trained(ends[steps - 1] - evaluation, evaluation, ends[0] - evaluation, median, peak_megabytes)
+    evaluation = after - before
+    return Trained(ends[steps - 1] - evaluation, median_step([ends[step] for step in range(steps)]), peak_megabytes)
 
 
 def our_side(
@@ -143,8 +138,7 @@ def our_side(
         work, seed = Workspace(folder, threads), FIRST_SEED + number
         trained = work.train(["shakespeare", *words], steps, "--device", device, "--seed", str(seed))
         row = {"seed": seed, **trained._asdict(), "parameters": work.parameters()}
-        row |= {"step_seconds": work.step_seconds(), "import_seconds": work.import_seconds()}
-        return row | (work.evaluate() if losses else {})
+        return row | {"import_seconds": work.import_seconds()} | (work.evaluate() if losses else {})
 
     return measure
 
@@ -158,10 +152,8 @@ def their_side(
         checkout = Checkout(source, folder, threads=threads)
         prepared = checkout.prepare()
         row = checkout.train(recipe, steps, device)._asdict() | {"version": checkout.version()}
-        for name in ("seconds", "first_step_seconds"):
-            row[name] += prepared
-        row |= {"prepare_seconds": prepared, "import_seconds": checkout.import_seconds()}
-        return row | (checkout.evaluate() if losses else {})
+        row |= {"seconds": row["seconds"] + prepared, "prepare_seconds": prepared}
+        return row | {"import_seconds": checkout.import_seconds()} | (checkout.evaluate() if losses else {})
 
     return measure
 
@@ -175,45 +167,37 @@ def measure_pairs(parts: Parts, key: Mapping[str, Any], pairs: int, ours: Side, 
             found = one_pair(number, lambda: ours(folder / "ours", number), lambda: theirs(folder / "theirs", number))
         return dict(zip(("ours", "theirs"), found))
 
-    return [parts.measure({**key, "pair": number}, partial(measure, number)) for number in range(pairs)]
+    return parts.repeat(pairs, key, measure)
 
 
-FIGURES: dict[str, Callable[[Row], float]] = {
-    "seconds": lambda row: row["seconds"],
-    "without_imports": lambda row: row["seconds"] - row["import_seconds"],
-    "step_seconds": lambda row: row["step_seconds"],
-    "peak_megabytes": lambda row: row["peak_megabytes"],
-}
-"""What is compared, and how it follows from a row."""
+FIGURES = ("seconds", "without_imports", "step_seconds", "peak_megabytes")
+
+
+def figures(row: Row) -> dict[str, float]:
+    """Return what is compared of a row, without what a side lacks: few steps take less time than imports."""
+    found = row | {"without_imports": row["seconds"] - row.get("import_seconds", row["seconds"])}
+    return {name: found[name] for name in FIGURES if (found.get(name) or 0) > 0}
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return each side's figures, and the ratios of ours to theirs."""
     found: dict[str, Any] = {"pairs": len(rows), "ours": {}, "theirs": {}, "ratios": {}}
-    for name in (name for name in FIGURES if all(_has(row, name) for row in rows)):
-        both = [[FIGURES[name](row[side]) for row in rows] for side in ("ours", "theirs")]
-        found["ours"][name], found["theirs"][name] = (values(one) for one in both)
+    ours, theirs = ([figures(row[side]) for row in rows] for side in ("ours", "theirs"))
+    for name in (name for name in FIGURES if all(name in one for one in [*ours, *theirs])):
+        both = [[one[name] for one in side] for side in (ours, theirs)]
+        found["ours"][name], found["theirs"][name] = map(values, both)
         found["ratios"][name] = ratios(*both)
     for side in ("ours", "theirs"):
         losses = [row[side]["loss"] for row in rows if "loss" in row[side]]
         if losses:
-            first = rows[0][side]
-            found[side] |= {"loss": values(losses), "loss_interval": first["loss_interval"]}
-            found[side]["protocol"] = first["protocol"]
+            found[side] |= {name: rows[0][side][name] for name in ("loss_interval", "protocol")}
+            found[side]["loss"] = values(losses)
     return found | {"rows": list(rows)}
 
 
-def _has(row: Row, name: str) -> bool:
-    try:
-        return all(FIGURES[name](row[side]) > 0 for side in ("ours", "theirs"))  # few steps take less than imports
-    except (KeyError, TypeError):
-        return False
-
-
-def comparison_parser(doc: str | None) -> argparse.ArgumentParser:
+def comparison_parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """Return a parser with the options of every comparison with nanoGPT."""
-    parser = new_parser(doc, threads=True)
+    parser = new_parser(doc, threads=True, pairs=5, **defaults)
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
-    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="device of both sides (default: cpu)")
     return parser

@@ -4,10 +4,9 @@
 
 `nanogpt train --resume RUN` gets SIGKILL after a random time of training, while it starts, or as soon as a half-written
 file is in its folder. After each kill the last checkpoint must be whole and no older than the one before. At the end
-every byte of weights and optimizer states is compared, and the metrics without times.
+all files are compared as by `benchmarks.same_bytes`.
 """
 
-import json
 import random
 import subprocess
 import tempfile
@@ -19,9 +18,8 @@ from typing import Any
 
 from benchmarks.processes import NANOGPT
 from benchmarks.record import new_parser, parse
-from benchmarks.same_bytes import without_times
+from benchmarks.same_bytes import differences
 from nanogpt.runs.checkpoint import Checkpoints
-from nanogpt.runs.folder import RunFolder
 
 SETTINGS = [
     *["--preset", "modern", "--n-layer", "2", "--n-head", "2", "--n-embd", "48", "--block-size", "48"],
@@ -31,15 +29,13 @@ SETTINGS = [
 """Small, so that evaluations, samples and files, where a kill should hit, take much of the time."""
 MOMENTS = {"training": 0.5, "writing": 0.35, "starting": 0.15}
 """When to kill, and how often."""
+TRAIN = [*NANOGPT, "train"]
 SECONDS_TO_START = 3.0
 
 
 def main() -> None:
     """Run both, compare, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--text", default="python")
+    parser = new_parser(__doc__, kills=200, steps=8000, text="python")
     parser.add_argument("--seed", type=int, default=1337, help="seed of the moments")
     options, parts = parse(parser, "kills", parts=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -52,14 +48,15 @@ def measure(folder: Path, text: str, steps: int, kills: int, seed: int) -> dict[
     settings = [text, "--steps", str(steps), *SETTINGS]
     whole, killed = folder / "whole", folder / "killed"
     begin = time.monotonic()
-    subprocess.run(_train(*settings, "--out", str(whole)), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*TRAIN, *settings, "--out", str(whole)], check=True, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - begin - SECONDS_TO_START
     # Shorter times than would just do: what a kill undoes is trained again.
     killer = Killer(killed, window=seconds / kills, seed=seed)
-    first = _train(*settings, "--out", str(killed))
-    while killer.kills < kills and killer.kill(first if killer.kills == 0 else _train("--resume", str(killed))):
+    resume = [*TRAIN, "--resume", str(killed)]
+    first = [*TRAIN, *settings, "--out", str(killed)]
+    while killer.kills < kills and killer.kill(first if killer.kills == 0 else resume):
         pass
-    subprocess.run(_train("--resume", str(killed)), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(resume, check=True, stderr=subprocess.DEVNULL)
     return {
         "steps": steps,
         "kills": killer.kills,
@@ -69,7 +66,7 @@ def measure(folder: Path, text: str, steps: int, kills: int, seed: int) -> dict[
         "uninterrupted_seconds": round(seconds, 1),
         "seed": seed,
         "differences": differences(whole, killed),
-        "compared_bytes": sum(len(content) for content in _contents(whole).values()),
+        "compared_bytes": sum(file.stat().st_size for file in whole.rglob("*") if file.is_file()),
     }
 
 
@@ -121,25 +118,6 @@ class Killer:
         folders = (self.run, self.run / "checkpoints", self.run / "history")
         names = [path.name for folder in folders if folder.exists() for path in folder.iterdir()]
         return [name for name in names if name.startswith(".") and name != ".lock"]
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Return what differs between two finished runs: names of files, or `metrics`."""
-    contents = [_contents(run) for run in (one, other)]
-    names = sorted(contents[0].keys() | contents[1].keys())
-    differing = [name for name in names if contents[0].get(name) != contents[1].get(name)]
-    metrics = [[without_times(json.dumps(line)) for line in RunFolder(run).metrics()] for run in (one, other)]
-    return differing + (["metrics"] if metrics[0] != metrics[1] else [])
-
-
-def _contents(run: Path) -> dict[str, bytes]:
-    """Return every file of a run that contains no time."""
-    files = [*run.rglob("*.safetensors"), run / "tokenizer.json", run / "checkpoints/last", run / "checkpoints/best"]
-    return {str(path.relative_to(run)): path.read_bytes() for path in files}
-
-
-def _train(*words: str) -> list[str]:
-    return [*NANOGPT, "train", *words]
 
 
 if __name__ == "__main__":

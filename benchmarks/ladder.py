@@ -19,9 +19,9 @@ TOY_SECTIONS = SECTIONS[:8]
 
 def main() -> None:
     """Train the sections, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--text", default="shakespeare", help="a corpus by name, or a path (default: shakespeare)")
+    parser = new_parser(
+        __doc__, prepare=False, seeds=[1337, 1338, 1339], text="shakespeare"
+    )  # as `python -m course` runs
     parser.add_argument("--steps", type=int, help="steps of each training, for a trial; then nothing is recorded")
     options, parts = parse(parser, "ladder", parts=False)
     corpus = load_corpus(options.text)

@@ -12,14 +12,13 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from benchmarks.processes import python_call
 from benchmarks.record import new_parser, parse
 from nanogpt.config import DataConfig
 from nanogpt.data.tokenize import tokenize
@@ -39,16 +38,9 @@ SAMPLE_SECONDS = 0.05
 
 def main() -> None:
     """Write the text, prepare it by each tokenizer, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--gigabytes", type=float, default=5.0)
-    parser.add_argument("--bpe-gigabytes", type=float, default=0.5)
-    parser.add_argument("--tokenizers", nargs="+", choices=KINDS, default=list(KINDS))
+    parser = new_parser(__doc__, gigabytes=5.0, bpe_gigabytes=0.5, tokenizers=KINDS)
     parser.add_argument("--library-megabytes", type=int, default=200, help="length of the text for `tokenizers` alone")
     parser.add_argument("--folder", help="folder for the text and its ids; needs three times its size")
-    if sys.argv[1:2] == ["--child"]:
-        _, _, job, kind, text, megabytes = sys.argv
-        print(json.dumps(JOBS[job](kind, text, int(megabytes))))
-        return
     options, parts = parse(parser, "large_text", parts=False)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = {}
@@ -75,7 +67,7 @@ def write_text(path: Path, size: int) -> None:
 
 def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
     """Measure one tokenizer: speeds in MB of UTF-8 per second, memory in MB."""
-    found = run_child("prepare", kind, text, library_megabytes)
+    found = run_child(text.parent, prepare_once, kind, str(text))
     size = text.stat().st_size / 1e6
     row = {
         "megabytes": size,
@@ -85,33 +77,25 @@ def measure(kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
         **found,
     }
     if kind == "bpe":
-        row["library"] = run_child("library", kind, text, library_megabytes)
+        row["library"] = run_child(text.parent, library_alone, kind, str(text), library_megabytes)
     return row
 
 
-def run_child(job: str, kind: str, text: Path, library_megabytes: int) -> dict[str, Any]:
-    """Run one of `JOBS` in a fresh process with an empty cache; return its result and its highest memory."""
-    words = ["--child", job, kind, str(text), str(library_megabytes)]
-    command = [sys.executable, "-m", "benchmarks.large_text", *words]
-    with tempfile.TemporaryDirectory(dir=text.parent) as cache:
+def run_child(folder: Path, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """Call a function in a fresh process with an empty cache; return its result and its highest memory."""
+    command = python_call(function, *arguments)
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
         environment = os.environ | {"NANOGPT_CACHE": cache}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-            peaks = [0]
-            watcher = threading.Thread(target=watch_memory, args=(child, peaks))
-            watcher.start()
+            peak = 0
+            while child.poll() is None:
+                peak = max(peak, sum(map(anonymous_memory, descendants(child.pid))))
+                time.sleep(SAMPLE_SECONDS)
             printed, _ = child.communicate()
-            watcher.join()
     if child.returncode:
-        raise SystemExit(f"{' '.join(command)} failed")
+        raise SystemExit(f"{function.__name__}{arguments} failed")
     result: dict[str, Any] = json.loads(printed)
-    return result | {"peak_anonymous_megabytes": max(peaks) / 1e3}
-
-
-def watch_memory(child: "subprocess.Popen[str]", peaks: list[int]) -> None:
-    """Append the anonymous memory of a process and its descendants, in kB, until it ends."""
-    while child.poll() is None:
-        peaks.append(sum(anonymous_memory(process) for process in descendants(child.pid)))
-        time.sleep(SAMPLE_SECONDS)
+    return result | {"peak_anonymous_megabytes": peak / 1e3}
 
 
 def descendants(process: int) -> list[int]:
@@ -135,29 +119,21 @@ def anonymous_memory(process: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
-def prepare_once(kind: str, text: str, library_megabytes: int) -> dict[str, Any]:
-    """Prepare a text as `nanogpt train` does; return the seconds of each pass, and those of all processors."""
+def prepare_once(kind: str, text: str) -> dict[str, Any]:
+    """Prepare a text as `nanogpt train` does; return the seconds, and those of all processors."""
     import nanogpt.training.trainer  # noqa: F401  (with torch, as when a training reads its text)
 
     began, processors = time.perf_counter(), time.process_time()
     corpus = load_corpus(text)
-    scan = corpus.scan(quiet=True)
-    scanned = time.perf_counter()
     tokenizer = tokenizer_for(kind, corpus)
-    learned, before = time.perf_counter(), time.process_time()
+    before = time.process_time()
     data = tokenize(corpus, tokenizer, quiet=True)
-    ended = time.perf_counter()
     return {
-        "seconds": ended - began,
+        "seconds": time.perf_counter() - began,
         "processor_seconds": time.process_time() - processors,
-        "scan_seconds": scanned - began,
-        "vocabulary_seconds": learned - scanned,
-        "encode_seconds": ended - learned,
         "encode_processor_seconds": time.process_time() - before,
-        "characters": scan.characters,
         "vocabulary": tokenizer.vocab_size,
         "tokens": len(data.train) + len(data.val),
-        "bytes_on_disk": data.train.nbytes + data.val.nbytes,
     }
 
 
@@ -191,9 +167,6 @@ def library_alone(kind: str, text: str, library_megabytes: int) -> dict[str, Any
         "megabytes_per_second_per_core": size / (time.process_time() - processors),
         "tokens": tokens,
     }
-
-
-JOBS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {"prepare": prepare_once, "library": library_alone}
 
 
 if __name__ == "__main__":

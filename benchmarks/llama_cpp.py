@@ -10,8 +10,8 @@ of the two programs, their texts may diverge. Needs the extras `gguf` and `llama
 
 import os
 import tempfile
-from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -21,15 +21,12 @@ from torch import Tensor
 
 import nanogpt
 from benchmarks.record import new_parser, parse
-from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE, Precision, llama_architecture
-from nanogpt.interop.verify.compare import allowed_difference
-from nanogpt.parallel.process import keep_freed_memory
+from nanogpt.interop.verify.compare import Cached, allowed_difference
 from nanogpt.runs.run import Run
-from nanogpt.sampling.generate import generate_ids
 
 SIZES = {"n_layer": 3, "n_head": 3, "n_embd": 96, "block_size": 256, "batch_size": 4, "dropout": 0.0}
 EVALUATION = {"eval_tokens": 8192, "final_eval_tokens": 8192}
@@ -48,18 +45,16 @@ TIE = 1e-4
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=300, help="steps of each model's training")
+    parser = new_parser(__doc__, steps=300)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     options, parts = parse(parser, "llama_cpp")
-    keep_freed_memory()
     versions = {name: version(name) for name in ("llama-cpp-python", "gguf")}
     torch.set_num_threads(options.threads)
     rows = []
     for name, settings in MODELS.items():
         key = {"model": name, "steps": options.steps, "threads": options.threads, **versions, **SIZES, **settings}
-        row = parts.measure(key, lambda settings=settings: measure(settings, options.steps, options.threads))  # type: ignore[misc]
-        rows.append({"model": name, **{field: row[field] for field in ("vocab_size", "not_ascii", "exports")}})
+        row = parts.measure(key, partial(measure, settings, options.steps, options.threads))
+        rows.append({"model": name, "exports": row["exports"]})
     parts.write({"tokens": TOKENS, "tie": TIE, "packages": versions, "rows": rows})
 
 
@@ -72,9 +67,7 @@ def measure(settings: dict[str, Any], steps: int, threads: int) -> dict[str, Any
         out = Path(folder) / "run"
         run = nanogpt.train(text, steps=steps, out=out, threads=threads, progress=False, **settings)
         ids = torch.from_numpy(run.data().val[: WINDOWS * SIZES["block_size"]].astype("int64"))
-        exports = [compare(run, ids, precision, Path(folder), threads) for precision in PRECISIONS]
-        ascii_only = run.tokenizer.decode(ids.tolist()).isascii()
-        return {"vocab_size": run.tokenizer.vocab_size, "not_ascii": not ascii_only, "exports": exports}
+        return {"exports": [compare(run, ids, precision, Path(folder), threads) for precision in PRECISIONS]}
 
 
 def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: int) -> dict[str, Any]:
@@ -84,38 +77,27 @@ def compare(run: Run, ids: Tensor, precision: Precision, folder: Path, threads: 
     # Each file is written from the run's own weights, which are restored at the end.
     kept = {name: weight.clone() for name, weight in run.model.state_dict().items()}
     run.model.load_state_dict(read_gguf(path, model), strict=False)
-    prompt, text = ids[:PROMPT_TOKENS], run.tokenizer.decode(ids.tolist())
-    sampled = generate_ids(run.model, prompt, SampleConfig(tokens=TOKENS, temperature=0.0))
-    ours = [row[0] for row in sampled]
-    windows = ids.split(model.block_size)
-    with torch.no_grad():
-        logits = [run.model(window[None])[0] for window in windows]
+    prompt, windows, program = ids[:PROMPT_TOKENS].tolist(), ids.split(model.block_size), Cached(run.model)
+    logits = [program.logits(window.tolist()) for window in windows]
+    ours = program.greedy(prompt, TOKENS)
     with closing(LlamaCpp(path, model.block_size, threads)) as llama:
         largest = max((llama.logits(one.tolist()) - mine).abs().max().item() for one, mine in zip(windows, logits))
-        theirs = llama.greedy(prompt.tolist(), TOKENS)
-        same_ids = llama.encode(text) == run.tokenizer.encode(text).tolist()
+        theirs = llama.greedy(prompt, TOKENS)
+    same = next((n for n, (one, other) in enumerate(zip(ours, theirs)) if one != other), TOKENS)
+    gap = None
+    if same < TOKENS:
+        first, second = program.logits([*prompt, *ours[:same]])[-1].topk(2).values.tolist()
+        gap = first - second
     share = TOLERANCE[llama_architecture(model).model_type][precision]
-    row = {
+    run.model.load_state_dict(kept)
+    return {
         "precision": precision,
         "bytes": path.stat().st_size,
         "largest_difference": largest,
         "allowed_difference": allowed_difference(share, torch.cat(logits)),
-        "same_ids": same_ids,
-        **compare_texts(run, prompt.tolist(), ours, theirs),
+        "same_tokens": same,
+        "gap_where_they_part": gap,
     }
-    run.model.load_state_dict(kept)
-    return row
-
-
-def compare_texts(run: Run, prompt: list[int], ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Any]:
-    """Return the number of equal tokens, and the gap of the two largest logits where the texts diverge."""
-    same = next((n for n, (one, other) in enumerate(zip(ours, theirs)) if one != other), len(ours))
-    gap = None
-    if same < len(ours):
-        with torch.no_grad():
-            first, second = run.model(torch.tensor([[*prompt, *ours[:same]]]))[0, -1].topk(2).values.tolist()
-        gap = first - second
-    return {"same_tokens": same, "gap_where_they_part": gap, "text": run.tokenizer.decode(ours)}
 
 
 if __name__ == "__main__":

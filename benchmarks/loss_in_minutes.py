@@ -7,11 +7,9 @@ nothing was selected by. Time is from Enter to the end of the process, everythin
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks.karpathy_nanogpt import FIRST_SEED
@@ -24,10 +22,7 @@ LONG_MINUTES, ONE_RUN_MINUTES = 5, 20
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20, 60])
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--runs", type=int, default=5)
+    parser = new_parser(__doc__, threads=True, minutes=[1.0, 5.0, 20.0, 60.0], text="shakespeare", runs=5)
     parser.add_argument("--long-runs", type=int, default=3, help=f"runs of {LONG_MINUTES} minutes and more")
     options, parts = parse(parser, "loss_in_minutes")
     rows = []
@@ -52,8 +47,7 @@ def run_count(minutes: float, runs: int, long_runs: int) -> int:
 
 def measure(text: str, minutes: float, seed: int, threads: int | None = None) -> dict[str, Any]:
     """Train one run; return its plan, its time and its losses."""
-    with tempfile.TemporaryDirectory(prefix="minutes-") as folder:
-        work = Workspace(Path(folder), threads)
+    with Workspace.temporary(threads) as work:
         began = time.monotonic()
         words = [text, "--minutes", f"{minutes:g}", "--seed", str(seed), "--out", str(work.run_folder)]
         done = work.nanogpt("train", *words)
@@ -66,16 +60,10 @@ def measure(text: str, minutes: float, seed: int, threads: int | None = None) ->
 
 def summary(minutes: float, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the runs of one length together: losses, and the share of their time that they took."""
-    return {
-        "minutes": minutes,
-        "loss": values([run["loss"] for run in runs]),
-        "best_loss": values([run["best_loss"] for run in runs]),
-        "loss_interval": runs[0]["loss_interval"],
-        "protocol": runs[0]["protocol"],
-        "share_of_time": values([run["seconds"] / (60 * minutes) for run in runs]),
-        "parameters": statistics.median(run["parameters"] for run in runs),
-        "runs": list(runs),
-    }
+    found: dict[str, Any] = {name: values([run[name] for run in runs]) for name in ("loss", "best_loss")}
+    found |= {name: runs[0][name] for name in ("loss_interval", "protocol")}
+    found |= {"minutes": minutes, "parameters": statistics.median(run["parameters"] for run in runs)}
+    return found | {"share_of_time": values([run["seconds"] / (60 * minutes) for run in runs]), "runs": list(runs)}
 
 
 if __name__ == "__main__":

@@ -11,21 +11,16 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.record import new_parser, parse
 from benchmarks.trials import new_trainer
-from nanogpt.parallel.process import prepare_process
-
-if TYPE_CHECKING:
-    from nanogpt.training.trainer import Trainer
 
 LEVELS = (2.5, 2.0, 1.7, 1.5)
 SETTINGS: dict[str, Any] = {
     **{"n_layer": 5, "n_head": 6, "n_embd": 192, "block_size": 256, "batch_size": 8},
     **{"eval_every": 10, "eval_tokens": 16_384, "sample_tokens": 0, "history": "off"},
 }
-STEPS = 1300
 SAMPLES, TOKENS, TEMPERATURE = 8, 500, 1.0
 NEAR = 0.05
 """An evaluation of some windows that is this close to a level is followed by one of all."""
@@ -33,11 +28,7 @@ NEAR = 0.05
 
 def main() -> None:
     """Train, take the samples, record."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    prepare_process()
-    options, parts = parse(parser, "losses", parts=False)
+    options, parts = parse(new_parser(__doc__, text="shakespeare", steps=1300), "losses", parts=False)
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
         rows = []
         for row in measure(options.text, options.steps, LEVELS, Path(folder), SETTINGS):
@@ -54,12 +45,16 @@ def measure(
     text: str, steps: int, levels: Iterable[float], folder: Path, settings: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Train; yield a row for the untrained model and one for each level that the loss passes."""
+    from nanogpt.config import SampleConfig
+    from nanogpt.evaluation.loss import evaluate
     from nanogpt.reporting.events import EvalEvent
+    from nanogpt.sampling.generate import generate_text
     from nanogpt.text.corpus import load_corpus
 
     trainer = new_trainer(text, steps=steps, out=folder / "run", **settings)
-    whole = "".join(chunk.text for chunk in load_corpus(text).chunks())
-    known = set(words(whole[: len(whole) - len(whole) // 10]))
+    config = SampleConfig(tokens=TOKENS, samples=SAMPLES, temperature=TEMPERATURE)
+    characters = load_corpus(text).text
+    known = set(words(characters[: len(characters) - len(characters) // 10]))
     remaining: list[float | None] = [None, *levels]
     for event in trainer.events():
         if not isinstance(event, EvalEvent) or not remaining:
@@ -67,23 +62,12 @@ def measure(
         level = remaining[0]
         if level is not None and event.evaluation.loss > level + NEAR:
             continue
-        row = _row(trainer, event.step, level, known)
-        if level is None or row["loss"] <= level:
+        whole = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
+        if level is None or whole.loss <= level:
             remaining.pop(0)
-            yield row
-
-
-def _row(trainer: "Trainer", step: int, level: float | None, known: set[str]) -> dict[str, Any]:
-    """Return the whole-split loss of the model as it is now, and what it writes."""
-    from nanogpt.config import SampleConfig
-    from nanogpt.evaluation.loss import evaluate
-    from nanogpt.sampling.generate import generate_text
-
-    evaluation = evaluate(trainer.model, trainer.data.val, trainer.tokenizer)
-    config = SampleConfig(tokens=TOKENS, samples=SAMPLES, temperature=TEMPERATURE)
-    texts = generate_text(trainer.model, trainer.tokenizer, "", config)
-    row = {"level": level, "step": step, "loss": evaluation.loss, "protocol": evaluation.protocol}
-    return row | {"known_words": known_share(texts, known), "sample": texts[0]}
+            texts = generate_text(trainer.model, trainer.tokenizer, "", config)
+            row = {"level": level, "step": event.step, "loss": whole.loss, "protocol": whole.protocol}
+            yield row | {"known_words": known_share(texts, known), "sample": texts[0]}
 
 
 def words(text: str) -> list[str]:

@@ -8,7 +8,6 @@ characters. A row's ratio is estimate over measurement.
 
 import random
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     """Train once; return estimate and peak, in MB."""
     vocabulary, preset = case.get("vocab_size", SHAKESPEARE), case.get("preset", "modern")
     settings = {name: value for name, value in case.items() if name not in ("preset", "vocab_size")}
-    with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        work = Workspace(Path(folder))
+    with Workspace.temporary() as work:
         write_text(work.folder / "random.txt", vocabulary)
         words = ["random.txt", "--steps", "3", "--preset", preset, *flags(settings | QUICK)]
         peak = work.nanogpt("train", *words).peak_megabytes

@@ -10,68 +10,38 @@ the same mutants. They run in scratch copies; the tree itself is never changed.
     python -m benchmarks.mutants --module optim --sample 20
 """
 
-import argparse
 import ast
 import contextlib
 import difflib
 import hashlib
 import itertools
-import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.record import RECORDS, circumstances, write_record
+from benchmarks.record import ROOT, circumstances, new_parser, write_record
 
 WORKERS = 2
 MEMORY = 8 << 30
 """Address space of a test process in bytes: a mutant may ask for more than the machine has."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A part of the library and its tests: names of modules below `nanogpt/` as glob patterns, in any layout."""
-
-    modules: tuple[str, ...]
-    without: tuple[str, ...] = ()
-
-    def code(self, tree: Path) -> list[str]:
-        """Return the files of the modules that exist."""
-        return self._existing(tree, "nanogpt", "")
-
-    def tests(self, tree: Path) -> list[str]:
-        """Return the test files of those modules that have one."""
-        return self._existing(tree, "tests/nanogpt", "test_")
-
-    def _existing(self, tree: Path, root: str, prefix: str) -> list[str]:
-        folders = [(tree / root / module).parent for module in self.modules]
-        names = [f"{prefix}{module.rpartition('/')[2]}.py" for module in self.modules]
-        found = [path for folder, name in zip(folders, names) for path in sorted(folder.glob(name))]
-        kept = (path for path in found if path.stem.removeprefix(prefix) not in self.without)
-        return [path.relative_to(tree).as_posix() for path in kept]
-
-
-SUBJECTS = {
-    "model": Subject(
-        modules=("model", "attention", "dropout", "rmsnorm", "positions", "loss", "model/*"),
-        without=("lora", "parameters"),
-    ),
-    "optim": Subject(modules=("optim", "adamw", "muon", "groups", "optim/*")),
-    "batches": Subject(modules=("batches", "data/batches")),
-    "filters": Subject(modules=("generation/filters", "sampling/filters")),
-    "checkpoint": Subject(modules=("checkpoint", "runs/checkpoint")),
-    "evaluation": Subject(modules=("evaluation", "evaluation/loss")),
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    "model": tuple(f"model/{name}" for name in ("gpt", "attention", "documents", "dropout", "loss", "norm")),
+    "optim": ("optim/*",),
+    "batches": ("data/batches",),
+    "filters": ("sampling/filters",),
+    "checkpoint": ("runs/checkpoint",),
+    "evaluation": ("evaluation/loss",),
 }
+"""Parts of the library: names of modules below `nanogpt/`, as glob patterns."""
 
 # Operators are replaced within a family: `a << b` in place of `a + b` of two tensors raises, and any test notices.
 _ARITHMETIC, _BITS = ("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"), ("RShift", "LShift", "BitOr", "BitAnd")
@@ -101,8 +71,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 """(subject, code, mutated code) of mutants that no test can kill, and why; the code is any part of the line."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
+class Mutant(NamedTuple):
     """One change of one file."""
 
     file: str
@@ -114,13 +83,25 @@ class Mutant:
     """the whole mutated file"""
 
 
-def draw_mutants(tree: Path, subject: Subject, count: int, seed: int) -> list[Mutant]:
+def code_of(tree: Path, modules: Iterable[str]) -> list[str]:
+    """Return the files of some modules."""
+    found = [path for module in modules for path in sorted((tree / "nanogpt").glob(f"{module}.py"))]
+    return [path.relative_to(tree).as_posix() for path in found]
+
+
+def mirrored_tests(tree: Path, code: Iterable[str]) -> list[str]:
+    """Return the test files of those files that have one."""
+    found = [Path("tests", name).with_name(f"test_{Path(name).name}") for name in code]
+    return [path.as_posix() for path in found if (tree / path).exists()]
+
+
+def draw_mutants(tree: Path, files: Iterable[str], count: int, seed: int) -> list[Mutant]:
     """Draw at most `count` mutants: one at each place in the code before a second one at any."""
     from cosmic_ray.mutating import mutate_code  # type: ignore
     from cosmic_ray.plugins import get_operator  # type: ignore
 
     operators = {name: get_operator(f"core/{name}")() for name in OPERATORS}
-    sources = {file: (tree / file).read_text(encoding="utf-8") for file in subject.code(tree)}
+    sources = {file: (tree / file).read_text(encoding="utf-8") for file in files}
     at_place: Counter[tuple[str, int, int]] = Counter()
     order = []
     for candidate in sorted(_candidates(sources, operators, seed)):
@@ -142,23 +123,14 @@ def _candidates(
     sources: dict[str, str], operators: dict[str, Any], seed: int
 ) -> Iterator[tuple[str, tuple[str, int, int], str, int]]:
     """Yield the rank, the place (file, line, column), the operator and its occurrence of each possible mutant."""
-    from cosmic_ray.ast import Visitor, get_ast  # type: ignore
-
-    class Places(Visitor):
-        def __init__(self, operator: Any) -> None:
-            self.operator, self.found = operator, list[tuple[Any, int, int]]()
-
-        def visit(self, node: Any) -> Any:
-            self.found += [(node, *start) for start, _ in self.operator.mutation_positions(node)]
-            return node
+    from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore
 
     repeats: Counter[tuple[str, str, int]] = Counter()
     for file, source in sources.items():
         parsed, lines = get_ast(source), source.splitlines()
         for name, operator in operators.items():
-            places = Places(operator)
-            places.walk(parsed)
-            for occurrence, (node, line, column) in enumerate(places.found):
+            places = ((node, *at) for node in ast_nodes(parsed) for at, _ in operator.mutation_positions(node))
+            for occurrence, (node, line, column) in enumerate(places):
                 if node.parent.type == "parameters":  # a bare `*` or `/`, which cosmic-ray takes for an operator
                     continue
                 text = lines[line - 1].lstrip()
@@ -228,13 +200,8 @@ class ScratchCopy:
 
     def check(self, name: str, paths: list[str]) -> float:
         """Return the seconds that the tests of the unchanged code take; exit where they fail."""
-        probe = self.root / "tests" / "test_which_tree_is_imported.py"
-        text = "def test_it():\n    import nanogpt\n\n    assert nanogpt.__file__.startswith({root!r})\n"
-        probe.write_text(text.format(root=str(self.root)), encoding="utf-8")
         before = time.perf_counter()
-        status = self._run([*paths, str(probe.relative_to(self.root))])
-        probe.unlink()
-        if status != 0:
+        if self._run(paths) != 0:
             end = self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
             raise SystemExit(f"the tests of {name} fail without a mutant:\n{end}")
         return time.perf_counter() - before
@@ -248,7 +215,9 @@ class ScratchCopy:
         tests = sorted(tests, key=lambda test: Path(test).name != f"test_{file.name}")
         status = self._run([mutant.file, *tests], timeout)
         file.write_bytes(original)
-        return {0: "survived", None: "timeout"}.get(status, "killed")
+        outcome = {0: "survived", None: "timeout"}.get(status, "killed")
+        print("S" if outcome == "survived" else ".", end="", file=sys.stderr, flush=True)
+        return outcome
 
     def _run(self, paths: list[str], timeout: float | None = None) -> int | None:
         """Return pytest's exit status, None after a timeout."""
@@ -256,58 +225,44 @@ class ScratchCopy:
         # No bytecode files: Python takes two mutants of one length, written within a second, for the same.
         ours = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         environment = {**os.environ, **ours, "TMPDIR": str(self.temporary), "PYTEST_ADDOPTS": ""}
-        with self.log.open("wb") as log:
-            process = subprocess.Popen(
-                words, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            if sys.platform == "linux":
-                import resource
+        options: dict[str, Any] = {"cwd": self.root, "env": environment, "start_new_session": True}
+        with self.log.open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log, **options) as process:
+            try:
+                if sys.platform == "linux":
+                    import resource
 
-                resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # all have ended
-                os.killpg(process.pid, signal.SIGKILL)  # also what a test started and left running
-            process.wait()
+                    resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+                return process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # all have ended
+                    os.killpg(process.pid, signal.SIGKILL)  # also what a test started and left running
 
 
-def measure(tree: Path, name: str, subject: Subject, count: int, seed: int) -> dict[str, Any]:
+def measure(tree: Path, name: str, modules: Iterable[str], count: int, seed: int) -> dict[str, Any]:
     """Test a sample of a subject's mutants; return the score and the survivors."""
-    code, tests = subject.code(tree), subject.tests(tree)
-    if not code or not tests:
-        raise SystemExit(f"{tree} has no code or no tests of {name}: correct SUBJECTS")
-    drawn = draw_mutants(tree, subject, count, seed)
+    code = code_of(tree, modules)
+    tests = mirrored_tests(tree, code)
+    drawn = draw_mutants(tree, code, count, seed)
     mutants = [mutant for mutant in drawn if not is_equivalent(name, mutant.before, mutant.after)]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(WORKERS) as pool:
-        copies: queue.SimpleQueue[ScratchCopy] = queue.SimpleQueue()
-        for worker in range(WORKERS):
-            copies.put(ScratchCopy(tree, Path(scratch).resolve() / str(worker)))
-        first = copies.get()
-        timeout = 3 * first.check(name, [*code, *tests]) + 10
-        copies.put(first)
-
-        def test(mutant: Mutant) -> str:
-            copy = copies.get()
-            outcome = copy.test(mutant, tests, timeout)
-            copies.put(copy)
-            print("S" if outcome == "survived" else ".", end="", file=sys.stderr, flush=True)
-            return outcome
-
-        outcomes = list(pool.map(test, mutants))
+        copies = [ScratchCopy(tree, Path(scratch).resolve() / str(worker)) for worker in range(WORKERS)]
+        timeout = 3 * copies[0].check(name, [*code, *tests]) + 10
+        shares = [mutants[worker::WORKERS] for worker in range(WORKERS)]
+        tested = pool.map(lambda copy, share: [(one, copy.test(one, tests, timeout)) for one in share], copies, shares)
+        outcomes = dict(itertools.chain.from_iterable(tested))
     print(file=sys.stderr)
-    survivors = [asdict(mutant) for mutant, outcome in zip(mutants, outcomes) if outcome == "survived"]
+    survivors = [mutant for mutant in mutants if outcomes[mutant] == "survived"]
     killed = len(mutants) - len(survivors)
     return {
         "mutants": len(drawn),
         "equivalent": len(drawn) - len(mutants),
         "killed": killed,
-        "timeouts": outcomes.count("timeout"),
+        "timeouts": list(outcomes.values()).count("timeout"),
         "survived": len(survivors),
         "score": round(killed / len(mutants), 3) if mutants else None,
-        "survivors": [{key: value for key, value in mutant.items() if key != "code"} for mutant in survivors],
+        "survivors": survivors,
     }
 
 
@@ -318,47 +273,24 @@ def report(name: str, result: dict[str, Any]) -> str:
         f"({result['timeouts']} by timeout), {result['survived']} survived, score {result['score']}"
     ]
     for mutant in result["survivors"]:
-        lines.append(f"  {mutant['file']}:{mutant['line']} {mutant['operator']}")
-        for sign, text in (("-", mutant["before"]), ("+", mutant["after"])):
+        lines.append(f"  {mutant.file}:{mutant.line} {mutant.operator}")
+        for sign, text in (("-", mutant.before), ("+", mutant.after)):
             lines += [f"    {sign} {line}" for line in text.splitlines()]
     return "\n".join(lines)
 
 
-def commit_of(tree: Path) -> str:
-    """Return the tree's commit, with `+` where its code or tests differ from it."""
-    git = ["git", "-C", str(tree)]
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-    words = ["status", "--porcelain", "--", "nanogpt", "tests", "conftest.py"]
-    edits = subprocess.run([*git, *words], capture_output=True, text=True, check=True)
-    return head.stdout.strip() + ("+" if edits.stdout else "")
-
-
-def main(words: list[str] | None = None) -> None:
-    """Test the mutants of the chosen subjects and print the scores."""
-    here = Path(__file__).parent.parent
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("--module", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="subjects (default: all)")
-    parser.add_argument("--sample", type=int, default=60, help="mutants per subject, at most (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
-    parser.add_argument("--tree", type=Path, default=here, metavar="FOLDER", help="a git checkout (default: this one)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
-    parser.add_argument("--record", action="store_true", help="write the results to benchmarks/records/mutants.json")
-    options = parser.parse_args(words)
-    measured_in, tree = circumstances(), options.tree.resolve()
-    commit, subjects = commit_of(tree), dict[str, Any]()
-    trees: dict[str, dict[str, Any]] = {commit: {"seed": options.seed, "sample": options.sample, "subjects": subjects}}
+def main() -> None:
+    """Test the mutants of the chosen subjects, print the scores and record them if asked for."""
+    parser = new_parser(__doc__, module=SUBJECTS, sample=60, seed=1)
+    parser.add_argument("--record", action="store_true", help="write the scores to benchmarks/records/mutants.json")
+    options, measured_in, found = parser.parse_args(), circumstances(), {}
     for name in options.module:
-        subjects[name] = measure(tree, name, SUBJECTS[name], options.sample, options.seed)
-        print(report(name, subjects[name]), flush=True)
-        if options.json:
-            options.json.write_text(json.dumps({"trees": trees}, indent=2) + "\n", encoding="utf-8")
+        result = measure(ROOT, name, SUBJECTS[name], options.sample, options.seed)
+        print(report(name, result), flush=True)
+        survivors = [{"file": one.file, "before": one.before, "after": one.after} for one in result["survivors"]]
+        found[name] = result | {"survivors": survivors}
     if options.record:
-        path = RECORDS / "mutants.json"
-        earlier = json.loads(path.read_text(encoding="utf-8"))["trees"] if path.exists() else {}
-        same = earlier.get(commit, {})
-        if (same.get("seed"), same.get("sample")) == (options.seed, options.sample):
-            trees[commit]["subjects"] = same["subjects"] | subjects
-        print(f"wrote {write_record('mutants', measured_in, {'trees': earlier | trees})}")
+        print(f"wrote {write_record('mutants', measured_in, {'subjects': found})}")
 
 
 if __name__ == "__main__":

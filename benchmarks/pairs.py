@@ -39,9 +39,7 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
     >>> found["pairs"], found["median"], found["low"], found["high"], [round(end, 2) for end in found["interval"]]
     (3, 4.0, 2.0, 8.0, [0.71, 22.38])
     """
-    if len(above) != len(below) or not above:
-        raise ValueError(f"{len(above)} and {len(below)} measurements make no pairs")
-    each = [one / other for one, other in zip(above, below)]
+    each = [one / other for one, other in zip(above, below, strict=True)]
     interval = None
     if len(each) > 1:
         found = spread([math.log(ratio) for ratio in each])

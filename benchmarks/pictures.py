@@ -261,7 +261,7 @@ def _qk_norm(figure: "Figure") -> None:
 
 
 def _kv_cache(figure: "Figure") -> None:
-    from nanogpt.sampling.kv_cache import window_start
+    from nanogpt.sampling.generate import window_start
 
     axes, block = figure.subplots(), 256
     tokens = range(1, 1001)

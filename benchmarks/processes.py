@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nanogpt
 from benchmarks.record import ROOT
 from nanogpt.runs.folder import RunFolder
 
@@ -43,6 +44,7 @@ IMPORTS = (
     "nanogpt.parallel.process, nanogpt.reporting.terminal"
 )
 """What `nanogpt train` imports."""
+EVALUATED = ("loss", "loss_interval", "bits_per_byte", "protocol", "tokens", "step")
 EVALUATION = re.compile(r"step ([\d,]+): ")
 WARM_STEPS = 5
 """At most this many first steps don't count for the time of a step."""
@@ -69,14 +71,11 @@ class Finished(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The times of a training, from Enter to the end of its first and its last step, without evaluations."""
+    """A training: its seconds from Enter to the last step without evaluations, and the median of a step."""
 
     seconds: float
-    evaluation_seconds: float
-    """what was subtracted"""
-    first_step_seconds: float | None
     step_seconds: float | None
-    """median of a step after the first ones"""
+    """without the first ones"""
     peak_megabytes: float
 
 
@@ -114,6 +113,14 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         end = "\n".join(line.text for line in lines[-15:])
         raise Failed(f"{' '.join(command)}\nended with code {found['code']}:\n{end}")
     return Finished(seconds=found["seconds"], peak_megabytes=found["peak_bytes"] / 1e6, lines=lines)
+
+
+def python_call(function: Callable[..., Any], *arguments: Any) -> list[str]:
+    """Return the command that calls a module's function in a fresh process and prints its result as JSON."""
+    module = sys.modules[function.__module__].__spec__
+    assert module is not None
+    program = f"import json, sys; from {module.name} import {function.__name__} as call; arguments = sys.argv[1]"
+    return [sys.executable, "-c", f"{program}; print(json.dumps(call(*json.loads(arguments))))", json.dumps(arguments)]
 
 
 def _watch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> list[tuple[float, str]]:
@@ -189,6 +196,13 @@ class Workspace:
         self.folder, self.threads, self.run_folder = folder, threads, folder / "run"
         self.environment = own_environment(folder, threads, source)
 
+    @classmethod
+    @contextmanager
+    def temporary(cls, threads: int | None = None, parent: Path | None = None) -> "Iterator[Workspace]":
+        """Make one that is deleted at the end."""
+        with tempfile.TemporaryDirectory(dir=parent, prefix="benchmark-") as folder:
+            yield cls(Path(folder), threads)
+
     def nanogpt(self, *words: str) -> Finished:
         """Run `nanogpt WORDS`."""
         return run([*NANOGPT, *words], self.folder, self.environment)
@@ -198,24 +212,23 @@ class Workspace:
         return run([sys.executable, "-c", IMPORTS], self.folder, self.environment).seconds
 
     def train(self, words: Sequence[str], steps: int, *more: str) -> Trained:
-        """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; nothing is subtracted."""
+        """Run `nanogpt train WORDS --steps STEPS` with as few evaluations as it allows; their time counts.
+
+        The time of a step is that of each ten together, unless `--log-every` says otherwise.
+        """
         length = ("--steps", str(steps), "--eval-every", str(steps), *FEW_EVALUATIONS)
         done = self.nanogpt("train", *words, *length, *more, "--out", str(self.run_folder))
-        return Trained(last_step_seconds(done.lines, steps), 0.0, None, None, done.peak_megabytes)
+        step = seconds_per_step(RunFolder(self.run_folder).metrics())
+        return Trained(last_step_seconds(done.lines, steps), step, done.peak_megabytes)
 
-    def evaluate(self, checkpoint: str = "last") -> dict[str, Any]:
-        """Return the whole-split loss of a checkpoint and its 95 % interval, by `nanogpt eval --json`."""
-        found = evaluation(self.nanogpt("eval", str(self.run_folder), "--checkpoint", checkpoint, "--json"))
-        return {name: found[name] for name in ("loss", "loss_interval", "protocol", "step")}
-
-    def step_seconds(self) -> float | None:
-        """Return the median of a step; of each ten together, unless `--log-every` says otherwise."""
-        return seconds_per_step(RunFolder(self.run_folder).metrics())
+    def evaluate(self, checkpoint: str = "last", run: str | None = None) -> dict[str, Any]:
+        """Return the whole-split loss of a checkpoint of its run, or of another one, by `nanogpt eval --json`."""
+        done = self.nanogpt("eval", run or str(self.run_folder), "--checkpoint", checkpoint, "--json")
+        found = json.JSONDecoder().raw_decode(done.text[done.text.index("{") :])[0]  # after its notes
+        return {name: found[name] for name in EVALUATED}
 
     def parameters(self) -> int:
         """Return the number of parameters of the trained model."""
-        import nanogpt
-
         return nanogpt.load(self.run_folder, checkpoint="last", device="cpu").model.parameter_count
 
 
@@ -225,9 +238,3 @@ def last_step_seconds(lines: Sequence[Line], steps: int) -> float:
     if steps not in found:
         raise Failed(f"no line about step {steps:,}:\n" + "\n".join(line.text for line in lines[-5:]))
     return found[steps].seconds
-
-
-def evaluation(done: Finished) -> dict[str, Any]:
-    """Return what `nanogpt eval --json` printed, after its notes."""
-    found: dict[str, Any] = json.JSONDecoder().raw_decode(done.text[done.text.index("{") :])[0]
-    return found

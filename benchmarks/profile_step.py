@@ -18,8 +18,7 @@ import torch
 
 from benchmarks.record import new_parser, parse
 from nanogpt.config import Config, load_preset
-from nanogpt.data.batches import Dataset
-from nanogpt.parallel.process import keep_freed_memory
+from nanogpt.data.tokenize import Dataset
 from nanogpt.parallel.world import ALONE
 from nanogpt.training.trainer import TrainStep, build_model
 
@@ -65,12 +64,10 @@ class Product(NamedTuple):
 
 def main() -> None:
     """Measure, print, record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, steps=5)
     parser.add_argument("--size", choices=SIZES, default="nanogpt")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--compile", action="store_true")
-    keep_freed_memory()
     options, parts = parse(parser, "profile_step", parts=False)
     parts.name += f"_{options.size}" + (f"_{options.precision}" if options.precision != "auto" else "")
     parts.name += "_compiled" if options.compile else ""
@@ -107,7 +104,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
         "compiled": train_step.note is None and config.train.compile == "on",
         "sequences_at_once": train_step.micro_batch,
         "step_seconds": {"median": seconds, "all": step_times},
-        "tokens_per_second": train_step.tokens / seconds,
+        "tokens_per_second": config.tokens_per_step / seconds,
         "products": {
             "seconds": alone,
             "share": alone / seconds,

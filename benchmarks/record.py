@@ -13,11 +13,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from nanogpt.parallel.process import prepare_process
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "benchmarks" / "records"
+
+Name = TypeVar("Name")
 
 
 def circumstances() -> dict[str, Any]:
@@ -42,10 +47,9 @@ def write_record(name: str, measured_in: dict[str, Any], result: dict[str, Any])
     return path
 
 
-def read_record(name: str) -> dict[str, Any]:
+def read_record(name: str) -> Any:
     """Return a record."""
-    record: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    return record
+    return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 class LineFile:
@@ -97,6 +101,20 @@ class Parts:
         print(f"measured {json.dumps(key)[:120]}", flush=True)
         return row
 
+    def repeat(self, count: int, key: Mapping[str, Any], measure: Callable[[int], Mapping[str, Any]]) -> list[Any]:
+        """Measure `count` times, by a function of the number; return the rows."""
+        return [self.measure({**key, "number": number}, partial(measure, number)) for number in range(count)]
+
+    def in_turn(
+        self, count: int, keys: Mapping[Name, Mapping[str, Any]], measure: Callable[[Name], Mapping[str, Any]]
+    ) -> dict[Name, list[dict[str, Any]]]:
+        """Measure several things `count` times in turn, by a function of the name; return the rows by name."""
+        found: dict[Name, list[dict[str, Any]]] = {name: [] for name in keys}
+        for number in range(count):
+            for name, key in keys.items():
+                found[name].append(self.measure({**key, "number": number}, partial(measure, name)))
+        return found
+
     def write(self, result: Mapping[str, Any], record: bool = True) -> None:
         """Print the result as its table, and write the record, unless this is a trial."""
         from benchmarks.tables import render
@@ -108,11 +126,25 @@ class Parts:
             print(f"wrote {write_record(self.name, self.measured_in, dict(result))}")
 
 
-def new_parser(doc: str | None, threads: bool = False) -> argparse.ArgumentParser:
-    """Return the parser of a command whose help is its module's docstring, with `--threads` if asked for."""
+def new_parser(
+    doc: str | None, threads: bool = False, prepare: bool = True, **defaults: Any
+) -> argparse.ArgumentParser:
+    """Return the parser of a command whose help is its module's docstring, with `--threads` if asked for.
+
+    Simple options are given by their defaults: a list for any values of its type, a mapping or a tuple for a choice of
+    its items. The process is prepared as by the command line, for which torch must not be imported before.
+    """
+    if prepare:
+        prepare_process()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if threads:
         parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    for name, default in defaults.items():
+        about: dict[str, Any] = {"type": type(default), "default": default, "help": "default: %(default)s"}
+        if isinstance(default, list | tuple | Mapping):
+            about |= {"type": type(next(iter(default))), "default": list(default), "nargs": "+"}
+            about |= {} if isinstance(default, list) else {"choices": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", **about)
     return parser
 
 

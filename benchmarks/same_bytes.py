@@ -10,10 +10,8 @@ weights, optimizer state, tokenizer and settings byte by byte, the metrics witho
 standard output of `sample` and `eval`. The command exits with status 1 if any case differs or fails.
 """
 
-import argparse
 import io
 import json
-import os
 import random
 import shutil
 import signal
@@ -29,7 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.processes import own_environment
+from benchmarks.record import ROOT, new_parser
+
 CLOCKS = ("seconds", "tokens_per_second")
 """Fields of metrics, checkpoint states and evaluations that are times."""
 PLAN_MAY_DIFFER = ("job", "memory_bytes")
@@ -173,13 +173,7 @@ class Tree:
         self.source, self.work = source.resolve(), work.resolve()
         self.work.mkdir(parents=True)
         write_texts(self.work)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("NANOGPT_")}
-        self.environment = kept | {
-            "PYTHONPATH": str(self.source),
-            "OMP_NUM_THREADS": "1",
-            "NANOGPT_CACHE": str(self.work / "cache"),
-            "CUDA_VISIBLE_DEVICES": "",
-        }
+        self.environment = own_environment(self.work, 1, self.source) | {"CUDA_VISIBLE_DEVICES": ""}
 
     def check(self) -> None:
         """Exit if Python imports nanogpt from elsewhere."""
@@ -197,11 +191,10 @@ class Tree:
             if not source.is_dir():
                 return 1, f"{source} is missing"
             shutil.copytree(source, out)
+        program = ["-m", "nanogpt"]
         if case.stop is not None:
             number, file, times = case.stop
             program = ["-c", STOPPING.format(number=int(number), file=file, times=times)]
-        else:
-            program = ["-m", "nanogpt"]
         if case.processes > 1:
             program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={case.processes}", *program]
         done = self._python(*program, *case.words)
@@ -213,19 +206,16 @@ class Tree:
 
     def _python(self, *words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, *words]
+        text: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape"}
         try:
-            done = subprocess.run(
-                command, cwd=self.work, env=self.environment, capture_output=True, check=False, timeout=SECONDS
-            )
+            return subprocess.run(command, cwd=self.work, env=self.environment, timeout=SECONDS, check=False, **text)
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 124, "", f"not finished after {SECONDS} s")
-        output, errors = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
-        return subprocess.CompletedProcess(command, done.returncode, output, errors)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the cases, print a line for each, and exit with status 1 if any is not the same."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--old", required=True, help="the older version: a commit of this repository, or a folder")
     parser.add_argument("--new", type=Path, default=ROOT, help="the newer version's folder (default: this one)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these cases, and those that they need")
@@ -340,7 +330,7 @@ def chosen(only: Sequence[str] | None) -> list[Case]:
     names = set(only)
     for case in reversed(CASES):  # a case needs only those before it
         if case.name in names:
-            names |= {*case.needs, *([case.copies] if case.copies else [])}
+            names |= {*case.needs, case.copies or case.name}
     return [case for case in CASES if case.name in names]
 
 

@@ -39,10 +39,7 @@ ACROSS = {"parameters": "parameters", "block": "block_size", "text": "megabytes"
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--runs", type=int, default=3)
+    parser = new_parser(__doc__, threads=True, series=SERIES, steps=30, runs=3)
     parser.add_argument("--most-megabytes", type=int, default=1000, help="leave out longer texts")
     parser.add_argument("--folder", help="folder for texts and token ids; needs three times the longest text's size")
     options, parts = parse(parser, "scaling")
@@ -50,12 +47,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="scaling-") as folder:
         for name in options.series:
             points = [one for one in SERIES[name] if one.get("megabytes", 0) <= options.most_megabytes]
-            rows: list[list[dict[str, Any]]] = [[] for _ in points]
-            for number in range(options.runs):
-                for point, measured in zip(points, rows):
-                    key = {"point": BASE | point, "steps": options.steps, "threads": options.threads, "run": number}
-                    measured.append(parts.measure(key, lambda key=key: measure(key, Path(folder))))  # type: ignore[misc]
-            found[name] = summary(name, points, rows)
+            length = {"steps": options.steps, "threads": options.threads}
+            keys = dict(enumerate({"point": BASE | point} | length for point in points))
+            rows = parts.in_turn(options.runs, keys, lambda number: measure(keys[number], Path(folder)))  # noqa: B023
+            found[name] = summary(name, points, list(rows.values()))
     parts.write({"base": BASE, "steps": options.steps, "series": found})
 
 
@@ -68,36 +63,25 @@ def measure(key: dict[str, Any], folder: Path) -> dict[str, Any]:
         text = str(folder / f"{megabytes}.txt")
         if not Path(text).exists():
             write_text(Path(text), megabytes * 10**6)
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        work = Workspace(Path(place), key["threads"])
+    with Workspace.temporary(key["threads"], parent=folder) as work:
         trained = work.train([text, *flags(settings), "--history", "off"], steps, "--log-every", "1")
-        step = work.step_seconds()
-        assert step is not None, "the time of a step needs several steps"
-        return {
-            "step_seconds": step,
-            "before_seconds": trained.seconds - steps * step,
-            "parameters": work.parameters(),
-            "peak_megabytes": trained.peak_megabytes,
-        }
+        assert trained.step_seconds is not None, "the time of a step needs several steps"
+        before = trained.seconds - steps * trained.step_seconds
+        return trained._asdict() | {"before_seconds": before, "parameters": work.parameters()}
 
 
 def summary(name: str, points: Sequence[dict[str, int]], rows: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """Return a series' points with the values of their runs, and the exponent of a token's cost."""
     found: list[dict[str, Any]] = []
     for point, runs in zip(points, rows):
-        size: dict[str, Any] = BASE | point
+        size: dict[str, Any] = BASE | point | {"parameters": runs[0]["parameters"]}
         tokens = size["block_size"] * size["batch_size"]
-        size |= {"parameters": runs[0]["parameters"]}
-        size |= {"microseconds_per_token": values([1e6 * run["step_seconds"] / tokens for run in runs])}
-        found.append(size | {n: values([run[n] for run in runs]) for n in ("before_seconds", "peak_megabytes")})
+        size |= {name: values([run[name] for run in runs]) for name in ("before_seconds", "peak_megabytes")}
+        found.append(size | {"microseconds_per_token": values([1e6 * run["step_seconds"] / tokens for run in runs])})
     costs = [one["microseconds_per_token"]["median"] for one in found]
-    exponent = slope([one[ACROSS[name]] for one in found], costs) if len(found) > 1 else None
+    logarithms = [math.log(one[ACROSS[name]]) for one in found], list(map(math.log, costs))
+    exponent = statistics.linear_regression(*logarithms).slope if len(found) > 1 else None
     return {"across": ACROSS[name], "exponent": exponent, "points": found}
-
-
-def slope(across: Sequence[float], costs: Sequence[float]) -> float:
-    """Return the power of `across` that the costs follow best."""
-    return statistics.linear_regression([math.log(x) for x in across], [math.log(y) for y in costs]).slope
 
 
 if __name__ == "__main__":

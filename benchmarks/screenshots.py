@@ -35,9 +35,7 @@ WIDTH, HEIGHT = 1280, 1400
 
 def main() -> None:
     """Train if there is no run, and take the pictures."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--minutes", type=float, default=3.0, help="minutes of training")
+    parser = new_parser(__doc__, text="shakespeare", minutes=3.0)
     parser.add_argument("--run", type=Path, help="a run to show instead of training one")
     parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the pictures")
     options = parser.parse_args()

@@ -16,12 +16,12 @@ import math
 import random
 import re
 import subprocess
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 from benchmarks.pairs import ratios, values
 from benchmarks.processes import Workspace, flags, server
@@ -45,24 +45,13 @@ class Server(NamedTuple):
     process: "subprocess.Popen[str]"
 
 
-class Text(NamedTuple):
-    """What a client saw of a text: seconds to its first piece, and what went wrong."""
-
-    wait: float
-    error: str | None
-
-
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each measurement")
-    parser.add_argument("--runs", type=int, default=3, help="measurements of each number of streams")
-    parser.add_argument("--streams", type=int, nargs="+", default=list(STREAMS))
-    parser.add_argument("--leave", type=int, default=1000, help="clients that leave")
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser = new_parser(
+        __doc__, threads=True, seconds=60.0, runs=3, streams=list(STREAMS), precisions=PRECISIONS, leave=1000
+    )
     options, parts = parse(parser, "serving")
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        work = Workspace(Path(folder), options.threads)
+    with Workspace.temporary(options.threads) as work:
         work.train(["python"], 1, *flags(SIZES), "--end-of-document", "False", "--batch-size", "2")
         rows = []
         for precision in options.precisions:
@@ -76,16 +65,10 @@ def main() -> None:
 
 def measure_streams(parts: Parts, one: Server, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure all numbers of streams in turn; all are compared with the first."""
-    found: dict[int, list[dict[str, Any]]] = {count: [] for count in options.streams}
     asyncio.run(load(one, 1, 1.0))  # what a first request makes once
-    for number in range(options.runs):
-        for count in options.streams:
-            key = {"precision": precision, "seconds": options.seconds, "threads": options.threads}
-            row = parts.measure(
-                key | {"streams": count, "number": number},
-                lambda count=count: asyncio.run(load(one, count, options.seconds)),  # type: ignore[misc]
-            )
-            found[count].append(row)
+    key = {"precision": precision, "seconds": options.seconds, "threads": options.threads}
+    keys = {count: key | {"streams": count} for count in options.streams}
+    found = parts.in_turn(options.runs, keys, lambda count: asyncio.run(load(one, count, options.seconds)))
     single = [row["rate"] for row in found[options.streams[0]]]
     rows = []
     for count, each in found.items():
@@ -99,7 +82,7 @@ def measure_streams(parts: Parts, one: Server, precision: str, options: argparse
 
 async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
     """Run this many streams for this long; return tokens/s while all of them ran, and their clients' waiting times."""
-    texts, end = list[Text](), time.monotonic() + seconds
+    texts, end = list[tuple[float, str | None]](), time.monotonic() + seconds
 
     async def client(number: int) -> None:
         draw = random.Random(number)
@@ -111,28 +94,28 @@ async def load(one: Server, streams: int, seconds: float) -> dict[str, Any]:
     await asyncio.sleep(end - time.monotonic())
     rate = (await counter(one, "tokens_total") - before) / (time.monotonic() - began)
     await asyncio.gather(*clients)
-    waits = sorted(text.wait for text in texts)
+    waits = sorted(wait for wait, _ in texts)
     p50, p95 = (waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.95))
-    errors = [text.error for text in texts if text.error]
+    errors = [error for _, error in texts if error]
     return {"rate": rate, "p50": p50, "p95": p95, "texts": len(texts), "errors": errors}
 
 
-async def read_text(one: Server, draw: random.Random) -> Text:
-    """Request a text and read it to its end."""
+async def read_text(one: Server, draw: random.Random) -> tuple[float, str | None]:
+    """Request a text and read it to its end; return the seconds to its first piece, and what went wrong."""
     prompt = "".join(draw.choices("abcdefghij (),=\n", k=draw.randint(1, LONGEST_PROMPT)))
     began, wait, last = time.monotonic(), math.inf, b""
 
-    async def read(piece: bytes) -> bool:
+    def read(piece: bytes) -> bool:
         nonlocal last, wait
         wait, last = min(wait, time.monotonic() - began), (last + piece)[-100:]
         return b"data: [DONE]" not in last
 
     status = await request(one, {"prompt": prompt, "seed": draw.getrandbits(32)}, read)
     is_whole = status == 200 and b"[DONE]" in last and b'"error"' not in last
-    return Text(wait, None if is_whole else f"{status}: {last.decode(errors='replace')}")
+    return wait, None if is_whole else f"{status}: {last.decode(errors='replace')}"
 
 
-async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], Awaitable[bool]]) -> int:
+async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], bool]) -> int:
     """Stream an answer, pass what follows its headers to `read` until that returns False; return the status."""
     settings = {"model": one.model, "max_tokens": TOKENS, "temperature": 0.8, "stream": True}
     body = json.dumps(settings | fields).encode()
@@ -141,7 +124,7 @@ async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], A
     try:
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         headers = await reader.readuntil(b"\r\n\r\n")
-        while (piece := await reader.read(1 << 16)) and await read(piece):
+        while (piece := await reader.read(1 << 16)) and read(piece):
             pass
         return int(headers.split()[1])
     finally:
@@ -150,10 +133,7 @@ async def request(one: Server, fields: dict[str, Any], read: Callable[[bytes], A
 
 async def counter(one: Server, name: str) -> float:
     """Return one of the server's metrics."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    text = (await reader.read(-1)).decode()
-    writer.close()
+    text = await asyncio.to_thread(lambda: urlopen(f"http://127.0.0.1:{one.port}/metrics").read().decode())
     found = re.search(rf"^nanogpt_{name}{{.*}} (\S+)$", text, re.MULTILINE)
     assert found is not None, text
     return float(found[1])
@@ -166,11 +146,9 @@ def measure_leaving(one: Server, clients: int) -> dict[str, Any]:
         places = asyncio.Semaphore(LEAVING_AT_ONCE)
 
         async def client(number: int) -> None:
-            async def stop(piece: bytes) -> bool:
-                return False
-
             async with places:
-                assert await request(one, {"prompt": "a", "seed": number, "max_tokens": 4000}, stop) == 200
+                fields = {"prompt": "a", "seed": number, "max_tokens": 4000}
+                assert await request(one, fields, lambda piece: False) == 200
 
         await asyncio.gather(*(client(number) for number in range(count)))
         began = time.monotonic()

@@ -11,14 +11,13 @@ measured again, and the time of `nanogpt sample --prompt ROMEO:` with it, in an 
 
 import json
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nanogpt
 from benchmarks.pairs import values
-from benchmarks.processes import NANOGPT, Workspace, evaluation, run
+from benchmarks.processes import Workspace
 from benchmarks.record import circumstances, new_parser, parse
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow
@@ -39,40 +38,28 @@ FIGURES = ("loss", "loss_interval", "bits_per_byte", "protocol", "tokens")
 
 def main() -> None:
     """Make the model if asked for; measure, print, record."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, runs=7)
     parser.add_argument("--make", type=Path, metavar="RUN", help="replace the starter model by this run's")
-    parser.add_argument("--runs", type=int, default=7, help="cold starts")
     options, parts = parse(parser, "starter")
     if options.make is not None:
         make(options.make)
-    with tempfile.TemporaryDirectory(prefix="starter-") as name:
-        work = Workspace(Path(name))
+    with Workspace.temporary() as work:
         loss = parts.measure({"what": "loss"}, lambda: figures(STARTER, work))
-        keys = [{"what": "cold start", "number": number} for number in range(options.runs)]
-        seconds = [parts.measure(key, lambda: {"seconds": cold_start(work)})["seconds"] for key in keys]
-    made = how_it_was_made()
-    result = {
-        "trained_by": made["trained_by"],
-        "parameters": made["parameters"],
-        "bytes": size(STARTER_FOLDER),
-        "float32": made["float32"],
-        "eight_bits": {name: loss[name] for name in FIGURES},
-        "sample": {"command": " ".join(["nanogpt", *SAMPLE]), **values(seconds), "goal": GOAL_SECONDS},
-    }
-    parts.write(result)
-
-
-def how_it_was_made() -> dict[str, Any]:
-    """Return command, commit and machine of the starter's training, and its losses before and after rounding."""
-    made: dict[str, Any] = json.loads((STARTER_FOLDER / MADE).read_text(encoding="utf-8"))
-    return made
+        starts = parts.repeat(
+            options.runs, {"what": "cold start"}, lambda _: {"seconds": work.nanogpt(*SAMPLE).seconds}
+        )
+    made = json.loads((STARTER_FOLDER / MADE).read_text(encoding="utf-8"))  # with the losses before rounding
+    result = {name: made[name] for name in ("trained_by", "parameters", "float32")}
+    result |= {"bytes": size(STARTER_FOLDER), "eight_bits": {name: loss[name] for name in FIGURES}}
+    seconds = values([row["seconds"] for row in starts])
+    parts.write(result | {"sample": {"command": f"nanogpt {' '.join(SAMPLE)}", **seconds, "goal": GOAL_SECONDS}})
 
 
 def make(trained: Path, place: Path = STARTER_FOLDER) -> None:
     """Write the starter model of a finished run to `place`. Raises UserError for a run that is not finished."""
     measured_in = circumstances()
-    with tempfile.TemporaryDirectory(prefix="starter-") as name:
-        work, rounded = Workspace(Path(name)), Path(name) / STARTER
+    with Workspace.temporary() as work:
+        rounded = work.folder / STARTER
         before = figures(str(trained.absolute()), work)
         round_run(trained, rounded)
         after = figures(str(rounded), work)
@@ -119,14 +106,8 @@ def replace_loss(folder: RunFolder, found: dict[str, Any]) -> None:
 
 def figures(name: str, work: Workspace) -> dict[str, Any]:
     """Return the whole-split loss of a run's last checkpoint, by `nanogpt eval`."""
-    found = evaluation(work.nanogpt("eval", name, "--checkpoint", "last", "--json"))
+    found = work.evaluate(run=name)
     return {name: found[name] for name in FIGURES}
-
-
-def cold_start(work: Workspace) -> float:
-    """Return the seconds of `nanogpt sample` in a folder without runs."""
-    with tempfile.TemporaryDirectory(dir=work.folder) as empty:
-        return run([*NANOGPT, *SAMPLE], Path(empty), work.environment).seconds
 
 
 def size(folder: Path) -> int:

@@ -24,20 +24,15 @@ GOALS = {"help": 0.3, "first token": 2.5, "first step": 5.0}
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--runs", type=int, default=7)
+    parser = new_parser(__doc__, threads=True, runs=7)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of karpathy/nanoGPT")
     options, parts = parse(parser, "startup")
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
         moments = waits(Path(folder), options.threads, options.nanogpt)
-        found: dict[str, list[float]] = {name: [] for name in moments}
-        for number in range(options.runs):
-            for name, measure in moments.items():
-                key = {"moment": name, "number": number, "threads": options.threads}
-                row = parts.measure(key, lambda measure=measure: {"seconds": measure()})  # type: ignore[misc]
-                found[name].append(row["seconds"])
-    result = {name: values(seconds) | {"goal": GOALS.get(name)} for name, seconds in found.items()}
-    parts.write({"moments": result})
+        keys = {name: {"moment": name, "threads": options.threads} for name in moments}
+        found = parts.in_turn(options.runs, keys, lambda name: {"seconds": moments[name]()})
+    seconds = {name: values([row["seconds"] for row in rows]) for name, rows in found.items()}
+    parts.write({"moments": {name: one | {"goal": GOALS.get(name)} for name, one in seconds.items()}})
 
 
 def waits(folder: Path, threads: int | None = None, nanogpt: Path | None = None) -> dict[str, Callable[[], float]]:
@@ -50,8 +45,8 @@ def waits(folder: Path, threads: int | None = None, nanogpt: Path | None = None)
         return work.nanogpt("sample", str(work.run_folder), "--tokens", "1").seconds
 
     def first_step() -> float:
-        with tempfile.TemporaryDirectory(dir=folder) as cold:
-            return Workspace(Path(cold), threads).train(["shakespeare"], 1).seconds
+        with Workspace.temporary(threads, parent=folder) as cold:
+            return cold.train(["shakespeare"], 1).seconds
 
     found: dict[str, Callable[[], float]] = {
         "help": lambda: work.nanogpt("--help").seconds,

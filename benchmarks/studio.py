@@ -42,22 +42,17 @@ USABLE = "() => /parameters/.test(document.querySelector('.column .hint, .inside
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = new_parser(__doc__, threads=True)
-    parser.add_argument("--starts", type=int, default=7, help="starts of the studio")
-    parser.add_argument("--pairs", type=int, default=10, help="pairs of a closed and an open page")
-    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each")
-    options, parts = parse(parser, "studio")
+    options, parts = parse(new_parser(__doc__, threads=True, starts=7, pairs=10, seconds=20.0), "studio")
     with tempfile.TemporaryDirectory(prefix="studio-") as folder, chromium() as browser:
         work = Workspace(Path(folder) / "runs", options.threads)
         work.train(["python"], 1, *flags(SIZES))
         threads = {"threads": options.threads}
-        starts = [parts.measure({"start": n} | threads, lambda: start(work, browser)) for n in range(options.starts)]
+        starts = parts.repeat(options.starts, {"what": "start"} | threads, lambda _: start(work, browser))
         count = work.parameters()
         with training(work) as run, studio(work) as opened_studio:
             address = f"{opened_studio.address}#view=learn&run={quote(run.path.name)}"
             measure = partial(measure_pair, browser, address, run, options.seconds)
-            keys = [{"pair": number, "seconds": options.seconds} | threads for number in range(options.pairs)]
-            pairs = [parts.measure(key, partial(measure, number)) for number, key in enumerate(keys)]
+            pairs = parts.repeat(options.pairs, {"seconds": options.seconds} | threads, measure)
         version = browser.version
     seconds = {name: values([one[name] for one in starts]) for name in starts[0] if name.endswith("_seconds")}
     speed = ratios([one["open"] for one in pairs], [one["closed"] for one in pairs])
@@ -163,12 +158,8 @@ def steps_per_second(run: RunFolder, seconds: float, sleep: Callable[[float], No
 
 def newest_step(run: RunFolder) -> tuple[int, float]:
     """Return a training's newest step, and its seconds."""
-    found = (0, 0.0)
-    if (run.path / "metrics.jsonl").exists():
-        for line in run.metrics():
-            if line["event"] == "step":
-                found = (line["step"], line["seconds"])
-    return found
+    steps = [(line["step"], line["seconds"]) for line in run.metrics() if line["event"] == "step"]
+    return steps[-1] if steps else (0, 0.0)
 
 
 if __name__ == "__main__":

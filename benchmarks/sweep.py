@@ -20,25 +20,20 @@ from typing import Any
 
 from benchmarks.record import RECORDS, circumstances, new_parser
 from benchmarks.trials import TrialFile, hold_out, resolve, run_trial
-from nanogpt.parallel.process import prepare_process
 
 SWEEPS = RECORDS / "sweeps"
 
 
 def main() -> None:
     """Train what is missing, print the tables."""
-    parser = new_parser(__doc__, threads=True)
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare"], steps=[200], seeds=[1337])
     parser.add_argument("name", help="name of the file in records/sweeps")
-    parser.add_argument("--texts", nargs="+", default=["shakespeare"])
     parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--steps", type=int, nargs="+", default=[200])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
     parser.add_argument("--measure-tokens", type=int, help="held-out tokens to measure, evenly spaced (default: all)")
     parser.add_argument("--show", action="store_true", help="print the tables without training")
     options = parser.parse_args()
     file = TrialFile(SWEEPS / f"{options.name}.jsonl")
     if not options.show:
-        prepare_process()
         grid = parse_grid(options.grid)
         grid.setdefault("steps", options.steps)
         if options.threads:
@@ -63,11 +58,8 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _value(word: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if word.lower() in words:
-        return words[word.lower()]
     try:
-        return literal_eval(word)
+        return literal_eval(word.capitalize() if word.lower() in ("true", "false", "none") else word)
     except (ValueError, SyntaxError):
         return word
 

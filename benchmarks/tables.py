@@ -100,12 +100,7 @@ def _make(name: str, page: Path) -> str:
     record = records.read_record(source)
     text = str(getattr(macros(), macro)(record, *arguments)).strip()
     if macro != "sample":
-        machine, versions = record["hardware"], record["versions"]
-        text += (
-            f"\n\nMeasured by `{record['command']}` on {machine['cores']} cores ({machine['processor']}), torch "
-            f"{versions['torch']}, commit {record['commit']}"
-        )
-        text += "; ± is half the distance between the highest and the lowest seed." if name in HAS_SEEDS else "."
+        text += f"\n\n{macros().measured(record, name in HAS_SEEDS)}"
     if name in HAS_PICTURE and (PICTURES / f"{name}.svg").exists():
         text += f"\n\n![{name.replace('_', ' ')}](/docs/pictures/{name}.svg)"
     return re.sub(r"\]\(/([^)]+)\)", lambda link: f"]({os.path.relpath(records.ROOT / link[1], page.parent)})", text)
@@ -142,11 +137,6 @@ def spread(found: Record, digits: int) -> str:
     if found.get("n", found.get("pairs")) == 1:
         return middle
     return f"{middle} ({found['low']:,.{digits}f}–{found['high']:,.{digits}f})"
-
-
-def seconds(found: Record) -> str:
-    """Return seconds with lowest, highest and count."""
-    return f"{found['median']:.2f} s ({found['low']:.2f}–{found['high']:.2f}, n = {found['n']})"
 
 
 def between(ends: Sequence[float] | None) -> str:
@@ -217,12 +207,8 @@ def verdict(row: Record) -> str:
 
 def by_effect(rows: Sequence[Record]) -> list[Record]:
     """Sort ideas by their difference at equal time, else at equal steps; what diverged comes last."""
-
-    def difference(row: Record) -> float:
-        means = [row[name]["mean"] for name in ("equal_time", "equal_steps")]
-        return next((one for one in means if one is not None), math.inf)
-
-    return sorted(rows, key=difference)
+    means = {row["idea"]: [row["equal_time"]["mean"], row["equal_steps"]["mean"], math.inf] for row in rows}
+    return sorted(rows, key=lambda row: next(mean for mean in means[row["idea"]] if mean is not None))
 
 
 def plain_lines(text: str) -> str:
@@ -237,7 +223,7 @@ def shorten(one: Record, length: int = 60) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **{"f": number, "spread": spread, "seconds": seconds, "between": between, "duration": duration, "mean": mean},
+    **{"f": number, "spread": spread, "between": between, "duration": duration, "mean": mean},
     **{"expected": expected, "rows_of": rows_of, "verdict": verdict, "by_effect": by_effect, "exp": math.exp},
     **{"plain_lines": plain_lines, "shorten": shorten},
 }

@@ -30,7 +30,6 @@ from benchmarks.pairs import ratios, values
 from benchmarks.processes import flags
 from benchmarks.record import Parts, parse
 from benchmarks.trials import new_trainer
-from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,14 +68,8 @@ OUR_NAMES = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument(
-        "--precisions", nargs="+", choices=FORMATS, default=list(FORMATS), help="number formats of ours"
-    )
-    parser.add_argument("--steps", type=int, default=8, help="steps of each training")
+    parser = comparison_parser(__doc__, sizes=SIZES, precisions=FORMATS, steps=8)
     parser.add_argument("--loss-steps", type=int, default=20, help="steps whose losses are compared, at the size `cpu`")
-    prepare_process()
     options, parts = parse(parser, "throughput")
     rows = [measure(parts, name, one, options) for name in options.sizes for one in options.precisions]
     first = {}
@@ -123,18 +116,12 @@ def their_recipe(size: dict[str, Any]) -> Recipe:
 
 
 def first_steps(source: Path, steps: int, precision: str) -> dict[str, Any]:
-    """Return both sides' losses of the first steps, and the largest difference."""
-    with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
-        return compare_first_steps(Checkout(source, Path(folder) / "theirs"), SIZES["cpu"], steps, precision)
-
-
-def compare_first_steps(checkout: Checkout, sizes: Mapping[str, Any], steps: int, precision: str) -> dict[str, Any]:
-    """Return both sides' losses of the first steps with a checkout, without dropout."""
-    settings = SAME | dict(sizes) | {"dropout": 0.0, "precision": precision, "history": "off", "sample_tokens": 0}
-    text = str((checkout.data / "input.txt").resolve())
+    """Return both sides' losses of the first steps, without dropout, and the largest difference."""
     with tempfile.TemporaryDirectory(prefix="first-steps-") as name:
         folder = Path(name)
-        trainer = new_trainer(text, steps=steps, out=folder / "run", **settings)
+        checkout = Checkout(source, folder / "theirs")
+        settings = SAME | SIZES["cpu"] | {"precision": precision, "history": "off", "sample_tokens": 0}
+        trainer = new_trainer(str(checkout.data / "input.txt"), steps=steps, out=folder / "run", **settings)
         theirs = _their_losses(checkout, trainer, settings, folder)
         _load_weights(trainer, folder / "weights.safetensors")
         ours = [trainer.train_step(step, settings["learning_rate"])[0].item() for step in range(steps)]

@@ -61,8 +61,7 @@ GOALS = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
+    parser = comparison_parser(__doc__, goals=GOALS)
     parser.add_argument("--short", type=int, metavar="STEPS", help="steps of both sides, for a trial")
     parser.set_defaults(pairs=None)
     options, parts = parse(parser, "time_to_loss")
@@ -78,12 +77,11 @@ def measure(parts: Parts, goal: Goal, options: argparse.Namespace) -> dict[str, 
     theirs = their_side(options.nanogpt, goal.theirs, their_steps, losses=not is_short, **where)
     if is_short:
         theirs = extrapolated(theirs, goal.theirs, their_steps)
-    key = {"ours": words, "steps": goal.steps, "theirs": goal.theirs.words, "their_steps": their_steps, **where}
+    key = {"words": words, "steps": goal.steps, "theirs": goal.theirs.words, "their_steps": their_steps, **where}
     rows = measure_pairs(parts, key, options.pairs or goal.pairs, our_side(words, goal.steps, **where), theirs)
-    found: dict[str, Any] = {"words": words, "steps": goal.steps, "their_steps": their_steps, **where}
-    found |= {"title": goal.title, "loss": goal.loss, "share": goal.share, "extrapolated": is_short}
-    found |= {"reached": sum(row["ours"]["loss"] <= goal.loss for row in rows), "their_loss": goal.their_loss}
-    return found | summary(rows)
+    found = key | {name: getattr(goal, name) for name in ("title", "loss", "share", "their_loss")}
+    reached = sum(row["ours"]["loss"] <= goal.loss for row in rows)
+    return found | {"extrapolated": is_short, "reached": reached, **summary(rows)}
 
 
 def extrapolated(side: Side, recipe: Recipe, measured_steps: int) -> Side:

@@ -147,7 +147,7 @@ def run_trial(
             "loss": None,
             "seconds": None,
             "parameters": trainer.model.parameter_count,
-            "tokens": trainer.plan.total_steps * trainer.train_step.tokens,
+            "tokens": trainer.plan.total_steps * trainer.config.tokens_per_step,
             "train_tokens": len(trainer.data.train),
         }
         try:

@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.ablation import BASE, FREE, equal_steps, step_costs
+from benchmarks.ablation import BASE, FREE, effect, equal_steps, step_costs
 from benchmarks.record import Parts, new_parser, parse
 from benchmarks.trials import HeldOut, hold_out, resolve, run_trial
-from nanogpt.evaluation.significance import spread
-from nanogpt.parallel.process import prepare_process
 
 if TYPE_CHECKING:
     from benchmarks.ideas import Idea
@@ -38,17 +36,12 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure what is missing, print and record."""
-    prepare_process()  # before torch, which the ideas import
-    from benchmarks.ideas import IDEAS
+    parser = new_parser(__doc__, threads=True, texts=["shakespeare", "python"], steps=200, seeds=[1337, 1338], rounds=7)
+    from benchmarks.ideas import IDEAS  # which imports torch, after the parser has prepared the process
 
-    parser = new_parser(__doc__, threads=True)
     known = "default: all of " + ", ".join(name.replace("%", "%%") for name in IDEAS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=known)
-    parser.add_argument("--texts", nargs="+", default=["shakespeare", "python"])
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--steps", type=int, default=200, help="steps of the recipe")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timed steps")
     parser.add_argument("--equal-steps-only", action="store_true", help="no timing, and no training at equal time")
     options, parts = parse(parser, "tried")
     if unknown := set(options.names) - IDEAS.keys():
@@ -70,9 +63,8 @@ def measure(
 
     def train(text: HeldOut, name: str, named: dict[str, Any], idea: "Idea | None" = None) -> float | None:
         key = {"trial of": name, "text": text.name, "settings": resolve(named)}
-        loss: float | None = parts.measure(key, partial(run_trial, text, named, change=idea.change if idea else None))[
-            "loss"
-        ]
+        trial = partial(run_trial, text, named, change=idea.change if idea else None)
+        loss: float | None = parts.measure(key, trial)["loss"]
         return loss
 
     pairs = [(text, seed) for text in texts for seed in options.seeds]
@@ -94,8 +86,8 @@ def measure(
                     loss = train(text, idea.name, named | {"seed": seed, "steps": steps}, idea)
                 same_time.append((loss, reference))
         effects = {"equal_steps": effect(same_steps), "equal_time": effect(same_time)}
-        row: dict[str, Any] = {"idea": idea.name, "in_qwen3": idea.in_qwen3}
-        row |= {"step_cost": statistics.median(costs.values()) if costs else None} | effects
+        row = {"idea": idea.name, "in_qwen3": idea.in_qwen3, **effects}
+        row["step_cost"] = statistics.median(costs.values()) if costs else None
         rows.append(row | {"verdict": verdict(effects["equal_time" if same_time else "equal_steps"])})
     return rows
 
@@ -108,19 +100,6 @@ def is_free(idea: "Idea") -> bool:
 def is_recipe(idea: "Idea", base: Mapping[str, Any]) -> bool:
     """Return whether it changes nothing of this base. Raises UserError for settings that contradict each other."""
     return resolve({**base, **idea.settings}) == resolve(base) and idea.change is None
-
-
-def effect(losses: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
-    """Return the mean of paired differences and its interval; neither where a training diverged."""
-    found: dict[str, Any] = {"pairs": len(losses), "differences": None, "mean": None, "interval": None}
-    differences = [one - other for one, other in losses if one is not None and other is not None]
-    if not losses or len(differences) < len(losses):
-        return found
-    found |= {"differences": differences, "mean": round(statistics.fmean(differences), 6)}
-    if len(differences) > 1:
-        over_pairs = spread(differences)
-        found["interval"] = [over_pairs.low, over_pairs.high]
-    return found
 
 
 def verdict(found: Mapping[str, Any]) -> str:

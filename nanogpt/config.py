@@ -6,10 +6,11 @@ UserError before any work begins, and the message names the setting as a flag. L
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nanogpt.errors import UserError, nearest
+from nanogpt.errors import UserError, check_names, nearest
 from nanogpt.files import FORMAT, check_format, read_toml
 
 
@@ -31,6 +32,11 @@ def check_types(config: Any) -> None:
                 raise UserError(f"{flag(name)} is {value!r}; {nearest(str(value), map(str, get_args(kind)))}")
             wanted = str(kind) if get_args(kind) else kind.__name__
             raise UserError(f"{flag(name)} is {value!r}, of type {type(value).__name__}; give {wanted}")
+
+
+def with_tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table of a file as a frozen dataclass holds it: lists become tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _has_type(value: Any, kind: Any) -> bool:
@@ -261,9 +267,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in self.track:
-            if name not in TRACKERS:
-                raise UserError(f"--track names {name!r}; {nearest(name, TRACKERS)}")
+        check_names(self.track, TRACKERS, "--track names")
         check_range(self, POSITIVE, "learning_rate", "embedding_rate", "head_rate", "vector_rate", "lora", "threads")
         check_range(self, POSITIVE, "batch_size", "accumulation", "eval_every", "eval_tokens", "final_eval_tokens")
         check_range(self, POSITIVE, "log_every", "patience")
@@ -314,6 +318,17 @@ class SampleConfig:
         if any(not text for text in self.stop):
             raise UserError("a string of --stop is empty; leave it out to stop only at the end")
 
+    @cached_property
+    def filters(self) -> tuple[Any, ...]:
+        """The settings that change how likely tokens are: rows with the same ones are filtered together."""
+        others = ("tokens", "stop", "seed", "samples")
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in others)
+
+    def override(self, **settings: Any) -> "SampleConfig":
+        """Return a copy with these settings changed."""
+        check_names(settings, [one.name for one in fields(self)], "unknown setting")
+        return replace(self, **settings)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -323,6 +338,11 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one step learns from."""
+        return self.train.batch_sequences * self.model.block_size
 
     def override(self, **settings: Any) -> "Config":
         """Return a copy with these settings changed, in whichever part has them."""
@@ -342,9 +362,7 @@ class Config:
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Config":
         """Read what `to_dict` wrote. Raises UserError, naming `where`, for unknown keys and wrong values."""
         check_format(tables, where)
-        for key in tables:
-            if key not in ("format", "preset", *PARTS):
-                raise UserError(f"{where}: unknown key {key!r}; {nearest(key, ['preset', *PARTS])}")
+        check_names(tables.keys() - {"format"}, ["preset", *PARTS], f"{where}: unknown key")
         parts = {part: _read_part(PARTS[part], tables.get(part, {}), f"{where}: [{part}]") for part in PARTS}
         return cls(preset=str(tables.get("preset", "")), **parts)
 
@@ -370,28 +388,22 @@ def load_preset(name: str) -> Config:
         if not Path(name).is_file():
             raise UserError(f"--preset {name}: no such file; give a .toml file, or one of {', '.join(preset_names())}")
         return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
-    if name not in preset_names():
-        raise UserError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
+    check_names([name], preset_names(), "unknown preset")
     return Config.from_dict({"preset": name, **read_toml(PRESETS / f"{name}.toml")}, f"preset {name}")
 
 
 def part_of(name: str) -> str:
     """Return the part of a config that has the field `name`: model, data or train."""
-    for part, kind in PARTS.items():
-        if name in {one.name for one in fields(kind)}:
-            return part
-    known = [one.name for kind in PARTS.values() for one in fields(kind)]
-    raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
+    parts = {one.name: part for part, kind in PARTS.items() for one in fields(kind)}
+    check_names([name], parts, "unknown setting")
+    return parts[name]
 
 
 def _read_part(kind: type, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise UserError(f"{where} is not a table; write its settings below a line with its name in brackets")
-    known = [one.name for one in fields(kind)]
-    for key in table:
-        if key not in known:
-            raise UserError(f"{where} unknown key {key!r}; {nearest(key, known)}")
+    check_names(table, [one.name for one in fields(kind)], f"{where} unknown key")
     try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+        return kind(**with_tuples(table))
     except UserError as error:
         raise UserError(f"{where} {error}") from None

@@ -1,8 +1,9 @@
 """Errors that a user can cause and fix, and what their messages are made of."""
 
+import contextlib
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 
@@ -15,6 +16,14 @@ class UserError(ValueError):
 
 class ReportedElsewhere(UserError):
     """A UserError that another process of the same training reports; this process only ends."""
+
+
+class Diverged(UserError):
+    """A loss or a gradient that is not finite, at `step`."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class OutOfMemory(RuntimeError):
@@ -44,6 +53,13 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(names))}"
 
 
+def check_names(names: Iterable[str], valid: Collection[str], what: str) -> None:
+    """Raise UserError for a name that is not valid; `what` begins the message."""
+    for name in names:
+        if name not in valid:
+            raise UserError(f"{what} {name!r}; {nearest(name, valid)}")
+
+
 def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:
     """Return a path as it is typed into a shell of this system, or of Windows.
 
@@ -56,11 +72,21 @@ def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -
     return f'"{plain}"' if windows and quoted != plain else quoted
 
 
-def write_error(what: str, run: Path, error: Exception) -> UserError:
-    """Return the error to raise where the system refuses a write."""
-    reason = getattr(error, "strerror", None) or str(error)
-    action = "Free some disk space" if "space" in reason else "Fix that"
-    return UserError(
-        f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {action}, then continue with: "
-        f"nanogpt train --resume {shell_quote(run)}"
-    )
+@contextlib.contextmanager
+def reported_write(what: str, run: Path) -> Iterator[None]:
+    """Raise UserError where the system refuses a write to a run folder inside the block."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        resume = f"continue with: nanogpt train --resume {shell_quote(run)}"
+        if not run.is_dir():
+            raise UserError(
+                f"the run folder {str(run)!r} was moved or deleted during training: put it back, then {resume}"
+            ) from None
+        reason = getattr(error, "strerror", None) or str(error)
+        action = "Free some disk space" if "space" in reason else "Fix that"
+        raise UserError(
+            f"cannot write {what} in {str(run)!r}: {reason}; what was saved before is whole. {action}, then {resume}"
+        ) from None

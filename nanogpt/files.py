@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,19 +25,31 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; at the end it is flushed to disk and renamed to `path`.
+    """Yield a temporary path for a file or a folder; at the end it is flushed to disk and renamed to `path`.
 
-    On an error the temporary file is deleted, and `path` is as it was.
+    On an error what was written is deleted, and `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
-        flush(temporary)
+        for written in (*temporary.glob("*"), temporary):
+            flush(written)
+        if temporary.is_dir():  # a rename replaces a file, but no folder with files in it
+            delete(path)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        delete(temporary)
         raise
-    flush_folder(path.parent)
+    flush(path.parent)
+
+
+def delete(*paths: Path) -> None:
+    """Delete files, links and whole folders."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -47,19 +60,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file's content is on disk."""
-    with path.open("rb+") as file:  # Windows flushes only what is open for writing
-        os.fsync(file.fileno())
-
-
-def flush_folder(path: Path) -> None:
-    """Wait until the names in a folder, as renames left them, are on disk."""
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or the names in a folder, are on disk."""
+    if os.name == "posix" or path.is_file():  # elsewhere a folder cannot be opened
+        opened = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)  # Windows flushes only for a writer
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
 
 
 def check_plain(path: Path, within: Path | None = None) -> None:
@@ -91,9 +98,8 @@ def read_text(path: Path, limit: int = TEXT_LIMIT, within: Path | None = None) -
 
 def read_toml(path: Path, within: Path | None = None) -> dict[str, Any]:
     """Read a TOML file as tables; raise UserError where it is missing or not TOML."""
-    text = read_text(path, within=within)
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(read_text(path, within=within))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}; correct or restore it") from None
 

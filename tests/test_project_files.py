@@ -23,11 +23,6 @@ def test_the_paths_that_a_page_names_exist(name):
             assert (ROOT / path).exists(), path
 
 
-def test_its_make_targets_exist():
-    targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.MULTILINE))
-    assert {"test", "test-all", "format"} <= set(re.findall(r"`make ([\w-]+)", read("CONTRIBUTING.md"))) <= targets
-
-
 def test_one_version():
     assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == __version__
     assert f"\nversion: {__version__}\n" in read("CITATION.cff")

@@ -8,15 +8,10 @@ import pytest
 from commands import typed, understand
 
 from benchmarks.tables import fill, pages
+from docs.building.pages import markdown_pages, with_links
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DOCS = [page for page in DOCS if "_build" not in page.parts]
-
-
-def names(path):
-    return path.relative_to(ROOT).as_posix()
 
 
 def anchors(page):
@@ -25,10 +20,12 @@ def anchors(page):
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", DOCS, ids=names)
-def test_a_page_names_what_exists(page):
-    """Commands of `nanogpt` parse, modules can be found, links lead to files and headings."""
+@pytest.mark.parametrize("name", sorted(markdown_pages()), ids=str)
+def test_a_page_names_what_exists(name):
+    """Commands of `nanogpt` parse, modules can be found, links lead to files and headings, also on the site."""
+    page = ROOT / name
     text = page.read_text(encoding="utf-8")
+    with_links(text, name)
     for command in typed(text):
         if re.match(r"nanogpt \w", command):
             understand(command)
@@ -42,12 +39,21 @@ def test_a_page_names_what_exists(page):
             assert not anchor or anchor in anchors(there), target
 
 
-def test_readme_has_commands_whose_targets_exist():
-    shell = typed(README)
-    assert sum(line.startswith("nanogpt ") for line in shell) >= 5
+def test_the_pages_have_commands():
+    commands = {line for page in markdown_pages() for line in typed((ROOT / page).read_text(encoding="utf-8"))}
+    assert sum(bool(re.match("nanogpt [a-z]", line)) for line in commands) >= 45
+    assert sum(line.startswith("nanogpt ") for line in typed(README)) >= 5
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [("README.md", {"demo", "test", "studio", "course"}), ("CONTRIBUTING.md", {"test", "test-all", "format"})],
+)
+def test_the_make_targets_of_a_page_exist(page, expected):
+    text = (ROOT / page).read_text(encoding="utf-8")
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"`?make ([\w-]+)", "\n".join(shell))) | set(re.findall(r"`make ([\w-]+)`", README))
-    assert {"demo", "test", "studio", "course"} <= named <= targets
+    named = set(re.findall(r"`?make ([\w-]+)", "\n".join(typed(text)))) | set(re.findall(r"`make ([\w-]+)", text))
+    assert expected <= named <= targets
 
 
 def test_the_folders_are_those_that_exist():

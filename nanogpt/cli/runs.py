@@ -77,7 +77,7 @@ def describe(folder: "RunFolder") -> dict[str, str]:
     from nanogpt.runs.find import display_name
 
     config, plan = folder.read_config(), folder.read_plan()
-    model, losses, done = config.model, _losses(folder), _done(folder)
+    model, losses, done = config.model, _losses(folder), folder.done()
     step = folder.checkpoints.pointer("last") or 0
     adapters = "" if config.train.lora is None else f", adapters of rank {config.train.lora}"
     return {
@@ -164,12 +164,8 @@ def _flat(run: "RunFolder") -> dict[str, Any]:
 
 def _losses(run: "RunFolder") -> list[float]:
     """Return the validation losses: that of the whole split where the run is done, else those during training."""
-    done = _done(run)
+    done = run.done()
     return [done["loss"]] if done else [line["loss"] for line in run.metrics() if line["event"] == "eval"]
-
-
-def _done(run: "RunFolder") -> dict[str, Any] | None:
-    return next((line for line in run.metrics() if line["event"] == "done"), None)
 
 
 def _size(path: Path) -> str:

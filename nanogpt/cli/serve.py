@@ -81,11 +81,9 @@ def main(argv: Sequence[str]) -> None:
 
 def greeting(run: "Run", engine: "Engine", name: str, address: str, token: str | None) -> str:
     """Return what to print when the server is ready: its address, its limits, and a first request."""
-    from nanogpt.sampling.generate import cache_bytes
-
     body = json.dumps({"model": name, "prompt": "", "max_tokens": 200, "temperature": 0.8}, ensure_ascii=False)
     key = "" if token is None else ' -H "Authorization: Bearer $NANOGPT_TOKEN"'
-    megabytes = cache_bytes(engine.config, engine.rows) / 1e6
+    megabytes = engine.cache_bytes / 1e6
     return (
         f"{run.name}, step {run.step:,}, at {address} (stop with Ctrl-C)\n"
         f"up to {engine.rows} texts at once, their keys and values {megabytes:,.1f} MB\n"

@@ -1,4 +1,4 @@
-"""Token ids on disk, and batches of them: which windows a step reads is a function of (seed, step).
+"""Batches of token ids: which windows a step reads is a function of (seed, step).
 
 An epoch reads every window of `block_size` tokens once, ordered by a keyed permutation that needs no memory (a Feistel
 network, repeated until its result is in range). Each epoch starts at another offset, so windows are cut at other
@@ -6,16 +6,12 @@ positions. Finding a window costs the same whatever the length of the text, and 
 so a resumed run continues where it stopped, with any number of processes.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nanogpt.config import ModelConfig, TrainConfig
-from nanogpt.files import cache_folder
 from nanogpt.random_streams import stream
 
 TokenIds = NDArray[np.unsignedinteger]
@@ -23,31 +19,6 @@ FEISTEL_ROUNDS = 4
 CACHED_NUMBERS = 3 << 18
 """Numbers of the residual stream that a CPU processes at once. What a layer computes from them, about 15 MB in
 bfloat16, stays in its cache: with 384 channels and block size 256, 8 sequences at a time took half as long as 64."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """The token ids of both parts, memory-mapped, and their key in the cache."""
-
-    train: TokenIds
-    val: TokenIds
-    key: str
-
-    @classmethod
-    def load(cls, key: str) -> "Dataset | None":
-        """Open the ids in the cache; None if they are missing or incomplete."""
-        try:
-            train, val = (
-                np.load(ids_folder(key) / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("train", "val")
-            )
-        except (OSError, ValueError, EOFError):
-            return None
-        return cls(train=train, val=val, key=key)
-
-
-def ids_folder(key: str) -> Path:
-    """Return the folder of a text's token ids in the cache."""
-    return cache_folder() / "tokens" / key
 
 
 def windows_per_epoch(tokens: int, block_size: int) -> int:
@@ -60,9 +31,6 @@ def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, proces
 
     At most `batch_size`; on a CPU also no more than fits its cache, in equal parts if possible. With fsdp no fewer,
     because each micro-step gathers all weights. It depends on settings alone, never on a measured time.
-
-    >>> micro_batch_size(ModelConfig(n_embd=384, n_head=6, block_size=256), TrainConfig(batch_size=64), "cpu")
-    8
     """
     share = train.batch_sequences // processes
     most = train.batch_size

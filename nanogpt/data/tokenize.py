@@ -1,4 +1,4 @@
-"""From a text to token ids: tokenize it once into the cache.
+"""From a text to token ids on disk: it is tokenized once, into the cache.
 
 The validation part is cut off before tokenizing (`nanogpt.text.scan`). A text is read twice in bounded memory: once for
 its hash, alphabet and length, once to be tokenized on all cores. The cache is keyed by the hash of text and tokenizer,
@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nanogpt.config import Config
-from nanogpt.data.batches import Dataset, TokenIds, ids_folder
+from nanogpt.data.batches import TokenIds
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
 from nanogpt.text.chunks import CHUNK_CHARACTERS
@@ -30,6 +31,31 @@ FEWEST_WINDOWS = 4
 """Windows per epoch of a text so short that the block size is reduced."""
 ABANDONED_SECONDS = 3600.0
 """Unfinished ids that no process wrote to for this long are from one that was killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The token ids of both parts, memory-mapped, and their key in the cache."""
+
+    train: TokenIds
+    val: TokenIds
+    key: str
+
+    @classmethod
+    def load(cls, key: str) -> "Dataset | None":
+        """Open the ids in the cache; None if they are missing or incomplete."""
+        try:
+            train, val = (
+                np.load(ids_folder(key) / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("train", "val")
+            )
+        except (OSError, ValueError, EOFError):
+            return None
+        return cls(train=train, val=val, key=key)
+
+
+def ids_folder(key: str) -> Path:
+    """Return the folder of a text's token ids in the cache."""
+    return cache_folder() / "tokens" / key
 
 
 def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nanogpt.data.batches import TokenIds
 from nanogpt.errors import UserError
-from nanogpt.model.gpt import GPT
+from nanogpt.model.gpt import GPT, evaluation_mode
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -105,13 +105,8 @@ def measure_windows(
 @torch.no_grad()
 def window_losses(model: GPT, rows: TokenIds) -> NDArray[np.float64]:
     """Return the summed loss of each window's tokens after its first, (B, T + 1) -> nats (B,)."""
-    training = model.training
-    model.eval()
-    try:
-        device = model.token_embedding.weight.device
-        tokens = torch.from_numpy(rows.astype(np.int64)).to(device)
+    tokens = torch.from_numpy(rows.astype(np.int64)).to(model.token_embedding.weight.device)
+    with evaluation_mode(model):
         logits = model(tokens[:, :-1]).float()  # (B, T, V)
-        losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")  # (B * T,)
-        return losses.view(len(rows), -1).sum(1).cpu().double().numpy()  # Apple's GPUs have no float64
-    finally:
-        model.train(training)
+    losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")  # (B * T,)
+    return losses.view(len(rows), -1).sum(1).cpu().double().numpy()  # Apple's GPUs have no float64

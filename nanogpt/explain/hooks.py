@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nanogpt.errors import UserError
-from nanogpt.model.gpt import GPT, Attention, Block
+from nanogpt.model.gpt import GPT, Attention, Block, evaluation_mode
 
 Head = tuple[int, int]
 """An attention head: layer and index in that layer, both from 0."""
@@ -58,15 +58,9 @@ def as_input(model: GPT, ids: Sequence[int]) -> Tensor:
 @contextlib.contextmanager
 def evaluating(model: GPT) -> Iterator[None]:
     """Run the block in evaluation mode and float32, without gradients; restore each module's mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
     device_type = model.token_embedding.weight.device.type
-    model.eval()
-    try:
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluation_mode(model), torch.no_grad(), torch.autocast(device_type, enabled=False):
+        yield
 
 
 @contextlib.contextmanager

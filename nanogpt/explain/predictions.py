@@ -16,7 +16,7 @@ from torch import Tensor
 from nanogpt.errors import UserError
 from nanogpt.explain.hooks import check_ids, evaluating, output_layer_inputs
 from nanogpt.model.gpt import GPT
-from nanogpt.sampling.kv_cache import window_start
+from nanogpt.sampling.generate import window_start
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 MAX_LOGITS = 1 << 22

@@ -19,8 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from nanogpt.errors import UserError
 from nanogpt.explain.hooks import Head, ablate_heads, as_input, check_heads, evaluating, hooked, library_blocks
 from nanogpt.model.gpt import GPT, Attention, Block, Rotation, causal_mask, rotate
-from nanogpt.runs.run import Run, Unknown
+from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import encode_prompt
+from nanogpt.text.tokenizer import Unknown
 
 MAX_NUMBERS = 6 * 6 * 1024**2
 """Size limit of one tensor of a trace: attention of 6 layers of 6 heads at 1,024 tokens, 150 MB."""

@@ -7,9 +7,9 @@ Shapes: B batch, T time, S time of keys and values (T plus what a cache holds), 
 value heads, D channels of a head, F channels inside the feed-forward network, V vocabulary.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +17,11 @@ from torch.nn import functional as F
 
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
+from nanogpt.model.kv_cache import KVCache, LayerCache
 from nanogpt.model.norm import RMSNorm
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines of rotary positions, each (T, D/2)"""
-
-
-class LayerCache(Protocol):
-    """Keys and values of one layer (`sampling.kv_cache`)."""
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
-
-
-class Cache(Protocol):
-    """What a model needs of a key-value cache (`sampling.kv_cache`)."""
-
-    length: int
-    mask: Tensor | None
-    documents: Tensor | None
-
-    @property
-    def layers(self) -> Sequence[LayerCache]: ...  # noqa: D102
-
-    def positions(self, T: int) -> slice | Tensor: ...  # noqa: D102
-
-    def advance(self, T: int) -> None: ...  # noqa: D102
+"""Cosines of rotary positions, and sines, negative in the first half, each (T, D)"""
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -68,10 +48,10 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
 
 
 def rotations(length: int, head_size: int, theta: float) -> Rotation:
-    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D/2)."""
+    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D)."""
     rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
     angles = torch.arange(length)[:, None] * rates  # (length, D/2)
-    return angles.cos(), angles.sin()
+    return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)  # each (length, D)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
@@ -81,7 +61,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """
     cos, sin = (table.to(x.dtype) for table in rotation)  # otherwise mixed precision would return float32
     # Two products of whole rows: taking rows apart and joining them takes 50 % longer.
-    return x * torch.cat([cos, cos], -1) + x.roll(x.size(-1) // 2, -1) * torch.cat([-sin, sin], -1)  # (B, H, T, D)
+    return x * cos + x.roll(x.size(-1) // 2, -1) * sin  # (B, H, T, D)
 
 
 class Attention(nn.Module):
@@ -125,16 +105,15 @@ class Attention(nn.Module):
         which keys each query sees, where that is not all up to its own position.
         """
         T, S = q.size(2), k.size(2)
-        if T < S:  # the earlier positions are in a cache
-            mask = causal_mask(T, S, q.device) if mask is None and T > 1 else mask
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if mask is None and 1 < T < S:  # the earlier positions are in a cache
+            mask = causal_mask(T, S, q.device)
         dropout = self.training and not isinstance(self.dropout, nn.Identity)
         learns_in_bfloat16 = q.dtype == torch.bfloat16 and q.requires_grad and torch.is_grad_enabled()
-        if dropout or (learns_in_bfloat16 and q.device.type == "cpu"):  # torch's is slow there
+        if T == S and (dropout or (learns_in_bfloat16 and q.device.type == "cpu")):  # torch's is slow there
             from nanogpt.model.attention import blockwise_attention
 
             return blockwise_attention(q, k, v, mask, self.dropout if dropout else None)  # type: ignore[arg-type]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T == S)
 
 
 def causal_mask(T: int, S: int, device: torch.device) -> Tensor:
@@ -172,10 +151,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """A Transformer block: attention, then the feed-forward network, each with a residual connection.
-
-    Maps (B, T, C) to (B, T, C).
-    """
+    """A Transformer block: attention, then the feed-forward network, each with a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -187,11 +163,7 @@ class Block(nn.Module):
         self.dropout = make_dropout(config.dropout)
 
     def forward(
-        self,
-        x: Tensor,
-        rotation: Rotation | None = None,
-        cache: LayerCache | None = None,
-        mask: Tensor | None = None,
+        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Return the new residual stream, (B, T, C) -> (B, T, C).
 
@@ -247,7 +219,7 @@ class GPT(nn.Module):
             self.lm_head.weight = self.token_embedding.weight
         init_weights(self, generator)
 
-    def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return the logits of the token after each of `idx`, (B, T) -> (B, T, V).
 
         `cache` holds keys and values of the tokens before `idx`; those of `idx` are added. Raises UserError where they
@@ -260,7 +232,10 @@ class GPT(nn.Module):
                 f"crop it to its newest tokens"
             )
         positions = cache.positions(T) if cache else slice(T)
-        x = self.dropout(to_autocast_dtype(self.embed(idx, positions)))  # (B, T, C)
+        x, kind = self.embed(idx, positions), idx.device.type
+        if torch.is_autocast_enabled(kind):  # so that only CUDA's layer norms cast the residual stream again
+            x = x.to(torch.get_autocast_dtype(kind))
+        x = self.dropout(x)  # (B, T, C)
         rotation = self.rotation(positions)
         mask = cache.mask if cache else None
         if self.config.mask_documents:
@@ -276,14 +251,13 @@ class GPT(nn.Module):
     def embed(self, idx: Tensor, positions: slice | Tensor) -> Tensor:
         """Return token embeddings plus, where positions are added, theirs: (B, T) -> (B, T, C)."""
         x = self.token_embedding(idx)  # (B, T, C)
-        if self.config.position == "learned":
-            return x + self.position_embedding.weight[positions]
-        if self.config.position == "sinusoidal":
-            return x + self.sinusoids[positions]
-        return x
+        if self.config.position == "rope":
+            return x
+        table = self.position_embedding.weight if self.config.position == "learned" else self.sinusoids
+        return x + table[positions]
 
     def rotation(self, positions: slice | Tensor) -> Rotation | None:
-        """Return the cosines and sines of some positions, each (T, D/2), or (B, 1, T, D/2) for (B, T); None without."""
+        """Return the cosines and sines of some positions, each (T, D), or (B, 1, T, D) for (B, T); None without."""
         if self.config.position != "rope":
             return None
         cos, sin = self.cos[positions], self.sin[positions]
@@ -295,10 +269,16 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def to_autocast_dtype(x: Tensor) -> Tensor:
-    """Cast the residual stream to mixed precision's number format, so that only CUDA's layer norms cast it again."""
-    kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+@contextlib.contextmanager
+def evaluation_mode(model: GPT) -> Iterator[None]:
+    """Set the model to evaluation, and each module back to its mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()

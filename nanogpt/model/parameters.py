@@ -52,5 +52,5 @@ def _block_matrices(model: ModelConfig) -> list[tuple[int, int]]:
 def table_bytes(model: ModelConfig) -> int:
     """Return the bytes of the position tables, which are not parameters."""
     if model.position == "rope":
-        return 2 * model.block_size * (model.head_channels // 2) * FLOAT  # cosines and sines
+        return 2 * model.block_size * model.head_channels * FLOAT  # cosines and sines
     return model.block_size * model.n_embd * FLOAT if model.position == "sinusoidal" else 0

@@ -47,12 +47,11 @@ class AdamW(QuickOptimizer):
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             states = [self._state(p) for p in params]
-            options: Any = {"fused": True} if self.fused else {}
             means, squares, steps = ([state[name] for state in states] for name in self.state_names)
             adamw(
                 params, [p.grad for p in params], means, squares, [], steps,
                 lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-                weight_decay=group["weight_decay"], amsgrad=False, maximize=False, **options,
+                weight_decay=group["weight_decay"], amsgrad=False, maximize=False, fused=self.fused or None,
             )  # fmt: skip
 
     def _state(self, p: Tensor) -> dict[str, Tensor]:

@@ -31,17 +31,14 @@ def pick_precision(
     """
     if name != "auto":
         return name
-    return "bfloat16" if _multiplies_bfloat16(device) else "float32"
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
+    # Names of torch 2.8; the public `get_capabilities` came later.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # Names of torch 2.8; the public `get_capabilities` came later.
-        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name)() for name in names)
-    return False
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and torch.backends.mkldnn.is_available()
+        fast = fast and any(getattr(torch.cpu, name)() for name in names)
+    return "bfloat16" if fast else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -59,21 +59,16 @@ class World:
 ALONE = World()
 
 
-def is_sharded(tensor: Any) -> TypeGuard[Any]:
-    """Return whether each process holds a shard of a tensor (a DTensor, which is slow to import)."""
-    return hasattr(tensor, "device_mesh")
-
-
 def full_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor as one process would hold it; all processes gather a sharded one together."""
-    full: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full
 
 
-def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, like: Any) -> Tensor:
     """Return this process's shard of a full tensor, divided and placed like `like`."""
     tensor = tensor.to(like.device)
-    if not is_sharded(like):
+    if not hasattr(like, "device_mesh"):  # a DTensor has one; its class is slow to import
         return tensor
     from torch.distributed.tensor import distribute_tensor
 

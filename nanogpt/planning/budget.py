@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nanogpt.config import Config
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.model.parameters import count_parameters
 from nanogpt.runs.plan import EVALUATIONS
 
@@ -95,7 +95,7 @@ def step_operations(config: Config) -> float:
     model, count = config.model, count_parameters(config.model)
     head = model.vocab_size * model.n_embd
     attention = model.n_layer * model.block_size * model.n_head * model.head_channels  # causal: half of T x T
-    return 6.0 * (count.matrices + head + attention) * config.train.batch_sequences * model.block_size
+    return 6.0 * (count.matrices + head + attention) * config.tokens_per_step
 
 
 def with_evaluations(config: Config, data: Dataset, seconds: float, speed: Speed, named: Collection[str]) -> Config:

@@ -108,7 +108,7 @@ class Training:
     def of(cls, config: Config, steps: int) -> "Training":
         """Describe a run with this config."""
         model, matrices = config.model, count_parameters(config.model).matrices
-        batch = config.train.batch_sequences * model.block_size
+        batch = config.tokens_per_step
         sizes: dict[str, Any] = {"block_size": model.block_size, "dropout": model.dropout}
         return cls(matrices=matrices, tokens=steps * batch, batch_tokens=batch, **sizes)
 

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from nanogpt.config import DEFAULT_PRESET, Config
-from nanogpt.data.batches import Dataset
-from nanogpt.data.tokenize import fit_block
+from nanogpt.data.tokenize import Dataset, fit_block
 from nanogpt.errors import OutOfMemory, UserError
 from nanogpt.model.parameters import count_parameters
 from nanogpt.parallel.world import ALONE, World
@@ -80,7 +79,7 @@ class Proposal:
     @property
     def tokens(self) -> int:
         """The tokens learned from, repetitions counted."""
-        return self.steps * self.config.train.batch_sequences * self.config.model.block_size
+        return self.steps * self.config.tokens_per_step
 
     @property
     def epochs(self) -> float:

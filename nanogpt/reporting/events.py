@@ -34,14 +34,10 @@ class Event:
 class StartEvent(Event):
     """The training starts or resumes."""
 
-    folder: str
     parameters: int
-    steps: int
-    """planned length of the run"""
-    tokens_per_step: int
     train_tokens: int
+    """tokens of the training part"""
     device: str
-    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

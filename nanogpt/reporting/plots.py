@@ -79,7 +79,7 @@ def read_plot(folders: Sequence[RunFolder], axis: Axis = "steps") -> Plot:
 
 def _read_curves(folder: RunFolder, axis: Axis, unit: str) -> Curves:
     config, plan = folder.read_config(), folder.read_plan()
-    per_step = config.train.batch_sequences * config.model.block_size
+    per_step = config.tokens_per_step
     points: dict[str, list[tuple[float, float]]] = {"step": [], "eval": []}
     for line in folder.metrics():
         if line.get("event") not in points or (unit == BITS and line["event"] == "step"):

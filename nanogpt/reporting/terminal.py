@@ -86,20 +86,20 @@ class TerminalView:
                 self._done(event)
 
     def _start(self, event: events.StartEvent) -> None:
-        model, train = self._trainer.config.model, self._trainer.config.train
-        tokens = event.steps * event.tokens_per_step
-        self._update(completed=event.step, total=event.steps)
+        trainer, steps, processes = self._trainer, self._trainer.plan.total_steps, self._trainer.world.size
+        model, train = trainer.config.model, trainer.config.train
+        tokens = steps * trainer.config.tokens_per_step
+        self._update(completed=event.step, total=steps)
         self._print(
-            f"{event.folder}: {self._trainer.config.preset}, {event.parameters:,} parameters ({model.n_layer} layers, "
-            f"{model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on {event.device}"
-            + (f", {event.processes} processes ({train.parallel})" if event.processes > 1 else "")
-            + "\n"
-            f"{event.steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
+            f"{trainer.folder.path.as_posix()}: {trainer.config.preset}, {event.parameters:,} parameters "
+            f"({model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on "
+            f"{event.device}" + (f", {processes} processes ({train.parallel})" if processes > 1 else "") + "\n"
+            f"{steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
             f"{tokens / event.train_tokens:.1f} times the training text"
             + (f"; resuming at step {event.step:,}" if event.step else ""),
             "bold",
         )
-        self._print(expectations(self._trainer.plan, self._trainer.config), "bold")
+        self._print(expectations(trainer.plan, trainer.config), "bold")
 
     def _evaluation(self, event: events.EvalEvent) -> None:
         loss, since = event.evaluation.loss, self._trainer.state.pending

@@ -2,7 +2,6 @@
 
     checkpoints/step-N/  model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
     checkpoints/last     a text file that names a step, as does checkpoints/best
-    history/             step-N.safetensors, weights only, of steps 0, 1, 2, 4, 8 …
 
 A checkpoint is written next to its final path, hashed, flushed to disk and renamed; only then do `last` and `best`
 move. `sha256sum --check SHA256SUMS` checks it too.
@@ -10,27 +9,17 @@ move. `sha256sum --check SHA256SUMS` checks it too.
 
 import hashlib
 import json
-import os
-import shutil
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nanogpt.config import check_types
-from nanogpt.errors import UserError, write_error
-from nanogpt.files import (
-    FORMAT,
-    atomic_path,
-    check_format,
-    check_plain,
-    flush,
-    flush_folder,
-    read_text,
-    write_atomically,
-)
+from nanogpt.config import check_types, with_tuples
+from nanogpt.errors import UserError, reported_write
+from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, delete, read_text, write_atomically
 from nanogpt.runs.weights import read_layout
 
 KEEP = 2
@@ -66,16 +55,6 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     """damaged checkpoints that were skipped"""
 
-    @property
-    def model(self) -> Path:
-        """File of the weights."""
-        return self.path / "model.safetensors"
-
-    @property
-    def optimizer(self) -> Path:
-        """File of the optimizers' state."""
-        return self.path / "optimizer.safetensors"
-
 
 class Checkpoints:
     """The checkpoints in a run folder."""
@@ -85,16 +64,14 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in order."""
-        return sorted(int(f.name[5:]) for f in self.path.glob("step-*") if _is_step(f.name) and f.is_dir())
+        return list(_by_step(path for path in self.path.glob("step-*") if path.is_dir()))
 
     def pointer(self, which: str) -> int | None:
         """Return the step that `last` or `best` names; None where the file is missing or names nothing here."""
         file = self.path / which
-        if not file.exists():
-            return None
-        name = read_text(file, within=self.run).strip()
+        name = read_text(file, within=self.run).strip() if file.exists() else None
         # The file may say anything: only a step in this folder counts.
-        return int(name[5:]) if _is_step(name) and (self.path / name).is_dir() else None
+        return next((step for step in self.steps() if name == f"step-{step}"), None)
 
     def find(self, which: str = "last") -> Checkpoint | None:
         """Return the checkpoint that `last` or `best` names, or if it is damaged the newest whole one.
@@ -102,7 +79,7 @@ class Checkpoints:
         None where there is none yet; UserError where all are damaged.
         """
         named, notes = self.pointer(which), list[str]()
-        for step in [*([] if named is None else [named]), *(s for s in reversed(self.steps()) if s != named)]:
+        for step in sorted(self.steps(), key=lambda step: (step == named, step), reverse=True):
             path = self.path / f"step-{step}"
             problem = damage(path, self.run)
             if problem is None:
@@ -118,40 +95,21 @@ class Checkpoints:
 
         Raises UserError where the system refuses a write; all that was saved before is still whole.
         """
-        name = f"step-{state.step}"
-        try:
+        path = self.path / f"step-{state.step}"
+        with reported_write(f"the checkpoint of step {state.step}", self.run):
             self.path.mkdir(exist_ok=True)
-            self._write(self.path / name, state, {"model": model, "optimizer": optimizer})
-            write_atomically(self.path / "last", f"{name}\n".encode())
+            with atomic_path(path) as temporary:
+                temporary.mkdir()
+                save_file(model, temporary / "model.safetensors")
+                save_file(optimizer, temporary / "optimizer.safetensors")
+                (temporary / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", "utf-8")
+                sums = "".join(f"{sha256(temporary / name)}  {name}\n" for name in FILES)
+                (temporary / SUMS).write_text(sums, "utf-8")
+            write_atomically(self.path / "last", f"{path.name}\n".encode())
             self.point_to_best(state)
-        except (OSError, SafetensorError) as error:
-            raise write_error(f"the checkpoint of step {state.step}", self.run, error) from None
         kept = [step for step in self.steps() if step <= state.step][-KEEP:]
-        for step in self.steps():
-            if step not in kept and step != state.best_step:
-                shutil.rmtree(self.path / f"step-{step}", ignore_errors=True)
-        return self.path / name
-
-    def _write(self, path: Path, state: State, tensors: dict[str, dict[str, Tensor]]) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            for name, named in tensors.items():
-                save_file(named, temporary / f"{name}.safetensors")
-            (temporary / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", "utf-8")
-            sums = "".join(f"{sha256(temporary / name)}  {name}\n" for name in FILES)
-            (temporary / SUMS).write_text(sums, encoding="utf-8")
-            for file in temporary.iterdir():
-                flush(file)
-            flush_folder(temporary)
-            # Left over where a run was killed between this rename and the pointer's, or went back to an older step.
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.replace(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        flush_folder(path.parent)
+        delete(*(self.path / f"step-{step}" for step in self.steps() if step not in (*kept, state.best_step)))
+        return path
 
     def point_to_best(self, state: State) -> None:
         """Let `best` name the state's best step, also after a kill between the moves of the two pointers."""
@@ -161,47 +119,25 @@ class Checkpoints:
 
     def save_history(self, step: int, model: dict[str, Tensor]) -> None:
         """Write a step's weights to the history."""
-        try:
+        with reported_write(f"the weights of step {step} for the history", self.run):
             self.history_path.mkdir(exist_ok=True)
             with atomic_path(self.history_path / f"step-{step}.safetensors") as temporary:
                 save_file(model, temporary)
-        except (OSError, SafetensorError) as error:
-            raise write_error(f"the weights of step {step} for the history", self.run, error) from None
 
     def history(self) -> dict[int, Path]:
         """Return the weight files by step, in order, those of checkpoints included."""
-        files = {int(f.stem[5:]): f for f in self.history_path.glob("step-*.safetensors") if _is_step(f.stem)}
+        files = _by_step(self.history_path.glob("step-*.safetensors"))
         files |= {step: self.path / f"step-{step}" / "model.safetensors" for step in self.steps()}
         return dict(sorted(files.items()))
-
-    def clear_leftovers(self) -> None:
-        """Delete what a killed process left half-written."""
-        for leftover in [f for folder in (self.path, self.history_path) for f in folder.glob(".*.*[0-9]")]:
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-
-
-def is_in_history(step: int) -> bool:
-    """Return whether a step's weights are kept for looking back: 0 and the powers of two.
-
-    >>> [step for step in range(20) if is_in_history(step)]
-    [0, 1, 2, 4, 8, 16]
-    """
-    return step & (step - 1) == 0
 
 
 def damage(checkpoint: Path, run: Path) -> str | None:
     """Return what is wrong with a checkpoint, by its hashes; None where it is whole."""
     try:
-        lines = (line.split() for line in read_text(checkpoint / SUMS, within=run).splitlines())
-        expected = {words[1]: words[0] for words in lines if len(words) == 2}
+        sums = read_text(checkpoint / SUMS, within=run)
+        expected = {name: found for found, name in re.findall(r"^(\S+)  (\S+)$", sums, re.MULTILINE)}
         for name in FILES:
-            check_plain(checkpoint / name, within=run)
-            # Before hashing, which reads a file to its end however long it is.
-            (read_text if name == "state.json" else read_layout)(checkpoint / name)
-            found = sha256(checkpoint / name)
+            found = checked_hash(checkpoint / name, within=run)
             if found != expected.get(name):
                 wanted = expected.get(name, "nothing")[:12]
                 return f"{checkpoint / name} is damaged: its SHA-256 is {found[:12]}…, and {SUMS} says {wanted}…"
@@ -210,6 +146,13 @@ def damage(checkpoint: Path, run: Path) -> str | None:
     except OSError as error:
         return f"cannot read {checkpoint}: {error.strerror}"
     return None
+
+
+def checked_hash(path: Path, within: Path) -> str:
+    """Return the hash of a plain file in a folder; first check its length, because hashing reads it to its end."""
+    check_plain(path, within)
+    (read_text if path.suffix == ".json" else read_layout)(path)
+    return sha256(path)
 
 
 def sha256(path: Path) -> str:
@@ -221,16 +164,18 @@ def sha256(path: Path) -> str:
 def read_state(checkpoint: Path) -> State:
     """Read a checkpoint's `state.json`."""
     path = checkpoint / "state.json"
-    text, problem = read_text(path), f"restore it, or delete {checkpoint.name} and its name in 'last'"
+    text = read_text(path)
     try:
         tables = json.loads(text)
-        state = State(**{one.name: tables[one.name] for one in fields(State)} | {"pending": tuple(tables["pending"])})
+        state = State(**with_tuples({one.name: tables[one.name] for one in fields(State)}))
         check_types(state)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path} is damaged: {problem}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path} is damaged: restore it, or delete {checkpoint.name} and its name in 'last'") from None
     check_format(tables, str(path))
     return state
 
 
-def _is_step(name: str) -> bool:
-    return name.startswith("step-") and name[5:].isascii() and name[5:].isdecimal() and len(name) < 25
+def _by_step(paths: Iterable[Path]) -> dict[int, Path]:
+    """Return the paths that are named for a step, in order."""
+    names = ((re.fullmatch(r"step-([0-9]{1,19})(\.safetensors)?", path.name), path) for path in paths)
+    return dict(sorted((int(name[1]), path) for name, path in names if name))

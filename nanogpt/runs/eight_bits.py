@@ -5,10 +5,12 @@ of an int8 and a float16 has at most 18 bits: it is the same number everywhere.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nanogpt.errors import UserError
@@ -72,6 +74,11 @@ def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if not name.endswith(SCALE)
     }
+
+
+def load_wide(path: Path) -> dict[str, Tensor]:
+    """Return the float32 weights in a file."""
+    return widen(load_file(path))
 
 
 def wide_layout(layout: Layout) -> dict[str, tuple[tuple[int, ...], str]]:

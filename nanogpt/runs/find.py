@@ -1,11 +1,12 @@
-"""Finding runs, and the text of a run."""
+"""Finding runs, the weights of a step, and the text of a run."""
 
 import contextlib
 from pathlib import Path
 
 from nanogpt.config import DataConfig
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import UserError, shell_quote
+from nanogpt.files import check_plain
 from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.text.corpus import Corpus, Sources, load_corpus
 
@@ -55,6 +56,16 @@ def starter_note(parent: Path) -> str:
         f"no run below {str(parent)!r}: this is the starter model that comes with Nano-GPT, trained on Tiny "
         f"Shakespeare; train your own: nanogpt train book.txt"
     )
+
+
+def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
+    """Return the file of the weights of a step of the run's history, and the step."""
+    files = {str(step): file for step, file in folder.checkpoints.history().items()}
+    if step not in files:
+        known = ", ".join(["best", "last", *files])
+        raise UserError(f"{str(folder.path)!r} has no weights of {step!r}; choose one of {known}")
+    check_plain(files[step], within=folder.path)
+    return files[step], int(step)
 
 
 def open_corpus(text: Sources, config: DataConfig) -> Corpus:

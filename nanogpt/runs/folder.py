@@ -1,13 +1,4 @@
-"""A run folder: its small files, written atomically and validated on reading.
-
-config.toml          every setting (`nanogpt.config`)
-plan.toml            text, length and its changes (`runs.plan`)
-tokenizer.json       (`text.tokenizer`)
-start.safetensors    the weights it began with, if they are another run's
-metrics.jsonl        a line for each logged step, evaluation and sample
-checkpoints/         (`runs.checkpoint`)
-history/             weights only, of steps 0, 1, 2, 4, 8 …
-"""
+"""A run folder: its small files, written atomically and validated on reading (docs/architecture.md lists them)."""
 
 import contextlib
 import json
@@ -19,11 +10,10 @@ from typing import Any
 import tomli_w
 
 from nanogpt.config import Config
-from nanogpt.errors import UserError, write_error
-from nanogpt.files import check_plain, read_text, read_toml, write_atomically
-from nanogpt.runs.checkpoint import Checkpoints, sha256
+from nanogpt.errors import UserError, reported_write
+from nanogpt.files import atomic_path, check_plain, delete, read_text, read_toml
+from nanogpt.runs.checkpoint import Checkpoints, checked_hash
 from nanogpt.runs.plan import Plan
-from nanogpt.runs.weights import read_layout
 from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
 STARTER = "starter"
@@ -37,15 +27,6 @@ LINE_LIMIT = 1_000_000
 """Bytes of the longest line of metrics that is read."""
 
 
-def run_path(path: str | os.PathLike[str]) -> Path:
-    """Return the folder of a run that a user named: the starter's for its name, unless a folder here is called so.
-
-    >>> run_path("runs/book").as_posix(), run_path("starter") == STARTER_FOLDER
-    ('runs/book', True)
-    """
-    return STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else Path(path)
-
-
 class RunFolder:
     """The files of a run."""
 
@@ -57,26 +38,22 @@ class RunFolder:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
-        folder = cls(run_path(path))
+        folder = cls(STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else path)
+        name = str(folder.path)
         if not folder.path.is_dir():
             problem = ", it is a file" if folder.path.exists() else ""
-            raise UserError(f"no run folder {str(folder.path)!r}{problem}; list your runs with: nanogpt runs")
+            raise UserError(f"no run folder {name!r}{problem}; list your runs with: nanogpt runs")
         files = ("config.toml", "plan.toml", "tokenizer.json")
-        missing = [name for name in files if not (folder.path / name).is_file()]
+        missing = ", ".join(file for file in files if not (folder.path / file).is_file())
         if missing:
-            raise UserError(
-                f"{str(folder.path)!r} is not a run folder: {', '.join(missing)} missing; list your runs with: "
-                f"nanogpt runs"
-            )
+            raise UserError(f"{name!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
         return folder
 
     def checked_start(self, plan: Plan) -> Path | None:
         """Return the file of the weights that the training began with, checked; None for a new model."""
         if plan.start_from is None:
             return None
-        check_plain(self.start, within=self.path)
-        read_layout(self.start)  # before hashing, which reads a file to its end however long it is
-        if sha256(self.start) != plan.start_sha256:
+        if checked_hash(self.start, within=self.path) != plan.start_sha256:
             raise UserError(f"{self.start} is damaged: its SHA-256 is not that in plan.toml; restore it from a copy")
         return self.start
 
@@ -87,9 +64,8 @@ class RunFolder:
 
         try:
             with FileLock(self.path / ".lock", timeout=0):
-                for leftover in self.path.glob(".*.*[0-9]"):
-                    leftover.unlink()
-                self.checkpoints.clear_leftovers()
+                for folder in (self.path, self.checkpoints.path, self.checkpoints.history_path):
+                    delete(*folder.glob(".*.*[0-9]"))  # as `atomic_path` names them
                 yield
         except Timeout:
             raise UserError(
@@ -136,51 +112,36 @@ class RunFolder:
             return
         check_plain(path, within=self.path)
         with path.open("rb") as file:
-            number, damaged = 0, 0
-            while raw := file.readline(LINE_LIMIT):
-                number += 1
-                if damaged:
+            for number, raw in enumerate(iter(lambda: file.readline(LINE_LIMIT), b""), 1):
+                try:
+                    line = json.loads(raw)
+                    numbers = [line["step"], *([line["loss"]] if line["event"] in ("step", "eval", "done") else [])]
+                    whole = raw.endswith(b"\n") and all(isinstance(one, int | float) for one in numbers)
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    whole = False
+                if whole:
+                    yield line
+                elif file.read(1):  # not the last line
                     raise UserError(
-                        f"{path}: line {damaged} is damaged: restore the file, or delete it; it holds the curves, and "
+                        f"{path}: line {number} is damaged: restore the file, or delete it; it holds the curves, and "
                         f"nothing that training needs"
                     )
-                line = _parse_line(raw)
-                if line is None:
-                    damaged = number
-                else:
-                    yield line
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
-        try:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise write_error("metrics.jsonl", self.path, error) from None
+        path = self.path / "metrics.jsonl"
+        with reported_write(path.name, self.path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def cut_metrics(self, step: int) -> None:
         """Delete what was logged after a step from which the run now continues."""
         lines = (line for line in self.metrics() if line["step"] <= step and line["event"] != "done")
         self._write("metrics.jsonl", "".join([json.dumps(line) + "\n" for line in lines]))
 
-    def is_done(self) -> bool:
-        """Return whether the training is over."""
-        return any(line.get("event") == "done" for line in self.metrics())
+    def done(self) -> dict[str, Any] | None:
+        """Return the line of metrics at the end of the training; None before."""
+        return next((line for line in self.metrics() if line["event"] == "done"), None)
 
     def _write(self, name: str, text: str) -> None:
-        try:
-            write_atomically(self.path / name, text.encode())
-        except OSError as error:
-            raise write_error(name, self.path, error) from None
-
-
-def _parse_line(raw: bytes) -> dict[str, Any] | None:
-    """Return a line of metrics; None where it is damaged."""
-    try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not raw.endswith(b"\n") or not isinstance(line, dict) or not isinstance(line.get("event"), str):
-        return None
-    numbers = [line.get("step"), *([line.get("loss")] if line["event"] in ("step", "eval", "done") else [])]
-    return line if all(isinstance(one, int | float) for one in numbers) else None
+        with reported_write(name, self.path), atomic_path(self.path / name) as temporary:
+            temporary.write_bytes(text.encode())

@@ -6,16 +6,11 @@ A resumed run follows its plan and does not consult the clock: the same plan wit
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
-from nanogpt.config import check_types
-from nanogpt.errors import UserError, nearest
+from nanogpt.config import check_types, with_tuples
+from nanogpt.errors import UserError, check_names
 from nanogpt.files import FORMAT, check_format
-
-
-def block_name(block: type) -> str | None:
-    """Return the name of a class of blocks in a plan; None for the library's own."""
-    return None if block.__module__ == "nanogpt.model.gpt" else block.__qualname__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +68,7 @@ class Plan:
     """name of the class of the blocks, if not the library's"""
     threads: int | None = None
     """CPU threads; a different number changes floating-point rounding"""
-    precision: str | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
     """number format of matrix products; another machine might choose another"""
     changes: tuple[Change, ...] = ()
     left_out: tuple[int, ...] = ()
@@ -112,41 +107,39 @@ class Plan:
 
     def micro_batch(self, step: int, size: int) -> int:
         """Return the most sequences in one forward pass of a step, where `size` were planned."""
-        return min(size, *(entry.size for entry in self.micro_batches if entry.step <= step), size)
+        return min([size, *(entry.size for entry in self.micro_batches if entry.step <= step)])
 
     def change(self, step: int, steps: int) -> "Plan":
         """Return this plan with a new length from `step` on."""
         return replace(self, changes=(*self.changes, Change(step=step, steps=steps)))
 
-    def check_block(self, block: type) -> None:
-        """Raise UserError unless the run was trained with this class of blocks."""
-        name = block_name(block)
-        if name != self.block:
-            trained, given = (one or "of the library" for one in (self.block, name))
-            raise UserError(
-                f"this run was trained with the blocks {trained}, not {given}: open it from Python with its own, "
-                f"nanogpt.load(path, block=...)"
-            )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the tables of `plan.toml`."""
-        tables = {key: value for key, value in asdict(self).items() if value is not None}
-        return {"format": FORMAT, **tables, **{name: [asdict(one) for one in getattr(self, name)] for name in LISTS}}
+        return {"format": FORMAT, **{key: value for key, value in asdict(self).items() if value is not None}}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Plan":
         """Read what `to_dict` wrote; raise UserError, naming `where`, for anything else."""
         check_format(tables, where)
-        known = {field.name for field in fields(cls)}
-        for key in tables.keys() - known - {"format", "job"}:  # earlier versions wrote torchrun's job
-            raise UserError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+        values = with_tuples({key: tables[key] for key in tables.keys() - {"format", "job"}})  # job: an earlier key
+        check_names(values, [field.name for field in fields(cls)], f"{where}: unknown key")
         try:
-            values: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in tables.items()
-            }
-            values |= {name: tuple(kind(**one) for one in tables.get(name, [])) for name, kind in LISTS.items()}
-            plan = cls(**{name: values[name] for name in known & values.keys()})
-            _check(plan)
+            values |= {name: tuple(kind(**one) for one in values.get(name, ())) for name, kind in LISTS.items()}
+            plan = cls(**values)
+            entries: list[Any] = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
+            for checked in (plan, *entries):
+                check_types(checked)
+            at = [*(entry.step for entry in entries), *plan.left_out]
+            if plan.data_key is None:
+                valid = plan.steps == 0 and not at
+            else:
+                sizes = [one.steps for one in plan.changes] + [one.size for one in plan.micro_batches]
+                valid = min(plan.steps, plan.threads or 1, *sizes) >= 1 and min(at, default=0) >= 0
+                # The key becomes the name of a folder in the cache and must not lead out of it.
+                valid = valid and plan.data_key.isalnum() and bool(plan.source)
+                plan.progress(plan.total_steps)  # divides by zero where a part has no length
+            if not valid:
+                raise ValueError
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             raise UserError(f"{where} is not a plan of this program: restore it from a copy of the run") from None
         return plan
@@ -155,22 +148,3 @@ class Plan:
 EVALUATIONS = 10
 """Evaluations of a run, unless `eval_every` says otherwise"""
 LISTS: dict[str, type] = {"changes": Change, "rollbacks": Rollback, "micro_batches": MicroBatch}
-
-
-def _check(plan: Plan) -> None:
-    """Raise TypeError or ValueError for a plan that no run could have."""
-    entries: list[Any] = [*plan.changes, *plan.rollbacks, *plan.micro_batches]
-    for checked in (plan, *entries):
-        check_types(checked)
-    at = [*(entry.step for entry in entries), *plan.left_out]
-    sizes = [entry.size for entry in plan.micro_batches]
-    if plan.data_key is None:
-        valid = plan.steps == 0 and not at
-    else:
-        lengths = [plan.steps, *(change.steps for change in plan.changes), *sizes, plan.threads or 1]
-        # The key becomes the name of a folder in the cache and must not lead out of it.
-        valid = min(lengths) >= 1 and min(at, default=0) >= 0 and plan.data_key.isalnum() and bool(plan.source)
-        valid = valid and plan.precision in (None, "float32", "bfloat16")
-        plan.progress(plan.total_steps)
-    if not valid:
-        raise ValueError

@@ -2,34 +2,31 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from nanogpt.config import Config, SampleConfig
-from nanogpt.data.batches import Dataset, TokenIds
-from nanogpt.errors import UserError, nearest, shell_quote
+from nanogpt.data.batches import TokenIds
+from nanogpt.data.tokenize import Dataset, encode_corpus
+from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
-from nanogpt.files import check_plain
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
+from nanogpt.runs.find import display_name, find_weights, newest_run, open_corpus, open_data
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
 from nanogpt.text.corpus import Sources
-from nanogpt.text.tokenizer import Tokenizer
-
-Unknown = Literal["error", "skip"]
+from nanogpt.text.tokenizer import Tokenizer, Unknown
 
 
 class Run:
     """A run's model and what is needed to use it. `nanogpt.load` and `nanogpt.train` return it."""
 
     def __init__(self, folder: RunFolder, model: GPT, step: int, notes: tuple[str, ...] = ()) -> None:
-        self.folder = folder
+        self.folder, self.path = folder, folder.path
         self.config: Config = folder.read_config()
         self.plan: Plan = folder.read_plan()
         self.tokenizer: Tokenizer = folder.read_tokenizer()
@@ -40,15 +37,8 @@ class Run:
         """what the user should know, such as a damaged checkpoint"""
 
     @property
-    def path(self) -> Path:
-        """The run folder."""
-        return self.folder.path
-
-    @property
     def name(self) -> str:
         """The run folder's path, or `starter`."""
-        from nanogpt.runs.find import display_name
-
         return display_name(self.folder)
 
     def generate(
@@ -80,7 +70,7 @@ class Run:
         >>> nanogpt.load(folder).generate_batch(["the", "a cat"], tokens=5)[1][:5]
         'a cat'
         """
-        config = _sample_config(config, settings)
+        config = (config or SampleConfig()).override(**settings)
         prompts = [one for one in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(config.samples)]
         texts = generate_text(self.model, self.tokenizer, prompt, config, unknown)
         return [one + text for one, text in zip(prompts, texts)]
@@ -93,7 +83,7 @@ class Run:
         >>> len("".join(nanogpt.load(folder).stream("the", tokens=5)))
         5
         """
-        config = _sample_config(config, settings)
+        config = (config or SampleConfig()).override(**settings)
         if config.samples != 1:
             raise UserError(f"samples is {config.samples}; for several texts at once call generate_batch")
         for pieces in stream_text(self.model, self.tokenizer, prompt, config, unknown):
@@ -111,17 +101,12 @@ class Run:
 
     def data(self) -> Dataset:
         """Return the run's token ids; raise UserError where its text is gone or has changed."""
-        from nanogpt.runs.find import open_data
-
         return open_data(self.folder)
 
     def text_ids(self, text: Sources = None, unknown: Unknown = "error") -> TokenIds:
         """Return the token ids, (T,), of the run's validation part, or of another text."""
         if text is None:
             return self.data().val
-        from nanogpt.data.tokenize import encode_corpus
-        from nanogpt.runs.find import open_corpus
-
         return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
 
 
@@ -142,40 +127,22 @@ def load(
     >>> run.config.model.n_layer, nanogpt.load(folder, checkpoint=8).step
     (2, 8)
     """
-    if path is None:
-        from nanogpt.runs.find import newest_run
-
-        path = newest_run()
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(newest_run() if path is None else path)
     plan, config = folder.read_plan(), folder.read_config()
-    plan.check_block(block)
-    file, step, notes = _choose_weights(folder, checkpoint)
-    model = load_model(config.model, file, block, folder.checked_start(plan))
-    model.to(pick_device(device)).eval()
-    return Run(folder, model, step, notes)
+    if block is not Block or plan.block is not None:
+        from nanogpt.runs.custom_blocks import check_block
 
-
-def _choose_weights(folder: RunFolder, which: str | int) -> tuple[Path, int, tuple[str, ...]]:
-    """Return the file of the weights, their step, and notes for the user."""
-    if which in ("best", "last"):
-        found = folder.checkpoints.find(str(which))
+        check_block(plan, block)
+    if checkpoint in ("best", "last"):
+        found = folder.checkpoints.find(str(checkpoint))
         if found is None:
             raise UserError(
                 f"{str(folder.path)!r} has no checkpoint yet: its training has just begun; continue it with "
                 f"--resume {shell_quote(folder.path)}"
             )
-        return found.model, found.state.step, found.notes
-    history, which = folder.checkpoints.history(), str(which).removeprefix("step-")
-    if not which.isdecimal() or int(which) not in history:
-        known = ", ".join(["best", "last", *map(str, history)])
-        raise UserError(f"{str(folder.path)!r} has no weights of {which!r}; choose one of {known}")
-    check_plain(history[int(which)], within=folder.path)
-    return history[int(which)], int(which), ()
-
-
-def _sample_config(config: SampleConfig | None, settings: dict[str, Any]) -> SampleConfig:
-    known = [field.name for field in fields(SampleConfig)]
-    for name in settings:
-        if name not in known:
-            raise UserError(f"unknown setting {name!r}; {nearest(name, known)}")
-    return replace(config or SampleConfig(), **settings)
+        file, step, notes = found.path / "model.safetensors", found.state.step, found.notes
+    else:
+        file, step, notes = *find_weights(folder, str(checkpoint).removeprefix("step-")), ()
+    model = load_model(config.model, file, block, folder.checked_start(plan))
+    model.to(pick_device(device)).eval()
+    return Run(folder, model, step, notes)

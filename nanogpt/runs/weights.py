@@ -1,10 +1,9 @@
 """Weights and optimizer state to and from safetensors files, which hold numbers and no code.
 
-A file is not trusted: names, shapes and number formats in its header are compared with what the config asks for before
-memory is taken for either.
+A file is not trusted: its header is compared with what the config asks for before memory is taken for either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT, Block
-from nanogpt.parallel.world import full_tensor, is_sharded, shard_like
+from nanogpt.parallel.world import full_tensor, shard_like
 
 HEADER_LIMIT = 10_000_000
 """Bytes of the largest header that is read; GPT-2 XL's has 50 kB."""
@@ -29,10 +28,7 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 
 
 def model_tensors(model: GPT, keep: bool = True) -> dict[str, Tensor]:
-    """Return the weights that `model.safetensors` holds, by name; of a model with adapters, the adapters alone.
-
-    All processes gather sharded weights together; a process that won't write them passes `keep=False`.
-    """
+    """Return the weights that `model.safetensors` holds, by name; of a model with adapters, the adapters alone."""
     return _gather({name: p.detach() for name, p in _saved_parameters(model).items()}, keep)
 
 
@@ -42,43 +38,34 @@ def _saved_parameters(model: GPT) -> dict[str, nn.Parameter]:
 
 
 def load_model(config: ModelConfig, path: Path, block: type[nn.Module] = Block, start: Path | None = None) -> GPT:
-    """Return a model with the weights of a file; adapters in it are added to the weights in `start`.
+    """Return a model with a file's weights, or with those in `start` and the file's adapters, checked."""
+    if any(ADAPTER in name for name in read_layout(path)):
+        from nanogpt.runs.adapters import load_adapted
 
-    Raises:
-        UserError: Files and config do not belong together.
-    """
-    adapters = path if any(ADAPTER in name for name in read_layout(path)) else None
-    if adapters is not None:
-        if start is None:
-            raise UserError(f"{path} holds adapters only, and the run has no start.safetensors: restore it from a copy")
-        path = start
+        return load_adapted(config, path, block, start)
     _check_size(config, path, block)
     model = GPT(config, block=block)
     load_model_tensors(model, path)
-    if adapters is not None:
-        from nanogpt.model.lora import check_adapters, merge
-
-        check_adapters(*({name: shape for name, (shape, _) in read_layout(one).items()} for one in (adapters, path)))
-        merge(dict(model.named_parameters()), load_file(adapters))
     return model
 
 
 def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None:
     """Raise UserError where a model of this config would not match the file, before it is allocated."""
-    layout = float32_layout(path)
     if block is Block:
-        C, last = config.n_embd, f"blocks.{config.n_layer - 1}"
+        C, last, layout = config.n_embd, f"blocks.{config.n_layer - 1}", read_layout(path)
         rows = (config.n_head + 2 * config.kv_heads) * config.head_channels
-        expected = {"token_embedding.weight": (config.vocab_size, C), f"{last}.attention.qkv.weight": (rows, C)}
-        expected |= {f"{last}.mlp.down.weight": (C, config.hidden)}
+        shapes = {"token_embedding.weight": (config.vocab_size, C), f"{last}.attention.qkv.weight": (rows, C)}
+        shapes |= {f"{last}.mlp.down.weight": (C, config.hidden)}
         if config.position == "learned":
-            expected["position_embedding.weight"] = (config.block_size, C)
-        _compare(path, {name: layout[name] for name in expected if name in layout}, _float32(expected))
+            shapes["position_embedding.weight"] = (config.block_size, C)
+        found = {name: layout[name] for name in shapes if name in layout}
+        _compare(path, found, {name: (shape, found.get(name, ((), "F32"))[1]) for name, shape in shapes.items()})
     else:
-        from nanogpt.runs.custom_blocks import empty_model
+        from nanogpt.runs.custom_blocks import check_size
 
-        _compare(path, layout, _layout(dict(empty_model(config, block, path).named_parameters())))
-    if 4 * config.block_size * (config.head_channels if config.position == "rope" else config.n_embd) > BUFFER_LIMIT:
+        check_size(config, path, block)
+    row = 2 * config.head_channels if config.position == "rope" else config.n_embd
+    if 4 * config.block_size * row > BUFFER_LIMIT:
         raise UserError(
             f"the model next to {path} asks for tables of {config.block_size:,} positions: restore the config that the "
             f"run was trained with"
@@ -87,29 +74,29 @@ def _check_size(config: ModelConfig, path: Path, block: type[nn.Module]) -> None
 
 def load_model_tensors(model: GPT, path: Path) -> None:
     """Copy a file's weights into a model; into a model with adapters, the adapters alone."""
-    own = _saved_parameters(model)
-    _compare(path, float32_layout(path), _layout(own))
-    tensors = load_file(path)
-    if any(tensor.dtype == torch.int8 for tensor in tensors.values()):
-        from nanogpt.runs.eight_bits import widen
+    own, layout = _saved_parameters(model), read_layout(path)
+    load: Callable[[Path], dict[str, Tensor]] = load_file
+    if any(kind == "I8" for _, kind in layout.values()):
+        from nanogpt.runs.eight_bits import load_wide, wide_layout
 
-        tensors = widen(tensors)
+        layout, load = wide_layout(layout), load_wide
+    _compare(path, layout, {name: (tuple(p.shape), "F32") for name, p in own.items()})
     with torch.no_grad():
-        for name, tensor in tensors.items():
+        for name, tensor in load(path).items():
             own[name].copy_(shard_like(tensor, own[name]))
 
 
 def optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimizer], keep: bool = True) -> dict[str, Tensor]:
     """Return the optimizers' state by parameter name and key, such as `blocks.0.mlp.up.weight:momentum`."""
     states = {p: state for optimizer in optimizers for p, state in optimizer.state.items()}
-    return _gather(
-        {
-            f"{name}:{key}": value.detach()
-            for name, p in model.named_parameters()
-            for key, value in states.get(p, {}).items()
-        },
-        keep,
-    )
+    named = ((name, states.get(p, {})) for name, p in model.named_parameters())
+    return _gather({f"{name}:{key}": value.detach() for name, state in named for key, value in state.items()}, keep)
+
+
+def _gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Return full tensors on the CPU. All processes gather shards together; one that won't write has `keep=False`."""
+    full = ((name, full_tensor(tensor)) for name, tensor in tensors.items())
+    return {name: tensor.cpu().contiguous() for name, tensor in full if keep}
 
 
 def load_optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimizer], path: Path) -> None:
@@ -118,15 +105,16 @@ def load_optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimize
     owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     expected: Layout = {}
     # A parameter that no gradient has reached (in a block of your own) has no state.
-    for name in {full_name.split(":")[0] for full_name in layout} & own.keys():
-        keys = [full_name.split(":")[1] for full_name in layout if full_name.startswith(f"{name}:")]
-        known = getattr(owners[own[name]], "state_names", None)
-        for key in known or keys:  # an optimizer of your own may also keep a number for each parameter
-            scalar = key == "step" or (known is None and layout[f"{name}:{key}"][0] == ())
-            expected[f"{name}:{key}"] = (() if scalar else tuple(own[name].shape), "F32")
+    for full_name, (shape, _) in layout.items():
+        name, _, key = full_name.partition(":")
+        if name in own and own[name] in owners:
+            known = getattr(owners[own[name]], "state_names", None)
+            for one in known or [key]:  # an optimizer of your own may also keep a number for each parameter
+                scalar = one == "step" or (known is None and shape == ())
+                expected[f"{name}:{one}"] = (() if scalar else tuple(own[name].shape), "F32")
     _compare(path, layout, expected)
     for full_name, tensor in load_file(path).items():
-        name, key = full_name.split(":")
+        name, _, key = full_name.partition(":")
         p, owner = own[name], owners[own[name]]
         if key == "step":  # fused kernels read it on the device
             value = tensor.to(p.device if getattr(owner, "fused", False) else "cpu", copy=True)
@@ -136,11 +124,7 @@ def load_optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimize
 
 
 def read_layout(path: Path) -> Layout:
-    """Return what a safetensors file holds, from its header.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
+    """Return what a safetensors file holds, from its header; raise UserError where it is missing or damaged."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -153,35 +137,6 @@ def read_layout(path: Path) -> Layout:
         raise UserError(f"{path} is missing: restore it from a copy of the run") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a copy of the run") from None
-
-
-def float32_layout(path: Path) -> Layout:
-    """Return the layout of a file as it is loaded: matrices stored in 8 bits become float32."""
-    layout = read_layout(path)
-    if any(kind == "I8" for _, kind in layout.values()):
-        from nanogpt.runs.eight_bits import wide_layout
-
-        return wide_layout(layout)
-    return layout
-
-
-def _gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Return full tensors on the CPU; nothing without `keep`, but the process still takes part in the gathering."""
-    result = {}
-    for name, tensor in tensors.items():
-        if keep or is_sharded(tensor):
-            full = full_tensor(tensor)
-            if keep:
-                result[name] = full.cpu().contiguous()
-    return result
-
-
-def _layout(tensors: Mapping[str, Tensor]) -> Layout:
-    return _float32({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-
-
-def _float32(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-    return {name: (shape, "F32") for name, shape in shapes.items()}
 
 
 def _compare(path: Path, found: Layout, expected: Layout) -> None:

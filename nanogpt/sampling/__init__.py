@@ -1,7 +1,6 @@
 """Text from a model.
 
 - `generate`: prompts in, text out, several rows at once
-- `kv_cache`: keys and values of what was read
 - `decoder`: one position through the model, quickly
 - `filters`: from logits to a token
 - `precision`: weights in bfloat16 or int8

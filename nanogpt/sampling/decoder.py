@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanogpt.model.gpt import GPT, Attention, Block, Cache, FeedForward, LayerCache, Rotation, rotate
-from nanogpt.model.norm import RMSNorm
+from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, Rotation, rotate
+from nanogpt.model.kv_cache import KVCache, LayerCache
 
 Map = Callable[[Tensor], Tensor]
 
@@ -37,16 +37,14 @@ class Decoder:
     def __init__(self, model: GPT) -> None:
         self.model = model
         self.layers = [DecoderLayer(block) for block in model.blocks if isinstance(block, Block)]
-        self.norm, self.head = norm_function(model.final_norm), linear_function(model.lm_head)
+        self.norm, self.head = model.final_norm.forward, linear_function(model.lm_head)
 
     @torch.inference_mode()
-    def __call__(self, idx: Tensor, cache: Cache) -> Tensor:
+    def __call__(self, idx: Tensor, cache: KVCache) -> Tensor:
         """Return the logits, (B, V), of the tokens after idx, (B, 1), which follow what `cache` holds."""
         positions = cache.positions(1)
         x = self.model.embed(idx, positions)[:, 0]  # (B, C)
-        rotation = None
-        if self.model.config.position == "rope":
-            rotation = (self.model.cos[positions], self.model.sin[positions])  # each (1, D/2) or (B, 1, D/2)
+        rotation = self.model.rotation(positions)  # each (1, D) or (B, 1, 1, D)
         for layer, layer_cache in zip(self.layers, cache.layers):
             x = layer(x, rotation, layer_cache, cache.mask)
         cache.advance(1)
@@ -59,10 +57,10 @@ class DecoderLayer:
     def __init__(self, block: Block) -> None:
         attention, mlp = block.attention, block.mlp
         self.pre_norm = block.pre_norm
-        self.attention_norm, self.mlp_norm = norm_function(block.attention_norm), norm_function(block.mlp_norm)
+        self.attention_norm, self.mlp_norm = block.attention_norm.forward, block.mlp_norm.forward
         self.qkv, self.proj = linear_function(attention.qkv), linear_function(attention.proj)
         self.up, self.activate, self.down = linear_function(mlp.up), mlp.activate, linear_function(mlp.down)
-        self.q_norm, self.k_norm = norm_function(attention.q_norm), norm_function(attention.k_norm)
+        self.q_norm, self.k_norm = attention.q_norm.forward, attention.k_norm.forward
         self.heads, self.D = [attention.n_head, attention.n_kv_head, attention.n_kv_head], attention.head_size
 
     def __call__(self, x: Tensor, rotation: Rotation | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
@@ -76,26 +74,16 @@ class DecoderLayer:
     def attention(self, x: Tensor, rotation: Rotation | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
         """Return self-attention of one position, which sees all before it, (B, C) -> (B, C)."""
         B, K = x.size(0), self.heads[1]
-        q, k, v = self.qkv(x).view(B, -1, self.D).split_with_sizes(self.heads, 1)  # (B, H, D), 2 x (B, K, D)
+        heads = self.qkv(x).view(B, -1, 1, self.D)  # (B, H + 2K, 1, D)
+        q, k, v = heads.split_with_sizes(self.heads, 1)  # (B, H, 1, D), 2 x (B, K, 1, D)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        k, v = cache.append(k.unsqueeze(2), v.unsqueeze(2))  # each (B, K, S, D)
+        k, v = cache.append(k, v)  # each (B, K, S, D)
         # Heads that share keys and values take the place of positions: nothing is repeated.
         q = q.reshape(B, K, -1, self.D)  # (B, K, G, D)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(y.reshape(B, -1))
-
-
-def norm_function(module: nn.Module) -> Map:
-    """Return a normalisation as a function: two calls fewer than a module."""
-    if type(module) is RMSNorm:
-        size, gain, epsilon = list(module.normalized_shape), module.weight, module.eps
-        return lambda x: torch.rms_norm(x, size, gain.to(x.dtype), epsilon)
-    if type(module) is not nn.LayerNorm:
-        return module.forward
-    shape, weight, bias, eps = list(module.normalized_shape), module.weight, module.bias, module.eps
-    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
 
 
 def linear_function(linear: nn.Module) -> Map:

@@ -11,12 +11,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from torch import Tensor
-
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
 from nanogpt.sampling.generate import Batch, Row, default_batch_size
-from nanogpt.sampling.kv_cache import KVCache
 from nanogpt.sampling.precision import lower_precision
 from nanogpt.serving.api import ApiError
 from nanogpt.serving.jobs import Job, Score, Text, Update, score_prompt, score_tokens
@@ -26,17 +23,6 @@ from nanogpt.text.tokenizer import Tokenizer
 READ_AT_ONCE = 1024
 """Prompt tokens read between two steps (at least one window): about the time of ten steps of a full batch."""
 LOG = logging.getLogger("nanogpt.serving")
-
-
-class LogitsBatch(Batch):
-    """A batch that keeps the logits of its last step."""
-
-    logits: Tensor
-    """(B, V), before filters, in the order of `rows` at that step"""
-
-    def _read_new_tokens(self, cache: KVCache, widths: Tensor) -> Tensor:
-        self.logits = super()._read_new_tokens(cache, widths)
-        return self.logits
 
 
 class Engine:
@@ -60,7 +46,8 @@ class Engine:
         self.tokens = self.prompt_tokens = self.steps = 0
         """since the start, like `step_seconds`"""
         self.step_seconds = 0.0
-        self._batch = LogitsBatch(self.model, self.rows)
+        self._batch = Batch(self.model, self.rows)
+        self.cache_bytes = sum(layer.k.nbytes + layer.v.nbytes for layer in self._batch.cache.layers)
         self._texts: dict[Row, Text] = {}
         self._waiting: deque[Job] = deque()
         self._jobs: set[Job] = set()
@@ -189,7 +176,7 @@ class Engine:
         self._texts[row] = text
         job.started += 1
         self.prompt_tokens += len(text.prompt.ids)
-        return row.width
+        return len(row.window)
 
     def _score(self, job: Job) -> int:
         """Score one window of the first prompt that is not scored yet."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
-from nanogpt.sampling.kv_cache import window_start
+from nanogpt.sampling.generate import window_start
 from nanogpt.text.tokenizer import TextStream, Tokenizer
 
 Finish = Literal["stop", "length"]

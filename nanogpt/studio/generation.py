@@ -13,8 +13,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.explain.predictions import Choice, alternatives, choice
 from nanogpt.model.gpt import GPT
 from nanogpt.runs.run import Run
-from nanogpt.sampling.kv_cache import window_start
-from nanogpt.serving.engine import LogitsBatch
+from nanogpt.sampling.generate import Batch, window_start
 from nanogpt.studio.labels import Bar, percent
 from nanogpt.text.tokenizer import Tokenizer
 
@@ -27,7 +26,7 @@ def generate_logits(
     model: GPT, ids: Sequence[int], config: SampleConfig, end: int | None = None
 ) -> Iterator[tuple[int, Tensor]]:
     """Continue ids (T,), T at least 1, up to the token `end`: yield each token and its logits (V,)."""
-    batch = LogitsBatch(model.eval(), 1)
+    batch = Batch(model.eval(), 1)
     batch.join(torch.tensor(ids), config)
     for _ in range(config.tokens):
         token = batch.step()[0]

@@ -14,8 +14,7 @@ from nanogpt.explain.hooks import Head
 from nanogpt.explain.predictions import Choice, alternatives, choice, visible_text
 from nanogpt.explain.trace import Trace, logit_lens_at, longest_trace, relative_updates, stream_rms, trace
 from nanogpt.runs.run import Run
-from nanogpt.sampling.generate import encode_prompt
-from nanogpt.sampling.kv_cache import window_start
+from nanogpt.sampling.generate import encode_prompt, window_start
 from nanogpt.studio.generation import ALTERNATIVES
 from nanogpt.studio.labels import Bar, percent
 from nanogpt.text.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig, flag
-from nanogpt.errors import UserError, write_error
+from nanogpt.errors import UserError, reported_write
 from nanogpt.files import atomic_path
 from nanogpt.runs.checkpoint import sha256
 from nanogpt.runs.folder import RunFolder
@@ -104,12 +104,9 @@ def check_alphabet(tokenizer: Tokenizer, corpora: Sequence[Corpus], run: Path, q
 def write_start(folder: RunFolder, run: Run, block_size: int) -> str:
     """Write the weights that a training with this context starts from; return the file's hash."""
     _, tensors = crop_context(run.config.model, model_tensors(run.model), block_size)
-    try:
-        with atomic_path(folder.start) as temporary:
-            save_file(tensors, temporary)
-            return sha256(temporary)
-    except OSError as error:
-        raise write_error(folder.start.name, folder.path, error) from None
+    with reported_write(folder.start.name, folder.path), atomic_path(folder.start) as temporary:
+        save_file(tensors, temporary)
+        return sha256(temporary)
 
 
 def crop_context(

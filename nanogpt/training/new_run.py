@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from nanogpt.config import DEFAULT_PRESET, Config, ModelConfig, load_preset
-from nanogpt.data.batches import Dataset
-from nanogpt.data.tokenize import check_length, fit_block, short_text_notes, tokenize
+from nanogpt.data.tokenize import Dataset, check_length, fit_block, short_text_notes, tokenize
 from nanogpt.errors import UserError, shell_quote
+from nanogpt.model.gpt import Block
 from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
-from nanogpt.runs.plan import Plan, block_name
+from nanogpt.runs.plan import Plan
 from nanogpt.text.corpus import Corpus, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
@@ -189,7 +189,7 @@ def create_run(
         expected_loss=None if expected is None else expected.loss,
         expected_low=None if expected is None else expected.low,
         expected_high=None if expected is None else expected.high,
-        block=block_name(block),
+        block=None if block is Block else block.__qualname__,
         threads=config.train.threads or (torch.get_num_threads() if world.size == 1 else None),
         precision=pick_precision(device, config.train.precision),
     )

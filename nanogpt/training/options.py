@@ -176,7 +176,7 @@ def start_training(
     `settings` are the fields of `nanogpt.config` that the user named, `started` is when the time began
     (`time.monotonic`), and `should_stop` is called after each step. Raises UserError for something the caller can fix.
     """
-    from nanogpt.data.batches import Dataset
+    from nanogpt.data.tokenize import Dataset
     from nanogpt.model.gpt import Block
     from nanogpt.optim.optimizers import make_optimizers
     from nanogpt.parallel.world import ALONE
@@ -243,21 +243,26 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
-    from nanogpt.data.batches import Dataset
+    from nanogpt.data.tokenize import Dataset
+    from nanogpt.model.gpt import Block
     from nanogpt.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
-    if folder.is_done():
+    if folder.done():
         last = folder.checkpoints.find("last")
         if last is None or not last.notes:
             return None
-    folder.read_plan().check_block(block)
+    plan = folder.read_plan()
+    if block is not Block or plan.block is not None:
+        from nanogpt.runs.custom_blocks import check_block
+
+        check_block(plan, block)
     folder.read_tokenizer()  # raises where it is another model's
     if folder.read_config().train.track:
         from nanogpt.reporting.trackers import check_trackers
 
         check_trackers(folder.read_config().train.track)
-    key = folder.read_plan().data_key
+    key = plan.data_key
     if key is None or Dataset.load(key) is None:
         from nanogpt.runs.find import open_data
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from nanogpt.errors import UserError
+from nanogpt.errors import Diverged, UserError
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
-from nanogpt.training.trainer import Diverged, Trainer
+from nanogpt.training.trainer import Trainer
 
 ROLLBACKS = 3
 """Number of rollbacks after which a run that diverges again stops."""
@@ -27,7 +27,7 @@ def roll_back(trainer: Trainer, error: Diverged) -> Iterator[Event]:
         lowered = f", and {config.learning_rate * ROLLBACK_FACTOR**times:g} after {times} rollbacks" if times else ""
         advice = "" if asked else ", or with --on-divergence rollback, which goes back and lowers it by itself"
         raise UserError(
-            f"{error.what}; {saved}. Train again with a lower --learning-rate (it was {config.learning_rate:g}"
+            f"{error}; {saved}. Train again with a lower --learning-rate (it was {config.learning_rate:g}"
             f"{lowered}){advice}"
         ) from None
     checkpoint = trainer.find_checkpoint("last")

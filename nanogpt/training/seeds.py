@@ -180,7 +180,7 @@ def outcomes(paths: Sequence[str | os.PathLike[str]]) -> list[Outcome]:
 def _outcome(folder: RunFolder) -> Outcome:
     if folder.read_plan().imported:
         raise UserError(f"{str(folder.path)!r} was imported and has no training loss to compare")
-    done = next((line for line in folder.metrics() if line["event"] == "done"), None)
+    done = folder.done()
     if done is None:
         path = folder.path
         raise UserError(f"{str(path)!r} is not finished: continue it with nanogpt train --resume {shell_quote(path)}")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nanogpt.config import Config, SampleConfig
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import Block
 from nanogpt.parallel.devices import threads

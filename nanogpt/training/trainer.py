@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from nanogpt.config import Config, SampleConfig, TrainConfig
-from nanogpt.data.batches import Dataset, get_batch, micro_batch_size
-from nanogpt.errors import OutOfMemory, UserError, is_out_of_memory
+from nanogpt.data.batches import get_batch, micro_batch_size
+from nanogpt.data.tokenize import Dataset
+from nanogpt.errors import Diverged, OutOfMemory, is_out_of_memory
 from nanogpt.evaluation.loss import evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.model.loss import cross_entropy
@@ -31,7 +32,7 @@ from nanogpt.random_streams import stream
 from nanogpt.reporting import events
 from nanogpt.reporting.events import Event
 from nanogpt.runs import weights
-from nanogpt.runs.checkpoint import Checkpoint, State, is_in_history, read_state
+from nanogpt.runs.checkpoint import Checkpoint, State, read_state
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import EVALUATIONS, Plan
 from nanogpt.sampling.generate import generate_text
@@ -79,11 +80,6 @@ class TrainStep:
             from nanogpt.training.compilation import compile_step
 
             self.forward, self.note = compile_step(self)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that one step learns from."""
-        return self.config.batch_sequences * self.model.config.block_size
 
     def __call__(self, step: int, lr: float) -> Tensor:
         """Make step number `step` (from 0); return its loss and the gradient's norm before clipping, (2,), unread.
@@ -143,14 +139,6 @@ class TrainStep:
         return cross_entropy(logits, to_device(targets, self.device))
 
 
-class Diverged(UserError):
-    """A loss or a gradient that is not finite."""
-
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(what)
-        self.step, self.what = step, what
-
-
 class Trainer:
     """The training of a run, from its plan to its end; with `resume` from the last whole checkpoint.
 
@@ -205,18 +193,18 @@ class Trainer:
         """Restore weights, optimizers, state and the folder's metrics from a checkpoint; None means step 0."""
         if checkpoint is not None:
             self.state = checkpoint.state
-            weights.load_model_tensors(self.model, checkpoint.model)
+            weights.load_model_tensors(self.model, checkpoint.path / "model.safetensors")
             for optimizer in self.train_step.optimizers:
                 optimizer.state.clear()
             if self.state.step:
-                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, checkpoint.optimizer)
+                optimizer_file = checkpoint.path / "optimizer.safetensors"
+                weights.load_optimizer_tensors(self.model, self.train_step.optimizers, optimizer_file)
             self._last_log = (self.state.step, self.state.seconds)
         self._losses.clear()
         self.saved_step = None if checkpoint is None else checkpoint.state.step
 
         def rewind() -> None:
-            if checkpoint is not None:
-                self.folder.checkpoints.point_to_best(self.state)
+            self.folder.checkpoints.point_to_best(self.state)
             self.folder.cut_metrics(-1 if checkpoint is None else self.state.step)
 
         self.world.on_main(rewind)
@@ -234,13 +222,9 @@ class Trainer:
                 self.notes += checkpoint.notes if checkpoint else ()
             yield events.StartEvent(
                 step=self.state.step,
-                folder=self.folder.path.as_posix(),
                 parameters=self.model.parameter_count,
-                steps=self.plan.total_steps,
-                tokens_per_step=self.train_step.tokens,
                 train_tokens=len(self.data.train),
                 device=self.train_step.device.type,
-                processes=self.world.size,
             )
             for note in self.notes:
                 yield events.NoteEvent(step=self.state.step, text=note)
@@ -293,7 +277,12 @@ class Trainer:
         if is_logged or self.train_step.device.type == "cpu":
             self._read_losses()  # waits for a GPU, so most steps leave their loss on it
         if is_logged:
-            yield self._log_step(lr)
+            losses, (last_step, last_seconds) = self.state.pending, self._last_log
+            self._last_log = (self.state.step, self.state.seconds)
+            self.state = replace(self.state, pending=())
+            loss, tokens = sum(losses) / len(losses), (self.state.step - last_step) * self.config.tokens_per_step
+            speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
+            yield self._log(events.StepEvent(step=step + 1, loss=loss, learning_rate=lr, tokens_per_second=speed))
 
     def _read_losses(self) -> None:
         """Move losses from the device to the state; raise Diverged where a loss or norm is not finite.
@@ -312,25 +301,13 @@ class Trainer:
         pending = (*self.state.pending, *(loss for loss, _ in rows))
         self.state = replace(self.state, pending=pending, seconds=self.state.seconds + time.perf_counter() - start)
 
-    def _log_step(self, lr: float) -> Event:
-        losses, (last_step, last_seconds) = self.state.pending, self._last_log
-        self._last_log = (self.state.step, self.state.seconds)
-        self.state = replace(self.state, pending=())
-        tokens = (self.state.step - last_step) * self.train_step.tokens
-        speed = round(tokens / max(self.state.seconds - last_seconds, 1e-9), 1)
-        loss = sum(losses) / len(losses)
-        return self._log(events.StepEvent(step=self.state.step, loss=loss, learning_rate=lr, tokens_per_second=speed))
-
     def _evaluation_is_due(self) -> bool:
         step, every = self.state.step, self.config.train.eval_every
         if step == self.plan.total_steps:  # also where the run was shortened to end here
             return True
-        if every is not None:
-            due = step % every == 0
-        else:  # by progress: a run whose length changes keeps its number of evaluations
-            before, now = (int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
-            due = now > before
-        if not due or step in self.plan.left_out:
+        # By progress: a run whose length changes keeps its number of evaluations.
+        before, now = (s // every if every else int(self.plan.progress(s) * EVALUATIONS) for s in (step - 1, step))
+        if now == before or step in self.plan.left_out:
             return False
         return self.pace is None or not self.pace.skips_evaluation(self)
 
@@ -369,10 +346,11 @@ class Trainer:
         return events.CheckpointEvent(step=self.state.step, path=path)
 
     def _save_history(self) -> None:
-        if self.config.train.history == "on" and is_in_history(self.state.step):
+        step = self.state.step
+        if self.config.train.history == "on" and step & (step - 1) == 0:  # 0 and the powers of two
             self._read_losses()  # a step that diverged is not saved
             model = weights.model_tensors(self.model, keep=self.world.main)
-            self.world.on_main(lambda: self.folder.checkpoints.save_history(self.state.step, model))
+            self.world.on_main(lambda: self.folder.checkpoints.save_history(step, model))
 
     def _finish(self) -> Iterator[Event]:
         """Evaluate the best checkpoint, on the whole validation part unless planned otherwise."""
@@ -380,7 +358,7 @@ class Trainer:
         if self.state.best_step != best_step and (best := self.find_checkpoint("best")) is not None:
             for note in best.notes:
                 yield events.NoteEvent(step=self.state.step, text=note)
-            weights.load_model_tensors(self.model, best.model)
+            weights.load_model_tensors(self.model, best.path / "model.safetensors")
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
         early = self.state.step < self.plan.total_steps

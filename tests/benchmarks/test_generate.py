@@ -8,13 +8,8 @@ SIZES = {"n_layer": 2, "n_head": 3, "n_embd": 30, "block_size": 7, "vocab_size":
 
 
 def test_rates_and_shares_by_hand():
-    pair = {
-        "seconds": 2.0,
-        "their_seconds": 10.0,
-        "floor_seconds": 0.5,
-        "read_bytes": 3,
-        "memory_bytes_per_second": 5.0,
-    }
+    pair = {"seconds": 2.0, "their_seconds": 10.0, "floor_seconds": 0.5, "read_bytes": 3}
+    pair |= {"memory_bytes_per_second": 5.0}
     faster = pair | {"seconds": 1.0, "stretches": [0.25, 0.5, None]}
     found = summary([pair | {"stretches": [0.5, 1.0, None]}, faster], streams=4, tokens=100)
     assert found["ours"]["median"] == 300.0  # of 4 x 100 / 2 and 4 x 100 / 1

@@ -13,6 +13,7 @@ from benchmarks import karpathy_nanogpt, loss_in_minutes, processes
 from benchmarks.karpathy_nanogpt import CPU_RECIPE, GPU_RECIPE, Checkout, measure_pairs, read_times, summary
 from benchmarks.karpathy_script import window_losses
 from benchmarks.processes import Failed, Line, Workspace, clean_environment, last_step_seconds, run
+from benchmarks.record import Parts
 from benchmarks.throughput import SIZES, add_rates, our_words
 from benchmarks.time_to_loss import GOALS, extrapolated
 from nanogpt.cli.train import parse_train
@@ -35,13 +36,6 @@ THEIRS = [
 ]
 
 
-class KeepsNothing:
-    """Replaces `Parts`."""
-
-    def measure(self, key, measure):
-        return {"key": key, **measure()}
-
-
 def row(seconds: float, **more) -> dict:
     return {"seconds": seconds, "import_seconds": 2.0, "step_seconds": 0.5, "peak_megabytes": 100.0} | more
 
@@ -49,8 +43,7 @@ def row(seconds: float, **more) -> dict:
 def test_nanogpts_first_evaluation_is_subtracted_and_its_last_comes_after_the_clock():
     found = read_times(THEIRS, steps=3, peak_megabytes=7.0)
     assert found.seconds == pytest.approx(5.9 - 3.0)
-    assert found.evaluation_seconds == pytest.approx(3.0)
-    assert (found.first_step_seconds, found.step_seconds) == (pytest.approx(2.5), pytest.approx(0.2))
+    assert found.step_seconds == pytest.approx(0.2)
     for missing in (1, 2, 4, 5):
         with pytest.raises(Failed, match="3 steps"):
             read_times([line for number, line in enumerate(THEIRS) if number != missing], 3, 7.0)
@@ -82,7 +75,6 @@ def test_a_checkout_runs_from_a_copy_and_stays_as_it_is(tmp_path):
     work = Checkout(source, tmp_path / "copy", str(write_text("tale.txt", 2000)))
     assert work.prepare() > 0
     trained = work.train(CPU_RECIPE, steps=4)
-    assert 0.3 < trained.evaluation_seconds < 5  # it sleeps 0.4 s
     assert 0.02 <= trained.step_seconds < 5
     assert trained.peak_megabytes > 50
     assert sorted(path.name for path in source.rglob("*")) == before
@@ -108,7 +100,7 @@ def test_our_side_is_timed_and_evaluated(tmp_path):
     trained = work.train([str(write_text("tale.txt", 3000)), *processes.flags(TINY)], 6, "--log-every", "1")
     assert 0.5 < trained.seconds < 60
     assert trained.peak_megabytes > 100
-    assert 0 < work.step_seconds() < 60
+    assert 0 < trained.step_seconds < 60
     assert work.parameters() > 1000
     found = work.evaluate()
     assert (found["step"], found["protocol"]) == (6, "whole split, 299 tokens in consecutive windows of 11")
@@ -133,9 +125,9 @@ def test_the_order_of_a_pair_alternates_and_its_rows_do_not():
 
         return measure
 
-    rows = measure_pairs(KeepsNothing(), {"x": 1}, 3, side("a"), side("b"))
+    rows = measure_pairs(Parts("pairs", trial=True), {"x": 1}, 3, side("a"), side("b"))
     assert order == ["a0", "b0", "b1", "a1", "a2", "b2"]
-    assert [one["key"] for one in rows] == [{"x": 1, "pair": number} for number in range(3)]
+    assert [one["key"] for one in rows] == [{"x": 1, "number": number} for number in range(3)]
     assert all((one["ours"]["seconds"], one["theirs"]["seconds"]) == (10.0, 40.0) for one in rows)
 
 
@@ -189,7 +181,6 @@ def test_their_data_preparation_counts(tmp_path, monkeypatch):
     side = karpathy_nanogpt.their_side(nanogpt_checkout(tmp_path / "source"), GPU_RECIPE, 3, threads=None, device="cpu")
     found = side(tmp_path / "copy", 0)
     assert found["seconds"] > found["prepare_seconds"] > 0.05
-    assert found["first_step_seconds"] > found["prepare_seconds"]
     assert found["loss"] > 0
 
 

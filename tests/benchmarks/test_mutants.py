@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("cosmic_ray")
 
 from benchmarks import mutants
-from benchmarks.mutants import SUBJECTS, Subject, draw_mutants, measure, report
+from benchmarks.mutants import SUBJECTS, code_of, draw_mutants, measure, mirrored_tests, report
+from benchmarks.record import ROOT
 
 CODE = '''"""Sizes."""
 
@@ -24,7 +25,7 @@ def test_large():
     assert not is_large(8)
     assert not is_large(None)
 """
-SIZES = Subject(modules=("sizes", "tools/*"))
+SIZES = ("sizes", "tools/*")
 
 
 @pytest.fixture
@@ -43,16 +44,17 @@ def changes(drawn):
 
 
 def test_a_sample_follows_the_code_into_another_file(tree):
-    sample = draw_mutants(tree, SIZES, 4, seed=1)
+    code = code_of(tree, SIZES)
+    sample = draw_mutants(tree, code, 4, seed=1)
     assert len({mutant.code for mutant in sample}) == 4
-    assert changes(sample) != changes(draw_mutants(tree, SIZES, 4, seed=2))
+    assert changes(sample) != changes(draw_mutants(tree, code, 4, seed=2))
     (tree / "nanogpt/tools").mkdir()
     (tree / "nanogpt/sizes.py").rename(tree / "nanogpt/tools/sizes.py")
-    assert changes(draw_mutants(tree, SIZES, 4, seed=1)) == changes(sample)
+    assert changes(draw_mutants(tree, code_of(tree, SIZES), 4, seed=1)) == changes(sample)
 
 
 def test_annotations_are_not_mutated(tree):
-    assert not [mutant for mutant in draw_mutants(tree, SIZES, 1000, seed=1) if "|" not in mutant.code]
+    assert not [mutant for mutant in draw_mutants(tree, code_of(tree, SIZES), 1000, seed=1) if "|" not in mutant.code]
 
 
 @pytest.mark.slow
@@ -61,7 +63,7 @@ def test_survivors_are_what_no_test_checks(tree, monkeypatch):
     known = ("sizes", before, before.replace(">", ">="))
     monkeypatch.setattr(mutants, "EQUIVALENT", {known: "for this test"})
     result = measure(tree, "sizes", SIZES, 1000, seed=1)
-    survivors = {mutant["after"] for mutant in result["survivors"]}
+    survivors = {mutant.after for mutant in result["survivors"]}
     assert survivors == {f"def is_large(size: int | None, limit: int = {limit}) -> bool:" for limit in (9, 11)}
     assert result["equivalent"] == 1
     assert result["killed"] == result["mutants"] - 3 > 5
@@ -69,6 +71,7 @@ def test_survivors_are_what_no_test_checks(tree, monkeypatch):
     assert (tree / "nanogpt/sizes.py").read_text(encoding="utf-8") == CODE
 
 
+@pytest.mark.slow
 def test_failing_tests_are_reported(tree):
     (tree / "nanogpt/sizes.py").write_text(CODE.replace("size >", "size <"), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"tests of sizes fail without a mutant(.|\n)*assert is_large"):
@@ -77,6 +80,6 @@ def test_failing_tests_are_reported(tree):
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_subject_has_code_and_tests(name):
-    root = mutants.RECORDS.parent.parent
-    assert SUBJECTS[name].code(root)
-    assert SUBJECTS[name].tests(root)
+    code = code_of(ROOT, SUBJECTS[name])
+    assert code
+    assert mirrored_tests(ROOT, code)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny import flip_a_bit
 
 from benchmarks.same_bytes import CASES, ROOT, STARTER, chosen, differences, main
 
@@ -13,12 +14,6 @@ from benchmarks.same_bytes import CASES, ROOT, STARTER, chosen, differences, mai
 def two(finished_run):
     """Two copies of one run."""
     return [Path(shutil.copytree(finished_run, name)).absolute() for name in ("old", "new")]
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
@@ -30,14 +25,8 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "checkpoints/step-30/model.safetensors",
-        "checkpoints/step-30/optimizer.safetensors",
-        "checkpoints/best",
-        "history/step-1.safetensors",
-        "tokenizer.json",
-        "config.toml",
-        "plan.toml",
-        "metrics.jsonl",
+        *(f"checkpoints/{name}" for name in ("step-30/model.safetensors", "step-30/optimizer.safetensors", "best")),
+        *("history/step-1.safetensors", "tokenizer.json", "config.toml", "plan.toml", "metrics.jsonl"),
     ],
 )
 def test_one_bit_is_a_difference(two, name):
@@ -92,12 +81,8 @@ def test_cases_need_only_those_before_them():
 
 
 def test_only_some_cases_and_those_that_they_need():
-    assert [case.name for case in chosen(["old-fine-tuned", "gpt2"])] == [
-        "gpt2",
-        "modern",
-        "old-eval",
-        "old-fine-tuned",
-    ]
+    needed = ["gpt2", "modern", "old-eval", "old-fine-tuned"]
+    assert [case.name for case in chosen(["old-fine-tuned", "gpt2"])] == needed
     assert [case.name for case in chosen([STARTER])] == [STARTER]
     assert chosen(None) == list(CASES)
 

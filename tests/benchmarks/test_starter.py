@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import refuses
 
 from benchmarks import starter
 from benchmarks.processes import Workspace
 from nanogpt.config import load_preset
-from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow, widen
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import load
@@ -57,16 +57,14 @@ def test_it_is_made(finished_run, tmp_path, monkeypatch):
     assert made["eight_bits"] == FIGURES
     assert {"commit", "hardware", "versions", "parameters"} <= made.keys()
     monkeypatch.setattr(starter, "LARGEST_BYTES", 1000)
-    with pytest.raises(UserError, match="train a smaller model"):
-        starter.make(finished_run, tmp_path / "other")
+    refuses(lambda: starter.make(finished_run, tmp_path / "other"), "train a smaller model")
 
 
 def test_an_unfinished_run_is_not_taken(finished_run, tmp_path):
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(line for line in lines if '"done"' not in line))
-    with pytest.raises(UserError, match="is not finished"):
-        starter.round_run(run, tmp_path / "rounded")
+    refuses(lambda: starter.round_run(run, tmp_path / "rounded"), "is not finished")
 
 
 def test_the_command_is_one_that_nanogpt_takes():
@@ -83,4 +81,3 @@ def test_its_figures_are_those_of_eval(finished_run, tmp_path):
     found = starter.figures(str(finished_run), work)
     assert found.keys() == set(starter.FIGURES)
     assert found["loss"] == pytest.approx(load(finished_run, checkpoint="last").evaluate().loss, abs=1e-5)
-    assert starter.cold_start(work) > 0.1

@@ -17,7 +17,7 @@ def filled(name: str, page: Path = ROOT / "docs" / "page.md") -> str:
 
 def test_every_table_is_on_exactly_one_page():
     text = "".join(page.read_text(encoding="utf-8") for page in pages())
-    shared = {"forecast", "idea", "sample"}  # printed only, or used by several tables
+    shared = {"forecast", "idea", "measured", "sample"}  # printed only, or used by several tables
     for name in TABLES.keys() | {name for name in vars(macros()) if not name.startswith("_")} - shared:
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- end {name} -->\n") == 1, name
 

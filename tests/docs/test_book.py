@@ -1,6 +1,5 @@
-"""What the pages say is true: their Python runs, their excerpts, commands, modules and links exist."""
+"""What the pages say is true: their Python runs and their excerpts exist."""
 
-import importlib.util
 import json
 import re
 import textwrap
@@ -8,10 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from commands import typed, understand
 
 from docs.building import ROOT
-from docs.building.pages import markdown_pages, with_links
 from nanogpt.config import ModelConfig
 from nanogpt.interop.architectures import GPT2, Qwen3
 from nanogpt.model.gpt import GPT
@@ -55,22 +52,6 @@ def test_an_excerpt_is_in_its_file(page):
 )
 def test_a_changed_excerpt_is_not_found(excerpt, found):
     assert is_in(excerpt, "def a():\n    b = 1\n    c = 2\n    return c\n") == found
-
-
-def test_commands_are_understood():
-    commands = {line for page in markdown_pages() for line in typed((ROOT / page).read_text(encoding="utf-8"))}
-    commands = {line for line in commands if re.match("nanogpt [a-z]", line)}
-    assert len(commands) >= 45
-    for command in sorted(commands):
-        understand(command)
-
-
-@pytest.mark.parametrize("page", sorted(markdown_pages()), ids=str)
-def test_links_and_modules_exist(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    with_links(text, page)
-    for module in set(re.findall(r"python -m ([a-z][\w.]+)", text)):
-        assert importlib.util.find_spec(module) is not None, module
 
 
 def test_the_overview_has_every_page():

@@ -27,37 +27,28 @@ def test_a_preset_survives_toml(name):
     assert Config.from_dict(tomllib.loads(tomli_w.dumps(tables)), "there") == config
 
 
-@pytest.mark.parametrize(
-    ("preset", "expected"),
-    [
-        (
-            "lecture",  # the lecture's settings
-            {
-                **{"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "dropout": 0.2, "activation": "relu"},
-                **{"norm": "layer", "position": "learned", "batch_size": 64, "learning_rate": 3e-4, "warmup": 0},
-                **{"decay": 0, "tokenizer": "char", "end_of_document": False},
-            },
-        ),
-        (
-            "gpt2",  # nanoGPT's recipe for a CPU
-            {
-                **{"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12, "norm": "layer"},
-                **{"position": "learned", "activation": "gelu_tanh", "tie_embeddings": True, "qkv_bias": True},
-                **{"bias": True, "head_bias": False, "init": "scaled"},
-            },
-        ),
-        (
-            "modern",  # Qwen3's block
-            {
-                **{"norm": "rms", "norm_position": "pre", "norm_eps": 1e-6, "position": "rope", "qk_norm": True},
-                **{"activation": "swiglu", "qkv_bias": False, "bias": False, "head_bias": False},
-            },
-        ),
-    ],
-)
-def test_what_a_preset_is(preset, expected):
+EXPECTED = {
+    "lecture": {  # the lecture's settings
+        **{"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "dropout": 0.2, "activation": "relu"},
+        **{"norm": "layer", "position": "learned", "batch_size": 64, "learning_rate": 3e-4, "warmup": 0},
+        **{"decay": 0, "tokenizer": "char", "end_of_document": False},
+    },
+    "gpt2": {  # nanoGPT's recipe for a CPU
+        **{"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch_size": 12, "norm": "layer"},
+        **{"position": "learned", "activation": "gelu_tanh", "tie_embeddings": True, "qkv_bias": True},
+        **{"bias": True, "head_bias": False, "init": "scaled"},
+    },
+    "modern": {  # Qwen3's block
+        **{"norm": "rms", "norm_position": "pre", "norm_eps": 1e-6, "position": "rope", "qk_norm": True},
+        **{"activation": "swiglu", "qkv_bias": False, "bias": False, "head_bias": False},
+    },
+}
+
+
+@pytest.mark.parametrize("preset", EXPECTED)
+def test_what_a_preset_is(preset):
     config = load_preset(preset)
-    assert config.override(**expected) == config
+    assert config.override(**EXPECTED[preset]) == config
 
 
 def test_precedence_is_default_then_preset_then_caller():

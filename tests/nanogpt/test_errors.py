@@ -3,8 +3,9 @@
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from safetensors import SafetensorError
 
-from nanogpt.errors import UserError, nearest, shell_quote, write_error
+from nanogpt.errors import UserError, nearest, reported_write, shell_quote
 
 
 def test_the_nearest_name_is_named_else_all_in_order():
@@ -29,8 +30,11 @@ def test_a_path_in_a_command(path, elsewhere, windows):
     assert shell_quote(path, windows=True) == windows
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "I/O error"), ValueError("odd")])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "I/O"), SafetensorError("odd")])
 def test_a_failed_write(error):
-    message = str(write_error("this", Path("my run"), error))
+    Path("my run").mkdir()
+    with pytest.raises(UserError) as caught, reported_write("this", Path("my run")):
+        raise error
+    message = str(caught.value)
     assert all(part in message for part in ("this", str(error.args[-1]), f"--resume {shell_quote('my run')}"))
     assert ("disk space" in message) is ("space" in str(error))

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import refuses
+from tiny import raising, refuses
 
-from nanogpt.files import FORMAT, cache_folder, check_format, read_toml, write_atomically
+from nanogpt.files import FORMAT, atomic_path, cache_folder, check_format, read_toml, write_atomically
 
 
 def test_a_file_is_written_and_replaced():
@@ -20,16 +20,22 @@ def test_a_file_is_written_and_replaced():
 
 
 def test_a_failed_write_leaves_the_old_file_alone(monkeypatch):
-    def fail(handle):
-        raise OSError(28, "No space left on device")
-
     path = Path("file.txt").absolute()
     path.write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", raising(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_by_a_folder_only():
+    for name in ("one", "two"):
+        with atomic_path(Path("folder")) as temporary:
+            (temporary / name).mkdir(parents=True)
+    with pytest.raises(OSError, match="folder"):
+        write_atomically(Path("folder"), b"three")
+    assert [*Path().iterdir(), *Path("folder").iterdir()] == [Path("folder"), Path("folder/two")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")

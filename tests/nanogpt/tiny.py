@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogpt.config import Config, load_preset
+from nanogpt.config import Config, SampleConfig, load_preset
 from nanogpt.errors import UserError
 from nanogpt.model.gpt import GPT
+from nanogpt.random_streams import uniform
 from nanogpt.reporting.events import StopEvent
 from nanogpt.runs.checkpoint import FILES, SUMS, State
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import Run, load
 from nanogpt.runs.weights import model_tensors
+from nanogpt.sampling.filters import draw, filter_logits, likeliest
+from nanogpt.sampling.generate import generate_ids, window_start
 from nanogpt.text.tokenizer import CharTokenizer
 from nanogpt.training.new_run import create_folder
 from nanogpt.training.options import TrainOptions, split_options, start_training
@@ -72,6 +75,25 @@ def shake(model: torch.nn.Module, seed: int = 7) -> None:
 
 def token_ids(*shape: int, vocab_size: int = V, seed: int = 3) -> torch.Tensor:
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def generated(model: GPT, prompt: torch.Tensor, config: SampleConfig) -> list[int]:
+    """Return the tokens that continue one prompt."""
+    return [step[0] for step in generate_ids(model, prompt, config)]
+
+
+@torch.no_grad()
+def plain_tokens(
+    model: GPT, prompt: torch.Tensor, config: SampleConfig, sample: int = 0, tokens: int | None = None
+) -> list[int]:
+    """Return generated tokens by their definition: each from its whole window, with a random number of its position."""
+    ids = prompt.tolist()
+    for position in range(len(prompt), len(prompt) + (tokens or config.tokens)):
+        window = torch.tensor([ids[window_start(position, model.config.block_size) :]])
+        logits = filter_logits(model(window)[:, -1], window, config)
+        number = uniform(config.seed, "sample", sample, position)
+        ids.append((draw(logits, [number]) if config.temperature > 1e-20 else likeliest(logits)).item())
+    return ids[len(prompt) :]
 
 
 def write_text(name: str = "tale.txt", characters: int = 1000) -> Path:
@@ -195,6 +217,15 @@ def refuses(call, *words) -> str:
     for word in words:
         assert word in str(caught.value), caught.value
     return str(caught.value)
+
+
+def raising(error: BaseException):
+    """Return a function that takes any arguments and raises an error."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def add_up(checkpoint: Path) -> None:

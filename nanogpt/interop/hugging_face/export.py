@@ -92,7 +92,7 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
     else:
         if plan.start_from is not None:
             rows["began with the weights of"] = Path(plan.start_from).name
-        seen = run.step * train.batch_sequences * model.block_size
+        seen = run.step * run.config.tokens_per_step
         adapters = "" if train.lora is None else f", by adapters of rank {train.lora}"
         rows["text"] = plan.text
         rows["trained on"] = f"{seen:,} tokens in {run.step:,} steps, repetitions counted"

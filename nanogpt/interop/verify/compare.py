@@ -15,9 +15,10 @@ from torch import Tensor
 from nanogpt.config import SampleConfig
 from nanogpt.interop.formats import ModelProgram
 from nanogpt.model.gpt import GPT
+from nanogpt.model.kv_cache import KVCache
 from nanogpt.sampling.decoder import Decoder, can_decode
+from nanogpt.sampling.filters import likeliest
 from nanogpt.sampling.generate import encode_prompt, generate_ids
-from nanogpt.sampling.kv_cache import KVCache
 from nanogpt.text.tokenizer import Tokenizer
 
 FLOAT32 = 5e-5
@@ -91,8 +92,10 @@ class PlainTorch:
 
     def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
         """Return the next `tokens` tokens after ids, always the likeliest."""
-        config = SampleConfig(temperature=0, tokens=tokens)
-        return [row[0] for row in generate_ids(self.model, torch.tensor(list(ids)), config, cached=False)]
+        found = list(ids)
+        for _ in range(tokens):
+            found.append(int(likeliest(self.logits(found)[-1:])))
+        return found[len(ids) :]
 
 
 def make_contexts(model: GPT, tokenizer: Tokenizer) -> Contexts:
@@ -213,14 +216,6 @@ class Compiled(PlainTorch):
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Return the logits of the token after each of ids, shape (T, V)."""
-        found: Tensor = self.forward(torch.tensor([list(ids)]))[0]
-        return found
-
-    @torch.no_grad()
-    def greedy(self, ids: Sequence[int], tokens: int) -> list[int]:
-        """Return the next `tokens` tokens after ids, always the likeliest; contexts are padded at the end."""
-        found = list(ids)
-        for _ in range(tokens):
-            window = found + [0] * (self.length - len(found))
-            found.append(int(self.logits(window)[len(found) - 1].argmax()))
-        return found[len(ids) :]
+        padded = [*ids, *[0] * (self.length - len(ids))]
+        found: Tensor = self.forward(torch.tensor([padded]))[0]
+        return found[: len(ids)]

@@ -4,6 +4,7 @@ import sys
 from dataclasses import fields
 
 import pytest
+from tiny import raising
 
 from nanogpt import __version__
 from nanogpt.cli.main import COMMANDS, main, module_of
@@ -96,15 +97,10 @@ def test_how_values_may_be_written():
     words = ["-", "--n_layer=3", "--mask-documents", "True", "--from", "run"]
     assert read("train", *words) == {"text": ("-",), "n_layer": 3, "mask_documents": True, "start_from": "run"}
     assert read("plan", "--minutes", "1", "20", "--json") == {"minutes": (1.0, 20.0), "json": True}
-    assert read("sample", "--stop", "a", "b", "--prompt=a=b", "--seed", "-1") == {
-        "stop": ("a", "b"),
-        "prompt": "a=b",
-        "seed": -1,
-    }
-    assert read("train", "--track", "wandb", "--", "a.txt", "b.txt") == {
-        "track": ("wandb",),
-        "text": ("a.txt", "b.txt"),
-    }
+    found = read("sample", "--stop", "a", "b", "--prompt=a=b", "--seed", "-1")
+    assert found == {"stop": ("a", "b"), "prompt": "a=b", "seed": -1}
+    found = read("train", "--track", "wandb", "--", "a.txt", "b.txt")
+    assert found == {"track": ("wandb",), "text": ("a.txt", "b.txt")}
 
 
 def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
@@ -117,10 +113,7 @@ def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
     ("name", "fixable"), [("rich", True), ("torch.nn", True), ("nanogpt.gone", False), (None, False)]
 )
 def test_a_missing_package(nanogpt, monkeypatch, name, fixable):
-    def missing(argv):
-        raise ModuleNotFoundError("No module", name=name)
-
-    monkeypatch.setattr("nanogpt.cli.info.main", missing)
+    monkeypatch.setattr("nanogpt.cli.info.main", raising(ModuleNotFoundError("No module", name=name)))
     if not fixable:
         with pytest.raises(ModuleNotFoundError):
             main(["info"])
@@ -132,10 +125,7 @@ def test_a_missing_package(nanogpt, monkeypatch, name, fixable):
 
 
 def test_ctrl_c(nanogpt, monkeypatch):
-    def interrupted(argv):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("nanogpt.cli.info.main", interrupted)
+    monkeypatch.setattr("nanogpt.cli.info.main", raising(KeyboardInterrupt()))
     assert nanogpt("info").code == 130
 
 

@@ -80,17 +80,12 @@ def test_another_text(nanogpt, finished_run):
 @pytest.mark.parametrize(
     ("words", "saying"),
     [
-        (["--text", "nowhere.txt"], ["no file or folder 'nowhere.txt'"]),
-        (["--text", "Z.txt"], ["'Z'", "--unknown skip"]),
-        (["--text", "t.txt"], ["nothing to predict"]),
         (["--floors", "--protocol", "nanogpt"], ["--floors", "--protocol nanogpt"]),
         (["--memorised", "--protocol", "nanogpt"], ["--memorised", "--protocol nanogpt"]),
         (["--memorised", "--samples", 0], ["--samples is 0"]),
     ],
 )
 def test_what_cannot_be_measured(refuses, finished_run, words, saying):
-    for text in "Zt":
-        Path(f"{text}.txt").write_text(text)
     refuses("eval", finished_run, *words, saying=saying)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny import raising
 
 
 def test_a_folder_of_transformers_and_back(nanogpt, finished_run):
@@ -43,12 +44,6 @@ def test_what_a_format_has_not(refuses, finished_run, words, saying):
     refuses("export", finished_run, "out", *words, saying=saying)
 
 
-def test_what_is_there_is_kept(refuses, finished_run):
-    Path("out").mkdir()
-    refuses("export", finished_run, "out", "--to", "hf", saying=["'out' exists already"])
-    refuses("import", "out", saying=["config.json"])
-
-
 def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
     done = []
 
@@ -67,10 +62,8 @@ def test_an_upload_when_it_is_asked_for(nanogpt, finished_run, monkeypatch):
 
 
 def test_an_upload_that_is_refused_leaves_the_folder(nanogpt, finished_run, monkeypatch):
-    def refuse(*_, **__):
-        raise RuntimeError("401 Client Error.\nmore")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", lambda: SimpleNamespace(create_repo=refuse))
+    refused = SimpleNamespace(create_repo=raising(RuntimeError("401 Client Error.\nmore")))
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: refused)
     found = nanogpt("export", finished_run, "out", "--to", "hf", "--push", "me/small")
     assert found.code == 2
     assert "'me/small': 401 Client Error; " in found.err

@@ -20,9 +20,3 @@ def test_json(nanogpt):
     assert found["epochs"] == pytest.approx(found["tokens"] / found["train_tokens"])
     assert found["expected"]["low"] < found["expected"]["loss"] < found["expected"]["high"]
     assert found["config"]["model"]["vocab_size"] > 0
-
-
-def test_what_is_wrong(refuses):
-    refuses("plan", "nowhere.txt", saying=["no file or folder 'nowhere.txt'"])
-    refuses("plan", "tale.txt", "--memory", 0.1, saying=["--memory 0.1 allows"])
-    refuses("plan", "tale.txt", "--minutes", 0, saying=["--minutes 0", "above 0"])

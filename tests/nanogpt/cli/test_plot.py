@@ -16,8 +16,6 @@ def test_a_picture(nanogpt, finished_run):
     assert "time in training steps (s)" in Path("curves.svg").read_text()
 
 
-def test_what_is_wrong(refuses, finished_run):
-    refuses("plot", "nowhere", saying=["no run folder 'nowhere'"])
+def test_a_taken_name_is_refused_first(refuses):
     Path("taken.png").touch()
     refuses("plot", "nowhere", "--out", "taken.png", saying=["'taken.png' exists already"])
-    refuses("plot", finished_run, "--out", "curves.jpg", saying=["'curves.jpg'", ".png"])

@@ -51,7 +51,8 @@ def test_a_token_is_named_or_in_the_environment(serving, endless, monkeypatch):
         assert answer.status_code == status
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_it_prints_works_until_a_signal(serving, endless, number):
     """A short stream has all its text; a long one is stopped; both answers are complete."""
     server = serving(endless, "--max-tokens", "1000000")

@@ -8,20 +8,13 @@ from tiny import make_run
 SAID = "no run below 'runs': this is the starter model that comes with Nano-GPT"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["sample", "--prompt", "ROMEO:", "--tokens", "9"],
-        ["info"],
-        ["plot"],
-        ["export", "page.html", "--to", "html"],
-        ["eval", "--text", "play.txt"],
-    ],
-    ids=lambda words: words[0],
-)
-def test_without_a_run(nanogpt, words):
+EXPORT = "export page.html --to html"
+
+
+@pytest.mark.parametrize("line", ["sample --prompt ROMEO: --tokens 9", "info", "plot", EXPORT, "eval --text play.txt"])
+def test_without_a_run(nanogpt, line):
     Path("play.txt").write_text("ROMEO:\nBut soft, what light through yonder window breaks?\n" * 9)
-    found = nanogpt(*words)
+    found = nanogpt(*line.split())
     assert found.code == 0, found.err
     assert SAID in found.err
     assert "train your own: nanogpt train book.txt" in found.err

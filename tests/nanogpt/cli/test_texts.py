@@ -47,15 +47,8 @@ def texts(monkeypatch, tmp_path_factory):
 
 
 COLUMN = ["--column", "body"]
-WAYS = [
-    ["0.txt", "1.txt", "2.txt"],
-    ["folder", "--pattern", "*.md"],
-    ["t.jsonl", *COLUMN],
-    ["t.jsonl.gz", *COLUMN],
-    ["t.jsonl.zst", *COLUMN],
-    ["t.parquet", *COLUMN],
-    ["hf:./set:train", *COLUMN],
-]
+WAYS = [["0.txt", "1.txt", "2.txt"], ["folder", "--pattern", "*.md"]]
+WAYS += [[name, *COLUMN] for name in ("t.jsonl", "t.jsonl.gz", "t.jsonl.zst", "t.parquet", "hf:./set:train")]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way[0])

@@ -41,13 +41,6 @@ def test_what_was_given_and_could_not_be_run_is_no_pass(nanogpt, finished_run, m
     assert "not run: Transformers is not installed" in found.out
 
 
-def test_what_is_no_export(nanogpt, finished_run):
-    Path("book.txt").write_text("x")
-    found = nanogpt("verify", finished_run, "--against", "book.txt")
-    assert found.code == 2
-    assert "book.txt" in found.err
-
-
 def test_a_damaged_run(nanogpt, finished_run):
     shutil.copytree(finished_run, "run")
     for file in Path("run").rglob("model.safetensors"):

@@ -7,16 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanogpt.config import ModelConfig, TrainConfig, load_preset
-from nanogpt.data.batches import (
-    CACHED_NUMBERS,
-    Dataset,
-    get_batch,
-    micro_batch_size,
-    permute,
-    window_starts,
-    windows_per_epoch,
-)
-from nanogpt.data.tokenize import fit_block
+from nanogpt.data import batches
+from nanogpt.data.tokenize import Dataset, fit_block
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**62))
@@ -24,19 +16,19 @@ from nanogpt.data.tokenize import fit_block
 @example(4096, 3)
 @example(4097, 3)
 def test_permute_is_a_permutation(size, key):
-    assert np.array_equal(np.sort(permute(np.arange(size), size, key)), np.arange(size))
+    assert np.array_equal(np.sort(batches.permute(np.arange(size), size, key)), np.arange(size))
 
 
 def test_permute_needs_no_memory():
     size = 10**15 + 37
-    found = permute(np.array([0, 1, size - 1, size // 2]), size, 5)
+    found = batches.permute(np.array([0, 1, size - 1, size // 2]), size, 5)
     assert len(set(found.tolist())) == 4
     assert 0 <= found.min() <= found.max() < size
 
 
 def test_permute_spreads():
     # Each of the 24 orders of four occurs about equally often.
-    orders = [tuple(permute(np.arange(4), 4, key)) for key in range(2400)]
+    orders = [tuple(batches.permute(np.arange(4), 4, key)) for key in range(2400)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 24
     assert all(50 < count < 160 for count in counts)
@@ -44,38 +36,38 @@ def test_permute_spreads():
 
 @pytest.mark.parametrize("size", [8, 32])
 def test_permute_spreads_an_odd_number_of_bits(size):
-    found = np.array([permute(np.arange(size), size, key) for key in range(400)])
+    found = np.array([batches.permute(np.arange(size), size, key) for key in range(400)])
     assert all(len(set(column)) == size for column in found.T)
 
 
 def test_orders_stay_the_same_between_versions():
-    assert permute(np.arange(8), 8, 3).tolist() == [4, 2, 3, 7, 1, 5, 0, 6]
+    assert batches.permute(np.arange(8), 8, 3).tolist() == [4, 2, 3, 7, 1, 5, 0, 6]
 
 
 @pytest.mark.parametrize(("tokens", "windows"), [(11, 1), (30, 1), (31, 2), (40, 2), (41, 3)])
 def test_windows_per_epoch_by_hand(tokens, windows):
-    assert windows_per_epoch(tokens, 10) == windows
+    assert batches.windows_per_epoch(tokens, 10) == windows
 
 
 @pytest.mark.parametrize("tokens", [11, 12, 14])
 def test_a_single_window_starts_everywhere_inside_the_text(tokens):
-    assert set(window_starts(tokens, 10, 7, 0, 200).tolist()) == set(range(tokens - 10))
+    assert set(batches.window_starts(tokens, 10, 7, 0, 200).tolist()) == set(range(tokens - 10))
 
 
 def test_permute_leaves_no_pattern():
-    found = permute(np.arange(10_007), 10_007, 3)
+    found = batches.permute(np.arange(10_007), 10_007, 3)
     assert abs(np.corrcoef(found, np.arange(10_007))[0, 1]) < 0.05
     assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 0.05
-    assert not np.array_equal(found, permute(np.arange(10_007), 10_007, 4))
+    assert not np.array_equal(found, batches.permute(np.arange(10_007), 10_007, 4))
 
 
 @given(st.integers(2, 700), st.integers(1, 60), st.integers(0, 2**31))
 def test_an_epoch_reads_every_window_once_inside_the_text(tokens, block_size, seed):
     if tokens <= block_size:
         return
-    per_epoch = windows_per_epoch(tokens, block_size)
+    per_epoch = batches.windows_per_epoch(tokens, block_size)
     for epoch in (0, 3):
-        starts = np.sort(window_starts(tokens, block_size, seed, epoch * per_epoch, per_epoch))
+        starts = np.sort(batches.window_starts(tokens, block_size, seed, epoch * per_epoch, per_epoch))
         assert starts[0] >= 0
         assert starts[-1] + block_size <= tokens - 1
         assert (np.diff(starts) == block_size).all()
@@ -83,33 +75,33 @@ def test_an_epoch_reads_every_window_once_inside_the_text(tokens, block_size, se
 
 @given(st.integers(30, 300), st.integers(1, 9), st.integers(0, 50), st.integers(1, 40))
 def test_any_range_of_windows_can_be_requested(tokens, block_size, first, count):
-    whole = window_starts(tokens, block_size, 7, 0, first + count)
-    assert np.array_equal(window_starts(tokens, block_size, 7, first, count), whole[first:])
+    whole = batches.window_starts(tokens, block_size, 7, 0, first + count)
+    assert np.array_equal(batches.window_starts(tokens, block_size, 7, first, count), whole[first:])
 
 
 def test_every_token_is_read_in_some_epoch():
     tokens, block_size = 101, 11
-    per_epoch = windows_per_epoch(tokens, block_size)
-    starts = window_starts(tokens, block_size, 7, 0, per_epoch * 200)
+    per_epoch = batches.windows_per_epoch(tokens, block_size)
+    starts = batches.window_starts(tokens, block_size, 7, 0, per_epoch * 200)
     assert set((starts[:, None] + np.arange(block_size + 1)).ravel().tolist()) >= set(range(tokens - block_size))
     assert len(set(starts.tolist())) > 60  # other offsets in each epoch
 
 
 def test_each_epoch_and_seed_has_its_order():
-    one = window_starts(1009, 7, 7, 0, 100)
+    one = batches.window_starts(1009, 7, 7, 0, 100)
     assert not np.array_equal(one % 7, np.zeros(100))
-    assert not np.array_equal(one, window_starts(1009, 7, 8, 0, 100))
-    per_epoch = windows_per_epoch(1009, 7)
-    assert not np.array_equal(one // 7, window_starts(1009, 7, 7, per_epoch, 100) // 7)
+    assert not np.array_equal(one, batches.window_starts(1009, 7, 8, 0, 100))
+    per_epoch = batches.windows_per_epoch(1009, 7)
+    assert not np.array_equal(one // 7, batches.window_starts(1009, 7, 7, per_epoch, 100) // 7)
 
 
 def test_targets_are_inputs_one_token_later():
-    x, y = get_batch(np.arange(1009, dtype=np.uint16), 7, seed=3, first=10, count=5)
+    x, y = batches.get_batch(np.arange(1009, dtype=np.uint16), 7, seed=3, first=10, count=5)
     assert x.shape == y.shape == (5, 7)
     assert x.dtype == y.dtype == torch.int64
     assert torch.equal(y, x + 1)
     assert torch.equal(x, x[:, :1] + torch.arange(7))
-    assert x[:, 0].tolist() == window_starts(1009, 7, 3, 10, 5).tolist()
+    assert x[:, 0].tolist() == batches.window_starts(1009, 7, 3, 10, 5).tolist()
 
 
 # Sizes
@@ -134,20 +126,20 @@ NARROW = ModelConfig(n_embd=160, n_head=5, block_size=64)
 )
 def test_micro_batches_by_hand(model, batch_size, accumulation, device, expected):
     train = TrainConfig(batch_size=batch_size, accumulation=accumulation)
-    assert micro_batch_size(model, train, device) == expected
+    assert batches.micro_batch_size(model, train, device) == expected
 
 
 def test_fsdp_gathers_weights_no_more_often_than_requested():
     train = TrainConfig(batch_size=64, parallel="fsdp")
-    assert micro_batch_size(WIDE, train, "cpu", processes=2) == 32
-    assert micro_batch_size(WIDE, train, "cpu") == 8
+    assert batches.micro_batch_size(WIDE, train, "cpu", processes=2) == 32
+    assert batches.micro_batch_size(WIDE, train, "cpu") == 8
 
 
 @given(st.integers(1, 300), st.integers(1, 5), st.sampled_from([1, 2, 3]))
 def test_micro_batches_fit_and_are_not_too_small(batch_size, accumulation, processes):
     train = TrainConfig(batch_size=batch_size * processes, accumulation=accumulation)
-    size, share = micro_batch_size(WIDE, train, "cpu", processes), batch_size * accumulation
-    most = min(batch_size * processes, CACHED_NUMBERS // (384 * 256))
+    size, share = batches.micro_batch_size(WIDE, train, "cpu", processes), batch_size * accumulation
+    most = min(batch_size * processes, batches.CACHED_NUMBERS // (384 * 256))
     assert 1 <= size <= most
     parts = -(-share // size)
     assert parts <= 2 * -(-share // most)
@@ -161,5 +153,5 @@ def test_the_longest_block_for_four_windows(tokens):
     data = Dataset(train=np.zeros(tokens), val=np.zeros(9), key="")
     block = fit_block(config, data, ()).model.block_size
     assert block == min(64, max(1, (tokens - 1) // 5))
-    assert windows_per_epoch(tokens, block) >= min(4, max(1, tokens - 2))
+    assert batches.windows_per_epoch(tokens, block) >= min(4, max(1, tokens - 2))
     assert fit_block(config, data, {"block_size"}) == config

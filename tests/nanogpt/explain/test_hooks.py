@@ -3,7 +3,7 @@
 import pytest
 import torch
 from kinds import IDS, LETTERS, heads_of, hook_count, logits_of, model_of, without
-from tiny import refuses, tiny_config
+from tiny import generated, plain_tokens, refuses, tiny_config
 from torch import nn
 
 from nanogpt.config import SampleConfig
@@ -12,7 +12,6 @@ from nanogpt.explain.hooks import ablate_heads, evaluating, output_layer_inputs
 from nanogpt.explain.predictions import score
 from nanogpt.explain.trace import trace
 from nanogpt.model.gpt import GPT, Attention, Block
-from nanogpt.sampling.generate import generate_ids
 
 OwnBlock, OwnAttention, OwnGPT = (type(f"Own{one.__name__}", (one,), {}) for one in (Block, Attention, GPT))
 
@@ -45,13 +44,14 @@ def test_a_custom_feed_forward_network_is_allowed():
     assert torch.equal(trace(model, IDS).logits, logits_of(model, IDS))
 
 
-@pytest.mark.parametrize("cached", [True, False])
-def test_generation_without_a_head(model, cached):
+@pytest.mark.parametrize("generate", [generated, plain_tokens])
+def test_generation_without_a_head(model, generate):
+    """With a cache and without."""
     config, off = SampleConfig(tokens=17, temperature=1.0), heads_of(model)[-1:]
     with ablate_heads(model, off):
-        found = list(generate_ids(model, torch.tensor(IDS), config, cached))
-    assert found == list(generate_ids(without(model, off), torch.tensor(IDS), config, cached))
-    assert found != list(generate_ids(model, torch.tensor(IDS), config, cached))
+        found = generate(model, torch.tensor(IDS), config)
+    assert found == generate(without(model, off), torch.tensor(IDS), config)
+    assert found != generate(model, torch.tensor(IDS), config)
 
 
 def test_an_unknown_head_is_refused():

@@ -5,14 +5,12 @@ import math
 import pytest
 import torch
 from kinds import LETTERS, check_left_alone, logits_of, model_of
-from tiny import BLOCK, V, refuses, token_ids
+from tiny import BLOCK, V, generated, plain_tokens, refuses, token_ids
 from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.explain.predictions import Choice, alternatives, choice, score, visible_text
-from nanogpt.sampling import generate
 from nanogpt.sampling.filters import draw
-from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
@@ -54,18 +52,18 @@ def test_refusals():
 
 
 @pytest.mark.parametrize("length", [1, 3, BLOCK, BLOCK + 2])
-@pytest.mark.parametrize("cached", [True, False])
-def test_probabilities_are_those_that_a_text_was_drawn_from(model, length, cached, monkeypatch):
+@pytest.mark.parametrize(("module", "tokens_of"), [("nanogpt.sampling.generate", generated), ("tiny", plain_tokens)])
+def test_probabilities_are_those_that_a_text_was_drawn_from(model, length, module, tokens_of, monkeypatch):
     seen = []
 
     def watch(logits, numbers):
         seen.append(logits[0].double().softmax(-1))
         return draw(logits, numbers)
 
-    monkeypatch.setattr(generate, "draw", watch)
+    monkeypatch.setattr(f"{module}.draw", watch)
     prompt = token_ids(length)
     config = SampleConfig(tokens=3 * BLOCK, temperature=1.0)
-    ids = prompt.tolist() + [row[0] for row in generate_ids(model, prompt, config, cached)]
+    ids = prompt.tolist() + tokens_of(model, prompt, config)
     found = score(model, LETTERS, ids, length)
     assert [one.token for one in found] == ids[length:]
     wanted = [float(shares[token]) for shares, token in zip(seen, ids[length:])]

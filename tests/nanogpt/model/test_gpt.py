@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nanogpt.config import ModelConfig, load_preset
 from nanogpt.model.documents import document_mask
 from nanogpt.model.gpt import GPT, Attention, Block, FeedForward, make_norm, rotate, rotations, sinusoids
-from nanogpt.sampling.kv_cache import KVCache
+from nanogpt.model.kv_cache import KVCache
 
 EACH_PART = pytest.mark.parametrize("parts", PARTS, ids=str)
 EACH_PRESET = pytest.mark.parametrize("preset", PRESETS)
@@ -308,11 +308,7 @@ def test_a_config_that_no_model_can_have(config, words):
     ("preset", "settings", "count"),
     [
         ("lecture", {"vocab_size": 65}, 10_788_929),
-        (
-            "gpt2",
-            {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768},
-            124_439_808,
-        ),
+        ("gpt2", {"vocab_size": 50257, "block_size": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768}, 124_439_808),
         (  # Qwen3-0.6B
             "modern",
             {"vocab_size": 151_936, "block_size": 64, "n_layer": 28, "n_head": 16, "n_kv_head": 8, "n_embd": 1024}

@@ -186,7 +186,8 @@ finish(start("run", steps=2, optimizer="muon", dropout=0.1))
 """
 
 
-@pytest.mark.parametrize("code", [STEP, pytest.param(TRAINING, marks=pytest.mark.slow)], ids=["step", "training"])
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [STEP, TRAINING], ids=["step", "training"])
 def test_torchs_compiler_is_not_imported(code):
     """It would take seconds before the first step."""
     code += 'import sys; print(*{"torch._dynamo", "sympy", "torch.distributed.tensor"} & sys.modules.keys())'

@@ -14,7 +14,7 @@ from tiny import SMALL_RUN, finish, metrics, refuses, resume_run, start_run, tin
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import nanogpt
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import ReportedElsewhere, UserError
 from nanogpt.evaluation import loss as evaluation
 from nanogpt.evaluation.loss import evaluate

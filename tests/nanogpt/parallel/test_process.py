@@ -142,9 +142,7 @@ def test_a_real_training_saves_where_its_pipe_is_gone(outside, number):
     sizes = {**SMALL_RUN, "steps": 4000, "log_every": 1, "eval_every": 100_000, "out": "run"}
     flags = [word for name, value in sizes.items() for word in ("--" + name.replace("_", "-"), str(value))]
     training = subprocess.Popen(
-        [sys.executable, "-m", "nanogpt", "train", "tale.txt", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "nanogpt", "train", "tale.txt", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         metrics, end = Path("run/metrics.jsonl"), time.monotonic() + 60

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny import tiny_config, token_ids
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.planning import budget
 from nanogpt.planning.budget import (
     COMPILE_SECONDS,

@@ -8,23 +8,11 @@ import pytest
 import torch
 from tiny import PRESETS, SMALL_RUN, refuses, start, start_run, tiny_config, token_ids, write_text
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.model.gpt import GPT
 from nanogpt.model.parameters import Parameters, count_parameters
 from nanogpt.parallel.world import ALONE
 from nanogpt.planning import memory as planned
-from nanogpt.planning.memory import (
-    PROCESS,
-    MemoryEstimate,
-    MemoryLimit,
-    activation_bytes,
-    check_memory,
-    estimate_memory,
-    find_memory_limit,
-    fits,
-    free_bytes,
-    peak_bytes,
-)
 from nanogpt.training.options import train
 from nanogpt.training.trainer import TrainStep, build_model
 
@@ -50,19 +38,10 @@ def really_kept(config):
     return sum(size for address, size in kept.items() if address not in own)
 
 
-OPTIONS = [
-    {},
-    {"dropout": 0.1, "attention_dropout": 0.0},
-    {"dropout": 0.1, "attention_dropout": 0.1},
-    {"n_kv_head": 2},
-    {"norm_position": "post"},
-    {"vocab_size": 1009},
-    {"activation": "gelu"},
-    {"position": "learned", "qk_norm": False},
-    {"block_size": 173},
-    {"block_size": 173, "precision": "float32"},
-    {"precision": "float32"},
-]
+OPTIONS = [{}, *({"dropout": 0.1, "attention_dropout": p} for p in (0.0, 0.1)), {"n_kv_head": 2}]
+OPTIONS += [{"norm_position": "post"}, {"vocab_size": 1009}, {"activation": "gelu"}]
+OPTIONS += [{"position": "learned", "qk_norm": False}, {"block_size": 173}]
+OPTIONS += [{"block_size": 173, "precision": "float32"}, {"precision": "float32"}]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -70,43 +49,43 @@ OPTIONS = [
 def test_what_is_kept_is_counted(preset, options):
     config = tiny_config(preset, batch_size=7, **SIZES | {"precision": "bfloat16"} | options)
     half = config.train.precision == "bfloat16"
-    counted = activation_bytes(config.model, 7 * config.model.block_size, half)
+    counted = planned.activation_bytes(config.model, 7 * config.model.block_size, half)
     assert 0.98 <= counted / really_kept(config) <= 1.08
 
 
 def test_by_hand():
     config = tiny_config(optimizer="muon", batch_size=3, accumulation=5)
     count = count_parameters(config.model)
-    memory = estimate_memory(config)
+    memory = planned.estimate_memory(config)
     assert count == Parameters(
         matrices=2 * (13 * 3 * 30 + 30 * 13 + 13 * 2 * 17 + 17 * 13), rest=2 * (2 * 13 + 2 * 10) + 2 * 37 * 13 + 13
     )
     assert memory.weights == memory.gradients == 4 * count.total
     assert memory.optimizer == 4 * (count.matrices + 2 * count.rest)
     assert memory.evaluation == 8192 * 4 * max(2 * 13 + 4 * 17, 13 + 2 * 37)
-    assert estimate_memory(config.override(optimizer="adamw")).optimizer == 8 * count.total
-    assert estimate_memory(config, "cuda").process == 0
+    assert planned.estimate_memory(config.override(optimizer="adamw")).optimizer == 8 * count.total
+    assert planned.estimate_memory(config, "cuda").process == 0
 
 
 def test_the_peak_by_hand():
     parts = {"process": 1, "weights": 2, "gradients": 4, "optimizer": 8}
-    assert MemoryEstimate(**parts, activations=100, evaluation=50, update=3).peak == 165
-    assert MemoryEstimate(**parts, activations=100, evaluation=50, update=300).peak == 365
+    assert planned.MemoryEstimate(**parts, activations=100, evaluation=50, update=3).peak == 165
+    assert planned.MemoryEstimate(**parts, activations=100, evaluation=50, update=300).peak == 365
 
 
 def test_a_larger_batch_block_or_model_takes_more_and_accumulation_none():
     config = tiny_config(n_layer=3, batch_size=64, precision="float32")
-    peak = estimate_memory(config).peak
+    peak = planned.estimate_memory(config).peak
     for name, value in {"batch_size": 128, "block_size": 97, "n_layer": 7, "n_embd": 103}.items():
-        assert estimate_memory(config.override(**{name: value})).peak > peak, name
-    assert estimate_memory(config.override(accumulation=9)).peak == peak
-    assert estimate_memory(config, half=True).peak < peak
+        assert planned.estimate_memory(config.override(**{name: value})).peak > peak, name
+    assert planned.estimate_memory(config.override(accumulation=9)).peak == peak
+    assert planned.estimate_memory(config, half=True).peak < peak
 
 
 def test_several_processes_share_a_batch_and_under_fsdp_the_weights():
     config = tiny_config(batch_size=64)
-    alone, four = estimate_memory(config), estimate_memory(config, processes=4)
-    divided = estimate_memory(config.override(parallel="fsdp"), processes=4)
+    alone, four = planned.estimate_memory(config), planned.estimate_memory(config, processes=4)
+    divided = planned.estimate_memory(config.override(parallel="fsdp"), processes=4)
     assert four.activations * 4 == pytest.approx(alone.activations, rel=1e-6)
     assert (four.weights, divided.weights) == (alone.weights, alone.weights // 4)
 
@@ -115,8 +94,8 @@ def test_several_processes_share_a_batch_and_under_fsdp_the_weights():
 def test_a_gpus_loss_takes_two_float32_chunks_or_the_whole_gradient(batch_size, chunk):
     config = tiny_config(**SIZES, vocab_size=50_257, batch_size=batch_size)
     tokens = batch_size * 44
-    kept = activation_bytes(config.model, tokens, half=True, on_cpu=False)
-    counted = estimate_memory(config, "cuda", half=True).activations - int(1.1 * kept)
+    kept = planned.activation_bytes(config.model, tokens, half=True, on_cpu=False)
+    counted = planned.estimate_memory(config, "cuda", half=True).activations - int(1.1 * kept)
     each = 2 * tokens * 50_257
     assert counted == each + max(each, chunk)
 
@@ -166,30 +145,30 @@ def write(path, text):
 def test_free_memory_on_linux(linux, files, free):
     for path, text in files.items():
         write(path, text)
-    assert free_bytes(CPU) == free + linux
+    assert planned.free_bytes(CPU) == free + linux
 
 
 def test_free_memory_elsewhere(monkeypatch):
     monkeypatch.setattr(planned, "PROC", Path("nowhere"))
     monkeypatch.setattr(planned.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 7}.__getitem__)
-    assert free_bytes(CPU) == 7000
+    assert planned.free_bytes(CPU) == 7000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3_000, 9_000))
-    assert free_bytes(torch.device("cuda", 1)) == 3_000
+    assert planned.free_bytes(torch.device("cuda", 1)) == 3_000
 
 
 def test_nothing_is_refused_where_free_memory_is_unknown(monkeypatch):
     monkeypatch.setattr(planned, "PROC", Path("nowhere"))
     monkeypatch.delattr(planned.os, "sysconf")  # as on Windows
-    assert free_bytes(CPU) is None
-    assert find_memory_limit(None, CPU) is None
-    assert fits(tiny_config(n_layer=10**6), None, CPU)
-    check_memory(tiny_config(n_layer=10**6), None, CPU)
+    assert planned.free_bytes(CPU) is None
+    assert planned.find_memory_limit(None, CPU) is None
+    assert planned.fits(tiny_config(n_layer=10**6), None, CPU)
+    planned.check_memory(tiny_config(n_layer=10**6), None, CPU)
 
 
 def test_processes_of_one_machine_share_its_memory(linux):
-    assert find_memory_limit(2.0, CPU).bytes == 2e9
-    assert find_memory_limit(2.0, CPU, 4).bytes == 5e8
-    assert find_memory_limit(None, CPU, 4).bytes == pytest.approx(0.95 * (7000 * 1024 + linux) / 4)
+    assert planned.find_memory_limit(2.0, CPU).bytes == 2e9
+    assert planned.find_memory_limit(2.0, CPU, 4).bytes == 5e8
+    assert planned.find_memory_limit(None, CPU, 4).bytes == pytest.approx(0.95 * (7000 * 1024 + linux) / 4)
 
 
 def advised(message):
@@ -201,19 +180,23 @@ def advised(message):
 def test_the_advised_batch_fits_and_keeps_the_effective_batch(share, batch):
     config = tiny_config(n_layer=6, n_embd=256, head_size=None, mlp_hidden=None, n_head=4, block_size=128)
     config = config.override(batch_size=batch, accumulation=2)
-    limit = MemoryLimit(PROCESS + share * (peak_bytes(config, CPU) - PROCESS), "--memory x allows")
-    message = refuses(lambda: check_memory(config, limit, CPU), "--memory x allows", "--batch-size")
+    limit = planned.MemoryLimit(
+        planned.PROCESS + share * (planned.peak_bytes(config, CPU) - planned.PROCESS), "--memory x allows"
+    )
+    message = refuses(lambda: planned.check_memory(config, limit, CPU), "--memory x allows", "--batch-size")
     changed = config.override(**advised(message))
     assert changed.train.batch_sequences == 2 * batch
-    check_memory(changed, limit, CPU)
-    assert batch == 61 or peak_bytes(changed, CPU) > 0.5 * limit.bytes  # few numbers divide 2 x 61
+    planned.check_memory(changed, limit, CPU)
+    assert batch == 61 or planned.peak_bytes(changed, CPU) > 0.5 * limit.bytes  # few numbers divide 2 x 61
 
 
 def test_a_smaller_model_is_advised_where_no_batch_is_small_enough():
     config = tiny_config(n_layer=24, n_embd=1024, head_size=None, mlp_hidden=None, n_head=16, batch_size=2)
-    message = refuses(lambda: check_memory(config, MemoryLimit(0.9e9, "this machine now has"), CPU), "now has 0.90 GB")
+    message = refuses(
+        lambda: planned.check_memory(config, planned.MemoryLimit(0.9e9, "this machine now has"), CPU), "now has 0.90 GB"
+    )
     assert "n_embd" in advised(message)
-    check_memory(config.override(**advised(message)), MemoryLimit(0.9e9, ""), CPU)
+    planned.check_memory(config.override(**advised(message)), planned.MemoryLimit(0.9e9, ""), CPU)
 
 
 @pytest.mark.parametrize("length", [{"steps": 3}, {"minutes": 0.1}], ids=str)

@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
-from tiny import metrics, start, trained
+from tiny import metrics, refuses, start, trained
 
-from nanogpt.errors import UserError
-from nanogpt.reporting.plots import (
-    Curve,
-    draw_curves,
-    draw_picture,
-    loss_range,
-    nice_ticks,
-    read_plot,
-    write_picture,
-)
+from nanogpt.reporting.plots import Curve, draw_curves, draw_picture, loss_range, nice_ticks, read_plot, write_picture
 from nanogpt.runs.folder import RunFolder
 
 
@@ -85,9 +76,7 @@ def test_with_different_tokenizers_losses_compare_in_bits_per_byte(run):
 
 
 def test_a_run_without_curves(run):
-    trainer = start("fresh")
-    with pytest.raises(UserError, match="'fresh' has no curve"):
-        read_plot([run, trainer.folder])
+    refuses(lambda: read_plot([run, start("fresh").folder]), "'fresh' has no curve")
 
 
 @pytest.mark.parametrize(
@@ -95,8 +84,7 @@ def test_a_run_without_curves(run):
 )
 def test_a_damaged_line(run, key, bad):
     edit(run, lambda line: line | {key: bad} if line["step"] == 4 else line)
-    with pytest.raises(UserError, match=r"metrics.jsonl.*damaged"):
-        read_plot([run])
+    refuses(lambda: read_plot([run]), "metrics.jsonl", "damaged")
 
 
 def test_a_line_cut_off_by_a_kill_is_left_out(run):
@@ -116,8 +104,7 @@ def test_files(run):
 
 def test_nothing_is_overwritten(run):
     Path("a.png").write_text("mine")
-    with pytest.raises(UserError, match=r"'a.png' exists"):
-        write_picture(read_plot([run]), "a.png")
+    refuses(lambda: write_picture(read_plot([run]), "a.png"), "'a.png' exists")
     assert Path("a.png").read_text() == "mine"
 
 
@@ -125,14 +112,12 @@ def test_nothing_is_overwritten(run):
     ("path", "saying"), [("a.pdf", "valid: .png, .svg"), ("a", "'a'"), ("a.pngg", "did you mean '.png'")]
 )
 def test_an_unknown_picture_format(run, path, saying):
-    with pytest.raises(UserError, match=saying):
-        write_picture(read_plot([run]), path)
+    refuses(lambda: write_picture(read_plot([run]), path), saying)
 
 
 def test_without_matplotlib(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UserError, match=r"nanogpt\[plot\]"):
-        write_picture(read_plot([run]), "a.png")
+    refuses(lambda: write_picture(read_plot([run]), "a.png"), "nanogpt[plot]")
     assert not Path("a.png").exists()
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tiny import finish, metrics, outcome, resume_run, start, start_run, trained, write_text
+from tiny import finish, metrics, outcome, raising, refuses, resume_run, start, start_run, trained, write_text
 
-from nanogpt.errors import UserError
 from nanogpt.reporting.events import NoteEvent, StopEvent
 from nanogpt.reporting.terminal import show_training
 from nanogpt.reporting.trackers import TRACKERS
@@ -144,10 +143,7 @@ def test_wandb_writes_inside_the_run_and_leaves_the_environment_alone(wandb, mon
 
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
 def test_a_tracker_that_fails_is_reported_once(wandb, monkeypatch, where):
-    def fail(*args, **kwargs):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(wandb if where == "init" else FakeRun, where, fail)
+    monkeypatch.setattr(wandb if where == "init" else FakeRun, where, raising(ConnectionError("no route to host")))
     trainer = start("run", track=("wandb", "tensorboard"), log_every=2)
     events = run_tracked(trainer)
     notes = [event.text for event in events if isinstance(event, NoteEvent) and "wandb" in event.text]
@@ -176,8 +172,6 @@ def test_a_missing_package_is_reported_before_anything_is_written(monkeypatch, n
     config = Path("old/config.toml")
     config.write_text(config.read_text().replace("track = []", f'track = ["{name}"]'))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=rf"nanogpt\[track\].*--track {name}"):
-        start_run("tale.txt", steps=1, out="run", track=(name,))
+    refuses(lambda: start_run("tale.txt", steps=1, out="run", track=(name,)), "nanogpt[track]", f"--track {name}")
     assert not Path("run").exists()
-    with pytest.raises(UserError, match=r"config.toml"):
-        resume_run("old")
+    refuses(lambda: resume_run("old"), "config.toml")

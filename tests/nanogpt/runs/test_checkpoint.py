@@ -11,12 +11,28 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tiny import add_up, finish, flip_a_bit, of_kind, outcome, refuses, resume_run, start, trained, weights, whole
+from tiny import (
+    add_up,
+    finish,
+    flip_a_bit,
+    of_kind,
+    outcome,
+    raising,
+    refuses,
+    resume_run,
+    start,
+    trained,
+    weights,
+    whole,
+)
 
+from nanogpt import files
 from nanogpt.files import FORMAT
 from nanogpt.reporting.events import NoteEvent
 from nanogpt.runs import checkpoint
-from nanogpt.runs.checkpoint import SUMS, Checkpoints, State, is_in_history
+from nanogpt.runs.checkpoint import SUMS, Checkpoints, State
+from nanogpt.runs.folder import RunFolder
+from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import load
 from nanogpt.training import trainer as training
 
@@ -53,8 +69,8 @@ def test_the_best_the_last_and_the_one_before_are_kept(checkpoints):
     best, last = checkpoints.find("best"), checkpoints.find()
     assert (best.path, last.path, best.notes, last.notes) == (SOME / "step-3", SOME / "step-11", (), ())
     assert last.state == State(step=11, best_step=3, best_loss=1.25, stale=2, seconds=3.5, pending=(1.5, 0.1))
-    assert load_file(last.model)["weight"].unique().tolist() == [11]
-    assert load_file(last.optimizer)["weight"].unique().tolist() == [11]
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert load_file(last.path / name)["weight"].unique().tolist() == [11]
     assert json.loads((last.path / "state.json").read_text()) == {"format": FORMAT, **asdict(last.state), "pending": [1.5, 0.1]}  # fmt: skip
 
 
@@ -98,14 +114,14 @@ def test_what_a_killed_process_left_half_written_is_deleted(checkpoints):
     Path("some/history").mkdir()
     Path("elsewhere").mkdir()
     before = contents("some")
-    for folder in (SOME, Path("some/history")):
+    for folder in (Path("some"), SOME, Path("some/history")):
         (folder / ".step-8.123").mkdir()
         (folder / ".step-8.123/model.safetensors").write_bytes(b"half")
         (folder / ".last.77").write_bytes(b"half")
         (folder / ".step-9.5").symlink_to(Path("elsewhere").absolute())
-    checkpoints.clear_leftovers()
-    assert contents("some") == before
-    assert list(Path("some").rglob(".*")) == []
+    with RunFolder("some").locked():
+        assert contents("some") == before | {Path("some/.lock"): b""}
+    assert list(Path("some").rglob(".*")) == [Path("some/.lock")]
     assert Path("elsewhere").is_dir()
 
 
@@ -113,14 +129,19 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush", "flush_folder", "last", "best"])
+def break_write(patch, moment, fail):
+    if moment.startswith("flush"):
+        flush, breaks = files.flush, Path.is_dir if moment == "flush_folder" else Path.is_file
+        patch.setattr(files, "flush", lambda path: fail() if breaks(path) else flush(path))
+    else:
+        patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
+
+
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "last", "best"])
 @pytest.mark.parametrize("step", [0, 4, 8])
 def test_killed_while_saving(monkeypatch, moment, step):
     expected, trainer = whole(), start("killed")
     original = checkpoint.write_atomically
-
-    def kill(*args, **kwargs):
-        raise Killed
 
     def kill_pointer(path, data):
         if path.name == moment and trainer.state.step == step:
@@ -130,7 +151,7 @@ def test_killed_while_saving(monkeypatch, moment, step):
     def train(patch):
         for _ in trainer.events():
             if moment not in ("last", "best") and trainer.state.step == step:
-                patch.setattr(checkpoint, moment, kill)
+                break_write(patch, moment, raising(Killed()))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_atomically", kill_pointer)
@@ -177,13 +198,9 @@ def test_both_hashes_are_reported_by_twelve_digits(checkpoints, line):
 
 
 def test_a_file_that_cannot_be_read_is_damage(checkpoints, monkeypatch):
-    def fail(path):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(checkpoint, "sha256", fail)
-    assert (
-        checkpoint.damage(SOME / "step-11", Path("some")) == "cannot read some/checkpoints/step-11: Input/output error"
-    )
+    monkeypatch.setattr(checkpoint, "sha256", raising(OSError(5, "Input/output error")))
+    found = checkpoint.damage(SOME / "step-11", Path("some"))
+    assert found == "cannot read some/checkpoints/step-11: Input/output error"
 
 
 def test_instead_of_a_damaged_best_one_the_newest_whole_one_is_used(checkpoints):
@@ -252,20 +269,15 @@ def test_a_damaged_best_checkpoint_is_reported_at_the_end(monkeypatch):
 
 # Writes that fail
 
+ERRORS = [OSError(28, "No space left on device"), OSError(5, "Input/output error"), SafetensorError("I/O error: disk")]
 
-@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush", "flush_folder", "write_atomically", "replace"])
-@pytest.mark.parametrize(
-    "error",
-    [OSError(28, "No space left on device"), OSError(5, "Input/output error"), SafetensorError("I/O error: disk")],
-)
+
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "write_atomically", "replace"])
+@pytest.mark.parametrize("error", ERRORS)
 def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkpoints, moment, error):
     before = contents("some")
-
-    def fail(*args):
-        raise error
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
+        break_write(patch, moment, raising(error))
         refuses(lambda: save(checkpoints, 13, 13), "step 13 in 'some'", str(error.args[-1]), "--resume some")
     assert all(path.read_bytes() == content for path, content in before.items())
     assert [path for path in Path("some").rglob(".*") if path.is_dir()] == []
@@ -302,16 +314,14 @@ def test_an_old_checkpoint_that_cannot_be_deleted_stops_nothing(checkpoints, mon
 
 def test_a_folder_that_is_gone_is_not_made_again(checkpoints):
     Path("some").rename("other")
-    for call in (lambda: save(checkpoints, 13), lambda: checkpoints.save_history(13, {})):
-        refuses(call, "step 13", "'some'", "--resume some")
+    folder, plan = RunFolder("some"), Plan(text="t", steps=0)
+    calls = [lambda: save(checkpoints, 13), lambda: checkpoints.save_history(13, {}), lambda: folder.write_plan(plan)]
+    for call in (*calls, lambda: folder.append_metrics({"event": "step", "step": 13, "loss": 1.0})):
+        refuses(call, "the run folder 'some' was moved or deleted", "put it back", "nanogpt train --resume some")
     assert not Path("some").exists()
 
 
 # History
-
-
-def test_steps_of_the_history():
-    assert [step for step in range(70) if is_in_history(step)] == [0, 1, 2, 4, 8, 16, 32, 64]
 
 
 def test_the_history_holds_the_weights_as_they_were():

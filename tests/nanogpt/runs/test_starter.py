@@ -11,7 +11,7 @@ from tiny import make_run, refuses
 import nanogpt
 from nanogpt.runs.checkpoint import damage
 from nanogpt.runs.find import is_starter, newest_or_starter
-from nanogpt.runs.folder import STARTER_FOLDER, RunFolder, run_path
+from nanogpt.runs.folder import STARTER_FOLDER, RunFolder
 from nanogpt.runs.run import load
 
 DATA = os.environ.get("NANOGPT_DATA")  # a test's own environment has none
@@ -38,11 +38,11 @@ def test_it_generates():
 
 
 def test_a_folder_of_that_name_comes_first():
-    assert run_path("starter") == STARTER_FOLDER
+    assert RunFolder.open("starter").path == STARTER_FOLDER
     assert is_starter(RunFolder("starter")) is False
     assert is_starter(RunFolder(STARTER_FOLDER))
     make_run("starter")
-    assert run_path("starter") == Path("starter")
+    assert RunFolder.open("starter").path == Path("starter")
     assert load("starter").plan.text == "a tale"
 
 

@@ -4,11 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import BLOCK, PRESETS, V, refuses, tiny_config, tiny_model, token_ids
+from tiny import BLOCK, PRESETS, V, plain_tokens, refuses, tiny_config, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
-from nanogpt.random_streams import uniform
-from nanogpt.sampling.filters import draw, filter_logits, likeliest
 from nanogpt.sampling.generate import (
     Batch,
     TextStream,
@@ -17,8 +15,8 @@ from nanogpt.sampling.generate import (
     generate_ids,
     generate_text,
     stream_text,
+    window_start,
 )
-from nanogpt.sampling.kv_cache import window_start
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -29,16 +27,9 @@ LENGTHS = (1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK)
 PROMPTS = [token_ids(length, seed=length) for length in LENGTHS]
 
 
-@torch.no_grad()
-def plain(model, prompt, config, sample=0, tokens=None):
-    """The tokens by their definition: each from its window, with a random number of its position."""
-    ids = prompt.tolist()
-    for position in range(len(prompt), len(prompt) + (tokens or config.tokens)):
-        window = torch.tensor([ids[window_start(position, BLOCK) :]])
-        logits = filter_logits(model(window)[:, -1], window, config)
-        number = uniform(config.seed, "sample", sample, position)
-        ids.append((draw(logits, [number]) if config.temperature > 1e-20 else likeliest(logits)).item())
-    return ids[len(prompt) :]
+def generated_rows(model, prompts, config):
+    """The tokens of each row."""
+    return [list(row) for row in zip(*(step.values() for step in generate_ids(model, prompts, config)))]
 
 
 # Tokens
@@ -46,11 +37,10 @@ def plain(model, prompt, config, sample=0, tokens=None):
 
 @EACH_PRESET
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"temperature": 0.9, "repetition_penalty": 1.3, "seed": 5}])
-def test_tokens_are_those_of_the_definition_cached_or_not(preset, settings):
+def test_tokens_are_those_of_the_definition(preset, settings):
     model, config = tiny_model(preset), SampleConfig(tokens=2 * BLOCK + 3, samples=2, **settings)
-    expected = [plain(model, prompt, config, sample) for prompt in PROMPTS for sample in range(2)]
-    for cached in (True, False):
-        assert [list(row) for row in zip(*generate_ids(model, PROMPTS, config, cached))] == expected
+    expected = [plain_tokens(model, prompt, config, sample) for prompt in PROMPTS for sample in range(2)]
+    assert generated_rows(model, PROMPTS, config) == expected
 
 
 @pytest.mark.parametrize("position", ["rope", "learned", "sinusoidal"])
@@ -58,28 +48,20 @@ def test_prompts_of_different_lengths_within_documents(position):
     model = tiny_model(position=position, mask_documents=True, document_token=V - 1, n_kv_head=1)
     prompts = [torch.cat([ids, torch.tensor([V - 1, 2, 3])]) for ids in PROMPTS]
     config = SampleConfig(tokens=2 * BLOCK, temperature=2.0)
-    found = [list(row) for row in zip(*generate_ids(model, prompts, config))]
-    assert found == [plain(model, prompt, config) for prompt in prompts]
+    assert generated_rows(model, prompts, config) == [plain_tokens(model, prompt, config) for prompt in prompts]
 
 
-SETTINGS = (
-    {"temperature": 0.0},
-    {"temperature": 1.1, "seed": 3},
-    {"repetition_penalty": 1.7, "seed": 5},
-    {"top_k": 7, "top_p": 0.9},
-    {"repetition_penalty": 1.7, "seed": 7},
-    {"min_p": 0.05},
-)
+SETTINGS = ({"temperature": 0.0}, {"temperature": 1.1, "seed": 3}, {"repetition_penalty": 1.7, "seed": 5})
+SETTINGS += ({"top_k": 7, "top_p": 0.9}, {"repetition_penalty": 1.7, "seed": 7}, {"min_p": 0.05})
 
 
 @EACH_PRESET
-@pytest.mark.parametrize("cached", [True, False])
-def test_rows_of_their_own_settings_join_and_leave(preset, cached):
+def test_rows_of_their_own_settings_join_and_leave(preset):
     """Of six texts, three at a time: a row that leaves makes way for the next."""
     model, found = tiny_model(preset), {}
-    batch, waiting = Batch(model, 3, cached), list(zip(PROMPTS, SETTINGS, (5, 2 * BLOCK, 3, 17, BLOCK, 1)))
+    batch, waiting = Batch(model, 3), list(zip(PROMPTS, SETTINGS, (5, 2 * BLOCK, 3, 17, BLOCK, 1)))
     expected = [
-        plain(model, prompt, SampleConfig(**one), number, tokens)
+        plain_tokens(model, prompt, SampleConfig(**one), number, tokens)
         for number, (prompt, one, tokens) in enumerate(waiting)
     ]
     left = iter(enumerate(waiting))
@@ -94,13 +76,30 @@ def test_rows_of_their_own_settings_join_and_leave(preset, cached):
     assert list(found.values()) == expected
 
 
+@given(st.integers(1, 2000), st.integers(1, 70))
+def test_a_window_holds_at_most_a_block_and_never_less_than_half(position, block_size):
+    start = window_start(position, block_size)
+    length, before = position - start, window_start(position - 1, block_size) if position > 1 else 0
+    assert 1 <= length <= block_size
+    assert start == 0 or length >= max(1, block_size // 2)
+    assert start >= before
+    if start != before:
+        assert length == max(1, block_size // 2)
+        assert position - 1 - before == block_size
+
+
+def test_windows_by_hand():
+    assert [window_start(position, 5) for position in range(1, 16)] == [0] * 5 + [4] * 4 + [8] * 4 + [12] * 2
+    assert [window_start(position, 1) for position in range(1, 5)] == [0, 1, 2, 3]
+
+
 def test_a_full_batch_takes_no_more_and_keeps_a_window_of_each_row():
     batch = Batch(tiny_model(), 1)
     batch.join(token_ids(7 * BLOCK), SampleConfig())
     refuses(lambda: batch.join(token_ids(3), SampleConfig()), "all 1 rows are taken")
     for _ in range(3 * BLOCK):
         batch.step()
-        assert batch.rows[0].width <= BLOCK + 1
+        assert len(batch.rows[0].window) <= BLOCK + 1
     assert batch.rows[0].position == 10 * BLOCK
     refuses(lambda: list(generate_ids(tiny_model(), [], SampleConfig())), "no prompt")
 
@@ -157,7 +156,7 @@ def written(monkeypatch, *ids, tokenizer=LETTERS, stop=()):
     """Pieces and texts of samples that generate these tokens, whatever the model predicts."""
 
     class Script(Batch):
-        def _draw(self, logits, indices, widths):
+        def _draw(self, indices):
             rows = [self.rows[index] for index in indices]
             return torch.tensor([ids[row.number][row.position - 1] for row in rows])  # the prompt has one token
 

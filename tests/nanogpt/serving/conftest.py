@@ -1,15 +1,9 @@
-import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny import make_run
-
-# For the module `served`, which the tests in this folder share.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from served import until
+from tiny import make_run
 
 from nanogpt.serving.app import make_app
 from nanogpt.serving.engine import Engine

@@ -6,8 +6,7 @@ import time
 import torch
 
 from nanogpt.config import SampleConfig
-from nanogpt.sampling.generate import encode_prompt, generate_text
-from nanogpt.sampling.kv_cache import window_start
+from nanogpt.sampling.generate import encode_prompt, generate_text, window_start
 from nanogpt.serving.jobs import Job, Prompt
 
 

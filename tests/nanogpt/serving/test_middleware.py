@@ -3,8 +3,8 @@ import hmac
 
 import httpx
 import pytest
+from tiny import refuses
 
-from nanogpt.errors import UserError
 from nanogpt.serving.middleware import ProtectionMiddleware
 from nanogpt.serving.settings import Access, Limits
 
@@ -115,15 +115,13 @@ def test_a_refused_websocket_is_closed():
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "example.org"}, {"host": ""}])
 def test_a_public_address_needs_a_token(settings):
-    with pytest.raises(UserError, match="--token"):
-        Access(**settings)
+    refuses(lambda: Access(**settings), "--token")
     Access(**settings, token="t")
 
 
 @pytest.mark.parametrize("settings", [{"token": ""}, {"token": "tökén"}, {"origins": ("*",)}, {"origins": ("a.b",)}])
 def test_bad_settings(settings):
-    with pytest.raises(UserError):
-        Access(**settings)
+    refuses(lambda: Access(**settings))
 
 
 def test_a_live_server(live):

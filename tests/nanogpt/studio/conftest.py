@@ -1,14 +1,8 @@
-import sys
-from pathlib import Path
-
 import pytest
-
-# For the module `studio_process`, which the tests in this folder share.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from studio_process import Studio, Window, end_trainings
 from tiny import make_run
 
+from nanogpt.runs.run import load
 from nanogpt.text.tokenizer import CharTokenizer
 
 TEXT = "The cat sat <b>here</b> & there, in a red tree.\n"
@@ -27,6 +21,11 @@ def runs_folder(tmp_path_factory):
             folder / name, name, tokenizer=tokenizer, n_layer=3, n_head=2 if more else 4, block_size=16 + len(name)
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(runs_folder):
+    return load(runs_folder / "modern", device="cpu")
 
 
 @pytest.fixture(scope="module")

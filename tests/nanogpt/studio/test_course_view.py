@@ -8,17 +8,8 @@ import pytest
 pytest.importorskip("nicegui")
 
 from nanogpt.studio import course_view
-from nanogpt.studio.course_view import (
-    MAX_POINTS,
-    Section,
-    SectionRun,
-    describe_result,
-    find_course,
-    run_section,
-    sections,
-)
 
-SECTION = Section(1, "course.s01_x", "X", "an x")
+SECTION = course_view.Section(1, "course.s01_x", "X", "an x")
 
 TALKS = """
 import json, sys
@@ -42,8 +33,8 @@ def course(folder, **modules):
 
 
 def run(place, **settings):
-    found = SectionRun(SECTION)
-    asyncio.run(run_section(place, found, **{"steps": 7, "text": "python", "seconds": 60} | settings))
+    found = course_view.SectionRun(SECTION)
+    asyncio.run(course_view.run_section(place, found, **{"steps": 7, "text": "python", "seconds": 60} | settings))
     return found
 
 
@@ -54,9 +45,9 @@ def feed(run, **line):
 def test_a_course_that_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(course_view, "source_folder", lambda: tmp_path)
     monkeypatch.setattr(course_view.importlib.util, "find_spec", lambda name: None)
-    assert find_course() is None
+    assert course_view.find_course() is None
     (tmp_path / "course").mkdir()  # something else of that name
-    assert find_course() is None
+    assert course_view.find_course() is None
 
 
 def test_sources_are_read_and_not_run(tmp_path):
@@ -67,7 +58,8 @@ def test_sources_are_read_and_not_run(tmp_path):
         s03_z="def (",
         notes="# # 4. No section\n",
     )
-    assert [(one.title, one.idea) for one in sections(place)] == [("A title", "an idea"), ("y", ""), ("z", "")]
+    found = [(one.title, one.idea) for one in course_view.sections(place)]
+    assert found == [("A title", "an idea"), ("y", ""), ("z", "")]
 
 
 def test_the_output_of_a_process(tmp_path):
@@ -76,12 +68,12 @@ def test_the_output_of_a_process(tmp_path):
     assert found.problem == ""
     assert [point.loss for point in found.curve.all] == pytest.approx([3.9, 3.8, 3.7, 3.6, 3.5, 3.4, 3.3])
     assert found.sample == "it writes"
-    assert all(number in describe_result(found) for number in ("1.500", "1.250", "100 parameters"))
+    assert all(number in course_view.describe_result(found) for number in ("1.500", "1.250", "100 parameters"))
     assert len(changes) > 7
 
 
 def test_of_several_trainings_the_last_one_is_drawn():
-    found = SectionRun(SECTION)
+    found = course_view.SectionRun(SECTION)
     for label in ("without", "with"):
         for step in (1, 2):
             feed(found, event="step", label=label, step=step, steps=2, loss=len(label) + step)
@@ -89,12 +81,12 @@ def test_of_several_trainings_the_last_one_is_drawn():
 
 
 def test_memory_is_bounded():
-    found = SectionRun(SECTION)
+    found = course_view.SectionRun(SECTION)
     for step in range(5000):
         feed(found, event="step", label="x", step=step, steps=1, loss=1.0)
         feed(found, event="note", text="n")
     feed(found, event="sample", text="x" * 100_000)
-    assert len(found.curve.all) <= MAX_POINTS + 1
+    assert len(found.curve.all) <= course_view.MAX_POINTS + 1
     assert len(found.notes) == 10
     assert len(found.sample) == course_view.MAX_TEXT
     for invalid in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"event": "step", "label": 1, "step": "x"}'):
@@ -113,7 +105,7 @@ def test_how_a_process_may_end(tmp_path, code, problem):
     began = time.monotonic()
     found = run(course(tmp_path, s01_x=code), seconds=0.5 if "sleep" in code else 60)
     assert problem in found.problem
-    assert problem in describe_result(found)
+    assert problem in course_view.describe_result(found)
     assert time.monotonic() - began < 30
 
 
@@ -123,8 +115,8 @@ def test_a_process_ends_with_its_task(tmp_path, monkeypatch):
     monkeypatch.setenv("SEEN", str(seen))
 
     async def stop():
-        found = SectionRun(SECTION)
-        task = asyncio.create_task(run_section(place, found, steps=1, text="python"))
+        found = course_view.SectionRun(SECTION)
+        task = asyncio.create_task(course_view.run_section(place, found, steps=1, text="python"))
         while not (seen.exists() and seen.read_text()):
             await asyncio.sleep(0.05)
         task.cancel()
@@ -132,6 +124,6 @@ def test_a_process_ends_with_its_task(tmp_path, monkeypatch):
             await task
         return found
 
-    assert describe_result(asyncio.run(stop())) == "Stopped."
+    assert course_view.describe_result(asyncio.run(stop())) == "Stopped."
     with pytest.raises(ProcessLookupError):
         os.kill(int(seen.read_text()), 0)

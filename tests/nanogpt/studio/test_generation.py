@@ -6,30 +6,19 @@ from tiny import BLOCK, PRESETS, make_run, tiny_model, token_ids
 
 from nanogpt.config import SampleConfig
 from nanogpt.sampling.generate import generate_ids
-from nanogpt.studio.generation import (
-    generate_logits,
-    generate_predictions,
-    predict_text,
-    text_logits,
-    token_texts,
-    unknown_characters,
-    unknown_warning,
-)
+from nanogpt.studio import generation
 from nanogpt.studio.labels import level_of, percent
 from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
-SETTINGS = [
-    {"temperature": 1.3},
-    {"temperature": 0.0},
-    {"top_k": 5, "seed": 3},
-    {"top_p": 0.6},
-    {"min_p": 0.2, "temperature": 2.0},
-]
+SETTINGS = [{"temperature": 1.3}, {"temperature": 0.0}, {"top_k": 5, "seed": 3}, {"top_p": 0.6}]
+SETTINGS += [{"min_p": 0.2, "temperature": 2.0}]
 
 
 def tokens_of(model, prompt, tokens, end=None, **settings):
-    return [token for token, _ in generate_logits(model, prompt, SampleConfig(tokens=tokens, **settings), end)]
+    return [
+        token for token, _ in generation.generate_logits(model, prompt, SampleConfig(tokens=tokens, **settings), end)
+    ]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -52,22 +41,22 @@ def test_a_text_can_be_continued_and_stops_before_the_end_of_document():
 def test_a_text_that_is_read_again_has_the_logits_it_was_sampled_from(preset):
     """Beyond block_size too, where the context window restarts."""
     model, prompt = tiny_model(preset), token_ids(4).tolist()
-    written = list(generate_logits(model, prompt, SampleConfig(tokens=3 * BLOCK, temperature=1.0)))
+    written = list(generation.generate_logits(model, prompt, SampleConfig(tokens=3 * BLOCK, temperature=1.0)))
     ids = prompt + [token for token, _ in written]
-    found = dict(text_logits(model, ids))
+    found = dict(generation.text_logits(model, ids))
     assert list(found) == list(range(1, len(ids)))
     for position, (_, logits) in enumerate(written, start=len(prompt)):
         torch.testing.assert_close(found[position], logits, rtol=1e-4, atol=1e-4)
-    assert list(dict(text_logits(model, ids, first=17))) == list(range(17, len(ids)))
+    assert list(dict(generation.text_logits(model, ids, first=17))) == list(range(17, len(ids)))
 
 
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), BpeTokenizer.train(["a né né né"], 260)], ids=["byte", "bpe"])
 def test_token_texts_add_up_to_the_text(tokenizer):
     ids = tokenizer.encode("né — 日本").tolist()
-    parts = token_texts(tokenizer, ids)
+    parts = generation.token_texts(tokenizer, ids)
     assert len(parts) == len(ids)
     assert "".join(parts) == "né — 日本"
-    assert token_texts(ByteTokenizer(), list("é".encode())) == ["", "é"]
+    assert generation.token_texts(ByteTokenizer(), list("é".encode())) == ["", "é"]
 
 
 @pytest.fixture
@@ -77,8 +66,8 @@ def run(tmp_path):
 
 def test_generated_and_read_predictions_are_the_same(run):
     ids = run.tokenizer.encode("hello").tolist()
-    written = list(generate_predictions(run, ids, SampleConfig(tokens=30, temperature=1.0)))
-    again = list(predict_text(run, ids + [one.choice.token for one in written], len(ids)))
+    written = list(generation.generate_predictions(run, ids, SampleConfig(tokens=30, temperature=1.0)))
+    again = list(generation.predict_text(run, ids + [one.choice.token for one in written], len(ids)))
     assert len(written) == len(again) > 0
     for one, other in zip(written, again):
         assert one.choice.token == other.choice.token
@@ -91,10 +80,10 @@ def test_generated_and_read_predictions_are_the_same(run):
 
 def test_unknown_characters_are_named():
     tokenizer = CharTokenizer.train(["abc"])
-    assert unknown_characters(tokenizer, "axbya") == ["x", "y"]
-    assert unknown_warning(tokenizer, "abc") == unknown_warning(ByteTokenizer(), "☃") == ""
-    assert "“Z” ‹U+200B›: left out" in unknown_warning(tokenizer, "a\u200bZ")
-    assert "and 3 more" in unknown_warning(tokenizer, "0123456789xyz")
+    assert generation.unknown_characters(tokenizer, "axbya") == ["x", "y"]
+    assert generation.unknown_warning(tokenizer, "abc") == generation.unknown_warning(ByteTokenizer(), "☃") == ""
+    assert "“Z” ‹U+200B›: left out" in generation.unknown_warning(tokenizer, "a\u200bZ")
+    assert "and 3 more" in generation.unknown_warning(tokenizer, "0123456789xyz")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import torch
 from nanogpt.explain.head_ablation import ablation_effects, head_importance
 from nanogpt.explain.predictions import alternatives
 from nanogpt.explain.trace import logit_lens_at, trace, trace_text
-from nanogpt.runs.run import load
 from nanogpt.studio.inside_analysis import effect_bars, encode_text, growth_bars, importance_bars, lens_rows
 from nanogpt.studio.labels import percent
 
@@ -15,11 +14,6 @@ pytestmark = pytest.mark.slow
 TEXT = "The cat sat there"
 AT = "view=inside&run=modern&text=The+cat+sat+there"
 NEXT, ATTENDED = "[aria-label='The ten likeliest tokens after it']", ".panel .attention"
-
-
-@pytest.fixture(scope="module")
-def run(runs_folder):
-    return load(runs_folder / "modern", device="cpu")
 
 
 @pytest.fixture

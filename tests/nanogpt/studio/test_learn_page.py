@@ -75,7 +75,7 @@ def test_a_pasted_text_is_planned_and_trained_to_the_end(runs, open_view):
     assert re.search(r"nine in ten fall between [\d.]+ and [\d.]+", plan)
     window.says(STATUS, "Done: validation loss")
     run = RunFolder(runs / "pasted-1")
-    assert run.is_done()
+    assert run.done()
     evaluated = [line["loss"] for line in run.metrics() if line["event"] == "eval"]
     numbers = window.page.locator(NUMBERS).inner_text()
     assert f"{evaluated[-1]:.3f}" in numbers
@@ -105,7 +105,7 @@ def test_a_run_outlives_server_and_page_and_is_stopped_and_resumed(runs, start_s
     window.button("Stop and save").click()
     window.says(STATUS, "Paused at step")
     saved = RunFolder(run).checkpoints.pointer("last")
-    assert not RunFolder(run).is_done()
+    assert not RunFolder(run).done()
     window.says(STATUS, f"Paused at step {saved:,} of")
     window.button("Resume").click()
     wait_for(lambda: max(line["step"] for line in RunFolder(run).metrics()) > saved)

@@ -82,10 +82,8 @@ class TestAccess:
         assert get(studio.address)[0] == 200
         assert get(studio.address, host="evil.example")[0] == 421
         assert get(studio.address, origin="http://evil.example")[0] == 403
-        assert (
-            get(studio.address, "/_nicegui_ws/socket.io/?EIO=4&transport=polling", origin="http://evil.example")[0]
-            == 403
-        )
+        socket_path = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+        assert get(studio.address, socket_path, origin="http://evil.example")[0] == 403
 
     def test_no_path_leads_to_a_file(self, studio):
         for path in ("/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/modern/config.toml", "/docs", "/openapi.json"):

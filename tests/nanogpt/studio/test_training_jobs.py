@@ -11,25 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from studio_process import end_trainings, wait_for
-from tiny import refuses, start, trained, write_text
+from tiny import raising, refuses, start, trained, write_text
 
 from nanogpt.errors import UserError
 from nanogpt.runs.folder import RunFolder
 from nanogpt.studio import training_jobs
-from nanogpt.studio.training_jobs import (
-    Job,
-    Jobs,
-    Stage,
-    child_environment,
-    interrupt,
-    is_locked,
-    job_file,
-    last_lines,
-    log_file,
-    nanogpt_command,
-    process_start,
-    read_tail,
-)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -45,7 +31,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def jobs(runs):
-    return Jobs(runs)
+    return training_jobs.Jobs(runs)
 
 
 @pytest.fixture
@@ -67,31 +53,31 @@ def sleeper():
 
 @posix
 def test_a_process_is_identified_by_its_start(sleeper):
-    known = process_start(sleeper.pid)
+    known = training_jobs.process_start(sleeper.pid)
     assert known
-    assert known == process_start(sleeper.pid) != process_start(os.getpid())
+    assert known == training_jobs.process_start(sleeper.pid) != training_jobs.process_start(os.getpid())
     sleeper.kill()
-    wait_for(lambda: process_start(sleeper.pid) is None, 10)  # also while it is a zombie
-    assert process_start(-1) is process_start(0) is None
+    wait_for(lambda: training_jobs.process_start(sleeper.pid) is None, 10)  # also while it is a zombie
+    assert training_jobs.process_start(-1) is training_jobs.process_start(0) is None
 
 
 @posix
 def test_another_process_with_the_id_of_an_old_job_is_left_alone(sleeper, jobs):
     run = jobs.folder / "tale-1"
-    job_file(run).write_text(json.dumps({"pid": sleeper.pid, "started": "another time"}))
-    assert jobs.stage(run) is Stage.IDLE
+    training_jobs.job_file(run).write_text(json.dumps({"pid": sleeper.pid, "started": "another time"}))
+    assert jobs.stage(run) is training_jobs.Stage.IDLE
     refuses(lambda: jobs.stop(run), "nothing trains it")
-    assert not interrupt(sleeper.pid, "another time")
+    assert not training_jobs.interrupt(sleeper.pid, "another time")
     time.sleep(0.2)
     assert sleeper.poll() is None
-    assert not Job(pid=os.getpid(), started="").running
+    assert not training_jobs.Job(pid=os.getpid(), started="").running
 
 
 @pytest.mark.parametrize(
     "content", ["", "{}", "[]", '{"pid": "x", "started": ""}', "[" * 9000, '{"pid": 1}', '{"pid": Infinity}']
 )
 def test_an_invalid_job_file_is_no_job(jobs, content):
-    job_file(jobs.folder / "a-1").write_text(content)
+    training_jobs.job_file(jobs.folder / "a-1").write_text(content)
     assert jobs.job(jobs.folder / "a-1") is None
     assert jobs.starting() == []
 
@@ -107,7 +93,7 @@ def test_the_command_and_the_first_free_folder(jobs, started):
     run = jobs.start("/x/tale.txt", 0.5, "tale")
     assert run == jobs.folder / "tale-2"
     words = ("train", "/x/tale.txt", "--minutes", "0.5", "--out", str(run))
-    assert started == [(nanogpt_command(*words), log_file(run), jobs.folder)]
+    assert started == [(training_jobs.nanogpt_command(*words), training_jobs.log_file(run), jobs.folder)]
     assert jobs.start("/x/tale.txt", 0.5, "tale") == jobs.folder / "tale-3"
 
 
@@ -145,11 +131,8 @@ def test_two_resumes_at_the_same_time_start_one_process(jobs, sleeper, monkeypat
 
 
 def test_a_failed_start_leaves_the_name_free(jobs, started, monkeypatch):
-    def fail(*words):
-        raise OSError(11, "no more processes")
-
     with monkeypatch.context() as patch:
-        patch.setattr(training_jobs, "start_detached", fail)
+        patch.setattr(training_jobs, "start_detached", raising(OSError(11, "no more processes")))
         refuses(lambda: jobs.start("tale.txt", 1, "tale"), "no more processes")
     assert jobs.start("tale.txt", 1, "tale") == jobs.folder / "tale-1"
 
@@ -167,33 +150,35 @@ def test_a_log_that_is_a_link_does_not_lead_to_another_file(jobs, started):
 def test_modules_next_to_the_runs_are_not_imported(tmp_path):
     for name in ("torch.py", "nanogpt.py"):
         (tmp_path / name).write_text("raise SystemExit('imported a stranger')")
-    words = nanogpt_command("--version")
-    found = subprocess.run(words, cwd=tmp_path, env=child_environment(), capture_output=True, text=True, check=True)
+    words = training_jobs.nanogpt_command("--version")
+    found = subprocess.run(
+        words, cwd=tmp_path, env=training_jobs.child_environment(), capture_output=True, text=True, check=True
+    )
     assert found.stdout.startswith("nanogpt ")
 
 
 def test_a_run_trained_elsewhere_is_recognized_by_its_lock():
     run = trained("runs/run", steps=2)
-    jobs = Jobs(run.parent)
-    assert not is_locked(run)
-    assert jobs.stage(run) is Stage.IDLE
+    jobs = training_jobs.Jobs(run.parent)
+    assert not training_jobs.is_locked(run)
+    assert jobs.stage(run) is training_jobs.Stage.IDLE
     with RunFolder(run).locked():
-        assert is_locked(run)
-        assert jobs.stage(run) is Stage.ELSEWHERE
+        assert training_jobs.is_locked(run)
+        assert jobs.stage(run) is training_jobs.Stage.ELSEWHERE
         refuses(lambda: jobs.stop(run), "Ctrl-C")
         refuses(lambda: jobs.resume(run), "already")
-    assert jobs.stage(run) is Stage.IDLE
+    assert jobs.stage(run) is training_jobs.Stage.IDLE
 
 
 def test_the_end_of_a_log_is_read_without_control_characters(tmp_path):
     log = tmp_path / "run.log"
     log.write_bytes(b"begin " + b"x" * 100_000 + b"\n\x1b[31mred\x07 \xff end\n")
-    end = read_tail(log)
+    end = training_jobs.read_tail(log)
     assert "begin" not in end
     assert end.endswith("[31mred \ufffd end\n")
     assert "\x1b" not in end
-    assert last_lines("a\n\n b \n") == "a\n b"
-    assert read_tail(tmp_path / "none") == ""
+    assert training_jobs.last_lines("a\n\n b \n") == "a\n b"
+    assert training_jobs.read_tail(tmp_path / "none") == ""
 
 
 SERVER = """
@@ -216,23 +201,23 @@ def test_a_training_outlives_its_server_is_found_stopped_and_resumed(runs, jobs)
     assert server.wait(60) == 0
 
     assert jobs.job(run).running
-    assert jobs.stage(run) is Stage.TRAINING
+    assert jobs.stage(run) is training_jobs.Stage.TRAINING
     wait_for(lambda: (run / "metrics.jsonl").exists() and '"step", "step": ' in (run / "metrics.jsonl").read_text())
     jobs.stop(run)
-    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
+    wait_for(lambda: jobs.stage(run) is training_jobs.Stage.IDLE)
     folder = RunFolder(run)
     saved = folder.checkpoints.pointer("last")
     assert 0 < saved < 400
-    assert not folder.is_done()
-    assert f"{saved:,}" in log_file(run).read_text()
+    assert not folder.done()
+    assert f"{saved:,}" in training_jobs.log_file(run).read_text()
     refuses(lambda: jobs.stop(run), "nothing trains it")
 
     # With a shorter plan, so that the end comes soon.
     folder.write_plan(folder.read_plan().change(saved, saved + 3))
     jobs.resume(run)
     refuses(lambda: jobs.resume(run), "already")
-    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
-    assert folder.is_done()
+    wait_for(lambda: jobs.stage(run) is training_jobs.Stage.IDLE)
+    assert folder.done()
     assert folder.checkpoints.pointer("last") == saved + 3
 
 
@@ -241,10 +226,10 @@ def test_a_training_outlives_its_server_is_found_stopped_and_resumed(runs, jobs)
 def test_a_start_that_fails_says_why_and_one_that_begins_is_seen(jobs):
     run = jobs.start(str(jobs.folder / "none.txt"), 0.1, "none")
     assert jobs.starting() == [run]
-    assert jobs.stage(run) is Stage.STARTING
-    wait_for(lambda: jobs.stage(run) is Stage.IDLE)
+    assert jobs.stage(run) is training_jobs.Stage.STARTING
+    wait_for(lambda: jobs.stage(run) is training_jobs.Stage.IDLE)
     assert jobs.starting() == []
-    assert "none.txt" in log_file(run).read_text()
+    assert "none.txt" in training_jobs.log_file(run).read_text()
     again = jobs.start(str(write_text("tale.txt", 3000)), 5, "tale")
     os.kill(jobs.job(again).pid, signal.SIGKILL)
-    wait_for(lambda: jobs.stage(again) is Stage.IDLE, 20)
+    wait_for(lambda: jobs.stage(again) is training_jobs.Stage.IDLE, 20)

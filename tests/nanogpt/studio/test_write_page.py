@@ -13,11 +13,6 @@ CONFIG = SampleConfig(tokens=60, temperature=1.1, seed=7)
 PANEL = ".panel .bars"
 
 
-@pytest.fixture(scope="module")
-def run(runs_folder):
-    return load(runs_folder / "modern", device="cpu")
-
-
 @pytest.fixture
 def window(visit):
     return visit(f"{SETTINGS}&prompt=The+cat").opened()

@@ -2,7 +2,7 @@ import asyncio
 import threading
 
 import pytest
-from tiny import make_run
+from tiny import make_run, raising
 
 pytest.importorskip("nicegui", reason="the studio needs NiceGUI: pip install 'nanogpt[studio]'")
 
@@ -51,13 +51,10 @@ def wanted(view, tokens=60):
 def test_an_error_is_shown_and_the_buttons_are_free(make_view, monkeypatch, caplog, error, words):
     view = make_view()
 
-    def fail(*words, **options):
-        raise error
-
     async def scenario():
         await view.start()
         with monkeypatch.context() as patch:
-            patch.setattr(write_column, "generate_predictions", fail)
+            patch.setattr(write_column, "generate_predictions", raising(error))
             await view.write()
         assert words in view._status.text
         assert is_free(view)

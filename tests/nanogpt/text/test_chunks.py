@@ -6,14 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt.text import chunks
-from nanogpt.text.chunks import (
-    Chunk,
-    batch_chunks,
-    chunks_of,
-    cut_chunks,
-    divide_chunks,
-    map_in_threads,
-)
+from nanogpt.text.chunks import Chunk, batch_chunks, chunks_of, cut_chunks, divide_chunks, map_in_threads
 
 WORDS = st.text(alphabet="ab \n\t\x1c\u00a0é", max_size=60)
 

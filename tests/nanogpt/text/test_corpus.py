@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from tiny import refuses
+from tiny import raising, refuses
 
 from nanogpt.text.corpus import Corpus, load_corpus
 
@@ -61,12 +61,9 @@ def test_a_missing_file_or_a_text_instead_of_its_name(name):
 
 
 def test_an_unreadable_file(monkeypatch):
-    def denied(self, mode):
-        raise PermissionError(13, "Permission denied")
-
     write({"book.txt": "text"})
     found = load_corpus("book.txt")
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(Path, "open", raising(PermissionError(13, "Permission denied")))
     refuses(lambda: found.text, "'book.txt': Permission denied", "permissions")
 
 

@@ -141,20 +141,9 @@ BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
     "text",
     [
         *("", "{", "[]", "3", "null", '"text"', "{}", "[" * 100_000),
-        *map(
-            json.dumps,
-            [
-                {"kind": "char"},
-                CHAR | {"characters": 3},
-                CHAR | {"characters": ["a"]},
-                CHAR | {"characters": "aa"},
-                CHAR | {"format": 2},
-                {"kind": "bpe", "end_of_document": None},
-                BPE,
-                BPE | {"tokens": [1, 2]},
-                BPE | {"tokens": 7, "merges": 3},
-            ],
-        ),
+        *map(json.dumps, ({"kind": "char"}, CHAR | {"format": 2}, {"kind": "bpe", "end_of_document": None})),
+        *(json.dumps(CHAR | {"characters": characters}) for characters in (3, ["a"], "aa")),
+        *(json.dumps(BPE | changes) for changes in ({}, {"tokens": [1, 2]}, {"tokens": 7, "merges": 3})),
     ],
     ids=lambda text: text[:60],
 )

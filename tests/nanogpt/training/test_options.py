@@ -84,21 +84,16 @@ def test_every_preset_trains_at_its_own_size(preset):
     nanogpt.train("tale.txt", steps=1, preset=preset, progress=False, sample_tokens=0, batch_size=2)
 
 
-@pytest.mark.parametrize(
-    ("name", "run"),
-    [
-        ("My book (2).txt", "My-book-2-modern"),
-        ("ქართული.txt", "ქართული-modern"),
-        ("...", "text-modern"),
-        ("a.b.txt", "a.b-modern"),
-    ],
-)
+NAMES = [("My book (2).txt", "My-book-2"), ("ქართული.txt", "ქართული"), ("...", "text"), ("a.b.txt", "a.b")]
+
+
+@pytest.mark.parametrize(("name", "run"), NAMES)
 def test_a_run_is_named_after_its_text_and_has_its_notes(name, run):
     Path("texts").mkdir()
     Path(f"texts/{name}").write_bytes(b"one\r\ntwo\r\n" * 50)
     for number in "12":
         trainer = start_run(f"texts/{name}", steps=1, **SMALL_RUN)
-        assert trainer.folder.path.name == f"{run}-{number}"
+        assert trainer.folder.path.name == f"{run}-modern-{number}"
     assert "\\r\\n" in trainer.notes[0]
 
 
@@ -309,11 +304,12 @@ def test_a_file_without_text(content):
         ({"n_embd": 30, "n_head": 4}, ["--n-embd 30", "--n-head 4"]),
         ({"n_layers": 3}, ["'n_layers'", "'n_layer'"]),
         ({"preset": "modren"}, ["'modren'", "'modern'"]),
+        ({"preset": "gone.toml"}, ["--preset gone.toml"]),
         ({"tokenizer": "word"}, ["'word'", "byte, char"]),
         ({"device": "tpu"}, ["'tpu'"]),
         ({"device": "cuda"}, ["--device cuda", "choose cpu"]),
         ({"device": "mps"}, ["--device mps", "choose cpu"]),
-        ({"minutes": 1.0}, ["--minutes 1", "--steps 3"]),
+        ({"minutes": 1.0}, ["--minutes 1", "--steps 3", "both"]),
         ({"encoding": "utf-9"}, ["'utf-9'"]),
         ({"val": "nowhere.txt"}, ["'nowhere.txt'"]),
         ({"block_size": 5000}, ["5000", "900 tokens"]),
@@ -427,7 +423,8 @@ def test_a_plan_respects_time_already_spent_settings_and_memory(machine):
     refuses(lambda: nanogpt.plan("tale.txt", memory=0.1, progress=False), "--memory 0.1")
 
 
-@pytest.mark.parametrize("minutes", [[], [1, 0], [-1], [1, math.inf]])
+@pytest.mark.parametrize("minutes", [[1, 0], [-1], [1, math.inf]])
 def test_a_plan_for_minutes_that_are_none(minutes):
     write_text()
-    refuses(lambda: nanogpt.plan("tale.txt", minutes=minutes), "minutes")
+    refuses(lambda: nanogpt.plan("tale.txt", minutes=minutes), "--minutes", "above 0")
+    refuses(lambda: nanogpt.plan("tale.txt", minutes=[]), "no minutes")

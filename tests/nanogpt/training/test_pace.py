@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import finish, of_kind, start, tiny_config, write_text
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.reporting.events import PlanEvent
 from nanogpt.runs.plan import Plan
 from nanogpt.training.pace import END_SECONDS, Pace

@@ -13,6 +13,7 @@ from tiny import (
     metrics,
     of_kind,
     outcome,
+    raising,
     refuses,
     resume_run,
     start,
@@ -21,7 +22,7 @@ from tiny import (
     weights,
 )
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import OutOfMemory, is_out_of_memory
 from nanogpt.parallel.world import ALONE
 from nanogpt.reporting.events import CheckpointEvent, DoneEvent, NoteEvent, RollbackEvent
@@ -58,7 +59,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(diverging, value, log_every, at
     trainer = start("run", steps=9, eval_every=3, log_every=log_every, warmup=0.0)
     refuses(lambda: finish(trainer), f"at step {at} the loss became {value}", "--learning-rate (it was 0.03)")
     assert load("run", checkpoint="last").step == (0 if at == 0 else 3)
-    assert not trainer.folder.is_done()
+    assert not trainer.folder.done()
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(diverging):
@@ -249,11 +250,8 @@ def test_one_sequence_too_many(memory):
 
 
 def test_a_smaller_batch_does_not_help_an_optimizer(monkeypatch):
-    def step():
-        raise RuntimeError(CPU)
-
     trainer = start("run")
-    monkeypatch.setattr(trainer.train_step.optimizers[0], "step", step)
+    monkeypatch.setattr(trainer.train_step.optimizers[0], "step", raising(RuntimeError(CPU)))
     refuses(lambda: finish(trainer), "out of memory after step 0", "--n-layer")
     assert trainer.plan.micro_batches == ()
 

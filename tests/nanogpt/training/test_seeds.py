@@ -11,16 +11,8 @@ from nanogpt.evaluation.significance import compare, spread
 from nanogpt.reporting.events import StopEvent
 from nanogpt.runs.find import list_runs, newest_run
 from nanogpt.runs.folder import RunFolder
+from nanogpt.training import seeds
 from nanogpt.training.options import TrainOptions, has_seeds, split_options
-from nanogpt.training.seeds import (
-    SeedRuns,
-    comparison_lines,
-    outcomes,
-    refuse_processes,
-    resume_seeds,
-    spread_lines,
-    start_seeds,
-)
 
 ASKED = {"steps": 3, **SMALL_RUN, "eval_every": 2, "n_layer": 1}
 
@@ -30,7 +22,7 @@ def begin(count=3, out="set", should_stop=lambda: False, **settings):
         write_text()
     options, settings = split_options("tale.txt", ASKED | {"out": out} | settings)
     options = TrainOptions(**vars(options) | {"seeds": count})
-    return start_seeds(options, settings, should_stop=should_stop)
+    return seeds.start_seeds(options, settings, should_stop=should_stop)
 
 
 def train_all(trainers):
@@ -53,7 +45,7 @@ def runs(original, monkeypatch):
     """Return a copy of it, in `set`."""
     shutil.copytree(original / "set", "set")
     monkeypatch.setenv("NANOGPT_CACHE", str(original / "cache"))
-    return SeedRuns.open("set")
+    return seeds.SeedRuns.open("set")
 
 
 def test_each_run_is_what_it_would_be_alone(runs):
@@ -78,7 +70,7 @@ def test_an_interrupted_set_continues(runs, way):
     second = next(trainers)
     stop.append(True)
     assert isinstance(finish(second)[-1], StopEvent)
-    rest = resume_seeds(SeedRuns.open("set")) if way == "resume" else begin()[1]
+    rest = seeds.resume_seeds(seeds.SeedRuns.open("set")) if way == "resume" else begin()[1]
     assert train_all(rest) == [1338, 1339]
     assert [outcome(run.path) for run in runs.runs()] == expected
     assert train_all(begin()[1]) == []  # nothing is left to do
@@ -90,7 +82,7 @@ def test_a_kill_while_a_run_is_made_loses_nothing(runs):
     for name in ("plan.toml", "metrics.jsonl"):
         (last / name).unlink()
     shutil.rmtree(last / "checkpoints")
-    assert train_all(resume_seeds(runs)) == [1339]
+    assert train_all(seeds.resume_seeds(runs)) == [1339]
     assert weights(last) == expected
 
 
@@ -116,7 +108,7 @@ def test_a_set_without_a_name_gets_the_next_number():
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        *(({"count": count}, [f"--seeds {count}", "2 to 1000"]) for count in (-1, 0, 1, 1001)),
+        *(({"count": count}, [f"--seeds {count}", "2 to 1000", "no spread"]) for count in (-1, 0, 1, 1001)),
         ({"out": "tale.txt"}, ["'tale.txt'", "exists"]),
         ({"n_embd": 17}, ["--n-embd 17"]),
     ],
@@ -134,8 +126,8 @@ def test_another_command_is_not_continued(runs):
 
 
 def test_several_processes_share_one_run():
-    refuse_processes(1)
-    refuses(lambda: refuse_processes(2), "2 processes")
+    seeds.refuse_processes(1)
+    refuses(lambda: seeds.refuse_processes(2), "2 processes")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +142,7 @@ def test_a_damaged_set(text, words):
     Path("bad").mkdir()
     Path("bad/seeds.toml").write_text(text)
     assert has_seeds("bad")
-    refuses(lambda: SeedRuns.open("bad"), *words)
+    refuses(lambda: seeds.SeedRuns.open("bad"), *words)
 
 
 # Statistics
@@ -168,12 +160,12 @@ def edit_done(run, **values):
 
 
 def test_mean_and_spread(runs):
-    found, expected = outcomes(["set"]), spread(losses(runs))
+    found, expected = seeds.outcomes(["set"]), spread(losses(runs))
     assert [one.loss for one in found] == losses(runs)
-    text = "\n".join(spread_lines(found))
+    text = "\n".join(seeds.spread_lines(found))
     values = (*losses(runs), expected.mean, expected.low, expected.high, expected.deviation)
     assert all(f"{value:.4f}" in text for value in values)
-    assert [one.seed for one in outcomes([runs.run(1339), runs.run(1337)])] == [1339, 1337]
+    assert [one.seed for one in seeds.outcomes([runs.run(1339), runs.run(1337)])] == [1339, 1337]
 
 
 def test_the_difference_of_two_sets(runs):
@@ -182,7 +174,7 @@ def test_the_difference_of_two_sets(runs):
     def difference(shift, **values):
         for seed, loss in zip(runs.seeds, losses(runs)):
             edit_done(f"other/seed-{seed}", loss=loss + shift, bits_per_byte=2.5 + seed / 1e4, **values)
-        return list(comparison_lines(*(outcomes([one]) for one in ("set", "other"))))
+        return list(seeds.comparison_lines(*(seeds.outcomes([one]) for one in ("set", "other"))))
 
     def edit_plans(old, new):
         for path in Path("other").glob("*/plan.toml"):
@@ -200,17 +192,17 @@ def test_the_difference_of_two_sets(runs):
     edit_plans("tale", "other")
     refuses(lambda: difference(0.0), "tale", "other")
     refuses(lambda: difference(0.0, protocol="3 of 9 windows of 12"), "other/seed-1337", "3 of 9 windows")
-    refuses(lambda: list(comparison_lines(outcomes(["set"]), outcomes(["set"]))), "both sides")
+    refuses(lambda: list(seeds.comparison_lines(seeds.outcomes(["set"]), seeds.outcomes(["set"]))), "both sides")
 
 
 def test_runs_that_are_no_set(runs):
-    refuses(lambda: outcomes(["set", "set/seed-1337"]), "seed 1337")
+    refuses(lambda: seeds.outcomes(["set", "set/seed-1337"]), "seed 1337")
     wider = start("wider", **ASKED | {"seed": 5, "n_embd": 20}).folder
     wider.append_metrics({"event": "done", "step": 3, "loss": 1.0, "bits_per_byte": 1.0, "protocol": "whole split"})
-    refuses(lambda: outcomes(["set", "wider"]), "set/seed-1337", "wider", "n_embd")
+    refuses(lambda: seeds.outcomes(["set", "wider"]), "set/seed-1337", "wider", "n_embd")
     config = Path("set/seed-1338/config.toml")
     config.write_text(config.read_text().replace('device = "auto"', 'device = "cpu"'))
-    assert len(outcomes(["set"])) == 3  # where a run was trained is no difference
+    assert len(seeds.outcomes(["set"])) == 3  # where a run was trained is no difference
     path = Path("set/seed-1338/metrics.jsonl")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    refuses(lambda: outcomes(["set"]), "'set/seed-1338' is not finished", "--resume set/seed-1338")
+    refuses(lambda: seeds.outcomes(["set"]), "'set/seed-1338' is not finished", "--resume set/seed-1338")

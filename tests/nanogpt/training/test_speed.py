@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny_config, token_ids
 
-from nanogpt.data.batches import Dataset
+from nanogpt.data.tokenize import Dataset
 from nanogpt.parallel.world import ALONE
 from nanogpt.training import speed
 from nanogpt.training.speed import measure_speed, seconds_per_step

@@ -71,7 +71,7 @@ def logged(run, event):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_loss_falls(preset):
     write_text("tale.txt", 3000)
-    events = finish(start("run", steps=60, preset=preset, learning_rate=1e-2, dropout=0.0))
+    events = finish(start("run", steps=35, preset=preset, learning_rate=1e-2, dropout=0.0))
     losses = [event.loss for event in of_kind(events, StepEvent)]
     assert losses[-1] < losses[0] - 0.5
     assert events[-1].evaluation.loss < math.log(20) - 0.5
@@ -85,8 +85,7 @@ def test_the_events_of_a_run_in_order():
     before = [("Start", 0), short_text, *evaluated[0]]
     assert kinds == [*before, ("Step", 2), *evaluated[2], ("Step", 4), *evaluated[4], ("Done", 4)]
     first = events[0]
-    assert (first.folder, first.steps, first.tokens_per_step, first.device) == ("run", 4, 3 * 12, "cpu")
-    assert first.train_tokens == 900
+    assert (first.train_tokens, first.device) == (900, "cpu")
 
 
 def test_the_figures_of_events_are_true():
@@ -199,7 +198,7 @@ def test_a_run_stopped_at_any_steps_ends_the_same(stops, eval_every, log_every, 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"steps": 3, "eval_every": 2, "log_every": 1},
+        {"steps": 3, "eval_every": 2, "log_every": 1, "n_layer": 1, "sample_tokens": 2},
         pytest.param({"steps": 9, "eval_every": 3, "log_every": 2, "accumulation": 2}, marks=pytest.mark.slow),
         pytest.param({"steps": 5, "eval_every": 1, "log_every": 3, "preset": "gpt2"}, marks=pytest.mark.slow),
     ],
@@ -220,7 +219,7 @@ def test_only_the_final_evaluation_is_left(stop_at, last):
     """It may take long, and all is saved by then: so a stop leaves it for later."""
     trainer = start("run", stop_at=stop_at)
     kill(trainer, lambda event: isinstance(event, last) and event.step == 8)
-    assert not trainer.folder.is_done()
+    assert not trainer.folder.done()
     assert [type(event) for event in finish(resume_run("run"))] == [StartEvent, DoneEvent]
     assert outcome(Path("run")) == whole()
 

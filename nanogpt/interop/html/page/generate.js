@@ -2,7 +2,7 @@
 "use strict";
 
 // Return the start of the window that predicts the token at a position: it grows until the context is full, then its
-// newest half is read again (nanogpt/sampling/kv_cache.py).
+// newest half is read again (nanogpt/sampling/generate.py).
 function windowStart(position, blockSize) {
   if (position <= blockSize) return 0;
   const stride = blockSize + 1 - Math.max(1, Math.floor(blockSize / 2));

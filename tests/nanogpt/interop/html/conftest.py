@@ -1,21 +1,16 @@
-"""Runs with random weights, their pages, pages opened in Chromium, and the import path of `html_pages`."""
+"""Runs with random weights, their pages, and pages opened in Chromium."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from html_pages import ALPHABET
 
 from nanogpt.interop.formats import MissingProgram
 from nanogpt.interop.html.browser import BrowserPage, find_chromium
 from nanogpt.interop.html.export import export_html
 from nanogpt.text.tokenizer import CharTokenizer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from html_pages import ALPHABET
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A page read back: the same model, and nothing else is accepted."""
 
 import pytest
-from tiny import PRESETS, refuses
+from tiny import PRESETS, raising, refuses
 
 from nanogpt.interop.html import reading
 from nanogpt.interop.html.export import export_html
@@ -66,11 +66,7 @@ def test_damaged_pages_are_refused(make_page, old, new, word):
 
 def test_no_memory_is_allocated_for_sizes_that_a_file_claims(make_page, monkeypatch):
     page = changed(make_page(), '"vocab_size":37', '"vocab_size":99999999')
-
-    def fail(*_):
-        raise AssertionError("a model was made")
-
-    monkeypatch.setattr(reading, "GPT", fail)
+    monkeypatch.setattr(reading, "GPT", raising(AssertionError("a model was made")))
     refuses(lambda: load_html(page), "parameters")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import make_run, refuses, token_ids
+from tiny import make_run, raising, refuses, token_ids
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
@@ -146,12 +146,9 @@ def test_refusals(monkeypatch):
     run = make_run("run")
     Path("out").mkdir()
     refuses(lambda: export_hugging_face(run, "out"), "out", "exists")
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
+    full = OSError(28, "No space left on device")
     with monkeypatch.context() as patch:
-        patch.setattr("nanogpt.interop.hugging_face.export.save_file", full)
+        patch.setattr("nanogpt.interop.hugging_face.export.save_file", raising(full))
         refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
     run.tokenizer = CharTokenizer("ab\ud800")  # no text file has it; a text from Python could
     refuses(lambda: export_hugging_face(run, "second"), "half a character")

@@ -20,7 +20,7 @@ class Changed(PlainTorch):
         return self.change_logits(super().logits(ids).clone())
 
     def greedy(self, ids, tokens):
-        return self.change_tokens(super().greedy(ids, tokens))
+        return self.change_tokens(PlainTorch(self.model).greedy(ids, tokens))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import make_run, refuses
+from tiny import make_run, raising, refuses
 
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.html.browser import PROGRAMS
@@ -144,10 +144,7 @@ def test_a_missing_program_is_reported_and_does_not_pass(run, missing, export, r
 
 def test_a_program_that_fails_is_a_difference(run, monkeypatch):
     export_hugging_face(run, "out")
-
-    def fail(*_):
-        raise RuntimeError("out of cheese\nat line 3")
-
+    fail = raising(RuntimeError("out of cheese\nat line 3"))
     monkeypatch.setattr("nanogpt.interop.verify.exports.TransformersModel.__init__", fail)
     (problem,) = verify(run, "out").problems
     assert "(RuntimeError: out of cheese)" in problem

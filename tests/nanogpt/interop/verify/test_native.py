@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny import make_run
+from tiny import make_run, raising
 
 from nanogpt.interop.verify.compare import Batched, Cached, compare, make_contexts, native_rows
-from nanogpt.sampling.kv_cache import LayerCache
+from nanogpt.model.kv_cache import LayerCache
 
 
 @pytest.mark.slow
@@ -39,10 +39,7 @@ def test_a_broken_cache_is_seen(monkeypatch):
 
 
 def test_a_compiler_that_fails_does_not_pass(monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("no compiler here\nat line 3")
-
-    monkeypatch.setattr(torch, "compile", fail)
+    monkeypatch.setattr(torch, "compile", raising(RuntimeError("no compiler here\nat line 3")))
     run = make_run("run")
     *_, row = native_rows(run.model, make_contexts(run.model, run.tokenizer))
     assert "(no compiler here)" in row.not_run
