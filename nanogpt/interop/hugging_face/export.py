@@ -8,19 +8,17 @@ README.md                              model card: training text, size, validati
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
+from nanogpt.files import atomic_path
 from nanogpt.interop.architectures import architecture_of, export_tensors
 from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.runs.run import Run
-from nanogpt.runs.weights import model_tensors
+from nanogpt.runs.weights import model_tensors, save_tensors
 
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
@@ -59,17 +57,15 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
         "README.md": model_card(run, licence),
     }
     weights = export_tensors(model_tensors(run.model), architecture.tensor_map(run.config.model))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.mkdir(parents=True)
-        for name, text in files.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.mkdir()
+            for name, text in files.items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            save_tensors(weights, temporary / "model.safetensors", metadata={"format": "pt"})
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return path
 
 

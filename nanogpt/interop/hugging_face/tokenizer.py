@@ -47,10 +47,11 @@ def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
         "model_max_length": block_size,
         "split_special_tokens": True,
         "clean_up_tokenization_spaces": False,
+        "padding_side": "left",  # a decoder continues the right end
     }
     end = tokenizer.end_of_document
     if end is not None and (name := tokenizer.special_token_names().get(end)):
-        settings |= {"bos_token": name, "eos_token": name}
+        settings |= {"bos_token": name, "eos_token": name, "pad_token": name}
     return settings
 
 

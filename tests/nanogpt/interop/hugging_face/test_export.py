@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_transformers_gives_the_same_logits(preset, sizes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+def test_prompts_of_two_lengths_in_one_batch(preset, sizes):
+    from transformers import pipeline
+
+    exported(preset, sizes, text="abcdefghij klmnop")
+    write = pipeline("text-generation", "out", do_sample=False, max_new_tokens=5)
+    prompts = ["abc", "klm hij"]
+    together = [found[0]["generated_text"] for found in write(prompts, batch_size=2)]
+    assert together == [write(prompt)[0]["generated_text"] for prompt in prompts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
 def test_transformers_writes_the_same_text(preset, sizes):
     run = exported(preset, sizes, text="abcdefghij klmnop")
     prompt = torch.tensor([3, 1, 4])
@@ -89,7 +102,7 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer):
     run = make_run("run", tokenizer=tokenizer)
     export_hugging_face(run, "out")
     other = AutoTokenizer.from_pretrained("out")
-    assert other.eos_token_id == tokenizer.end_of_document
+    assert other.eos_token_id == other.pad_token_id == tokenizer.end_of_document
     assert other.model_max_length == run.config.model.block_size
     for text in [
         *["", " ", "one and two 34 it's", TEXT, "a<|endoftext|>b", "\r\n\t x\u0085\ufeff y", "e\u0301 ﷽ שלום 👩‍👩‍👧‍👦"],
@@ -142,13 +155,21 @@ def test_a_part_that_no_family_has_is_refused_by_name(preset, settings, part):
     assert not Path("out").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
+def test_all_files_have_the_permissions_of_a_new_file():
+    export_hugging_face(make_run("run"), "out")
+    Path("new").touch()
+    files = [path for folder in ("out", "run") for path in Path(folder).rglob("*") if path.is_file()]
+    assert {path.stat().st_mode for path in files} == {Path("new").stat().st_mode}
+
+
 def test_refusals(monkeypatch):
     run = make_run("run")
     Path("out").mkdir()
     refuses(lambda: export_hugging_face(run, "out"), "out", "exists")
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patch:
-        patch.setattr("nanogpt.interop.hugging_face.export.save_file", raising(full))
+        patch.setattr("nanogpt.interop.hugging_face.export.save_tensors", raising(full))
         refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
     run.tokenizer = CharTokenizer("ab\ud800")  # no text file has it; a text from Python could
     refuses(lambda: export_hugging_face(run, "second"), "half a character")
