@@ -50,12 +50,14 @@ def check(options: Data) -> dict[str, Any]:
     from nanogpt.text.advice import find_faults, fit_tokenizers, interpret_overlap, recommend_tokenizer
     from nanogpt.text.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_texts
     from nanogpt.text.chunks import cut_chunks
+    from nanogpt.text.corpus import plain_blocks
     from nanogpt.text.inspection import detect_encoding, inspect_chunks
 
     config = load_preset(options.preset)
     corpus = options.corpus(options.text or None)  # before the file is read: it raises UserError for a missing one
     path = Path(options.text[0]).expanduser() if len(options.text) == 1 else Path()
-    raw = detect_encoding(path, options.encoding) if path.is_file() else None
+    blocks = plain_blocks(path)
+    raw = None if blocks is None else detect_encoding(blocks, options.encoding)
     faults = []
     try:
         found = inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
@@ -85,7 +87,7 @@ def check(options: Data) -> dict[str, Any]:
         "fits": [asdict(fit) for fit in fits],
         "advice": {"tokenizer": tokenizer, "reason": reason},
         "notes": list(corpus.notes),
-        "faults": faults + find_faults(found),
+        "faults": faults + find_faults(found, tokenizer),
     }
 
 

@@ -85,8 +85,8 @@ def interpret_overlap(found: Inspection) -> str:
     return "much: the validation loss partly measures memorized text"
 
 
-def find_faults(found: Inspection) -> list[str]:
-    """Return what to fix before training, each with what to do."""
+def find_faults(found: Inspection, tokenizer: str = "char") -> list[str]:
+    """Return what to fix before training with the recommended tokenizer, each with what to do."""
     documents, lines, overlap = found.repeated_documents, found.repeated_lines, found.overlap
     few = found.train_characters < FEW_TOKENS
     faults = {
@@ -95,8 +95,7 @@ def find_faults(found: Inspection) -> list[str]:
         f"{found.mojibake:,} letters look like UTF-8 read in another encoding (Ã© for é): save the text again, or "
         f"leave out --encoding": found.mojibake > MUCH_MOJIBAKE * found.characters,
         f"{found.rare:,} of {found.distinct:,} characters occur fewer than {RARE} times, too rarely to be learned: "
-        f"replace or delete them, or train with --tokenizer bpe or byte": found.rare > MUCH_RARE * found.distinct
-        and not few,
+        f"replace or delete them": tokenizer == "char" and found.rare > MUCH_RARE * found.distinct and not few,
         f"about {documents.copies:,} documents are copies of others: keep one of each": documents.copies > 0,
         f"{lines.share:.0%} of the text are repeated lines, such as {lines.example!r}: delete headers, menus and "
         f"licenses that repeat": lines.share > MUCH_REPEATED,

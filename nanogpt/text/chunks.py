@@ -204,7 +204,7 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
     if "16" not in encoding and "32" not in encoding and b"\0" in first[:BINARY_PROBE_BYTES]:
         zero = first.index(b"\0")
         raise BinaryFile(f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file")
-    offset = line = 0
+    offset = line = zeros = 0
     at_start = True
     for block in itertools.chain([first], blocks, [b""]):  # the empty one marks the end
         held = decoder.getstate()[0]  # the first bytes of a character that the last block did not complete
@@ -223,10 +223,13 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
             raise UserError(f"{where} is not {encoding}: {error}; give another --encoding, such as utf-16-le") from None
         offset += len(block)
         line += block.count(b"\n")
+        zeros += text.count("\0")
         if at_start and text:
             text, at_start = text.removeprefix("\ufeff"), False
         if text:
             yield text
+    if zeros:
+        notes[f"{where} has {zeros:,} zero character(s), as no plain text has: check the file, or delete them"] = None
     _note_line_ends(lines, notes)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
 COMPRESSED = (".gz", ".zst")
+JSON_LINES = (".jsonl", ".ndjson")
 NAMES = ("shakespeare", "python")
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
@@ -292,21 +293,39 @@ def _empty(where: str) -> str:
 
 def _read_file(path: Path, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one."""
-    endings = [ending.lower() for ending in path.suffixes[-2:]]
-    compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
-    kind = endings[-1] if endings else ""
+    kind, compression = _endings(path)
     if kind == ".parquet" and not compression:
         from nanogpt.text.records import read_parquet
 
         yield from read_parquet(path, column, notes)
         return
     with _open(path, compression) as stream:
-        if kind in (".jsonl", ".ndjson"):
+        if kind in JSON_LINES:
             from nanogpt.text.records import read_json_lines
 
             yield from read_json_lines(stream, str(path), column, notes)
         else:
             yield from _read_text(stream, str(path), encoding, notes)
+
+
+def plain_blocks(path: Path) -> Iterator[bytes] | None:
+    """Return the bytes of a file of plain text, decompressed, in blocks; None for another kind of file."""
+    kind, compression = _endings(path)
+    if not path.is_file() or kind in JSON_LINES or (kind == ".parquet" and not compression):
+        return None
+
+    def blocks() -> Iterator[bytes]:
+        with _open(path, compression) as stream:
+            yield from iter(lambda: stream.read(READ_BYTES), b"")
+
+    return blocks()
+
+
+def _endings(path: Path) -> tuple[str, str]:
+    """Return the ending that says what a file holds, and that of its compression; each may be empty."""
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
+    return endings[-1] if endings else "", compression
 
 
 def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:

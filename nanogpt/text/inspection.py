@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ KEPT_HASHES = 1 << 18
 KEPT_WINDOWS = 1 << 20
 LONGEST_LINE = 10_000
 EXAMPLES = 8
-BLOCK_BYTES = 1 << 20
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's mark, with which it begins
@@ -280,30 +279,24 @@ class FileEncoding:
     cr: int
 
 
-def detect_encoding(path: Path, encoding: str = "utf-8") -> FileEncoding:
-    """Read a whole file. Raises UserError if it cannot be read, or for an unknown encoding."""
+def detect_encoding(blocks: Iterable[bytes], encoding: str = "utf-8") -> FileEncoding:
+    """Read a whole text, given in blocks of bytes. Raises UserError for an unknown encoding."""
     fits, crlf, lf, cr = True, 0, 0, 0
     suspect = head = last = b""
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
-        with path.open("rb") as file:
-            while True:
-                block = file.read(BLOCK_BYTES)
-                head = head or block
-                crlf += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
-                lf, cr = lf + block.count(b"\n"), cr + block.count(b"\r")
-                last = block[-1:]
-                try:
-                    decoder.decode(block, final=not block)
-                except UnicodeError:  # also UTF-16 or UTF-32 without a mark
-                    fits, suspect = False, suspect or block or head
-                    decoder.reset()
-                if not block:
-                    break
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except LookupError:
         raise UserError(f"unknown encoding {encoding!r}; for example utf-8, utf-16, latin-1, cp1252") from None
+    for block in chain(blocks, [b""]):
+        head = head or block
+        crlf += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
+        lf, cr = lf + block.count(b"\n"), cr + block.count(b"\r")
+        last = block[-1:]
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeError:  # also UTF-16 or UTF-32 without a mark
+            fits, suspect = False, suspect or block or head
+            decoder.reset()
     marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
     if marked not in (None, "utf-8"):
         fits = fits and encoding.lower().replace("_", "-").startswith(marked)

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -26,3 +27,29 @@ def test_a_wrong_encoding_is_guessed_and_read(nanogpt, encoding, named):
     report = json.loads(nanogpt("data", "check", "tale.txt", "--encoding", encoding, "--json").out)
     assert (report["encoding"], report["characters"]) == (encoding, 1320)
     assert not any("--encoding" in fault for fault in report["faults"])
+
+
+def test_line_ends_of_a_compressed_text_and_of_records(nanogpt):
+    text = "ein paar Zeilen\r\n" * 300
+    Path("tale.txt.gz").write_bytes(gzip.compress(text.encode()))
+    Path("tale.jsonl").write_text(json.dumps({"text": text}), encoding="utf-8")
+    found = json.loads(nanogpt("data", "check", "tale.txt.gz", "--json").out)
+    assert found["line_ends"] == {"crlf": 300, "lf": 0, "cr": 0}
+    assert json.loads(nanogpt("data", "check", "tale.jsonl", "--json").out)["line_ends"] is None
+
+
+def test_zero_characters_are_reported(nanogpt):
+    Path("tale.txt").write_text("a short line\n" * 9000 + "\0\0", encoding="utf-8")
+    assert any(
+        "2 zero character" in note for note in json.loads(nanogpt("data", "check", "tale.txt", "--json").out)["notes"]
+    )
+
+
+def test_the_advice_does_not_contradict_itself(nanogpt):
+    """Many rare characters in a text for which characters are recommended."""
+    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
+    Path("tale.txt").write_text("the cat sat on the mat\n" * 3000 + rare, encoding="utf-8")
+    report = json.loads(nanogpt("data", "check", "tale.txt", "--json").out)
+    assert report["advice"]["tokenizer"] == "char"
+    (fault,) = [fault for fault in report["faults"] if "too rarely" in fault]
+    assert "--tokenizer" not in fault

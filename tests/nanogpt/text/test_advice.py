@@ -40,7 +40,7 @@ def test_the_tokenizer_and_why(text, kind, reason):
         ({}, []),
         ({"replaced": 2}, ["2 replacement characters"]),
         ({"mojibake": 300}, ["300 letters", "--encoding"]),
-        ({"rare": 30}, ["30 of 80 characters", "--tokenizer bpe"]),
+        ({"rare": 30}, ["30 of 80 characters", "replace or delete"]),
         ({"repeated_documents": replace(NONE, copies=12)}, ["12 documents"]),
         ({"repeated_lines": replace(NONE, share=0.3, example="Page 1")}, ["30% of the text", "'Page 1'"]),
         ({"overlap": replace(CLEAN.overlap, share=0.061)}, ["6.1% of the validation part", "--val"]),

@@ -1,7 +1,6 @@
 import pytest
 from tiny import refuses
 
-from nanogpt.text import inspection
 from nanogpt.text.inspection import detect_encoding, guess_encodings
 
 WESTERN = "Déjà vu: la façade du théâtre était fermée, naïve et bientôt oubliée.\n" * 20
@@ -9,14 +8,9 @@ RUSSIAN = "Все счастливые семьи похожи друг на д�
 JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n" * 20
 
 
-@pytest.fixture
-def detect(tmp_path):
-    def of(text, written, requested="utf-8"):
-        path = tmp_path / "text.txt"
-        path.write_bytes(text.encode(written))
-        return detect_encoding(path, requested)
-
-    return of
+def detect(text, written, requested="utf-8", size=1 << 20):
+    data = text.encode(written)
+    return detect_encoding((data[start : start + size] for start in range(0, len(data), size)), requested)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +25,7 @@ def detect(tmp_path):
         (JAPANESE, "shift_jis", "shift_jis"),
     ],
 )
-def test_what_is_not_utf_8_is_guessed(detect, text, written, first):
+def test_what_is_not_utf_8_is_guessed(text, written, first):
     found = detect(text, written)
     assert found.probably[0] == first
     assert text.encode(written).decode(first) == text
@@ -39,13 +33,13 @@ def test_what_is_not_utf_8_is_guessed(detect, text, written, first):
     assert found.certain == (written in ("utf-16", "utf-32"))
 
 
-def test_other_scripts_come_before_western_ones(detect):
+def test_other_scripts_come_before_western_ones():
     names = detect(RUSSIAN, "cp1251").probably
     assert names.index("cp1251") < names.index("cp1252")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "UTF_8"])
-def test_what_fits_is_certain(detect, encoding):
+def test_what_fits_is_certain(encoding):
     found = detect(RUSSIAN, "utf-8", encoding)
     assert (found.fits, found.probably, found.certain) == (True, (encoding,), True)
 
@@ -57,13 +51,11 @@ def test_utf_8_read_in_another_encoding():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
-def test_line_ends_and_errors_do_not_depend_on_the_blocks(detect, monkeypatch, size):
-    monkeypatch.setattr(inspection, "BLOCK_BYTES", size)
-    found = detect("a\r\né\nb\rc\r\n\r\r\n中", "utf-8")
+def test_line_ends_and_errors_do_not_depend_on_the_blocks(size):
+    found = detect("a\r\né\nb\rc\r\n\r\r\n中", "utf-8", size=size)
     assert (found.fits, found.crlf, found.lf, found.cr) == (True, 3, 1, 2)
-    assert not detect("abcdefg é", "latin-1").fits
+    assert not detect("abcdefg é", "latin-1", size=size).fits
 
 
-def test_what_cannot_be_read(tmp_path, detect):
-    refuses(lambda: detect_encoding(tmp_path), "cannot read")
+def test_an_unknown_encoding():
     refuses(lambda: detect("a", "utf-8", "utf-9"), "'utf-9'")
