@@ -30,9 +30,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On an error what was written is deleted, and `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # of any new file: some libraries write files that only their owner can read
+    temporary.unlink()
     try:
         yield temporary
         for written in (*temporary.glob("*"), temporary):
+            if written.is_file():
+                written.chmod(mode)
             flush(written)
         if temporary.is_dir():  # a rename replaces a file, but no folder with files in it
             delete(path)

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nanogpt.config import check_types, with_tuples
 from nanogpt.errors import UserError, reported_write
 from nanogpt.files import FORMAT, atomic_path, check_format, check_plain, delete, read_text, write_atomically
-from nanogpt.runs.weights import read_layout, save_tensors
+from nanogpt.runs.weights import read_layout
 
 KEEP = 2
 """Checkpoints kept besides the best: the last one and the one before."""
@@ -99,8 +100,8 @@ class Checkpoints:
             self.path.mkdir(exist_ok=True)
             with atomic_path(path) as temporary:
                 temporary.mkdir()
-                save_tensors(model, temporary / "model.safetensors")
-                save_tensors(optimizer, temporary / "optimizer.safetensors")
+                save_file(model, temporary / "model.safetensors")
+                save_file(optimizer, temporary / "optimizer.safetensors")
                 (temporary / "state.json").write_text(json.dumps({"format": FORMAT, **asdict(state)}) + "\n", "utf-8")
                 sums = "".join(f"{sha256(temporary / name)}  {name}\n" for name in FILES)
                 (temporary / SUMS).write_text(sums, "utf-8")
@@ -121,7 +122,7 @@ class Checkpoints:
         with reported_write(f"the weights of step {step} for the history", self.run):
             self.history_path.mkdir(exist_ok=True)
             with atomic_path(self.history_path / f"step-{step}.safetensors") as temporary:
-                save_tensors(model, temporary)
+                save_file(model, temporary)
 
     def history(self) -> dict[int, Path]:
         """Return the weight files by step, in order, those of checkpoints included."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nanogpt.config import ModelConfig
@@ -121,14 +121,6 @@ def load_optimizer_tensors(model: GPT, optimizers: Sequence[torch.optim.Optimize
         else:
             value = shard_like(tensor, p).clone()
         owner.state[p][key] = value
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file with the permissions of any new file; the library makes it private to its owner."""
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(dict(tensors), path, metadata)
-    path.chmod(mode)
 
 
 def read_layout(path: Path) -> Layout:

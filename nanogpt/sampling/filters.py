@@ -1,7 +1,4 @@
-"""From logits to a token: filters, which are pure functions of rows of logits, and the draw.
-
-A filter of your own goes into `filter_logits`, its setting into `SampleConfig`.
-"""
+"""From logits to a token: filters, which are pure functions of rows of logits, and the draw."""
 
 import math
 

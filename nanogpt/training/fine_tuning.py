@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig, flag
@@ -16,7 +17,7 @@ from nanogpt.files import atomic_path
 from nanogpt.runs.checkpoint import sha256
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import Run, load
-from nanogpt.runs.weights import model_tensors, save_tensors
+from nanogpt.runs.weights import model_tensors
 from nanogpt.text.corpus import Corpus
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 from nanogpt.training.options import TrainOptions
@@ -104,7 +105,7 @@ def write_start(folder: RunFolder, run: Run, block_size: int) -> str:
     """Write the weights that a training with this context starts from; return the file's hash."""
     _, tensors = crop_context(run.config.model, model_tensors(run.model), block_size)
     with reported_write(folder.start.name, folder.path), atomic_path(folder.start) as temporary:
-        save_tensors(tensors, temporary)
+        save_file(tensors, temporary)
         return sha256(temporary)
 
 

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.files import atomic_path
@@ -18,7 +20,7 @@ from nanogpt.interop.architectures import architecture_of, export_tensors
 from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.runs.run import Run
-from nanogpt.runs.weights import model_tensors, save_tensors
+from nanogpt.runs.weights import model_tensors
 
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
@@ -63,7 +65,7 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
             temporary.mkdir()
             for name, text in files.items():
                 (temporary / name).write_text(text, encoding="utf-8")
-            save_tensors(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+            save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from None
     return path

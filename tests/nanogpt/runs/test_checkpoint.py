@@ -137,7 +137,7 @@ def break_write(patch, moment, fail):
         patch.setattr(Path if moment == "replace" else checkpoint, moment, fail)
 
 
-@pytest.mark.parametrize("moment", ["save_tensors", "sha256", "flush_file", "flush_folder", "last", "best"])
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "last", "best"])
 @pytest.mark.parametrize("step", [0, 4, 8])
 def test_killed_while_saving(monkeypatch, moment, step):
     expected, trainer = whole(), start("killed")
@@ -272,9 +272,7 @@ def test_a_damaged_best_checkpoint_is_reported_at_the_end(monkeypatch):
 ERRORS = [OSError(28, "No space left on device"), OSError(5, "Input/output error"), SafetensorError("I/O error: disk")]
 
 
-@pytest.mark.parametrize(
-    "moment", ["save_tensors", "sha256", "flush_file", "flush_folder", "write_atomically", "replace"]
-)
+@pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "write_atomically", "replace"])
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_failed_write_is_reported_and_leaves_all_as_it_was(monkeypatch, checkpoints, moment, error):
     before = contents("some")

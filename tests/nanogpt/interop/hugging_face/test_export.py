@@ -169,7 +169,7 @@ def test_refusals(monkeypatch):
     refuses(lambda: export_hugging_face(run, "out"), "out", "exists")
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patch:
-        patch.setattr("nanogpt.interop.hugging_face.export.save_tensors", raising(full))
+        patch.setattr("nanogpt.interop.hugging_face.export.save_file", raising(full))
         refuses(lambda: export_hugging_face(run, "second"), "second", "No space left")
     run.tokenizer = CharTokenizer("ab\ud800")  # no text file has it; a text from Python could
     refuses(lambda: export_hugging_face(run, "second"), "half a character")
