@@ -118,9 +118,9 @@ class Qwen3:
         _require(self.name, tables, {key: (value,) for key, value in allowed.items()})
         rope = tables.get("rope_parameters") or {}
         if rope.get("rope_type", "default") != "default":
-            raise UserError(f"config.json: rope_type is {rope['rope_type']!r}, but only 'default' can be imported")
+            raise UserError(f"rope_type is {rope['rope_type']!r}, but only 'default' can be imported")
         if set(tables.get("layer_types") or ()) - {"full_attention"}:
-            raise UserError("config.json: layer_types has other values than 'full_attention', which cannot be imported")
+            raise UserError("layer_types has other values than 'full_attention', which cannot be imported")
         return ModelConfig(
             vocab_size=tables["vocab_size"],
             block_size=tables["max_position_embeddings"],
@@ -293,7 +293,7 @@ def architecture_named(model_type: object) -> Architecture:
         if model_type == one.model_type:
             return one
     known = " and ".join(one.model_type for one in ARCHITECTURES)
-    raise UserError(f"config.json: model_type is {model_type!r}, but only {known} models can be imported")
+    raise UserError(f"model_type is {model_type!r}, but only {known} models can be imported")
 
 
 def check_expressible(name: str, reasons: Mapping[str, str]) -> None:
@@ -308,7 +308,7 @@ def _require(name: str, tables: Mapping[str, Any], allowed: Mapping[str, tuple[A
     for key, values in allowed.items():
         if key in tables and tables[key] not in values:
             raise UserError(
-                f"config.json: {key} is {tables[key]!r}, but of {name} models only those with "
+                f"{key} is {tables[key]!r}, but of {name} models only those with "
                 f"{' or '.join(map(repr, values))} can be imported"
             )
 

@@ -84,6 +84,7 @@ def make_router(engines: Mapping[str, Engine], metrics: Metrics) -> APIRouter:
 
         return await asyncio.to_thread(respond)  # a body may have a million tokens, and other requests go on
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", response_model=api.Health, responses={503: {"model": api.Health}, **errors()})
     async def healthz() -> Response:
         alive = all(engine.alive for engine in engines.values())

@@ -69,6 +69,7 @@ def _download(url: str, limit_bytes: int) -> bytes:
             data: bytes = answer.read(limit_bytes + 1)
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
         raise CorpusUnavailable(
             f"'shakespeare' is not on this machine and could not be downloaded ({reason}); connect to the network "
             f"once, set NANOGPT_DATA to a folder that holds shakespeare.txt, or use 'python' or a file of your own"

@@ -87,8 +87,8 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
         tables = None
     if not isinstance(tables, dict):
         raise UserError(f"{path} is not a JSON object: download the file again")
-    architecture = architecture_named(tables.get("model_type"))
     try:
+        architecture = architecture_named(tables.get("model_type"))
         config = architecture.from_settings(tables)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -130,6 +130,7 @@ def test_a_live_server(live):
     for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
         assert httpx.get(server.url + path).status_code == 401
     assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    assert httpx.head(f"{server.url}/healthz").status_code == 200
     assert httpx.get(f"{server.url}/v1/models", headers=shown).status_code == 200
     assert httpx.get(f"{server.url}/v1/models", headers=shown | {"Host": "evil.example"}).status_code == 421
     assert httpx.get(f"{server.url}/v1/models", headers=shown | {"Origin": "http://evil.example"}).status_code == 403

@@ -3,10 +3,12 @@ import hashlib
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
-from tiny import refuses
+from tiny import raising, refuses
 
 from nanogpt.files import cache_folder
 from nanogpt.text import named_corpora
@@ -94,6 +96,13 @@ def unavailable(*words):
         load_corpus("shakespeare")
     assert all(word in str(caught.value) for word in ("'shakespeare'", "NANOGPT_DATA", "'python'", *words))
     assert not cached().exists()
+
+
+def test_a_network_that_is_not_there_is_named_in_words(monkeypatch):
+    monkeypatch.setattr(
+        urllib.request, "urlopen", raising(urllib.error.URLError(socket.gaierror(-2, "Name not known")))
+    )
+    assert "[Errno" not in refuses(lambda: load_corpus("shakespeare"), "(Name not known)")
 
 
 @pytest.mark.parametrize(

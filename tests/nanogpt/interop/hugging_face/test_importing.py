@@ -216,6 +216,7 @@ def test_a_gpt2_config_that_cannot_be_imported(change, words):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
+        ("model_type", "bert", "model_type is 'bert'"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
         ("attention_bias", True, "attention_bias is True"),
         ("use_sliding_window", True, "use_sliding_window is True"),
@@ -229,7 +230,7 @@ def test_a_qwen3_config_that_cannot_be_imported(key, value, words):
     export_hugging_face(make_run("run"), "theirs")
     path = Path("theirs/config.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
-    refuses(lambda: import_model("theirs", "back"), words)
+    assert refuses(lambda: import_model("theirs", "back"), words).count("config.json") == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 10**5, '{"model_type": "gpt2"}'])
