@@ -106,7 +106,7 @@ class Parser(argparse.ArgumentParser):
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the values that the user named, by field. Raises UserError for a mistake, SystemExit after help."""
         try:
-            found, rest = self.parse_known_args([_with_hyphens(word) for word in argv])
+            found, rest = self.parse_known_intermixed_args([_with_hyphens(word) for word in argv])
         except argparse.ArgumentError as error:  # a wrong number of values; wrong values raise _WrongValue
             name = str(error.argument_name)
             if name in self.examples_of:

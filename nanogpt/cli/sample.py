@@ -25,7 +25,7 @@ class Sample(RunOptions):
     prompt: str = ""
     """beginning of the text"""
     prompt_file: str | None = option("FILE")
-    """read the prompt from a file"""
+    """read the prompt from a file, without its last line end"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters of the prompt that are not in the vocabulary"""
     out: str | None = option("FILE")
@@ -82,4 +82,4 @@ def _prompt(options: Sample) -> str:
         data = Path(options.prompt_file).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {options.prompt_file!r}: {error.strerror}; name another file") from None
-    return decode_text(data, options.prompt_file)
+    return decode_text(data, options.prompt_file).removesuffix("\n")  # an editor ends the last line

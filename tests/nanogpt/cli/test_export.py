@@ -8,7 +8,7 @@ from tiny import raising
 
 
 def test_a_folder_of_transformers_and_back(nanogpt, finished_run):
-    found = nanogpt("export", finished_run, "out", "--to", "hf", "--licence", "mit")
+    found = nanogpt("export", finished_run, "--to", "hf", "out", "--licence", "mit")  # options between words
     assert found.code == 0, found.err
     assert re.search(r"wrote out \(0\.\d MB\), step \d+ of ", found.out)
     assert json.loads(Path("out/config.json").read_text())["architectures"] == ["Qwen3ForCausalLM"]

@@ -41,8 +41,9 @@ def test_to_a_new_file(nanogpt, refuses, run):
 
 
 def test_a_prompt_from_a_file(nanogpt, run):
-    Path("prompt.txt").write_bytes(b"the cat\r\nsat")
-    assert nanogpt("sample", run, "--prompt-file", "prompt.txt", "--tokens", 5).out.startswith("the cat\nsat")
+    Path("prompt.txt").write_bytes(b"the cat\r\nsat\r\n")  # an editor ends the last line
+    found = nanogpt("sample", run, "--prompt-file", "prompt.txt", "--tokens", 5).out
+    assert found == nanogpt("sample", run, "--prompt", "the cat\nsat", "--tokens", 5).out
 
 
 def test_bad_input(refuses, run):
