@@ -6,14 +6,13 @@ that an export gives the same answers as the run.
 
 Examples:
   nanogpt export runs/book-modern-1 book --to hf
-  nanogpt export runs/book-modern-1 book.gguf --to gguf --precision q8_0
-  nanogpt export runs/book-modern-1 book.html --to html
-  nanogpt export starter shakespeare.html --to html
+  nanogpt export runs/book-modern-1 book.gguf --precision q8_0
+  nanogpt export starter shakespeare.html
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,8 +30,8 @@ class Export(RunOptions):
 
     place: str = positional("PLACE")
     """new folder or file"""
-    to: Literal["hf", "gguf", "html"]
-    """format"""
+    to: Literal["hf", "gguf", "html"] | None = None
+    """format (default: by the ending of PLACE, .gguf or .html, else hf)"""
     precision: Literal["f32", "f16", "q8_0"] | None = None
     """number format of the weights in a gguf file (default: f32); hf has 32 bits, html 8"""
     licence: str | None = None
@@ -47,6 +46,9 @@ parser = partial(parser_of, Export, "export", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Export the run."""
     options = Export(**parser().read(argv))
+    if options.to is None:
+        formats: dict[str, Literal["gguf", "html"]] = {".gguf": "gguf", ".html": "html"}
+        options = replace(options, to=formats.get(Path(options.place).suffix, "hf"))
     _check(options)
     run = options.open("cpu")
     path = _write(run, options)

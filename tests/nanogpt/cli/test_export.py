@@ -21,6 +21,12 @@ def test_a_folder_of_transformers_and_back(nanogpt, finished_run):
     assert len(texts[0]) > 20
 
 
+def test_the_format_follows_from_the_ending(nanogpt, finished_run):
+    assert [nanogpt("export", finished_run, place).code for place in ("out", "page.html")] == [0, 0]
+    assert Path("out/config.json").exists()
+    assert Path("page.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+
+
 def test_an_imported_run_among_the_others(nanogpt, finished_run, refuses):
     assert "step 8 of " in nanogpt("export", finished_run, "out", "--to", "hf", "--checkpoint", 8).out
     nanogpt("import", "out", "--block-size", 11)
