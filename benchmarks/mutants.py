@@ -65,8 +65,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     **{("filters", f"{call}(-1)", f"{call}(1)"): _ALIKE for call in ("softmax", "cumsum")},
     **{("filters", "(running[:, -1])", f"(running[:, {one}])"): _NUMBERS for one in ("- 0", "- 2", "1")},
     **{("evaluation", "TOKENS_AT_ONCE = 8192", f"TOKENS_AT_ONCE = {n}"): "changes the speed" for n in (8191, 8193)},
-    ("evaluation", "+ 1 if max_tokens is None", "+ 2 if max_tokens is None"): "this value is not read",
-    ("evaluation", "+ 1 if max_tokens is None", "/ 1 if max_tokens is None"): "this value is not read",
+    ("evaluation", "tokens == block_size", "tokens >= block_size"): "no window is longer",
+    ("evaluation", "tokens[batch[0]]", "tokens[batch[ -1]]"): "the windows of a batch have one length",
+    ("batches", 'device == "cpu"', 'device <= "cpu"'): "no type of device comes before cpu",
+    ("batches", "share % parts == 0", "share % parts <= 0"): "a remainder is not negative",
 }
 """(subject, code, mutated code) of mutants that no test can kill, and why; the code is any part of the line."""
 

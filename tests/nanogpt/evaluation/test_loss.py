@@ -12,6 +12,7 @@ from tiny import BLOCK, refuses, tiny_model, token_ids
 from nanogpt.evaluation import loss, random_batches
 from nanogpt.evaluation.loss import evaluate, measure_windows
 from nanogpt.evaluation.random_batches import estimate_like_nanogpt
+from nanogpt.parallel.world import World
 from nanogpt.text.bpe import ByteTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
@@ -49,6 +50,17 @@ def test_the_size_of_a_batch_does_not_matter(monkeypatch):
     apart = evaluate(model, ids, LETTERS)
     assert apart.loss == pytest.approx(together.loss, rel=1e-6)
     assert (apart.tokens, apart.protocol) == (together.tokens, together.protocol)
+
+
+@pytest.mark.parametrize("batches", range(1, 8))
+def test_every_process_calls_the_model_equally_often(monkeypatch, batches):
+    """A sharded model needs all of them in every call."""
+    calls = []
+    monkeypatch.setattr(loss, "TOKENS_AT_ONCE", BLOCK)
+    monkeypatch.setattr(loss, "window_losses", lambda model, rows: calls.append(rank) or np.zeros(len(rows)))
+    for rank in range(3):
+        measure_windows(tiny_model(), ids_of(batches * BLOCK + 1), LETTERS, world=World(rank=rank, size=3))
+    assert [calls.count(rank) for rank in range(3)] == [math.ceil(batches / 3)] * 3
 
 
 def test_a_subset_is_windows_evenly_spaced():
