@@ -40,6 +40,7 @@ def test_the_whole_split_is_every_token_but_the_first_once(length):
     found = evaluate(model, ids, LETTERS)
     assert found.tokens == len(losses) == length - 1
     assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert found.bits_per_byte == pytest.approx(sum(losses) / math.log(2) / (ids[1:] < 36).sum(), rel=1e-5)
     assert found.protocol == f"whole split, {length - 1} tokens in consecutive windows of {BLOCK}"
 
 
