@@ -208,7 +208,7 @@ class TrainConfig:
     batch_size: int = 12
     """sequences per micro-batch (times --accumulation per step); a CPU may read fewer in one forward pass"""
     accumulation: int = 1
-    """micro-batches per step; the effective batch is batch_size x accumulation"""
+    """batches whose gradients are added up in a step; the effective batch is batch_size x accumulation"""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """AdamW, or Muon for the matrices inside the blocks and AdamW for the rest (Jordan et al. 2024)"""
     learning_rate: float = 1e-3
@@ -226,7 +226,7 @@ class TrainConfig:
     final_lr: float = 0.0
     """learning rate at the end, as a fraction of the peak"""
     weight_decay: float = 0.1
-    """decoupled weight decay of the matrices, not of biases and norms (Loshchilov and Hutter 2019)"""
+    """decoupled weight decay of matrices and embeddings, not of biases and norms (Loshchilov and Hutter 2019)"""
     momentum: float = 0.95
     """momentum of Muon"""
     beta1: float = 0.9

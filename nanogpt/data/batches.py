@@ -1,9 +1,9 @@
 """Batches of token ids: which windows a step reads is a function of (seed, step).
 
-An epoch reads every window of `block_size` tokens once, ordered by a keyed permutation that needs no memory (a Feistel
-network, repeated until its result is in range). Each epoch starts at another offset, so windows are cut at other
-positions. Finding a window costs the same whatever the length of the text, and any step can be requested directly:
-so a resumed run continues where it stopped, with any number of processes.
+An epoch reads each of its windows of `block_size` tokens once, ordered by a keyed permutation that needs no memory (a
+Feistel network, repeated until its result is in range). Each epoch starts at another offset, so its windows are cut at
+other positions. Finding a window costs the same whatever the length of the text, and any step can be requested
+directly: so a resumed run continues where it stopped, with any number of processes.
 """
 
 import numpy as np

@@ -48,7 +48,7 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
 
 
 def rotations(length: int, head_size: int, theta: float) -> Rotation:
-    """Return cosines and sines of position times rate, one rate for each pair of channels, each (length, D)."""
+    """Return the rotations of `length` positions, at one rate for each pair of channels, each table (length, D)."""
     rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
     angles = torch.arange(length)[:, None] * rates  # (length, D/2)
     return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)  # each (length, D)
@@ -233,7 +233,7 @@ class GPT(nn.Module):
             )
         positions = cache.positions(T) if cache else slice(T)
         x, kind = self.embed(idx, positions), idx.device.type
-        if torch.is_autocast_enabled(kind):  # so that only CUDA's layer norms cast the residual stream again
+        if torch.is_autocast_enabled(kind):  # a residual stream in its format, which only CUDA's layer norms leave
             x = x.to(torch.get_autocast_dtype(kind))
         x = self.dropout(x)  # (B, T, C)
         rotation = self.rotation(positions)
@@ -287,8 +287,8 @@ def init_weights(model: GPT, generator: torch.Generator | None = None) -> None:
 
     normal: N(0, 0.02). scaled (GPT-2): the same, and weights that write into the residual stream are smaller by
     sqrt(2 n_layer), the number of its summands. zero: matrices are uniform with variance 1 / fan-in; those that write
-    into the stream, and the output layer, are zero. Each block then starts as the identity and the prediction as
-    uniform.
+    into the stream, and an untied output layer, are zero, its embedding N(0, 0.3). Each block then starts as the
+    identity and the prediction as uniform, or nearly so with tied weights.
     """
     config = model.config
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""Cross-entropy that never holds all logits in float32."""
+"""Cross-entropy in chunks: logits in bfloat16 are never all converted to float32."""
 
 from typing import Any
 

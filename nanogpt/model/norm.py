@@ -16,7 +16,7 @@ def rms_norm_reference(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 class RMSNorm(nn.RMSNorm):
     """x / sqrt(mean(x^2) + eps) times a gain, over the last dimension (Zhang and Sennrich 2019).
 
-    Returns the input's number format; computes in the gain's.
+    Returns the input's number format. On a CPU with gradients it computes in the gain's.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Muon(QuickOptimizer):
                         same_shape[tuple(wide.shape)].append(wide)
         for matrices in same_shape.values():
             for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices).to(self.precision))):
-                matrix.copy_(orthogonal)  # a view of its update
+                matrix.copy_(orthogonal)  # into its update, of which `matrix` is a view
         for group in self.param_groups:
             for p in group["params"]:
                 if p in updates:

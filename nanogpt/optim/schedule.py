@@ -1,6 +1,6 @@
 """Learning rate and momentum, as functions of progress and step.
 
-In progress, not steps: a run whose length changes on the way keeps the shape of its schedule.
+The learning rate follows progress, not steps: a run whose length changes keeps the shape of its schedule.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ WARMUP_MOMENTUM, WARMUP_STEPS = 0.85, 300
 def learning_rate(before: float, after: float, config: TrainConfig) -> float:
     """Return the learning rate of the step that takes the run's progress from `before` to `after`, both in [0, 1].
 
-    It rises linearly over the first `warmup` of the run, stays, and falls linearly over the last `decay` of it to
-    `final_lr` of its peak.
+    It rises linearly over the first `warmup` of the run, stays, and falls linearly over the last `decay` of it
+    towards `final_lr` of its peak.
 
     >>> config = TrainConfig(learning_rate=1.0, warmup=0.25, decay=0.5)
     >>> [learning_rate(step / 8, (step + 1) / 8, config) for step in range(8)]

@@ -91,7 +91,7 @@ class RunFolder:
         self._write("plan.toml", tomli_w.dumps(plan.to_dict()))
 
     def read_tokenizer(self) -> Tokenizer:
-        """Read `tokenizer.json`; raise UserError where it is not the one that the model was made for."""
+        """Read `tokenizer.json`; raise UserError where its size is not that of the model."""
         path, expected = self.path / "tokenizer.json", self.read_config().model.vocab_size
         tokenizer = parse_tokenizer(read_text(path, TOKENIZER_LIMIT, within=self.path), str(path))
         if tokenizer.vocab_size != expected:

@@ -190,7 +190,7 @@ class Trainer:
         return found and Checkpoint(path=Path(found[0]), state=read_state(Path(found[0])), notes=tuple(found[1]))
 
     def load_checkpoint(self, checkpoint: Checkpoint | None) -> None:
-        """Restore weights, optimizers, state and the folder's metrics from a checkpoint; None means step 0."""
+        """Restore weights, optimizers, state and the folder's metrics from a checkpoint; None: there is none yet."""
         if checkpoint is not None:
             self.state = checkpoint.state
             weights.load_model_tensors(self.model, checkpoint.path / "model.safetensors")
