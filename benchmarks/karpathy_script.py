@@ -29,6 +29,7 @@ def evaluate(checkpoint_file: str, ids_file: str) -> dict[str, Any]:
     """Return nats and tokens of each window."""
     from model import GPT, GPTConfig  # type: ignore[import-not-found]
 
+    # nanoGPT saves by torch.save; with `weights_only` torch reads tensors and numbers, and runs nothing.
     checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=True)
     model = GPT(GPTConfig(**checkpoint["model_args"]))
     model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in checkpoint["model"].items()})

@@ -142,7 +142,7 @@ if __name__ == "__main__":
 # probabilities are $0.245, 0.665, 0.090$. If the second came true the loss is $-\ln 0.665 = 0.408$; if the third
 # did, $2.408$.
 #
-# One number to memorize: whoever knows nothing gives each of V characters $1/V$ and pays $\ln V$, for the 65
+# One number to remember: a model that knows nothing gives each of V characters $1/V$ and pays $\ln V$, for the 65
 # characters of Shakespeare 4.17. A loss far above that, before any training, means that a model is *sure of
 # nonsense*.
 #

@@ -30,6 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On an error what was written is deleted, and `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    delete(temporary)  # what a killed process of the same number left
     temporary.touch()
     mode = temporary.stat().st_mode  # of any new file: some libraries write files that only their owner can read
     temporary.unlink()

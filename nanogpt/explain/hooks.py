@@ -76,6 +76,8 @@ def hooked(handles: Iterator[RemovableHandle]) -> Iterator[None]:
 def ablate_heads(model: GPT, off: Collection[Head]) -> Iterator[None]:
     """Set the output of some heads to zero before the projection, also in generation inside the block.
 
+    This is zero ablation (Michel et al. 2019, "Are sixteen heads really better than one?").
+
     Raises:
         UserError: A head does not exist, or the model has custom blocks.
 

@@ -19,6 +19,13 @@ def test_a_file_is_written_and_replaced():
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_a_killed_process_of_the_same_number_left_is_replaced():
+    Path(f".file.txt.{os.getpid()}").mkdir()
+    write_atomically(Path("file.txt"), b"new")
+    assert [path.name for path in Path().iterdir()] == ["file.txt"]
+    assert Path("file.txt").read_bytes() == b"new"
+
+
 def test_a_failed_write_leaves_the_old_file_alone(monkeypatch):
     path = Path("file.txt").absolute()
     path.write_bytes(b"old")
