@@ -6,8 +6,8 @@
 A case is one command, run by both versions at the same time, on this machine, with one thread per process. Old runs
 are also resumed, sampled, evaluated and fine-tuned by the new version. Both sides use only the command line and the
 files of a run folder, so the modules behind them may move. A case is `same` if both sides wrote the same files: the
-weights, optimizer state, tokenizer and settings byte by byte, the metrics without times, the plan key by key, and the
-standard output of `sample` and `eval`. The command exits with status 1 if any case differs or fails.
+weights, optimizer state and tokenizer byte by byte, the metrics without times, the plan key by key, the settings that
+both have, and the standard output of `sample` and `eval`. It exits with status 1 if any case differs or fails.
 """
 
 import io
@@ -32,8 +32,9 @@ from benchmarks.record import ROOT, new_parser
 
 CLOCKS = ("seconds", "tokens_per_second")
 """Fields of metrics, checkpoint states and evaluations that are times."""
-PLAN_MAY_DIFFER = ("job", "memory_bytes")
-"""Keys of plan.toml that may differ: `job` contains torchrun's process id, and small runs no longer estimate memory."""
+PLAN_MAY_DIFFER = ("job", "memory_bytes", "request")
+"""Keys of plan.toml and seeds.toml that may differ: `job` contains torchrun's process id, small runs no longer estimate
+memory, and the request names the format."""
 SECONDS = 600
 """Time limit of one command."""
 STARTER = "starter"
@@ -169,8 +170,8 @@ CASES = (
 class Tree:
     """A version's source tree, and the folder that its commands run in."""
 
-    def __init__(self, source: Path, work: Path) -> None:
-        self.source, self.work = source.resolve(), work.resolve()
+    def __init__(self, source: Path, work: Path, words: Sequence[str] = ()) -> None:
+        self.source, self.work, self.words = source.resolve(), work.resolve(), words
         self.work.mkdir(parents=True)
         write_texts(self.work)
         self.environment = own_environment(self.work, 1, self.source) | {"CUDA_VISIBLE_DEVICES": ""}
@@ -197,7 +198,8 @@ class Tree:
             program = ["-c", STOPPING.format(number=int(number), file=file, times=times)]
         if case.processes > 1:
             program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={case.processes}", *program]
-        done = self._python(*program, *case.words)
+        words = self.words if case.words[0] == "train" and "--resume" not in case.words else ()
+        done = self._python(*program, *case.words, *words)
         if case.words[0] != "train":
             out.mkdir(parents=True, exist_ok=True)
             name = "output.json" if "--json" in case.words else "output.txt"
@@ -219,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--old", required=True, help="the older version: a commit of this repository, or a folder")
     parser.add_argument("--new", type=Path, default=ROOT, help="the newer version's folder (default: this one)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these cases, and those that they need")
+    parser.add_argument("--format", default="1", help="run format that the newer version trains in (default: 1)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep all files in this new folder")
     options = parser.parse_args(arguments)
     unknown = set(options.only or ()) - {case.name for case in CASES}
@@ -229,7 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         keep = Path(folder) if options.keep is None else options.keep
         old = Tree(check_out(options.old, keep / "checkout"), keep / "old")
-        bad = compare(old, Tree(options.new, keep / "new"), chosen(options.only))
+        new = Tree(options.new, keep / "new", ("--format", options.format))
+        bad = compare(old, new, chosen(options.only))
     sys.exit(1 if bad else 0)
 
 
@@ -283,6 +287,8 @@ def differences(old: Path, new: Path, roots: Iterable[Path] = ()) -> list[str]:
             found.append(f"{name} (only in the {'old' if name in sides[0] else 'new'})")
             continue
         one, other = (comparable(side[name], roots) for side in sides)
+        if Path(name).name == "config.toml" and isinstance(one, dict) and isinstance(other, dict):
+            other = {key: value for key, value in other.items() if key in one}  # newer settings are at their default
         if one != other:
             plans = isinstance(one, dict) and isinstance(other, dict)
             keys = [key for key in sorted(one | other) if one.get(key) != other.get(key)] if plans else []
@@ -293,7 +299,7 @@ def differences(old: Path, new: Path, roots: Iterable[Path] = ()) -> list[str]:
 def comparable(path: Path, roots: Iterable[Path]) -> Any:
     """Return the content of a file without times and without the folder that it was written in.
 
-    Of plan.toml it is a table, of metrics and other JSON with times a list of lines, else bytes.
+    Of .toml files it is a table, of metrics and other JSON with times a list of lines, else bytes.
     """
     content = path.read_bytes()
     if path.suffix == ".safetensors":
@@ -302,8 +308,10 @@ def comparable(path: Path, roots: Iterable[Path]) -> Any:
         content = content.replace(str(root).encode(), b"WORK")
     text = content.decode("utf-8", "surrogateescape")
     try:
-        if path.name == "plan.toml":
-            return {key: repr(value) for key, value in tomllib.loads(text).items() if key not in PLAN_MAY_DIFFER}
+        if path.suffix == ".toml":
+            parts = [(k, v if isinstance(v, dict) else {"": v}) for k, v in tomllib.loads(text).items()]
+            flat = {f"{part} {key}".strip(): repr(value) for part, table in parts for key, value in table.items()}
+            return {key: value for key, value in flat.items() if key not in PLAN_MAY_DIFFER}
         if path.name in ("metrics.jsonl", "state.json", "output.json"):
             lines = text.split("\n") if path.suffix == ".jsonl" else [text]
             return [without_times(line) if line else "" for line in lines]

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nanogpt.errors import UserError, check_names, nearest
-from nanogpt.files import FORMAT, check_format, read_toml
+from nanogpt.files import check_format, read_toml
+
+RUN_FORMAT = 2
+"""Newest format of a run: what its bits depend on besides its settings (docs/formats.md)"""
 
 
 def flag(name: str) -> str:
@@ -122,6 +125,8 @@ class ModelConfig:
     init: Literal["normal", "scaled", "zero"] = "scaled"
     """initial weights: normal(0, 0.02); the same with projections into the residual stream scaled by depth (GPT-2);
     or uniform by fan-in, with these projections and the output layer zero"""
+    format: int = RUN_FORMAT
+    """format of the run: 1 trains as versions before 0.2 did, byte for byte"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -129,6 +134,7 @@ class ModelConfig:
         check_range(self, POSITIVE, "norm_eps", "rope_theta")
         check_range(self, NOT_NEGATIVE, "vocab_size")
         check_range(self, BELOW_ONE, "dropout", "attention_dropout", "embedding_dropout")
+        check_range(self, (f"a number from 1 to {RUN_FORMAT}", lambda value: 1 <= value <= RUN_FORMAT), "format")
         if self.head_size is None and self.n_embd % self.n_head:
             below = self.n_embd // self.n_head * self.n_head
             raise UserError(
@@ -187,6 +193,9 @@ class DataConfig:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+    documents: str = "auto"
+    """what is a document: lines, blank-lines, files (a file or record each), or the text that separates documents
+    (default: files, or lines or pieces where a file clearly consists of them)"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -226,7 +235,9 @@ class TrainConfig:
     final_lr: float = 0.0
     """learning rate at the end, as a fraction of the peak"""
     weight_decay: float = 0.1
-    """decoupled weight decay of matrices and embeddings, not of biases and norms (Loshchilov and Hutter 2019)"""
+    """decoupled weight decay (Loshchilov and Hutter 2019)"""
+    weight_decay_on: Literal["matrices", "all"] = "matrices"
+    """what AdamW decays: matrices and embeddings, or also biases and the gains of normalisation"""
     momentum: float = 0.95
     """momentum of Muon"""
     beta1: float = 0.9
@@ -356,15 +367,15 @@ class Config:
         """Return tables for TOML, without the settings that are None: TOML has no null."""
         parts = {part: asdict(getattr(self, part)) for part in PARTS}
         tables = {part: {name: one for name, one in table.items() if one is not None} for part, table in parts.items()}
-        return {"format": FORMAT, "preset": self.preset, **tables}
+        return {"format": tables["model"].pop("format"), "preset": self.preset, **tables}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], where: str) -> "Config":
         """Read what `to_dict` wrote. Raises UserError, naming `where`, for unknown keys and wrong values."""
-        check_format(tables, where)
+        check_format(tables, where, RUN_FORMAT)
         check_names(tables.keys() - {"format"}, ["preset", *PARTS], f"{where}: unknown key")
         parts = {part: _read_part(PARTS[part], tables.get(part, {}), f"{where}: [{part}]") for part in PARTS}
-        return cls(preset=str(tables.get("preset", "")), **parts)
+        return cls(preset=str(tables.get("preset", "")), **parts).override(format=tables.get("format", 1))
 
 
 TRACKERS = ("tensorboard", "wandb")
@@ -387,9 +398,10 @@ def load_preset(name: str) -> Config:
     if name.endswith(".toml"):
         if not Path(name).is_file():
             raise UserError(f"--preset {name}: no such file; give a .toml file, or one of {', '.join(preset_names())}")
-        return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
+        return Config.from_dict({"format": RUN_FORMAT, **read_toml(Path(name)), "preset": name}, name)
     check_names([name], preset_names(), "unknown preset")
-    return Config.from_dict({"preset": name, **read_toml(PRESETS / f"{name}.toml")}, f"preset {name}")
+    tables = {"format": RUN_FORMAT, "preset": name, **read_toml(PRESETS / f"{name}.toml")}
+    return Config.from_dict(tables, f"preset {name}")
 
 
 def part_of(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from nanogpt.errors import UserError
 
 FORMAT = 1
-"""Version of the run folder. A folder with a higher one is refused, not guessed at."""
+"""Version of the files of a run folder but config.toml, which has the run's own. A higher one is refused."""
 TEXT_LIMIT = 16_000_000
 """Bytes of the largest settings file that is read."""
 
@@ -110,8 +110,8 @@ def read_toml(path: Path, within: Path | None = None) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML: {error}; correct or restore it") from None
 
 
-def check_format(tables: Mapping[str, Any], where: str) -> None:
+def check_format(tables: Mapping[str, Any], where: str, newest: int = FORMAT) -> None:
     """Raise UserError for a file that a newer version of this package wrote."""
-    found = tables.get("format", FORMAT)
-    if not isinstance(found, int) or found > FORMAT:
-        raise UserError(f"{where} is from a newer nanogpt (format {found}; this one reads {FORMAT}): upgrade nanogpt")
+    found = tables.get("format", 1)
+    if not isinstance(found, int) or found > newest:
+        raise UserError(f"{where} is from a newer nanogpt (format {found}; this one reads {newest}): upgrade nanogpt")

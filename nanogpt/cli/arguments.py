@@ -283,12 +283,14 @@ class TextOptions:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+    documents: str = "auto"
+    """what a document is: lines, blank-lines, files, or the text that separates documents"""
 
     def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
         """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
-        return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column)
+        return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column, documents=self.documents)
 
 
 def chosen(named: str | None) -> Path | str:

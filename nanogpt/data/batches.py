@@ -1,9 +1,10 @@
 """Batches of token ids: which windows a step reads is a function of (seed, step).
 
-An epoch reads each of its windows of `block_size` tokens once, ordered by a keyed permutation that needs no memory (a
-Feistel network, repeated until its result is in range). Each epoch starts at another offset, so its windows are cut at
-other positions. Finding a window costs the same whatever the length of the text, and any step can be requested
-directly: so a resumed run continues where it stopped, with any number of processes.
+An epoch reads windows of `block_size` tokens, ordered by a keyed permutation that needs no memory (a Feistel network,
+repeated until its result is in range). They lie next to each other on a ring, the text with its end joined to its
+beginning, from an offset that each epoch draws anew: so an epoch has every token as a target, and cuts the text at
+other positions than the last one. Finding a window costs the same whatever the length of the text, and any step can be
+requested directly: so a resumed run continues where it stopped, with any number of processes.
 """
 
 import numpy as np
@@ -21,11 +22,6 @@ CACHED_NUMBERS = 3 << 18
 bfloat16, stays in its cache: with 384 channels and block size 256, 8 sequences at a time took half as long as 64."""
 
 
-def windows_per_epoch(tokens: int, block_size: int) -> int:
-    """Return the number of windows per epoch: one less than would fit, so that every epoch can start at an offset."""
-    return max(1, (tokens - 1) // block_size - 1)
-
-
 def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, processes: int = 1) -> int:
     """Return the largest number of sequences in one micro-step of each process on this type of device.
 
@@ -41,25 +37,31 @@ def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, proces
     return -(-share // parts)
 
 
-def get_batch(ids: TokenIds, block_size: int, seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
+def get_batch(
+    ids: TokenIds, block_size: int, seed: int, first: int, count: int, *, run_format: int = 2
+) -> tuple[Tensor, Tensor]:
     """Return inputs and targets, each (B, T), of `count` windows, the first at number `first` of the whole training."""
-    starts = window_starts(len(ids), block_size, seed, first, count)  # (B,)
-    rows = ids[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)  # (B, T + 1)
+    starts = window_starts(len(ids), block_size, seed, first, count, run_format=run_format)  # (B,)
+    rows = ids[(starts[:, None] + np.arange(block_size + 1)) % len(ids)].astype(np.int64)  # (B, T + 1)
     tensor = torch.from_numpy(rows)
     return tensor[:, :-1], tensor[:, 1:]
 
 
-def window_starts(tokens: int, block_size: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
+def window_starts(
+    tokens: int, block_size: int, seed: int, first: int, count: int, *, run_format: int = 2
+) -> NDArray[np.int64]:
     """Return where `count` windows begin, shape (count,), the first at number `first` of the whole training."""
-    per_epoch = windows_per_epoch(tokens, block_size)
-    room = min(tokens - 1 - per_epoch * block_size, block_size - 1)
+    per_epoch, offsets = -(-tokens // block_size), tokens
+    if run_format == 1:  # never crossed the end of the text, so the last tokens of a short one were no targets
+        per_epoch = max(1, (tokens - 1) // block_size - 1)
+        offsets = min(tokens - per_epoch * block_size, block_size)
     numbers = np.arange(first, first + count)
     starts = np.empty(count, dtype=np.int64)
     for epoch in np.unique(numbers // per_epoch):
         here = numbers // per_epoch == epoch
-        offset = stream(seed, "offset", int(epoch)) % (room + 1)
+        offset = stream(seed, "offset", int(epoch)) % offsets
         key = stream(seed, "order", int(epoch))
-        starts[here] = offset + permute(numbers[here] % per_epoch, per_epoch, key) * block_size
+        starts[here] = (offset + permute(numbers[here] % per_epoch, per_epoch, key) * block_size) % tokens
     return starts
 
 

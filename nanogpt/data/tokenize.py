@@ -19,14 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from nanogpt.config import Config
-from nanogpt.data.batches import TokenIds
+from nanogpt.data.batches import TokenIds, permute
 from nanogpt.errors import UserError
 from nanogpt.files import cache_folder
+from nanogpt.random_streams import stream
 from nanogpt.text.chunks import CHUNK_CHARACTERS
 from nanogpt.text.corpus import Corpus
-from nanogpt.text.scan import FEW_TOKENS, VALIDATION_BYTES, VALIDATION_SHARE
+from nanogpt.text.scan import FEW_DOCUMENTS, FEW_TOKENS, TINY_CHARACTERS, VALIDATION_BYTES, VALIDATION_SHARE
 from nanogpt.text.tokenizer import Tokenizer, Unknown, dump_tokenizer, encode_chunks, id_type
 
+SHUFFLE_TOKENS = 1 << 20
+"""Tokens that are searched for documents at once."""
 FEWEST_WINDOWS = 4
 """Windows per epoch of a text so short that the block size is reduced."""
 ABANDONED_SECONDS = 3600.0
@@ -41,6 +44,11 @@ class Dataset:
     val: TokenIds
     key: str
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether a part was held out; else `val` is the training part."""
+        return self.val is not self.train
+
     @classmethod
     def load(cls, key: str) -> "Dataset | None":
         """Open the ids in the cache; None if they are missing or incomplete."""
@@ -50,7 +58,7 @@ class Dataset:
             )
         except (OSError, ValueError, EOFError):
             return None
-        return cls(train=train, val=val, key=key)
+        return cls(train=train, val=val if len(val) else train, key=key)
 
 
 def ids_folder(key: str) -> Path:
@@ -66,6 +74,9 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     """
     # Everything that the ids depend on: the tokenizer, how the text is cut, and the texts.
     cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
+    if corpus.format > 1:
+        held_out = [TINY_CHARACTERS, FEW_DOCUMENTS, corpus.scan(quiet).divided, corpus.holds_out]
+        cut = json.dumps([corpus.format, VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS, *held_out])
     digests = [one.scan(quiet).digest for one in (corpus, val_corpus) if one is not None]
     key = hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]
     found = Dataset.load(key)
@@ -76,7 +87,10 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     _remove_abandoned(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as unfinished:
         for part, chunks in zip(("train", "val"), corpus.split(val_corpus, quiet)):
-            _write_ids(Path(unfinished, f"{part}.npy"), encode_chunks(chunks, tokenizer), id_type(tokenizer))
+            ids = encode_chunks(chunks, tokenizer, run_format=corpus.format)
+            _write_ids(Path(unfinished, f"{part}.npy"), ids, id_type(tokenizer))
+            if corpus.format > 1 and corpus.scan().is_list and tokenizer.end_of_document is not None:
+                _shuffle(Path(unfinished, f"{part}.npy"), tokenizer.end_of_document, id_type(tokenizer))
         folder.mkdir(exist_ok=True)
         for part in ("train", "val"):
             Path(unfinished, f"{part}.npy").replace(folder / f"{part}.npy")
@@ -91,7 +105,7 @@ def encode_corpus(corpus: Corpus, tokenizer: Tokenizer, unknown: Unknown = "erro
     kind = id_type(tokenizer)
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=cache_folder()) as file:
-        for ids in encode_chunks(corpus.chunks(), tokenizer, unknown):
+        for ids in encode_chunks(corpus.chunks(), tokenizer, unknown, run_format=corpus.format):
             file.write(ids.tobytes())
         file.flush()
         return np.memmap(file, dtype=kind, mode="r") if file.tell() else np.empty(0, dtype=kind)
@@ -124,7 +138,12 @@ def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, .
     notes = []
     if block < wanted:
         notes.append(f"the text is short: --block-size is {block}, not {wanted}, so that an epoch has several windows")
-    if tokens < FEW_TOKENS:
+    if not data.has_validation:
+        notes.append(
+            "no validation part: losses are those of the training text itself, and the last checkpoint counts as the "
+            "best; the model will recite its text"
+        )
+    elif tokens < FEW_TOKENS:
         notes.append(
             f"{tokens:,} tokens are soon memorized, and then the validation loss rises: add text (a few hundred "
             f"thousand characters are a good start), or stop early with --patience 3; the best checkpoint is kept"
@@ -153,6 +172,22 @@ def _write_ids(path: Path, parts: Iterable[TokenIds], kind: type[np.unsignedinte
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def _shuffle(path: Path, end: int, kind: type[np.unsignedinteger]) -> None:
+    """Bring the documents of a file, each of which begins with the token `end`, into a random order.
+
+    A list is often sorted: a model would then learn its order, and be measured by it.
+    """
+    ids = np.load(path, mmap_mode="r", allow_pickle=False)
+    blocks = range(0, len(ids), SHUFFLE_TOKENS)
+    found = [np.flatnonzero(ids[at : at + SHUFFLE_TOKENS] == end) + at for at in blocks]
+    bounds = np.unique(np.concatenate([[0, len(ids)], *found]))  # 0 too: a part may begin inside a document
+    order = permute(np.arange(len(bounds) - 1), len(bounds) - 1, stream(0, "documents"))
+    documents = (ids[bounds[one] : bounds[one + 1]] for one in order)
+    shuffled = path.with_suffix(".shuffled")
+    _write_ids(shuffled, documents, kind)
+    shuffled.replace(path)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -47,9 +47,10 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
 
 
-def rotations(length: int, head_size: int, theta: float) -> Rotation:
+def rotations(length: int, head_size: int, theta: float, run_format: int = 2) -> Rotation:
     """Return the rotations of `length` positions, at one rate for each pair of channels, each table (length, D)."""
-    rates = theta ** (-torch.arange(0, head_size, 2) / head_size)  # (D/2,)
+    exponents = torch.arange(0, head_size, 2) / head_size  # (D/2,)
+    rates = theta**-exponents if run_format == 1 else 1 / theta**exponents  # the latter has Transformers' bits
     angles = torch.arange(length)[:, None] * rates  # (length, D/2)
     return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], -1)  # each (length, D)
 
@@ -207,7 +208,7 @@ class GPT(nn.Module):
         elif config.position == "sinusoidal":
             self.register_buffer("sinusoids", sinusoids(config.block_size, config.n_embd), persistent=False)
         else:
-            cos, sin = rotations(config.block_size, config.head_channels, config.rope_theta)
+            cos, sin = rotations(config.block_size, config.head_channels, config.rope_theta, config.format)
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
         self.dropout = make_dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)

@@ -15,7 +15,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig, precision: str = "flo
     """Return the optimizers of a model, each trained parameter in exactly one group of one of them.
 
     With `optimizer = "muon"` Muon updates the matrices inside the blocks, its iterations in `precision`; AdamW updates
-    the rest. Matrices and embeddings decay, biases and norm gains don't.
+    the rest. Matrices and embeddings decay, biases and norm gains only with `weight_decay_on = "all"`.
     """
     matrices = block_matrices(model) if config.optimizer == "muon" else {}
     rest: list[Tensor] = [p for p in model.parameters() if p.requires_grad and p not in matrices]
@@ -52,6 +52,7 @@ def _adamw_groups(model: nn.Module, parameters: list[Tensor], config: TrainConfi
     """Group parameters by learning rate and weight decay."""
     embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     head = set(model.lm_head.parameters()) - embeddings if isinstance(model, GPT) else set()
+    decays_all = config.weight_decay_on == "all" and not (isinstance(model, GPT) and model.config.format == 1)
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for p in parameters:
         scale = 1.0 if p.ndim >= 2 else config.vector_rate
@@ -59,5 +60,5 @@ def _adamw_groups(model: nn.Module, parameters: list[Tensor], config: TrainConfi
             scale = config.embedding_rate
         elif p in head:
             scale = config.head_rate
-        groups.setdefault((scale, config.weight_decay if p.ndim >= 2 else 0.0), []).append(p)
+        groups.setdefault((scale, config.weight_decay if p.ndim >= 2 or decays_all else 0.0), []).append(p)
     return [{"params": params, "lr_scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nanogpt.config import Config
+from nanogpt.data.tokenize import Dataset
 from nanogpt.evaluation.loss import Evaluation
 from nanogpt.parallel.world import World
 from nanogpt.runs.checkpoint import State
@@ -119,6 +120,7 @@ class Training(Protocol):
     world: World
     folder: RunFolder
     config: Config
+    data: Dataset
     plan: Plan
     state: State
 

@@ -3,12 +3,11 @@
 import contextlib
 from pathlib import Path
 
-from nanogpt.config import DataConfig
 from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
 from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
-from nanogpt.text.corpus import Corpus, Sources, load_corpus
+from nanogpt.text.corpus import NO_VALIDATION, open_corpus
 
 SEEDS_FILE = "seeds.toml"
 """File of a folder whose runs differ in their seed (`training.seeds`)."""
@@ -68,14 +67,9 @@ def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
     return files[step], int(step)
 
 
-def open_corpus(text: Sources, config: DataConfig) -> Corpus:
-    """Open a text, to be read as a run's settings say."""
-    return load_corpus(text, config.encoding, pattern=config.pattern, column=config.column)
-
-
 def open_data(folder: RunFolder) -> Dataset:
     """Return the token ids that a run was trained on, from the cache or its text; UserError where that has changed."""
-    name, plan, config = str(folder.path), folder.read_plan(), folder.read_config().data
+    name, plan, config = str(folder.path), folder.read_plan(), folder.read_config()
     advice = (
         f"name one (`nanogpt eval --text`), or train a new run from it: nanogpt train TEXT --from {shell_quote(name)}"
     )
@@ -86,12 +80,13 @@ def open_data(folder: RunFolder) -> Dataset:
         return data
     from nanogpt.data.tokenize import tokenize
 
-    sources = [one for one in (plan.source, plan.val_source) if one is not None]
+    sources = [one for one in (plan.source, plan.val_source) if one is not None and one != NO_VALIDATION]
     if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
         raise UserError(
             f"the text of {name!r} came from standard input or memory and is no longer in the cache: {advice}"
         )
     corpora = [open_corpus(one, config) for one in sources]
+    corpora[0].holds_out = plan.val_source != NO_VALIDATION
     for corpus in corpora:
         corpus.scan()  # raises for what cannot be read
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text

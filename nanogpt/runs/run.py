@@ -13,12 +13,12 @@ from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
-from nanogpt.runs.find import display_name, find_weights, newest_run, open_corpus, open_data
+from nanogpt.runs.find import display_name, find_weights, newest_run, open_data
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
-from nanogpt.text.corpus import Sources
+from nanogpt.text.corpus import Sources, open_corpus
 from nanogpt.text.tokenizer import Tokenizer, Unknown
 
 
@@ -107,7 +107,7 @@ class Run:
         """Return the token ids, (T,), of the run's validation part, or of another text."""
         if text is None:
             return self.data().val
-        return encode_corpus(open_corpus(text, self.config.data), self.tokenizer, unknown)
+        return encode_corpus(open_corpus(text, self.config), self.tokenizer, unknown)
 
 
 def load(

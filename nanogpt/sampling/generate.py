@@ -5,7 +5,7 @@ Three rules define a text, however it is generated (alone or in a batch):
 - The model reads a window of the newest tokens. It grows to `block_size`; then its newest half is read again in one
   pass and it grows on. Its start is a function of the position alone (`window_start`).
 - The token at a position is drawn with one uniform number, a function of (seed, sample, position).
-- An empty prompt starts after a newline, or in a vocabulary without one after its first token.
+- An empty prompt starts a document if the model was trained on several, else after a newline (or token 0).
 
 Shapes: B rows, T tokens of a prompt, V vocabulary.
 """
@@ -214,5 +214,7 @@ def default_batch_size(config: ModelConfig) -> int:
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, unknown: Unknown = "error") -> Tensor:
     """Return the ids, (T,), that generation starts from: at least one, also for an empty prompt."""
-    ids = tokenizer.encode(prompt, unknown).tolist() or tokenizer.encode("\n", "skip").tolist() or [0]
+    ids = tokenizer.encode(prompt, unknown).tolist()
+    if not ids:
+        ids = [tokenizer.bos] if tokenizer.bos is not None else tokenizer.encode("\n", "skip").tolist() or [0]
     return torch.tensor(ids)

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 from nanogpt.errors import UserError
+from nanogpt.random_streams import stream
 
 READ_BYTES = 1 << 16
 BINARY_PROBE_BYTES = 8192
@@ -44,14 +45,16 @@ class Chunk(NamedTuple):
     text: str
     begins: bool
     """whether it is the first of its document"""
+    divided: bool = False
+    """whether its document is a row, a line or a piece of a file"""
 
 
-def chunks_of(texts: Iterable[str]) -> Iterator[Chunk]:
+def chunks_of(texts: Iterable[str], divided: bool = False) -> Iterator[Chunk]:
     """Yield the chunks of one document, given in parts of any size; nothing if it is empty."""
     begins = True
     for text in texts:
         for start in range(0, len(text), CHUNK_CHARACTERS):
-            yield Chunk(text[start : start + CHUNK_CHARACTERS], begins)
+            yield Chunk(text[start : start + CHUNK_CHARACTERS], begins, divided)
             begins = False
 
 
@@ -65,7 +68,7 @@ def cut_chunks(chunks: Iterable[Chunk], size: int = CHUNK_CHARACTERS) -> Iterato
     ['to be or', ' not to', ' be']
     """
     parts: list[str] = []  # of the chunk being filled, `length` characters in all
-    length, begins = 0, True
+    length, begins = 0, False
     for chunk in chunks:
         if chunk.begins:
             if parts:
@@ -103,7 +106,7 @@ def divide_chunks(chunks: Iterable[Chunk], characters: int) -> tuple[Iterator[Ch
         nonlocal left
         while left and (chunk := next(stream, None)) is not None:
             if len(chunk.text) > left:
-                rest.append(Chunk(chunk.text[left:], True))
+                rest.append(Chunk(chunk.text[left:], False))
                 chunk = Chunk(chunk.text[:left], chunk.begins)
             left -= len(chunk.text)
             yield chunk
@@ -113,6 +116,32 @@ def divide_chunks(chunks: Iterable[Chunk], characters: int) -> tuple[Iterator[Ch
         yield from stream
 
     return first(), second()
+
+
+def hold_out_documents(
+    chunks: Iterable[Chunk], every: int, most_characters: int
+) -> tuple[Iterator[Chunk], Iterator[Chunk]]:
+    """Return the documents to train on and those held out, to be read in this order.
+
+    One document of each `every` is held out, drawn by a fixed seed. Those held out are kept in memory: at most
+    `most_characters`; what is longer is trained on.
+    """
+    held: list[Chunk] = []
+
+    def first() -> Iterator[Chunk]:
+        number, drawn, left = -1, 0, most_characters
+        for chunk in chunks:
+            if chunk.begins:
+                number += 1
+                if number % every == 0:
+                    drawn = stream(0, "held-out", number // every) % every
+            if number % every == drawn and left >= len(chunk.text):
+                held.append(chunk)
+                left -= len(chunk.text)
+            else:
+                yield chunk
+
+    return first(), iter(held)
 
 
 def batch_chunks(chunks: Iterable[Chunk], size: int = BATCH_CHARACTERS) -> Iterator[list[Chunk]]:

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from nanogpt.config import RUN_FORMAT, Config
 from nanogpt.errors import UserError
 from nanogpt.text.chunks import (
     READ_BYTES,
@@ -25,6 +26,7 @@ from nanogpt.text.chunks import (
     chunks_of,
     decode_blocks,
     divide_chunks,
+    hold_out_documents,
     show_progress,
 )
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 COMPRESSED = (".gz", ".zst")
 JSON_LINES = (".jsonl", ".ndjson")
 NAMES = ("shakespeare", "python")
+NO_VALIDATION = "none"
+"""Name of a validation text that stands for none: nothing is held out."""
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
 
@@ -51,6 +55,10 @@ class Corpus:
     """reads it from the beginning, and adds notes for the user"""
     empty: str | None = None
     """the error if it is blank; None if that is allowed"""
+    format: int = RUN_FORMAT
+    """format of the run that reads it"""
+    holds_out: bool = True
+    """whether a validation part is held out"""
     _notes: Notes = field(default_factory=dict, repr=False)
     _scan: "Scan | None" = field(default=None, repr=False)
 
@@ -83,16 +91,21 @@ class Corpus:
     def split(self, val_corpus: "Corpus | None" = None, quiet: bool = False) -> tuple[Iterator[Chunk], Iterator[Chunk]]:
         """Return the chunks of its training and its validation part, to be read one after the other.
 
-        With `val_corpus`, that is the validation part, and all of this one the training part.
+        With `val_corpus`, that is the validation part, and all of this one the training part. Else a tenth is held
+        out: of the documents where they are rows, lines or pieces, else the end of the text; of a tiny text nothing.
 
-        >>> corpus = Corpus.of_texts("0123456789", "abcdefghij")
-        >>> [[chunk.text for chunk in part] for part in corpus.split()]
-        [['0123456789', 'abcdefgh'], ['ij']]
+        >>> corpus = Corpus.of_texts("0123456789" * 300, "abcdefghij" * 200)
+        >>> ["".join(chunk.text for chunk in part)[-3:] for part in corpus.split()]
+        ['hij', 'hij']
         """
-        first = self._read_again(quiet)
+        first, scan = self._read_again(quiet), self.scan()
         if val_corpus is not None:
             return first, val_corpus._read_again(quiet)
-        return divide_chunks(first, self.scan().train_characters)
+        if self.format == 1 or (self.holds_out and scan.holds_out == "end"):
+            return divide_chunks(first, scan.train_characters)
+        if self.holds_out and scan.holds_out == "documents":
+            return hold_out_documents(first, scan.document_share, scan.characters // 5)
+        return first, iter(())
 
     def _read_again(self, quiet: bool) -> Iterator[Chunk]:
         """Yield its chunks; at the end, raise UserError if they are not those that were scanned."""
@@ -135,14 +148,30 @@ OneSource = str | os.PathLike[str] | Corpus
 Sources = OneSource | Sequence[OneSource] | None
 
 
+def open_corpus(text: Sources, config: Config) -> Corpus:
+    """Open a text, to be read as a run's settings and its format say."""
+    data, documents = config.data, config.data.documents
+    if config.model.format == 1 or (documents == "auto" and not data.end_of_document):
+        documents = "files"  # without the token, lines would run together
+    corpus = load_corpus(text, data.encoding, pattern=data.pattern, column=data.column, documents=documents)
+    corpus.format = config.model.format
+    return corpus
+
+
 def load_corpus(
-    source: Sources = None, encoding: str = "utf-8", *, pattern: str | None = None, column: str = "text"
+    source: Sources = None,
+    encoding: str = "utf-8",
+    *,
+    pattern: str | None = None,
+    column: str = "text",
+    documents: str = "auto",
 ) -> Corpus:
     """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
 
     Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
     a note. A name wins over a file of the same name: write `./python` for the file. `pattern` selects files of a folder
-    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets.
+    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets; `documents` is what a
+    document is (`nanogpt.text.scan`), by default what the file clearly shows.
 
     Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
     nor can be downloaded. Reading the text raises errors about its content.
@@ -152,8 +181,25 @@ def load_corpus(
     if isinstance(source, Corpus):
         return source
     if isinstance(source, str | os.PathLike):
-        return _open_source(os.fspath(source), encoding, pattern, column)
-    return _joined([load_corpus(one, encoding, pattern=pattern, column=column) for one in source])
+        return _divided(_open_source(os.fspath(source), encoding, pattern, column), documents)
+    each = {"pattern": pattern, "column": column, "documents": documents}
+    return _joined([load_corpus(one, encoding, **each) for one in source])  # type: ignore[arg-type]
+
+
+def _divided(corpus: Corpus, documents: str) -> Corpus:
+    """Return a corpus whose documents are what the user named, or what a single plain text clearly shows."""
+    read, is_plain = corpus.read, corpus.source == "-" or plain_blocks(Path(str(corpus.source))) is not None
+    if documents != "files" and (documents != "auto" or is_plain):
+
+        def read_divided(notes: Notes) -> Iterator[Chunk]:
+            from nanogpt.text.scan import divide, divide_if_clear
+
+            if documents == "auto":
+                return divide_if_clear(read(notes), str(corpus.name), notes)
+            return divide(read(notes), documents)
+
+        corpus.read = read_divided
+    return corpus
 
 
 def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:

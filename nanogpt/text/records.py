@@ -90,7 +90,7 @@ def read_json_lines(stream: BinaryIO, where: str, column: str, notes: Notes) -> 
                 raise UserError(f'{here} is not a JSON object: write {{"{column}": "..."}}')
             text = _text_of(record, column, here)
             empty += not text
-            yield from chunks_of([unify_line_ends(text, notes)])
+            yield from chunks_of([unify_line_ends(text, notes)], divided=True)
     _note_empty(empty, where, notes)
 
 
@@ -143,7 +143,7 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:
                         empty += not text
                         if len(text) > LONGEST_RECORD_BYTES:
                             raise UserError(f"{path}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
-                        yield from chunks_of([unify_line_ends(text, notes)])
+                        yield from chunks_of([unify_line_ends(text, notes)], divided=True)
         _note_empty(empty, str(path), notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())

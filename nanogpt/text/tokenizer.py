@@ -31,6 +31,9 @@ class Tokenizer(ABC):
     kind: str
     vocab_size: int
     end_of_document: int | None
+    bos: int | None = None
+    """token that an empty prompt begins with: the end-of-document token if the text had several documents; None: it
+    begins after a newline"""
     bytes_by_id: Sequence[bytes]
     """each token's text in UTF-8; empty if it has none"""
     errors = "replace"
@@ -172,15 +175,16 @@ class TextStream:
 
 
 def encode_chunks(
-    chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error"
+    chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error", *, run_format: int = 2
 ) -> Iterator[NDArray[np.unsignedinteger]]:
-    """Yield the ids of a text part by part, the end-of-document token between documents.
+    """Yield the ids of a text part by part, the end-of-document token before each document.
 
-    The ids are the same as if each document were encoded at once. Raises UserError for unknown characters.
+    In format 1 there was none before the first, so a text of one document never showed the token to the model. The ids
+    are the same as if each document were encoded at once. Raises UserError for unknown characters.
 
     >>> chunks = [Chunk("ab", True), Chunk("b", True)]
     >>> [ids.tolist() for ids in encode_chunks(chunks, CharTokenizer("ab"))]
-    [[0, 1, 2, 1]]
+    [[2, 0, 1, 2, 1]]
     """
     kind = id_type(tokenizer)
     between = [] if tokenizer.end_of_document is None else [np.array([tokenizer.end_of_document], dtype=kind)]
@@ -193,11 +197,11 @@ def encode_chunks(
             parts.append(tokenizer.encode(chunk.text, unknown).astype(kind))
         return np.concatenate(parts)
 
-    def without_first_beginning() -> Iterator[Chunk]:
+    def cut() -> Iterator[Chunk]:
         for number, chunk in enumerate(cut_chunks(chunks, CHUNK_CHARACTERS)):
-            yield chunk if number else chunk._replace(begins=False)
+            yield chunk if number or run_format > 1 else chunk._replace(begins=False)
 
-    return map_in_threads(encode, batch_chunks(without_first_beginning()))
+    return map_in_threads(encode, batch_chunks(cut()))
 
 
 def id_type(tokenizer: Tokenizer) -> type[np.unsignedinteger]:
@@ -221,7 +225,8 @@ def train_tokenizer(
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
     """Return the text of `tokenizer.json`; that of a foreign tokenizer, which is large, on one line."""
     indent = None if tokenizer.kind == "foreign" else 1
-    return json.dumps({"format": FORMAT, **tokenizer.to_dict()}, ensure_ascii=False, indent=indent) + "\n"
+    bos = {} if tokenizer.bos is None else {"bos": tokenizer.bos}
+    return json.dumps({"format": FORMAT, **tokenizer.to_dict(), **bos}, ensure_ascii=False, indent=indent) + "\n"
 
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:
@@ -234,24 +239,33 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     try:
         tables = json.loads(text)
         check_format(tables, where)
-        if tables["kind"] == "char":
-            return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
-        if tables["kind"] == "byte":
-            from nanogpt.text.bpe import ByteTokenizer
-
-            return ByteTokenizer(tables["end_of_document"] is True)
-        if tables["kind"] == "bpe":
-            from nanogpt.text.bpe import BpeTokenizer
-
-            return BpeTokenizer.from_dict(tables)
-        if tables["kind"] == "foreign":
-            from nanogpt.text.foreign import ForeignTokenizer
-
-            return ForeignTokenizer.from_dict(tables)
+        tokenizer = _from_dict(tables, where)
+        if (bos := tables.get("bos")) is not None:
+            if type(bos) is not int or not 0 <= bos < tokenizer.vocab_size:
+                raise TypeError
+            tokenizer.bos = bos
+        return tokenizer
     except UserError as error:  # some of these name the file themselves
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of nanogpt: restore it from a copy of the run") from None
+
+
+def _from_dict(tables: dict[str, Any], where: str) -> Tokenizer:
+    if tables["kind"] == "char":
+        return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
+    if tables["kind"] == "byte":
+        from nanogpt.text.bpe import ByteTokenizer
+
+        return ByteTokenizer(tables["end_of_document"] is True)
+    if tables["kind"] == "bpe":
+        from nanogpt.text.bpe import BpeTokenizer
+
+        return BpeTokenizer.from_dict(tables)
+    if tables["kind"] == "foreign":
+        from nanogpt.text.foreign import ForeignTokenizer
+
+        return ForeignTokenizer.from_dict(tables)
     raise UserError(
         f"{where}: unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: "
         f"upgrade nanogpt, or restore the file from a copy of the run"

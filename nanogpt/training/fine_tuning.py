@@ -31,12 +31,12 @@ adapters): 5e-4 for GPT-2's 768 channels."""
 LORA_LR = 1.28
 """AdamW's learning rate for adapters, to be divided by the channels: 1e-2 with 128, the best of a sweep
 (`benchmarks.fine_tuning`), and smaller with width (Yang et al. 2022, "Tensor programs V")."""
-FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
+FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout", "format")
 """Model settings that may differ from the first run's: no weight depends on them."""
 RESET = (
     *("seed", "device", "parallel", "threads", "track"),
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
-    *("encoding", "pattern", "column"),
+    *("encoding", "pattern", "column", "documents", "format"),
 )
 """Settings that return to their defaults: another text, length and machine have no reason to share them. The second
 line is what the planner fits to the minutes."""
@@ -66,7 +66,7 @@ def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
     for name in settings:
         if name in fixed:
             raise UserError(f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it or --from out")
-    defaults = vars(DataConfig()) | vars(TrainConfig())
+    defaults = vars(DataConfig()) | vars(TrainConfig()) | vars(ModelConfig())
     config = run.config.override(**{name: defaults[name] for name in RESET})
     config = config.override(**_learning_rates(run, settings.get("lora") is not None) | dict(settings))
     if config.model.block_size > run.config.model.block_size:

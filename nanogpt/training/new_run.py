@@ -19,7 +19,7 @@ from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.text.corpus import Corpus, load_corpus
+from nanogpt.text.corpus import NO_VALIDATION, Corpus, open_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
 
@@ -115,9 +115,9 @@ def prepare(
         check_trackers(config.train.track)
     if options.out is not None and Path(options.out).exists():
         create_folder(options.out)  # raises
-    texts = [options.text if options.text != () else None, *([options.val] if options.val is not None else [])]
-    how = config.data
-    corpora = [load_corpus(text, how.encoding, pattern=how.pattern, column=how.column) for text in texts]
+    held_out = [options.val] if options.val not in (None, NO_VALIDATION) else []
+    corpora = [open_corpus(text, config) for text in (options.text if options.text != () else None, *held_out)]
+    corpora[0].holds_out = options.val != NO_VALIDATION
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):
         raise UserError(f"--pattern {pattern} selects files of a folder, and no text here is one: leave it out")
@@ -131,6 +131,8 @@ def prepare(
 
         tokenizer = start.tokenizer
         check_alphabet(tokenizer, corpora, start.path, quiet)
+    if config.model.format > 1:
+        tokenizer.bos = tokenizer.end_of_document if corpora[0].scan(quiet).documents > 1 else None
     wanted_block = config.model.block_size
     data = tokenize(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
     config = fit_block(config, data, set(settings))
@@ -181,7 +183,7 @@ def create_run(
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,
-        val_source=None if options.val is None else ready.corpora[1].source,
+        val_source=ready.corpora[1].source if ready.corpora[1:] else options.val,
         data_key=ready.data.key,
         steps=steps,
         minutes=ready.minutes,

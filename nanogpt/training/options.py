@@ -46,7 +46,7 @@ class TrainOptions:
     out: str | os.PathLike[str] | None = field(default=None, metadata={"metavar": "FOLDER"})
     """run folder (default: runs/TEXT-PRESET-N)"""
     val: Any = field(default=None, metadata={"metavar": "TEXT"})
-    """validation text (default: the last tenth of the text)"""
+    """validation text, or none to train on all of the text (default: a tenth of the text)"""
     start_from: str | os.PathLike[str] | None = field(default=None, metadata={"flag": "from", "metavar": "RUN"})
     """start from this run's weights, sizes and tokenizer, with a third of its learning rate"""
     seeds: int | None = None

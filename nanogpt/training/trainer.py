@@ -128,9 +128,10 @@ class TrainStep:
     def loss(self, forward: Callable[..., Tensor], step: int, samples: Sequence[int]) -> Tensor:
         """Return the mean loss of some samples of a step."""
         first = step * self.config.batch_sequences + samples[0]
-        size, seed = self.model.config.block_size, self.config.seed
-        inputs, targets = get_batch(self.data.train, size, seed, first, len(samples))  # each (B, T)
-        if self.model.config.has_dropout:
+        model, seed, count = self.model.config, self.config.seed, len(samples)
+        ids = self.data.train
+        inputs, targets = get_batch(ids, model.block_size, seed, first, count, run_format=model.format)  # each (B, T)
+        if model.has_dropout:
             from nanogpt.model.dropout import seed_dropout
 
             seed_dropout(self.model, seed, step, samples)
@@ -318,11 +319,14 @@ class Trainer:
         self.evaluation_seconds.append(time.perf_counter() - start)
         if not math.isfinite(result.loss):
             raise Diverged(step, f"after step {step} the validation loss became {result.loss}")
-        best = self.state.best_loss is None or result.loss < self.state.best_loss
+        # An untrained model is never the best; without a validation part the newest always is.
+        counts = step > 0 or self.plan.start_from is not None or self.config.model.format == 1
+        lower = self.state.best_loss is None or result.loss < self.state.best_loss
+        best = counts and (lower or not self.data.has_validation)
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
         else:
-            self.state = replace(self.state, stale=self.state.stale + 1)
+            self.state = replace(self.state, stale=self.state.stale + counts)
         yield self._log(events.EvalEvent(step=step, evaluation=result, best=best))
         if self.config.train.sample_tokens:
             seed = stream(self.config.train.seed, "sample", step)
@@ -361,6 +365,11 @@ class Trainer:
             weights.load_model_tensors(self.model, best.path / "model.safetensors")
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
+        first = next((line["loss"] for line in self.folder.metrics() if line["event"] == "eval"), math.inf)
+        if self.state.best_loss is not None and self.state.best_loss >= first:
+            from nanogpt.training.recovery import explain_no_progress
+
+            yield events.NoteEvent(step=self.state.step, text=explain_no_progress(first, self.state, self.config.train))
         early = self.state.step < self.plan.total_steps
         yield self._log(events.DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early))
 

@@ -32,7 +32,7 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 def test_one_bit_is_a_difference(two, name):
     assert differences(*two) == []
     flip_a_bit(two[1] / name)
-    assert differences(*two) == [name]
+    assert [found.partition(" (")[0] for found in differences(*two)] == [name]
 
 
 def test_figures_are_compared_and_times_are_not(two):

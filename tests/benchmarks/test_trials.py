@@ -28,10 +28,10 @@ def test_the_validation_part_is_in_neither_part(source, first):
 
 
 def test_documents_stay_apart_and_the_one_with_the_cut_is_divided():
-    Path("many.jsonl").write_text("".join(json.dumps({"text": letter * 100}) + "\n" for letter in "abcde"))
+    Path("many.jsonl").write_text("".join(json.dumps({"text": letter * 100}) + "\n" for letter in "abcdefghijkl"))
     parts = hold_out("many.jsonl", Path("work"))
-    assert texts_of(parts.learn) == ["a" * 100, "b" * 100, "c" * 100, "d" * 100, "e" * 5]
-    assert texts_of(parts.measure) == ["e" * 45]
+    assert texts_of(parts.learn) == [letter * 100 for letter in "abcdefghi"] + ["j" * 72]
+    assert texts_of(parts.measure) == ["j" * 28, "k" * 80]
     assert parts.name == "many"
 
 
@@ -45,7 +45,7 @@ def test_the_loss_is_the_last_checkpoints_on_the_whole_of_the_held_out_part():
     assert run.step == 5
     expected = nanogpt.load("by-hand", checkpoint="last").evaluate()
     assert row["loss"] == pytest.approx(expected.loss, abs=1e-9)
-    assert (row["tokens"], row["measured_tokens"], row["train_tokens"]) == (5 * 3 * 11, 269, 2430)
+    assert (row["tokens"], row["measured_tokens"], row["train_tokens"]) == (5 * 3 * 11, 270, 2431)
     assert row["seconds"] > 0
     assert row["parameters"] == run.model.parameter_count
 

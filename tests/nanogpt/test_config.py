@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt import config as module
-from nanogpt.config import PARTS, Config, ModelConfig, SampleConfig, TrainConfig, check_types, load_preset
+from nanogpt.config import PARTS, RUN_FORMAT, Config, ModelConfig, SampleConfig, TrainConfig, check_types, load_preset
 from nanogpt.errors import UserError
-from nanogpt.files import FORMAT
 
 
 @pytest.mark.parametrize("name", module.preset_names())
 def test_a_preset_survives_toml(name):
     config = load_preset(name).override(vocab_size=37, n_kv_head=2, patience=3, grad_clip=math.inf)
     tables = config.to_dict()
-    assert (config.preset, tables["format"]) == (name, FORMAT)
+    assert (config.preset, tables["format"]) == (name, RUN_FORMAT)
     assert "mlp_hidden" not in tables["model"]  # a setting that is None
     assert Config.from_dict(tomllib.loads(tomli_w.dumps(tables)), "there") == config
 
@@ -162,7 +161,7 @@ def test_types(name, right, wrong):
         ("[train]\nlearning_rate = 'big'\n", ["[train]", "--learning-rate", "'big'"]),
         ("model = 3\n", ["[model]"]),
         ("[model\n", ["TOML"]),
-        (f"format = {FORMAT + 1}\n", [f"format {FORMAT + 1}", f"reads {FORMAT}"]),
+        (f"format = {RUN_FORMAT + 1}\n", [f"format {RUN_FORMAT + 1}", f"reads {RUN_FORMAT}"]),
     ],
 )
 def test_a_wrong_config_file(text, words):

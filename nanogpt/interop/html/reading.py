@@ -82,7 +82,9 @@ def _element(page: str, start: str, path: Path) -> str:
 
 def _config(tables: dict[str, Any], path: Path) -> ModelConfig:
     """Return the model's config; raise UserError, before memory is allocated, if no page can hold that model."""
-    config = Config.from_dict({"model": tables.get("config")}, str(path)).model
+    settings = tables.get("config")
+    run_format = settings.get("format", 1) if isinstance(settings, dict) else 1
+    config = Config.from_dict({"format": run_format, "model": settings}, str(path)).model
     check_size(config)
     if config.mask_documents or table_bytes(config) > BUFFER_LIMIT or config.n_layer > MAX_LAYERS:
         raise _damaged(path, "its config describes a model that no page can hold")

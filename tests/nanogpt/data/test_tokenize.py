@@ -31,11 +31,16 @@ def token_files():
     return sorted(path.name for path in (cache_folder() / "tokens").rglob("*") if path.is_file())
 
 
-def whole(documents, tokenizer):
-    """The ids of each document encoded at once."""
+@pytest.fixture
+def splits_tiny_texts(monkeypatch):
+    monkeypatch.setattr("nanogpt.text.scan.TINY_CHARACTERS", 0)
+
+
+def whole(documents, tokenizer, begins=True):
+    """The ids of each document encoded at once; the first one begins here, or has begun before."""
     ids = []
     for document in filter(None, documents):
-        ids += ([tokenizer.end_of_document] if ids else []) + tokenizer.encode(document).tolist()
+        ids += ([tokenizer.end_of_document] if ids or begins else []) + tokenizer.encode(document).tolist()
     return ids
 
 
@@ -44,10 +49,10 @@ def whole(documents, tokenizer):
 
 def test_the_ids_of_a_corpus():
     tokenizer = CharTokenizer("ab")
-    assert encode_corpus(corpus("ab", "b", "aa"), tokenizer).tolist() == [0, 1, 2, 1, 2, 0, 0]
+    assert encode_corpus(corpus("ab", "b", "aa"), tokenizer).tolist() == [2, 0, 1, 2, 1, 2, 0, 0]
     assert encode_corpus(corpus("ab", "b"), CharTokenizer("ab", end_of_document=False)).tolist() == [0, 1, 1]
     assert encode_corpus(corpus(), tokenizer).tolist() == []
-    assert encode_corpus(corpus("ca", "bd"), tokenizer, "skip").tolist() == [0, 2, 1]
+    assert encode_corpus(corpus("ca", "bd"), tokenizer, "skip").tolist() == [2, 0, 2, 1]
     refuses(lambda: encode_corpus(corpus("ab", "abcd"), tokenizer), "'c' 'd'")
 
 
@@ -55,13 +60,14 @@ def test_ids_are_small_on_disk():
     assert encode_corpus(corpus("ab"), CharTokenizer("ab")).dtype == np.uint8
     assert encode_corpus(corpus("ab"), ByteTokenizer()).dtype == np.uint16
     many = CharTokenizer("".join(map(chr, range(0x10000, 0x10000 + 70_000))))
-    assert encode_corpus(corpus(chr(0x10000 + 69_999)), many).tolist() == [69_999]
+    assert encode_corpus(corpus(chr(0x10000 + 69_999)), many).tolist() == [70_000, 69_999]
 
 
 @settings(max_examples=40)
 @given(documents=st.lists(st.text(alphabet="abé中 \n", max_size=40), min_size=1, max_size=6), size=st.integers(1, 9))
 def test_the_parts_are_those_of_the_whole(documents, size):
     left, train, val = int(len("".join(documents)) * 0.9), [], []
+    begins = left in [0, *np.cumsum([len(one) for one in documents])]  # the validation part begins with a document
     for document in documents:
         train.append(document[:left])
         val.append(document[left:])
@@ -70,17 +76,18 @@ def test_the_parts_are_those_of_the_whole(documents, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nanogpt.text.tokenizer.CHUNK_CHARACTERS", size)
         patch.setattr(dataset, "CHUNK_CHARACTERS", size)
+        patch.setattr("nanogpt.text.scan.TINY_CHARACTERS", 0)
         found = tokenize(corpus(*documents), tokenizer)
-    assert (found.train.tolist(), found.val.tolist()) == (whole(train, tokenizer), whole(val, tokenizer))
+    assert (found.train.tolist(), found.val.tolist()) == (whole(train, tokenizer), whole(val, tokenizer, begins))
 
 
 # The cache
 
 
-def test_ids_are_found_again(monkeypatch):
+def test_ids_are_found_again(monkeypatch, splits_tiny_texts):
     tokenizer = CharTokenizer("0123456789")
     first = tokenize(corpus("0123456789"), tokenizer)
-    assert (first.train.tolist(), first.val.tolist()) == (list(range(9)), [9])
+    assert (first.train.tolist(), first.val.tolist()) == ([10, *range(9)], [9])
     assert isinstance(first.train, np.memmap)
     monkeypatch.setattr(dataset, "encode_chunks", None)  # tokenizing again would raise
     again = tokenize(corpus("0123456789"), tokenizer)
@@ -89,15 +96,21 @@ def test_ids_are_found_again(monkeypatch):
 
 
 def test_the_key_of_an_old_run_still_finds_its_ids():
-    assert tokenize(corpus("ab ba", "a"), LETTERS).key == "25b203bb51b07d0efa1105a061929fcc"
+    text = corpus("ab ba", "a")
+    text.format = 1
+    found = tokenize(text, LETTERS)
+    assert found.key == "25b203bb51b07d0efa1105a061929fcc"
+    assert (found.train.tolist(), found.val.tolist()) == ([1, 2, 0, 2, 1], [1])
 
 
 def test_a_validation_text_leaves_the_other_whole():
     found = tokenize(corpus("aab"), CharTokenizer("ab"), corpus("bb"))
-    assert (found.train.tolist(), found.val.tolist()) == ([0, 0, 1], [1, 1])
+    assert (found.train.tolist(), found.val.tolist()) == ([2, 0, 0, 1], [2, 1, 1])
 
 
 def test_every_difference_has_its_key():
+    old, whole_text = corpus("abababababab"), corpus("abababababab")
+    old.format, whole_text.holds_out = 1, False
     letters, text = CharTokenizer("ab"), corpus("abababababab")
     found = [
         tokenize(text, letters),
@@ -108,6 +121,8 @@ def test_every_difference_has_its_key():
         tokenize(text, ByteTokenizer()),
         tokenize(text, letters, corpus("ab")),
         tokenize(corpus("ababababababab"), letters, corpus("")),
+        tokenize(old, letters),
+        tokenize(whole_text, letters),
     ]
     assert len({data.key for data in found}) == len(found)
 
@@ -133,12 +148,12 @@ def test_a_damaged_cache_is_made_again(part, damage):
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("number", [1, 2, 9, 10])
-def test_an_interruption_leaves_nothing(monkeypatch, number, error):
+def test_an_interruption_leaves_nothing(monkeypatch, splits_tiny_texts, number, error):
     text, parts = corpus("ab " * 30), []
     original = dataset.encode_chunks
 
-    def fails(*arguments):
-        for ids in original(*arguments):
+    def fails(*arguments, **more):
+        for ids in original(*arguments, **more):
             parts.append(ids)
             if len(parts) == number:
                 raise error
@@ -153,7 +168,7 @@ def test_an_interruption_leaves_nothing(monkeypatch, number, error):
         assert token_files() == []
     again = tokenize(text, LETTERS)
     assert again.train.tolist() == whole([text.text[:81]], LETTERS)
-    assert again.val.tolist() == whole([text.text[81:]], LETTERS)
+    assert again.val.tolist() == whole([text.text[81:]], LETTERS, begins=False)
     assert token_files() == ["train.npy", "val.npy"]
 
 
@@ -180,8 +195,8 @@ from nanogpt.data import tokenize as dataset
 from nanogpt.text.corpus import load_corpus
 from nanogpt.text.tokenizer import CharTokenizer
 original = dataset.encode_chunks
-def slow(*arguments):
-    yield from original(*arguments)
+def slow(*arguments, **more):
+    yield from original(*arguments, **more)
     print("written", flush=True)
     time.sleep(60)
 dataset.encode_chunks = slow
@@ -190,27 +205,27 @@ dataset.tokenize(load_corpus(sys.argv[1]), CharTokenizer(" ab"))
 
 
 def test_what_a_killed_process_left_is_never_read_and_removed_later(monkeypatch):
-    Path("ab.txt").write_text("ab " * 30)
+    Path("ab.txt").write_text("ab " * 400)
     process = subprocess.Popen([sys.executable, "-c", KILLED, "ab.txt"], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "written\n"
-    tokenize(corpus("ba " * 30), LETTERS)  # leaves the files of a live process alone
+    tokenize(corpus("ba " * 400), LETTERS)  # leaves the files of a live process alone
     assert token_files() == ["train.npy", "train.npy", "val.npy"]
     process.kill()
     process.communicate()
     now = time.time()
     monkeypatch.setattr(dataset.time, "time", lambda: now + 2 * dataset.ABANDONED_SECONDS)
-    assert len(tokenize(load_corpus("ab.txt"), LETTERS).train) == 81
+    assert len(tokenize(load_corpus("ab.txt"), LETTERS).train) == 1081
     assert token_files() == ["train.npy", "train.npy", "val.npy", "val.npy"]
     assert not list((cache_folder() / "tokens").glob(".*"))
 
 
-def test_a_text_that_changes_between_its_two_readings():
+def test_a_text_that_changes_between_its_two_readings(splits_tiny_texts):
     texts = iter(["ab ab ab", "ab ab ab ab", "ab ab", "ab", "ab ab ab", "ab ab ab"])
     changing = {"name": "log", "source": "log.txt", "read": lambda notes: iter([Chunk(next(texts), True)])}
     for _ in range(2):
         refuses(lambda: tokenize(Corpus(**changing), LETTERS), "'log.txt' changed")
     assert token_files() == []
-    assert len(tokenize(Corpus(**changing), LETTERS).train) == 7
+    assert len(tokenize(Corpus(**changing), LETTERS).train) == 8
 
 
 # Lengths

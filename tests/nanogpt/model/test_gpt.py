@@ -395,7 +395,7 @@ EFFECTS = {
     "modern": {
         "vocab_size": 41, "n_layer": 3, "n_head": 1, "n_embd": 17, "n_kv_head": 1, "head_size": 6, "mlp_hidden": 19,
         "norm": "layer", "norm_eps": 0.5, "rope_theta": 3.0, "qk_norm": False, "qkv_bias": True, "tie_embeddings": True,
-        "mask_documents": True, "document_token": 35,
+        "mask_documents": True, "document_token": 35, "format": 1,
     },
     "gpt2": {
         "norm_position": "post", "activation": "relu", "bias": False, "head_bias": True, "init": "normal",
@@ -416,7 +416,8 @@ def test_changing_a_setting_changes_the_model(name):
         torch.manual_seed(0)
         results.append((model.train()(token_ids(B, T)), model.parameter_count))
     (logits, count), (other_logits, other_count) = results
-    assert count != other_count or (other_logits - logits).abs().max() > 1e-4
+    # The tables of rotary positions of formats 1 and 2 differ by rounding.
+    assert count != other_count or (other_logits - logits).abs().max() > (1e-4 if name != "format" else 0)
 
 
 @pytest.mark.parametrize(

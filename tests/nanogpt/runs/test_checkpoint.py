@@ -140,6 +140,8 @@ def break_write(patch, moment, fail):
 @pytest.mark.parametrize("moment", ["save_file", "sha256", "flush_file", "flush_folder", "last", "best"])
 @pytest.mark.parametrize("step", [0, 4, 8])
 def test_killed_while_saving(monkeypatch, moment, step):
+    if (moment, step) == ("best", 0):
+        pytest.skip("an untrained model is never the best")
     expected, trainer = whole(), start("killed")
     original = checkpoint.write_atomically
 

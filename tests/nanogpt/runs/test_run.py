@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import make_run, refuses, start, trained
@@ -17,6 +18,7 @@ from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_text
+from nanogpt.text.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +87,13 @@ def test_evaluations(run):
     assert (whole.tokens, whole.protocol) == (199, "whole split, 199 tokens in consecutive windows of 16")
     Path("other.txt").write_text("the cat sat there\r\n")
     other = run.evaluate("other.txt")
-    assert other.tokens == len("the cat sat there\n") - 1
-    assert other == evaluate(run.model, run.tokenizer.encode("the cat sat there\n"), run.tokenizer)
+    assert other.tokens == len("the cat sat there\n")
+    ids = np.append(run.tokenizer.end_of_document, run.tokenizer.encode("the cat sat there\n"))
+    assert other == evaluate(run.model, ids, run.tokenizer)
     Path("unknown.txt").write_text("the Zoo sat")
     refuses(lambda: run.evaluate("unknown.txt"), "'Z'")
-    assert run.evaluate("unknown.txt", unknown="skip").tokens == len("the oo sat") - 1
-    Path("short.txt").write_text("t")
-    refuses(lambda: run.evaluate("short.txt"), "nothing to predict")
+    assert run.evaluate("unknown.txt", unknown="skip").tokens == len("the oo sat")
+    refuses(lambda: run.evaluate(Corpus.of_texts("")), "nothing to predict")
 
 
 def test_the_best_or_the_last(finished_run, monkeypatch):

