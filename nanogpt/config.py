@@ -222,7 +222,9 @@ class TrainConfig:
     warmup: float = 0.05
     """fraction of the run over which the learning rate rises from 0"""
     decay: float = 0.95
-    """fraction of the run, at its end, over which the learning rate falls linearly"""
+    """fraction of the run, at its end, over which the learning rate falls"""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """shape of this fall: a line, or half a cosine (Loshchilov and Hutter 2017)"""
     final_lr: float = 0.0
     """learning rate at the end, as a fraction of the peak"""
     weight_decay: float = 0.1
