@@ -187,6 +187,8 @@ class DataConfig:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+    unknown: Literal["error", "extend", "skip"] = "error"
+    """with --from, if the text has characters that the run's vocabulary lacks: stop, add them, or leave them out"""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,16 +58,30 @@ def ids_folder(key: str) -> Path:
     return cache_folder() / "tokens" / key
 
 
-def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:
+def ids_key(corpora: Sequence[Corpus], tokenizer: Tokenizer, quiet: bool = False) -> str:
+    """Return the key of token ids in the cache: the hash of the tokenizer, how the text is cut, and the texts.
+
+    Not of how unknown characters are treated: a text has them or not, and with them it has ids only by `skip`.
+    """
+    cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
+    digests = [one.scan(quiet).digest for one in corpora]
+    return hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]
+
+
+def tokenize(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    val_corpus: Corpus | None = None,
+    *,
+    skip_unknown: bool = False,
+    quiet: bool = False,
+) -> Dataset:
     """Tokenize a corpus into the cache, or find it there.
 
     With `val_corpus`, that is the validation part, and all of `corpus` the training part. Shows progress if that takes
     long, unless `quiet`. The cache never holds incomplete ids, whatever interrupts this.
     """
-    # Everything that the ids depend on: the tokenizer, how the text is cut, and the texts.
-    cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
-    digests = [one.scan(quiet).digest for one in (corpus, val_corpus) if one is not None]
-    key = hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]
+    key = ids_key([one for one in (corpus, val_corpus) if one is not None], tokenizer, quiet)
     found = Dataset.load(key)
     if found is not None:
         return found
@@ -76,7 +90,8 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     _remove_abandoned(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as unfinished:
         for part, chunks in zip(("train", "val"), corpus.split(val_corpus, quiet)):
-            _write_ids(Path(unfinished, f"{part}.npy"), encode_chunks(chunks, tokenizer), id_type(tokenizer))
+            ids = encode_chunks(chunks, tokenizer, "skip" if skip_unknown else "error")
+            _write_ids(Path(unfinished, f"{part}.npy"), ids, id_type(tokenizer))
         folder.mkdir(exist_ok=True)
         for part in ("train", "val"):
             Path(unfinished, f"{part}.npy").replace(folder / f"{part}.npy")

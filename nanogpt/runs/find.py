@@ -95,7 +95,7 @@ def open_data(folder: RunFolder) -> Dataset:
     for corpus in corpora:
         corpus.scan()  # raises for what cannot be read
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text
-        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:])
+        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:], skip_unknown=config.unknown == "skip")
     if data is None or data.key != plan.data_key:
         raise UserError(f"the text {plan.source!r} has changed since the run {name!r} began: restore it")
     return data
