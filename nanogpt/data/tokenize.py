@@ -61,7 +61,7 @@ def ids_folder(key: str) -> Path:
 def ids_key(corpora: Sequence[Corpus], tokenizer: Tokenizer, quiet: bool = False) -> str:
     """Return the key of token ids in the cache: the hash of the tokenizer, how the text is cut, and the texts.
 
-    Not of how unknown characters are treated: a text has them or not, and with them it has ids only by `skip`.
+    How unknown characters are treated is no part of it: a text that has some is tokenized only with `skip_unknown`.
     """
     cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
     digests = [one.scan(quiet).digest for one in corpora]
