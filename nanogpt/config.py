@@ -196,6 +196,8 @@ class DataConfig:
     documents: str = "auto"
     """what is a document: lines, blank-lines, files (a file or record each), or the text that separates documents
     (default: files, or lines or pieces where a file clearly consists of them)"""
+    unknown: Literal["error", "extend", "skip"] = "error"
+    """with --from, if the text has characters that the run's vocabulary lacks: stop, add them, or leave them out"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -231,7 +233,9 @@ class TrainConfig:
     warmup: float = 0.05
     """fraction of the run over which the learning rate rises from 0"""
     decay: float = 0.95
-    """fraction of the run, at its end, over which the learning rate falls linearly"""
+    """fraction of the run, at its end, over which the learning rate falls"""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """shape of this fall: a line, or half a cosine (Loshchilov and Hutter 2017)"""
     final_lr: float = 0.0
     """learning rate at the end, as a fraction of the peak"""
     weight_decay: float = 0.1

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,19 +66,32 @@ def ids_folder(key: str) -> Path:
     return cache_folder() / "tokens" / key
 
 
-def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = None, *, quiet: bool = False) -> Dataset:
+def ids_key(corpora: Sequence[Corpus], tokenizer: Tokenizer, quiet: bool = False) -> str:
+    """Return the key of token ids in the cache: the hash of the tokenizer, how the text is cut, and the texts.
+
+    How unknown characters are treated is no part of it: a text that has some is tokenized only with `skip_unknown`.
+    """
+    first, cut = corpora[0], [VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS]
+    if first.format > 1:
+        cut += [first.format, TINY_CHARACTERS, FEW_DOCUMENTS, first.scan(quiet).divided, first.holds_out]
+    digests = [one.scan(quiet).digest for one in corpora]
+    return hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), json.dumps(cut), *digests]).encode()).hexdigest()[:32]
+
+
+def tokenize(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    val_corpus: Corpus | None = None,
+    *,
+    skip_unknown: bool = False,
+    quiet: bool = False,
+) -> Dataset:
     """Tokenize a corpus into the cache, or find it there.
 
     With `val_corpus`, that is the validation part, and all of `corpus` the training part. Shows progress if that takes
     long, unless `quiet`. The cache never holds incomplete ids, whatever interrupts this.
     """
-    # Everything that the ids depend on: the tokenizer, how the text is cut, and the texts.
-    cut = json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
-    if corpus.format > 1:
-        held_out = [TINY_CHARACTERS, FEW_DOCUMENTS, corpus.scan(quiet).divided, corpus.holds_out]
-        cut = json.dumps([corpus.format, VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS, *held_out])
-    digests = [one.scan(quiet).digest for one in (corpus, val_corpus) if one is not None]
-    key = hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]
+    key = ids_key([one for one in (corpus, val_corpus) if one is not None], tokenizer, quiet)
     found = Dataset.load(key)
     if found is not None:
         return found
@@ -87,7 +100,7 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer, val_corpus: Corpus | None = N
     _remove_abandoned(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as unfinished:
         for part, chunks in zip(("train", "val"), corpus.split(val_corpus, quiet)):
-            ids = encode_chunks(chunks, tokenizer, run_format=corpus.format)
+            ids = encode_chunks(chunks, tokenizer, "skip" if skip_unknown else "error", run_format=corpus.format)
             _write_ids(Path(unfinished, f"{part}.npy"), ids, id_type(tokenizer))
             if corpus.format > 1 and corpus.scan().is_list and tokenizer.end_of_document is not None:
                 _shuffle(Path(unfinished, f"{part}.npy"), tokenizer.end_of_document, id_type(tokenizer))

@@ -3,6 +3,7 @@
 The learning rate follows progress, not steps: a run whose length changes keeps the shape of its schedule.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -15,8 +16,8 @@ WARMUP_MOMENTUM, WARMUP_STEPS = 0.85, 300
 def learning_rate(before: float, after: float, config: TrainConfig) -> float:
     """Return the learning rate of the step that takes the run's progress from `before` to `after`, both in [0, 1].
 
-    It rises linearly over the first `warmup` of the run, stays, and falls linearly over the last `decay` of it
-    towards `final_lr` of its peak.
+    It rises linearly over the first `warmup` of the run, stays, and falls over the last `decay` of it towards
+    `final_lr` of its peak: along a line, or half a cosine (with `decay` = 1 - `warmup` nanoGPT's schedule).
 
     >>> config = TrainConfig(learning_rate=1.0, warmup=0.25, decay=0.5)
     >>> [learning_rate(step / 8, (step + 1) / 8, config) for step in range(8)]
@@ -24,6 +25,7 @@ def learning_rate(before: float, after: float, config: TrainConfig) -> float:
     """
     rise = min(1.0, after / config.warmup) if config.warmup else 1.0
     fall = min(1.0, (1 - before) / config.decay) if config.decay else 1.0
+    fall = (1 - math.cos(math.pi * fall)) / 2 if config.schedule == "cosine" else fall
     return config.learning_rate * min(rise, config.final_lr + (1 - config.final_lr) * fall)
 
 

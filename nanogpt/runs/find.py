@@ -3,14 +3,18 @@
 import contextlib
 from pathlib import Path
 
-from nanogpt.data.tokenize import Dataset
+from nanogpt.config import Config
+from nanogpt.data.tokenize import Dataset, ids_key
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
 from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
-from nanogpt.text.corpus import NO_VALIDATION, open_corpus
+from nanogpt.runs.plan import Plan
+from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, open_corpus, text_files
 
 SEEDS_FILE = "seeds.toml"
 """File of a folder whose runs differ in their seed (`training.seeds`)."""
+READ_AGAIN = 50_000_000
+"""Bytes of a text that is read again when its run is resumed: half a second."""
 
 
 def is_starter(folder: RunFolder) -> bool:
@@ -80,20 +84,54 @@ def open_data(folder: RunFolder) -> Dataset:
         return data
     from nanogpt.data.tokenize import tokenize
 
-    sources = [one for one in (plan.source, plan.val_source) if one is not None and one != NO_VALIDATION]
-    if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in sources):
+    if any(one == "-" or (isinstance(one, tuple) and "-" in one) for one in (plan.source, plan.val_source)):
         raise UserError(
             f"the text of {name!r} came from standard input or memory and is no longer in the cache: {advice}"
         )
-    corpora = [open_corpus(one, config) for one in sources]
-    corpora[0].holds_out = plan.val_source != NO_VALIDATION
+    corpora = _corpora(plan, config)
     for corpus in corpora:
         corpus.scan()  # raises for what cannot be read
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text
-        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:])
+        data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:], skip_unknown=config.data.unknown == "skip")
     if data is None or data.key != plan.data_key:
         raise UserError(f"the text {plan.source!r} has changed since the run {name!r} began: restore it")
     return data
+
+
+def text_changes(folder: RunFolder) -> list[str]:
+    """Return a note if a run's text has changed since it began, while the cache still holds its tokens.
+
+    A text of up to `READ_AGAIN` bytes is read again. Of a larger one only the dates of its files are compared with that
+    of `config.toml`, which is written once. A text that was moved or deleted counts as unchanged.
+    """
+    plan, config = folder.read_plan(), folder.read_config()
+    sources = [one for one in (plan.source, plan.val_source) if one not in (None, NO_VALIDATION)]
+    names = [name for one in sources for name in ((one,) if isinstance(one, str) else one or ())]
+    paths = [Path(name) for name in names if Path(name).is_absolute()]
+    text, goes_on = f"the text {plan.source!r}", "the training goes on with the tokens it began with"
+    try:
+        files = [file.stat() for path in paths for file in text_files(path, config.data.pattern)]
+        if not files or not all(path.is_file() or path.is_dir() for path in paths):
+            return []
+        known = all(Path(name).is_absolute() or name in NAMES for name in names)
+        if known and sum(file.st_size for file in files) <= READ_AGAIN:
+            changed = ids_key(_corpora(plan, config), folder.read_tokenizer(), quiet=True) != plan.data_key
+            return [f"{text} has changed since this run began; {goes_on}"] if changed else []
+        began = (folder.path / "config.toml").stat().st_mtime
+        newer = any(max(file.st_mtime, file.st_ctime) > began for file in files)
+        return [f"{text} may have changed since this run began; {goes_on}"] if newer else []
+    except UserError as error:
+        return [f"{text} cannot be read as it was: {str(error).partition(';')[0]}; {goes_on}"]
+    except OSError:  # of no consequence: the tokens are in the cache
+        return []
+
+
+def _corpora(plan: Plan, config: Config) -> list[Corpus]:
+    """Return a run's text, and its validation text if it has one."""
+    held_out = plan.val_source not in (None, NO_VALIDATION)
+    corpora = [open_corpus(one, config) for one in (plan.source, plan.val_source)[: 1 + held_out]]
+    corpora[0].holds_out = plan.val_source != NO_VALIDATION
+    return corpora
 
 
 def _last_change(folder: RunFolder) -> float:

@@ -65,10 +65,7 @@ def draw(logits: Tensor, uniforms: list[float]) -> Tensor:
     """Draw a token of each row: where the running sum of probabilities passes the row's uniform number, (B, V) -> (B,).
 
     One number per token rather than torch's generator: any token of any sample can be drawn again by itself, and CPU
-    and GPU draw alike.
-
-    Raises:
-        UserError: Logits are not numbers.
+    and GPU draw alike. Raises UserError where logits are not numbers.
     """
     running = logits.cpu().double().softmax(-1).cumsum(-1)  # (B, V); Apple's GPUs have no float64
     _check_numbers(running[:, -1])

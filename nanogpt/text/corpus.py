@@ -294,15 +294,11 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
 
     def read(notes: Notes) -> Iterator[Chunk]:
         binary = []
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if any(part.startswith(".") for part in inside.parts) or not path.is_file():
-                continue
-            if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
-                try:
-                    yield from _read_file(path, encoding, column, notes)
-                except BinaryFile:
-                    binary.append(str(inside))
+        for path in text_files(folder, pattern):
+            try:
+                yield from _read_file(path, encoding, column, notes)
+            except BinaryFile:
+                binary.append(str(path.relative_to(folder)))
         if binary:
             named = ", ".join(binary[:3]) + (" …" if binary[3:] else "")
             notes[f"left out {len(binary)} binary file(s): {named}"] = None
@@ -314,6 +310,18 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
         read=read,
         empty=f"no text in the folder {str(folder)!r}{chosen}; put .txt files there, or name a file",
     )
+
+
+def text_files(path: Path, pattern: str | None) -> Iterator[Path]:
+    """Yield the files that a text is read from: the file itself, or those in a folder, without hidden ones."""
+    if path.is_file():
+        yield path
+    for file in sorted(path.rglob("*")) if path.is_dir() else ():
+        inside = file.relative_to(path)
+        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
+            continue
+        if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
+            yield file
 
 
 def _joined(corpora: list[Corpus]) -> Corpus:

@@ -2,7 +2,7 @@
 
 Those of bytes and BPE are in `nanogpt.text.bpe`, those of other projects in `nanogpt.text.foreign`; both load when
 used. Every run keeps its tokenizer as `tokenizer.json`. The end-of-document token, if there is one, has the last id,
-except in an imported vocabulary.
+except in a vocabulary that was imported or extended.
 """
 
 import codecs
@@ -91,7 +91,7 @@ class Utf8Decoder:
 
 
 class CharTokenizer(Tokenizer):
-    """One token per character, in the order of their code points.
+    """One token per character, in the order of their code points; characters that were added later come last.
 
     >>> tokenizer = CharTokenizer.train(["hello"])
     >>> tokenizer.encode("hole").tolist(), tokenizer.vocab_size
@@ -103,22 +103,37 @@ class CharTokenizer(Tokenizer):
     kind = "char"
     errors = "surrogatepass"
 
-    def __init__(self, characters: str, end_of_document: bool = True) -> None:
+    def __init__(self, characters: str, end_of_document: bool | int = True) -> None:
+        """Give each character the next id; the end-of-document token, if there is one, the last id or the one given."""
         if not characters or len(set(characters)) < len(characters):
             raise UserError(f"a vocabulary of {len(characters)} characters must not be empty or contain one twice")
-        self.characters = characters
-        self.end_of_document = len(characters) if end_of_document else None
-        self.vocab_size = len(characters) + end_of_document
-        self.bytes_by_id = [one.encode("utf-8", "surrogatepass") for one in characters] + [b""] * end_of_document
+        end = len(characters) if end_of_document is True else end_of_document
+        if not 0 <= end <= len(characters):
+            raise UserError(f"the end-of-document token {end} is not one of {len(characters) + 1} ids")
+        self.characters, self.texts = characters, list(characters)  # in the order of ids; `texts` has "" for the end
+        self.end_of_document = None if end_of_document is False else end
+        if self.end_of_document is not None:
+            self.texts.insert(end, "")
+        self.vocab_size = len(self.texts)
+        self.bytes_by_id = [one.encode("utf-8", "surrogatepass") for one in self.texts]
         points = _code_points(characters)
         # A table by code point, up to the largest; -1 marks what the vocabulary lacks.
         self._ids = np.full(int(points.max()) + 2, -1, dtype=np.int32)
-        self._ids[points] = np.arange(len(characters), dtype=np.int32)
+        self._ids[points] = [number for number, one in enumerate(self.texts) if one]
 
     @classmethod
     def train(cls, texts: Iterable[str], end_of_document: bool = True) -> "CharTokenizer":
         """Return a tokenizer with the alphabet of some texts."""
         return cls("".join(sorted(set[str]().union(*texts))), end_of_document)
+
+    def extend(self, characters: str) -> "CharTokenizer":
+        """Return a tokenizer that has these characters too; every token keeps its id.
+
+        >>> CharTokenizer("ab").extend("é").encode("aéb").tolist()
+        [0, 3, 1]
+        """
+        end = self.end_of_document
+        return CharTokenizer(self.characters + characters, False if end is None else end)
 
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
         """Return the token ids of a text, shape (T,)."""
@@ -129,7 +144,7 @@ class CharTokenizer(Tokenizer):
         if unknown == "skip":
             return ids[known]
         missing = sorted({text[i] for i in np.flatnonzero(~known)})
-        names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
+        names = name_characters(missing)
         raise UserError(
             f"the model never saw {names}: leave {'it' if len(missing) == 1 else 'them'} out, or pass --unknown skip "
             f"(in Python: unknown='skip') to drop unknown characters"
@@ -137,7 +152,9 @@ class CharTokenizer(Tokenizer):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""
-        return {"kind": self.kind, "characters": self.characters, "end_of_document": self.end_of_document is not None}
+        end: bool | int = False if self.end_of_document is None else self.end_of_document
+        last = end == len(self.characters)
+        return {"kind": self.kind, "characters": self.characters, "end_of_document": last or end}
 
 
 class TextStream:
@@ -253,7 +270,8 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
 
 def _from_dict(tables: dict[str, Any], where: str) -> Tokenizer:
     if tables["kind"] == "char":
-        return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
+        end = tables["end_of_document"]
+        return CharTokenizer(tables["characters"], end if type(end) is int else end is True)
     if tables["kind"] == "byte":
         from nanogpt.text.bpe import ByteTokenizer
 
@@ -270,6 +288,12 @@ def _from_dict(tables: dict[str, Any], where: str) -> Tokenizer:
         f"{where}: unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: "
         f"upgrade nanogpt, or restore the file from a copy of the run"
     )
+
+
+def name_characters(characters: Sequence[str]) -> str:
+    """Return the first ten characters as a message names them, and the number of the others."""
+    more = f" and {len(characters) - 10} more" if characters[10:] else ""
+    return " ".join(map(repr, characters[:10])) + more
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

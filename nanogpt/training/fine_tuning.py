@@ -5,9 +5,9 @@ The weights are copied into the new run's folder (`start.safetensors`), so that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import Run, load
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.corpus import Corpus
-from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
+from nanogpt.text.tokenizer import CharTokenizer, Tokenizer, name_characters
 from nanogpt.training.options import TrainOptions
 
 LR_SHARE = 1 / 3
@@ -36,11 +36,13 @@ FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout", "form
 RESET = (
     *("seed", "device", "parallel", "threads", "track"),
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
-    *("encoding", "pattern", "column", "documents", "format"),
+    *("encoding", "pattern", "column", "documents", "unknown", "format"),
 )
 """Settings that return to their defaults: another text, length and machine have no reason to share them. The second
 line is what the planner fits to the minutes."""
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.95}
+TOKEN_WEIGHTS = {"token_embedding.weight", "lm_head.weight", "lm_head.bias"}
+"""Weights with a row for each token"""
 TOKENS = ("tokenizer", "tokenizer_from", "end_of_document")
 
 
@@ -88,22 +90,60 @@ def _learning_rates(run: Run, adapters: bool) -> dict[str, Any]:
     return {"learning_rate": train.learning_rate * (LR_SHARE if run.plan.start_from is None else 1.0)}
 
 
-def check_alphabet(tokenizer: Tokenizer, corpora: Sequence[Corpus], run: Path, quiet: bool) -> None:
-    """Raise UserError where a text has characters that the run's vocabulary lacks."""
+def fit_vocabulary(run: Run, config: Config, corpora: Sequence[Corpus], quiet: bool) -> tuple[Tokenizer, list[str]]:
+    """Return the tokenizer for a text, and a note if it has characters that the run's vocabulary lacks.
+
+    With `unknown = "extend"` they get the next ids; with "skip" the text is read without them. Raises UserError
+    with "error", and where they would be added to weights that --lora keeps fixed.
+    """
+    tokenizer, how = run.tokenizer, config.data.unknown
     if not isinstance(tokenizer, CharTokenizer):
-        return
+        return tokenizer, []
     missing = sorted({one for corpus in corpora for one in corpus.scan(quiet).alphabet} - set(tokenizer.characters))
-    if missing:
-        names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
+    names, lora = name_characters(missing), config.train.lora
+    if not missing:
+        return tokenizer, []
+    if how == "skip":
+        only = CharTokenizer("".join(missing))
+        count = sum(len(only.encode(chunk.text, "skip")) for corpus in corpora for chunk in corpus.chunks())
+        return tokenizer, [f"left out {count:,} character{'s' * (count > 1)} that the vocabulary lacks: {names}"]
+    if how == "error":
         raise UserError(
-            f"the model of {str(run)!r} never saw {names}: remove these from the text, start from a model with "
-            f"--tokenizer byte or bpe, which can write any text, or train a new model without --from"
+            f"the model of {str(run.path)!r} never saw {names}: add them to its vocabulary with --unknown extend, "
+            f"leave them out of the text with --unknown skip, or start from a model with --tokenizer byte or bpe, "
+            f"which can write any text"
         )
+    if lora is not None:
+        raise UserError(
+            f"--unknown extend does not go with --lora {lora}: adapters would never train the weights of {names}; "
+            f"leave --lora out, or choose --unknown skip"
+        )
+    tokenizer = tokenizer.extend("".join(missing))
+    added = f"{len(missing):,} character{'s' * (len(missing) > 1)}"
+    return tokenizer, [f"added {added} to the vocabulary: {names}; {tokenizer.vocab_size:,} tokens in all"]
 
 
-def write_start(folder: RunFolder, run: Run, block_size: int) -> str:
-    """Write the weights that a training with this context starts from; return the file's hash."""
-    _, tensors = crop_context(run.config.model, model_tensors(run.model), block_size)
+def add_tokens(tensors: dict[str, Tensor], vocab_size: int) -> dict[str, Tensor]:
+    """Return a model's weights for a larger vocabulary: a new row is the mean of the old ones.
+
+    A new token's logit is then the mean of the old ones', so its probability is at most 1 / vocab_size, and the old
+    tokens keep theirs relative to each other (Hewitt 2021, "Initializing new word embeddings for pretrained language
+    models"). No noise is needed: new tokens occur in different contexts, so their gradients differ from the first step.
+
+    >>> add_tokens({"lm_head.bias": torch.tensor([1.0, 3.0])}, 4)["lm_head.bias"].tolist()
+    [1.0, 3.0, 2.0, 2.0]
+    """
+    for name in tensors.keys() & TOKEN_WEIGHTS:
+        rows = tensors[name]
+        mean = rows.mean(0, keepdim=True).expand(vocab_size - len(rows), *rows.shape[1:])
+        tensors = tensors | {name: torch.cat([rows, mean])}
+    return tensors
+
+
+def write_start(folder: RunFolder, run: Run, model: ModelConfig) -> str:
+    """Write the weights that a training with this context and vocabulary starts from; return the file's hash."""
+    _, tensors = crop_context(run.config.model, model_tensors(run.model), model.block_size)
+    tensors = add_tokens(tensors, model.vocab_size)
     with reported_write(folder.start.name, folder.path), atomic_path(folder.start) as temporary:
         save_file(tensors, temporary)
         return sha256(temporary)

@@ -127,14 +127,14 @@ def prepare(
         notes += _vocabulary_notes(config, tokenizer, named="vocab_size" in settings)
         config = _with_tokenizer(config, tokenizer)
     else:
-        from nanogpt.training.fine_tuning import check_alphabet
+        from nanogpt.training.fine_tuning import fit_vocabulary
 
-        tokenizer = start.tokenizer
-        check_alphabet(tokenizer, corpora, start.path, quiet)
+        tokenizer, notes = fit_vocabulary(start, config, corpora, quiet)
+        config = config.override(vocab_size=tokenizer.vocab_size)
     if config.model.format > 1:
         tokenizer.bos = tokenizer.end_of_document if corpora[0].scan(quiet).documents > 1 else None
     wanted_block = config.model.block_size
-    data = tokenize(corpora[0], tokenizer, *corpora[1:], quiet=quiet)
+    data = tokenize(corpora[0], tokenizer, *corpora[1:], skip_unknown=config.data.unknown == "skip", quiet=quiet)
     config = fit_block(config, data, set(settings))
     check_length(data, config.model.block_size)
     return Prepared(
@@ -201,7 +201,7 @@ def create_run(
     if ready.start is not None:
         from nanogpt.training.fine_tuning import write_start
 
-        start_hash = write_start(folder, ready.start, config.model.block_size)
+        start_hash = write_start(folder, ready.start, config.model)
         plan = replace(plan, start_from=str(ready.start.path), start_sha256=start_hash)
     if world.size > 1:
         from nanogpt.training.restarts import remember_job
@@ -223,7 +223,13 @@ def _start_config(
     lora = settings.get("lora", preset.train.lora)
     if lora is not None:
         raise UserError(f"--lora {lora} needs trained weights: name the run that has them with --from RUN")
-    return None, preset.override(**settings)
+    config = preset.override(**settings)
+    if config.data.unknown != "error":
+        raise UserError(
+            f"--unknown {config.data.unknown}: a new model's vocabulary has every character of its text; leave it out, "
+            f"or name a run to start from with --from RUN"
+        )
+    return None, config
 
 
 def _make_tokenizer(config: Config, corpora: list[Corpus], quiet: bool) -> Tokenizer:

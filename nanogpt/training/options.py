@@ -191,7 +191,7 @@ def start_training(
         """Return the folder (None where its training is over), notes, and whether to restore a checkpoint."""
         if options.resume is not None:
             refuse_with_resume(options, settings)
-            return _open_to_resume(resumed_path(options.resume), block), [], True
+            return *_open_to_resume(resumed_path(options.resume), block), True
         if world.size > 1:
             from nanogpt.training.restarts import run_before_restart
 
@@ -238,8 +238,8 @@ def start_training(
     )
 
 
-def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
-    """Return a run's folder, its token ids back in the cache; None where its training is over.
+def _open_to_resume(path: Path, block: "type[nn.Module]") -> tuple[str | None, list[str]]:
+    """Return a run's folder, its token ids back in the cache, and notes; None where its training is over.
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
     """
@@ -251,7 +251,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
     if folder.done():
         last = folder.checkpoints.find("last")
         if last is None or not last.notes:
-            return None
+            return None, []
     plan = folder.read_plan()
     if block is not Block or plan.block is not None:
         from nanogpt.runs.custom_blocks import check_block
@@ -262,12 +262,12 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> str | None:
         from nanogpt.reporting.trackers import check_trackers
 
         check_trackers(folder.read_config().train.track)
-    key = plan.data_key
-    if key is None or Dataset.load(key) is None:
-        from nanogpt.runs.find import open_data
+    from nanogpt.runs.find import open_data, text_changes
 
-        open_data(folder)
-    return str(folder.path)
+    if plan.data_key is not None and Dataset.load(plan.data_key) is not None:
+        return str(folder.path), text_changes(folder)
+    open_data(folder)  # raises where the text has changed
+    return str(folder.path), []
 
 
 def refuse_with_resume(options: TrainOptions, settings: Mapping[str, Any]) -> None:

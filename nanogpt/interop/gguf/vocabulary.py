@@ -71,7 +71,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
 def _texts_and_merges(tokenizer: Tokenizer) -> tuple[dict[int, str], list[str]]:
     """Return the text of each token that has one, in GPT-2's byte alphabet, and the merges."""
     if isinstance(tokenizer, CharTokenizer):
-        characters = [_letters(character) for character in tokenizer.characters]
+        characters = [_letters(character) for character in tokenizer.texts]
         joins = (f"{one[:size]} {one[size]}" for one in characters for size in range(1, len(one)))
         return dict(enumerate(characters)), list(dict.fromkeys(joins))
     if isinstance(tokenizer, ByteTokenizer):

@@ -60,7 +60,7 @@ def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
     if isinstance(tokenizer, CharTokenizer):
         if any("\ud800" <= one <= "\udfff" for one in tokenizer.characters):
             raise UserError("the vocabulary has half a character (a lone surrogate), which tokenizer.json cannot hold")
-        return {character: number for number, character in enumerate(tokenizer.characters)}
+        return {character: number for number, character in enumerate(tokenizer.texts) if character}
     if isinstance(tokenizer, ByteTokenizer):
         return dict(BYTE_OF)
     assert isinstance(tokenizer, BpeTokenizer)
@@ -93,12 +93,12 @@ def _exported(tables: dict[str, Any], vocab_size: int, end: int | None) -> Token
         return None
     special = [one["content"] for one in tables["added_tokens"] if one["special"]]
     by_id = sorted((number, token) for token, number in model["vocab"].items() if token not in special)
-    size = len(by_id) + (end is not None)
-    if [number for number, _ in by_id] != list(range(len(by_id))) or vocab_size != size or end not in (None, size - 1):
+    ids = [number for number in range(len(by_id) + (end is not None)) if number != end]
+    if [number for number, _ in by_id] != ids or vocab_size != len(ids) + (end is not None):
         return None
     characters = "".join(token for _, token in by_id)
     if splits is None and len(characters) == len(by_id) and (tables.get("decoder") or {}).get("type") == "Fuse":
-        return CharTokenizer(characters, end is not None)
+        return CharTokenizer(characters, False if end is None else end)
     if splits == PLAIN_BYTES and {token: number for number, token in by_id} == BYTE_OF:
         return ByteTokenizer(end is not None)
     return None

@@ -15,8 +15,10 @@ PROMISED = """
 train minutes steps memory preset out val from seeds resume help-all \
  vocab-size block-size n-layer n-head n-embd n-kv-head head-size mlp-hidden norm norm-position norm-eps position \
  rope-theta activation qk-norm qkv-bias bias head-bias tie-embeddings mask-documents init dropout attention-dropout \
- embedding-dropout tokenizer tokenizer-from end-of-document encoding pattern column documents format weight-decay-on seed batch-size accumulation \
- optimizer learning-rate warmup decay embedding-rate head-rate vector-rate final-lr weight-decay momentum beta1 beta2 \
+ embedding-dropout tokenizer tokenizer-from end-of-document encoding pattern column documents unknown format seed \
+ batch-size accumulation \
+ optimizer learning-rate warmup decay schedule embedding-rate head-rate vector-rate final-lr weight-decay \
+ weight-decay-on momentum beta1 beta2 \
  grad-clip eval-every eval-tokens final-eval-tokens patience sample-tokens log-every device precision compile track \
  history on-divergence threads parallel lora
 sample prompt prompt-file unknown out checkpoint device precision tokens temperature top-k top-p min-p \

@@ -1,6 +1,7 @@
 """Parameter groups, the schedule worked by hand, and optimizers as torch's."""
 
 import copy
+import math
 import subprocess
 import sys
 
@@ -123,15 +124,27 @@ def rates(steps, **settings):
         ({"warmup": 0.0, "decay": 1.0, "final_lr": 0.5}, [2, 1.75, 1.5, 1.25]),
         ({"warmup": 0.0, "decay": 0.5, "final_lr": 1.0}, [2, 2, 2, 2]),
         ({"warmup": 0.75, "decay": 0.75}, [2 / 3, 4 / 3, 4 / 3, 2 / 3]),  # they meet: the lower one rules
+        ({"warmup": 0.0, "decay": 1.0, "schedule": "cosine"}, [2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5]),
+        ({"warmup": 0.0, "decay": 0.5, "final_lr": 0.2, "schedule": "cosine"}, [2, 2, 2, 1.2]),
+        ({"warmup": 0.5, "decay": 0.0, "schedule": "cosine"}, [1, 2, 2, 2]),
     ],
 )
 def test_the_schedule_worked_by_hand(settings, expected):
     assert rates(4, **settings) == pytest.approx(expected)
 
 
-@given(st.integers(1, 500), st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1))
-def test_the_schedule_rises_to_its_peak_and_falls(steps, warmup, decay, final_lr):
-    found = rates(steps, warmup=warmup, decay=decay, final_lr=final_lr)
+def test_a_cosine_is_nanogpts_formula_after_the_warm_up():
+    steps, warm, low = 17, 5, 0.2
+    expected = [
+        low + 0.5 * (1 + math.cos(math.pi * (it - warm) / (steps - warm))) * (2 - low) for it in range(warm, steps)
+    ]
+    found = rates(steps, warmup=warm / steps, decay=1 - warm / steps, final_lr=low / 2, schedule="cosine")
+    assert found[warm:] == pytest.approx(expected)
+
+
+@given(st.integers(1, 500), st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1), st.sampled_from(["linear", "cosine"]))
+def test_the_schedule_rises_to_its_peak_and_falls(steps, warmup, decay, final_lr, schedule):
+    found = rates(steps, warmup=warmup, decay=decay, final_lr=final_lr, schedule=schedule)
     assert all(0 < rate <= 2.0 for rate in found)
     top = found.index(max(found))
     assert found[: top + 1] == sorted(found[: top + 1])

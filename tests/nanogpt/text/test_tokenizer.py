@@ -59,6 +59,27 @@ def test_skipping_keeps_exactly_what_is_known(text, alphabet):
     assert tokenizer.decode(tokenizer.encode(text, "skip")) == "".join(c for c in text if c in alphabet)
 
 
+@given(st.text(min_size=1, max_size=9), st.text(max_size=9), st.text(max_size=9), st.booleans())
+def test_added_characters_come_last_and_every_token_keeps_its_id(first, second, third, end):
+    tokenizer = CharTokenizer.train([first], end)
+    for more in (second, third):
+        before = tokenizer
+        tokenizer = before.extend("".join(sorted(set(more) - set(before.characters))))
+        assert tokenizer.bytes_by_id[: before.vocab_size] == before.bytes_by_id
+        assert tokenizer.end_of_document == before.end_of_document
+    whole = first + second + third
+    assert tokenizer.vocab_size == len(set(whole)) + end
+    assert tokenizer.decode(tokenizer.encode(whole)) == whole
+    again = parse_tokenizer(dump_tokenizer(tokenizer), "there")
+    assert again.encode(whole).tolist() == tokenizer.encode(whole).tolist()
+    assert (again.end_of_document, again.vocab_size) == (tokenizer.end_of_document, tokenizer.vocab_size)
+
+
+@pytest.mark.parametrize("end", [-1, 4])
+def test_the_end_has_one_of_the_ids(end):
+    refuses(lambda: CharTokenizer("abc", end), str(end), "4 ids")
+
+
 @pytest.mark.parametrize("characters", ["", "aba"])
 def test_an_alphabet_is_not_empty_and_has_each_once(characters):
     refuses(lambda: CharTokenizer(characters), "vocabulary")

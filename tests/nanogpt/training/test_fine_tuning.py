@@ -15,6 +15,7 @@ from nanogpt.interop.hugging_face.importing import import_model
 from nanogpt.planning.memory import estimate_memory
 from nanogpt.runs.run import load
 from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 from nanogpt.training.fine_tuning import ADAMW_LR, LORA_LR, LR_SHARE, start_settings
 from nanogpt.training.options import TrainOptions
 from nanogpt.training.seeds import start_seeds
@@ -108,6 +109,86 @@ def test_learning_rates_along_chains_of_runs(first):
     assert one.learning_rate == two.learning_rate == pytest.approx(LR_SHARE * load(first).config.train.learning_rate)
 
 
+GROWN = [{"preset": "modern"}, {"preset": "gpt2", "tie_embeddings": True}, {"preset": "lecture", "optimizer": "adamw"}]
+NEW = "the dé, the ñd☃é. " * 61
+"""A text of which a vocabulary of OLD lacks three characters"""
+OLD = "the bird, the end. "
+
+
+def first_of(preset="modern", tokenizer=None, **settings):
+    Path("new.txt").write_text(NEW, encoding="utf-8")
+    return make_run("first", preset, tokenizer=tokenizer or CharTokenizer.train([OLD], preset != "lecture"), **settings)
+
+
+@pytest.mark.parametrize("settings", GROWN, ids=lambda one: one["preset"])
+def test_new_characters_are_added_and_old_tokens_keep_their_logits(settings):
+    first = first_of(**settings)
+    trainer = start_run("new.txt", start_from="first", out="second", steps=3, unknown="extend", **SMALL)
+    (note,) = [one for one in trainer.notes if "vocabulary" in one]
+    size = first.tokenizer.vocab_size
+    assert all(word in note for word in ("3 characters", "'é' 'ñ' '☃'", f"{size + 3}"))
+    grown = trainer.tokenizer
+    assert grown.encode(OLD).tolist() == first.tokenizer.encode(OLD).tolist()
+    assert grown.encode("éñ☃").tolist() == [size, size + 1, size + 2]
+    assert (grown.end_of_document, grown.vocab_size) == (first.tokenizer.end_of_document, size + 3)
+    idx = torch.from_numpy(first.tokenizer.encode(OLD)[None, :7]).long()
+    before, after = first.model(idx), trainer.model(idx)
+    torch.testing.assert_close(after[..., :size], before, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(after[..., size:], before.mean(-1, keepdim=True).expand(-1, -1, 3), atol=1e-5, rtol=1e-5)
+    assert (after.softmax(-1)[..., size:] <= 1 / (size + 3) + 1e-6).all()
+    finish(trainer)
+    start, end = load_file("second/start.safetensors"), state("second", "last")
+    assert len(start["token_embedding.weight"]) == size + 3
+    assert (end["token_embedding.weight"][size:] != start["token_embedding.weight"][size:]).any(1).all()
+    assert load("second").generate("ñé", tokens=5)[:2] == "ñé"
+
+
+@pytest.mark.parametrize("unknown", ["extend", "skip"])
+def test_a_text_with_new_characters_resumes_exactly_from_the_text(unknown, monkeypatch, tmp_path):
+    first_of()
+    settings = {"start_from": "first", "val": "other.txt", "steps": 6, "eval_every": 3, "unknown": unknown, **SMALL}
+    Path("other.txt").write_text("the bñrd ☃" * 19, encoding="utf-8")
+    finish(start_run("new.txt", out="whole", **settings))
+    stopped = start_run("new.txt", out="parts", **settings)
+    stopped.should_stop = lambda: stopped.state.step >= 2
+    finish(stopped)
+    shutil.rmtree("first")
+    monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
+    assert finish(resume_run("parts"))[0].step == 2
+    assert outcome(Path("parts")) == outcome(Path("whole"))
+
+
+def test_unknown_characters_are_left_out_and_counted():
+    first = first_of()
+    trainer = start_run("new.txt", start_from="first", out="second", steps=2, unknown="skip", **SMALL)
+    assert any(f"{4 * 61} characters" in note and "'é' 'ñ' '☃'" in note for note in trainer.notes)
+    assert trainer.tokenizer.to_dict() == first.tokenizer.to_dict()
+    ids = [*trainer.data.train, *trainer.data.val]
+    assert ids[1:] == first.tokenizer.encode(NEW, "skip").tolist()
+    finish(trainer)
+    refuses(lambda: fine_tune("third", "second", text="new.txt"), "never saw 'é' 'ñ' '☃'")  # each run is asked anew
+
+
+def test_a_chain_of_texts_with_adapters_at_its_end():
+    size = first_of().tokenizer.vocab_size
+    fine_tune(text="new.txt", unknown="extend")
+    Path("more.txt").write_text("the é, ¿then? " * 61, encoding="utf-8")
+    fine_tune("third", "second", text="more.txt", unknown="extend")
+    run = fine_tune("fourth", "third", text="more.txt", unknown="skip", lora=2)
+    assert run.tokenizer.encode("é☃?¿").tolist() == [size, size + 2, size + 3, size + 4]
+    assert changed(state("third"), state("fourth", 0)) == set()
+    assert run.config.model.vocab_size == size + 5
+
+
+@pytest.mark.parametrize("unknown", ["error", "extend", "skip"])
+def test_bytes_know_every_character(gpt2, unknown):
+    Path("new.txt").write_text(NEW, encoding="utf-8")
+    trainer = start_run("new.txt", start_from=gpt2, out="second", steps=2, unknown=unknown, **SMALL)
+    assert trainer.tokenizer.vocab_size == 257
+    assert len(trainer.data.train) + len(trainer.data.val) == len(NEW.encode()) + 1
+    assert not any("vocabulary" in note for note in trainer.notes)
+
+
 def test_settings_of_the_first_text_and_machine_are_reset():
     fitted = {"eval_tokens": 2048, "final_eval_tokens": 4096, "sample_tokens": 3, "compile": "off", "pattern": "*.md"}
     config = start_settings(make_run("first", **fitted), {"sample_tokens": 5})
@@ -151,7 +232,9 @@ def test_adapters_take_less_memory(gpt2):
         ({"lora": 2, "optimizer": "muon"}, ["--lora 2", "--optimizer muon"]),
         ({"lora": 2, "parallel": "fsdp"}, ["--lora 2", "--parallel fsdp"]),
         ({"lora": 0}, ["--lora"]),
-        ({"text": "new.txt"}, ["never saw 'b' 'f' 'l'", "byte or bpe"]),
+        ({"text": "new.txt"}, ["never saw 'b' 'f' 'l'", "byte or bpe", "--unknown extend", "--unknown skip"]),
+        ({"text": "new.txt", "unknown": "extend", "lora": 2}, ["--unknown extend", "--lora 2", "'b' 'f' 'l'"]),
+        ({"start_from": None, "unknown": "skip"}, ["--unknown skip", "--from RUN"]),
         ({"start_from": "nowhere"}, ["'nowhere'"]),
     ],
     ids=str,

@@ -273,6 +273,29 @@ def test_a_run_does_not_resume_on_another_text(change, monkeypatch, tmp_path):
     refuses(lambda: resume_run("stopped"), "tale.txt", "'stopped'", "changed")
 
 
+@pytest.mark.parametrize(
+    ("change", "word", "largest"),
+    [
+        (lambda text: text.touch(), None, 10**6),
+        (lambda text: text.write_text(text.read_text()[::-1]), "has changed", 10**6),
+        (lambda text: text.write_text(text.read_text() + "more"), "may have changed", 10),
+        (lambda text: text.rename(text.with_name("old.txt")), None, 10),
+        (lambda text: None, None, 10),
+        (lambda text: text.write_text(""), "cannot be read", 10**6),
+        (lambda text: text.write_bytes(b"caf\xe9"), "cannot be read", 10**6),
+    ],
+)
+def test_a_text_that_changed_is_reported_and_the_training_goes_on(change, word, largest, monkeypatch):
+    monkeypatch.setattr("nanogpt.runs.find.READ_AGAIN", largest)
+    uninterrupted = whole(**EVERYTHING)  # on the text as it was
+    finish(start("stopped", stop_at=3, **EVERYTHING))
+    change(Path("tale.txt"))
+    resumed = resume_run("stopped")
+    assert [word in note and "tale.txt" in note for note in resumed.notes] == ([True] if word else [])
+    finish(resumed)
+    assert outcome(Path("stopped")) == uninterrupted
+
+
 # Checkpoints by the clock
 
 

@@ -18,9 +18,10 @@ function utf8(text) {
 
 class CharTokenizer {
   constructor({ characters, end_of_document }) {
-    this.characters = [...characters]; // code points, not surrogates
-    this.ids = new Map(this.characters.map((character, id) => [character, id]));
-    this.end = end_of_document ? this.characters.length : null;
+    this.texts = [...characters]; // code points, not surrogates
+    this.end = end_of_document === true ? this.texts.length : end_of_document === false ? null : end_of_document;
+    if (this.end !== null) this.texts.splice(this.end, 0, "");
+    this.ids = new Map(this.texts.map((text, id) => [text, id]));
   }
 
   encode(text) {
@@ -30,7 +31,7 @@ class CharTokenizer {
   }
 
   bytes(id) {
-    return id === this.end ? new Uint8Array() : toBytes.encode(this.characters[id]);
+    return toBytes.encode(this.texts[id]);
   }
 }
 

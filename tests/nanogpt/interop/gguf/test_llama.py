@@ -53,6 +53,7 @@ TOKENIZERS = {
     "char": CharTokenizer.train([SENTENCES]),
     "char, not ASCII": CharTokenizer.train([SPANISH]),
     "char, without an end": CharTokenizer("né–—𝄞", end_of_document=False),
+    "char, extended": CharTokenizer.train([SENTENCES]).extend("".join(sorted(set(SPANISH) - set(SENTENCES)))),
     "byte": ByteTokenizer(),
     "byte, without an end": ByteTokenizer(end_of_document=False),
     "bpe": BpeTokenizer.train([SENTENCES * 5, SPANISH * 5], vocab_size=400),

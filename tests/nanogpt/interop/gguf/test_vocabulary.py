@@ -45,6 +45,7 @@ def test_of_a_repeated_merge_the_last_one_counts():
     ("tokenizer", "end", "silent"),
     [
         (CharTokenizer("abc"), 3, {3}),
+        (CharTokenizer("ab").extend("é"), 2, {2}),
         (ByteTokenizer(), 256, {256}),
         (ByteTokenizer(end_of_document=False), 255, set()),  # a byte that no text has
         (BpeTokenizer([None, *BYTES, None], [], 257), 257, {0, 257}),

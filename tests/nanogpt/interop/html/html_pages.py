@@ -10,6 +10,11 @@ def endless() -> CharTokenizer:
     return CharTokenizer(ALPHABET, end_of_document=False)
 
 
+def grown() -> CharTokenizer:
+    """With the end-of-document token in the middle."""
+    return CharTokenizer(ALPHABET[:-9]).extend(ALPHABET[-9:])
+
+
 def bpe() -> BpeTokenizer:
     """With tokens of U+0085, which is white space to Unicode and not to JavaScript, and of U+FEFF: the reverse."""
     text = "\x85\x85 x wow!\ufeff\ufeff the cat's hat, they'll don't 123 née 中文 中文 🦊🦊 \n\n  aaaa abab </script> "

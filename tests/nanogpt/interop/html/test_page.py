@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from html_pages import ALPHABET, agree, bpe, endless, wait, write
+from html_pages import ALPHABET, agree, bpe, endless, grown, wait, write
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.html.export import export_html
@@ -18,7 +18,7 @@ slow = pytest.mark.slow
 
 
 @slow
-@pytest.mark.parametrize("make_tokenizer", [lambda: CharTokenizer(ALPHABET), ByteTokenizer, bpe])
+@pytest.mark.parametrize("make_tokenizer", [lambda: CharTokenizer(ALPHABET), grown, ByteTokenizer, bpe])
 @pytest.mark.parametrize("prompt", ["the cat", ""])
 def test_what_the_page_shows_is_what_python_writes(make_page, open_page, make_tokenizer, prompt):
     """Byte models with random weights write much that is no text: it is shown as Python writes it."""

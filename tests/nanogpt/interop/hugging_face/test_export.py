@@ -90,11 +90,12 @@ def test_transformers_writes_the_same_text(preset, sizes):
     [
         CharTokenizer.train([TEXT]),
         CharTokenizer.train(["ab \n"], end_of_document=False),
+        CharTokenizer.train(["edr "]).extend("é漢\n"),
         ByteTokenizer(),
         ByteTokenizer(end_of_document=False),
         train_tokenizer("bpe", [TEXT + "one and two, 34 and 567 's it's\t\r\n  "] * 9, vocab_size=300),
     ],
-    ids=["char", "char without end", "byte", "byte without end", "bpe"],
+    ids=["char", "char without end", "char extended", "byte", "byte without end", "bpe"],
 )
 def test_auto_tokenizer_gives_the_same_ids(tokenizer):
     from transformers import AutoTokenizer

@@ -90,11 +90,12 @@ def test_theirs_to_ours_and_back(kind, sizes):
 
 
 @pytest.mark.parametrize("preset", ["modern", "gpt2"])
-@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "char without end"])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "char without end", "char extended"])
 def test_a_run_comes_back_as_it_was(preset, kind):
     tokenizers = {
         "char": CharTokenizer.train(["né 漢 <|endoftext|>"]),
         "char without end": CharTokenizer.train(["né 漢"], end_of_document=False),
+        "char extended": CharTokenizer.train(["né 漢"]).extend("☃a"),
         "byte": ByteTokenizer(),
         "bpe": BpeTokenizer.train(["low lower lowest"] * 9, vocab_size=263),
     }
