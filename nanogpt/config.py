@@ -187,6 +187,9 @@ class DataConfig:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+    clean: Literal["none", "auto", "all"] = "none"
+    """leave out Project Gutenberg's licence (auto), or also what is probably no text: front matter, mail headers, page
+    numbers, tags, escape codes, copies of documents (all); a new run has auto"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -379,7 +382,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> Config:
-    """Read a preset by its name, or settings from a `.toml` file by its path.
+    """Read a preset by its name, or settings from a `.toml` file by its path; a new run's text is cleaned.
 
     >>> load_preset("gpt2").model.activation
     'gelu_tanh'
@@ -387,9 +390,12 @@ def load_preset(name: str) -> Config:
     if name.endswith(".toml"):
         if not Path(name).is_file():
             raise UserError(f"--preset {name}: no such file; give a .toml file, or one of {', '.join(preset_names())}")
-        return Config.from_dict(read_toml(Path(name)) | {"preset": name}, name)
-    check_names([name], preset_names(), "unknown preset")
-    return Config.from_dict({"preset": name, **read_toml(PRESETS / f"{name}.toml")}, f"preset {name}")
+        tables, where = read_toml(Path(name)), name
+    else:
+        check_names([name], preset_names(), "unknown preset")
+        tables, where = read_toml(PRESETS / f"{name}.toml"), f"preset {name}"
+    config = Config.from_dict(tables | {"preset": name}, where)
+    return config if "clean" in tables.get("data", ()) else config.override(clean="auto")
 
 
 def part_of(name: str) -> str:

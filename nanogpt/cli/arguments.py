@@ -283,12 +283,18 @@ class TextOptions:
     """file names to read in a folder, for example *.md (default: all)"""
     column: str = "text"
     """text column of .jsonl and .parquet files and of data sets"""
+    clean: Literal["none", "auto", "all"] = "auto"
+    """leave out nothing, a book's licence (auto), or also headers, page numbers, tags and copies (all)"""
+    yes: bool = False
+    """fetch a text whose http(s) address is given, without asking"""
 
     def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
         """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
-        return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column)
+        return load_corpus(
+            text, self.encoding, pattern=self.pattern, column=self.column, clean=self.clean, yes=self.yes
+        )
 
 
 def chosen(named: str | None) -> Path | str:

@@ -68,12 +68,12 @@ def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
     return files[step], int(step)
 
 
-def open_corpus(text: Sources, config: DataConfig) -> Corpus:
-    """Open a text, to be read as a run's settings say."""
-    return load_corpus(text, config.encoding, pattern=config.pattern, column=config.column)
+def open_corpus(text: Sources, how: DataConfig, yes: bool = False) -> Corpus:
+    """Open a text, to be read as a run's settings say; with `yes`, fetch it if it is an address."""
+    return load_corpus(text, how.encoding, pattern=how.pattern, column=how.column, clean=how.clean, yes=yes)
 
 
-def open_data(folder: RunFolder) -> Dataset:
+def open_data(folder: RunFolder, yes: bool = False) -> Dataset:
     """Return the token ids that a run was trained on, from the cache or its text; UserError where that has changed."""
     name, plan, config = str(folder.path), folder.read_plan(), folder.read_config().data
     advice = (
@@ -91,7 +91,7 @@ def open_data(folder: RunFolder) -> Dataset:
         raise UserError(
             f"the text of {name!r} came from standard input or memory and is no longer in the cache: {advice}"
         )
-    corpora = [open_corpus(one, config) for one in sources]
+    corpora = [open_corpus(one, config, yes) for one in sources]
     for corpus in corpora:
         corpus.scan()  # raises for what cannot be read
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text

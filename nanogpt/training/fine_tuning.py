@@ -36,7 +36,7 @@ FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout")
 RESET = (
     *("seed", "device", "parallel", "threads", "track"),
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
-    *("encoding", "pattern", "column"),
+    *("encoding", "pattern", "column", "clean"),
 )
 """Settings that return to their defaults: another text, length and machine have no reason to share them. The second
 line is what the planner fits to the minutes."""
@@ -66,7 +66,7 @@ def start_settings(run: Run, settings: Mapping[str, Any]) -> Config:
     for name in settings:
         if name in fixed:
             raise UserError(f"{flag(name)} is fixed by the weights of {str(run.path)!r}: leave it or --from out")
-    defaults = vars(DataConfig()) | vars(TrainConfig())
+    defaults = vars(DataConfig(clean="auto")) | vars(TrainConfig())
     config = run.config.override(**{name: defaults[name] for name in RESET})
     config = config.override(**_learning_rates(run, settings.get("lora") is not None) | dict(settings))
     if config.model.block_size > run.config.model.block_size:

@@ -117,7 +117,10 @@ def prepare(
         create_folder(options.out)  # raises
     texts = [options.text if options.text != () else None, *([options.val] if options.val is not None else [])]
     how = config.data
-    corpora = [load_corpus(text, how.encoding, pattern=how.pattern, column=how.column) for text in texts]
+    corpora = [
+        load_corpus(text, how.encoding, pattern=how.pattern, column=how.column, clean=how.clean, yes=options.yes)
+        for text in texts
+    ]
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):
         raise UserError(f"--pattern {pattern} selects files of a folder, and no text here is one: leave it out")
