@@ -69,7 +69,7 @@ def local_copy(url: str, agreed: bool = False) -> tuple[Path, str]:
     if path is None:
         limit = f"at most {MOST_BYTES / 1e9:g} GB"
         if not agreed and sys.stdin.isatty() and sys.stderr.isatty():
-            print(f"fetch {url} once ({limit})? [y/N] ", end="", file=sys.stderr, flush=True)
+            print(f"fetch {url!r} once ({limit})? [y/N] ", end="", file=sys.stderr, flush=True)
             agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
         if not agreed:
             raise UserError(

@@ -107,7 +107,7 @@ def test_the_name_says_how_the_file_is_read(web, path, name):
     [
         ("/missing.txt", ["404"]),
         ("/file", ["file:"]),
-        ("/ftp", ["ftp"]),
+        ("/ftp", ["unknown url type: ftp"]),
         ("/loop", ["302"]),
         ("/cut", ["99,996 bytes too early"]),
         ("/long", ["more than 50,021 bytes"]),
@@ -119,7 +119,7 @@ def test_what_cannot_be_fetched_leaves_nothing(web, monkeypatch, path, words):
     assert kept() == []
 
 
-def test_without_a_network():
+def test_without_a_network_or_by_another_protocol():
     refuses(lambda: load_corpus("https://example.org/tale.txt", yes=True), "no connection", "save the file")
     refuses(lambda: load_corpus("ftp://example.org/tale.txt", yes=True), "no file or folder")
 
