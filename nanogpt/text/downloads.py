@@ -92,16 +92,12 @@ def local_copy(url: str, agreed: bool = False) -> tuple[Path, str]:
 
 
 def _file_name(url: str, kind: str) -> str:
-    """Return a name for the file of an address, with an ending that says how to read it.
-
-    >>> _file_name("https://example.org/books/tale.txt?download=1", "text/plain")
-    'tale.txt'
-    >>> _file_name("https://example.org/pdf/1706.03762", "application/pdf")
-    '1706.03762.pdf'
-    """
+    """Return a name for the file of an address; its ending, or that of its media type, says how to read it."""
     parts = urlsplit(url)
     name = re.sub(r"[^\w.-]+", "-", PurePosixPath(unquote(parts.path)).name)[-100:].strip("-.")
     name = name or parts.hostname or "text"
     ending, wanted = PurePosixPath(name).suffix.lower(), mimetypes.guess_extension(kind) or ""
-    is_right = ending in (".html", ".htm") if wanted == ".html" else re.fullmatch(r"\.[a-z]\w{0,9}", ending)
+    is_right = (
+        ending in (".html", ".htm") if wanted == ".html" else re.fullmatch(r"\.[a-z]\w{0,9}", ending)
+    )  # not .03762
     return name if is_right else name + wanted

@@ -60,9 +60,12 @@ def test_a_line_that_is_only_quoted_stays(text):
     assert clean(text, "auto") == (text, [])
 
 
-def test_the_end_is_looked_for_in_the_last_part_alone():
-    left, _ = clean(START + BOOK + END + LONG, "auto")
-    assert left == BOOK + END + LONG
+@pytest.mark.parametrize("step", [FRAME - 1, 4099])
+@pytest.mark.parametrize(("lines", "is_frame"), [(FRAME // 7 - 13, True), (FRAME // 7 + 13, False)])
+def test_the_lines_count_only_near_the_beginning_and_the_end(lines, is_frame, step):
+    around = "A line\n" * lines
+    assert clean(START + BOOK + END + around, "auto", step)[0] == (BOOK if is_frame else BOOK + END + around)
+    assert clean(around + START + BOOK, "auto", step)[0] == (BOOK if is_frame else around + START + BOOK)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ ANSWERS = {
     "/tale.txt": (200, {"Content-Type": "text/plain"}, TALE),
     "/pages/7": (200, {"Content-Type": "text/html; charset=utf-8"}, "<p>Once"),
     "/blob/tale.txt": (200, {"Content-Type": "text/html"}, "<p>Once"),
+    "/pdf/1706.03762": (200, {"Content-Type": "application/pdf"}, "PDF"),
     "/download": (200, {"Content-Type": "application/epub+zip"}, "PK"),
     "/caf%C3%A9%20ole.md": (200, {"Content-Type": "text/plain"}, "Once"),
     "/there": (302, {"Location": "/tale.txt"}, ""),
@@ -93,6 +94,7 @@ def test_a_terminal_asks(web, monkeypatch, answer, fetched):
     [
         ("/pages/7", "7.html"),
         ("/blob/tale.txt", "tale.txt.html"),
+        ("/pdf/1706.03762", "1706.03762.pdf"),
         ("/download", "download.epub"),
         ("/café ole.md", "café-ole.md"),
         ("/there", "there.txt"),
