@@ -97,7 +97,5 @@ def _file_name(url: str, kind: str) -> str:
     name = re.sub(r"[^\w.-]+", "-", PurePosixPath(unquote(parts.path)).name)[-100:].strip("-.")
     name = name or parts.hostname or "text"
     ending, wanted = PurePosixPath(name).suffix.lower(), mimetypes.guess_extension(kind) or ""
-    is_right = (
-        ending in (".html", ".htm") if wanted == ".html" else re.fullmatch(r"\.[a-z]\w{0,9}", ending)
-    )  # not .03762
+    is_right = ending in (".html", ".htm") if wanted == ".html" else re.fullmatch(r"\.[a-z]\w{0,9}", ending)
     return name if is_right else name + wanted
