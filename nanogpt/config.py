@@ -196,6 +196,9 @@ class DataConfig:
     documents: str = "auto"
     """what is a document: lines, blank-lines, files (a file or record each), or the text that separates documents
     (default: files, or lines or pieces where a file clearly consists of them)"""
+    clean: Literal["none", "auto", "all"] = "auto"
+    """leave out Project Gutenberg's licence (auto), or also what is probably no text: front matter, mail headers, page
+    numbers, tags, escape codes, copies of documents (all), or nothing (none)"""
     unknown: Literal["error", "extend", "skip"] = "error"
     """with --from, if the text has characters that the run's vocabulary lacks: stop, add them, or leave them out"""
 
@@ -394,7 +397,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> Config:
-    """Read a preset by its name, or settings from a `.toml` file by its path.
+    """Read a preset by its name, or settings from a `.toml` file by its path; a new run's text is cleaned.
 
     >>> load_preset("gpt2").model.activation
     'gelu_tanh'

@@ -285,12 +285,17 @@ class TextOptions:
     """text column of .jsonl and .parquet files and of data sets"""
     documents: str = "auto"
     """what a document is: lines, blank-lines, files, or the text that separates documents"""
+    clean: Literal["none", "auto", "all"] = "auto"
+    """leave out nothing, a book's licence (auto), or also headers, page numbers, tags and copies (all)"""
+    yes: bool = False
+    """fetch a text whose http(s) address is given, without asking"""
 
     def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
         """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
-        return load_corpus(text, self.encoding, pattern=self.pattern, column=self.column, documents=self.documents)
+        how: Any = {"pattern": self.pattern, "column": self.column, "documents": self.documents, "clean": self.clean}
+        return load_corpus(text, self.encoding, yes=self.yes, **how)
 
 
 def chosen(named: str | None) -> Path | str:

@@ -33,6 +33,8 @@ class Eval(RunOptions):
 
     text: str | None = None
     """another text, as for nanogpt train"""
+    yes: bool = False
+    """fetch a text whose http(s) address is given, without asking"""
     unknown: Literal["error", "skip"] = "error"
     """what to do with characters that are not in the vocabulary"""
     protocol: Literal["whole", "nanogpt"] = "whole"
@@ -69,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
 
     run = options.open(options.device)
     run.model = lower_precision(run.model, options.precision)
-    ids = run.text_ids(options.text, options.unknown)
+    ids = run.text_ids(options.text, options.unknown, options.yes)
     of = options.text or f"the validation part of {run.plan.text}"
     report: dict[str, Any] = {"run": run.name, "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":

@@ -71,7 +71,7 @@ def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
     return files[step], int(step)
 
 
-def open_data(folder: RunFolder) -> Dataset:
+def open_data(folder: RunFolder, yes: bool = False) -> Dataset:
     """Return the token ids that a run was trained on, from the cache or its text; UserError where that has changed."""
     name, plan, config = str(folder.path), folder.read_plan(), folder.read_config()
     advice = (
@@ -88,7 +88,7 @@ def open_data(folder: RunFolder) -> Dataset:
         raise UserError(
             f"the text of {name!r} came from standard input or memory and is no longer in the cache: {advice}"
         )
-    corpora = _corpora(plan, config)
+    corpora = _corpora(plan, config, yes)
     for corpus in corpora:
         corpus.scan()  # raises for what cannot be read
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text
@@ -126,10 +126,10 @@ def text_changes(folder: RunFolder) -> list[str]:
         return []
 
 
-def _corpora(plan: Plan, config: Config) -> list[Corpus]:
-    """Return a run's text, and its validation text if it has one."""
+def _corpora(plan: Plan, config: Config, yes: bool = False) -> list[Corpus]:
+    """Return a run's text, and its validation text if it has one; with `yes`, fetch them if they are addresses."""
     held_out = plan.val_source not in (None, NO_VALIDATION)
-    corpora = [open_corpus(one, config) for one in (plan.source, plan.val_source)[: 1 + held_out]]
+    corpora = [open_corpus(one, config, yes) for one in (plan.source, plan.val_source)[: 1 + held_out]]
     corpora[0].holds_out = plan.val_source != NO_VALIDATION
     return corpora
 

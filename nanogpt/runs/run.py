@@ -99,15 +99,15 @@ class Run:
         """
         return evaluate(self.model, self.text_ids(text, unknown), self.tokenizer)
 
-    def data(self) -> Dataset:
+    def data(self, yes: bool = False) -> Dataset:
         """Return the run's token ids; raise UserError where its text is gone or has changed."""
-        return open_data(self.folder)
+        return open_data(self.folder, yes)
 
-    def text_ids(self, text: Sources = None, unknown: Unknown = "error") -> TokenIds:
-        """Return the token ids, (T,), of the run's validation part, or of another text."""
+    def text_ids(self, text: Sources = None, unknown: Unknown = "error", yes: bool = False) -> TokenIds:
+        """Return the token ids, (T,), of the run's validation part, or of another text; with `yes`, fetch it."""
         if text is None:
-            return self.data().val
-        return encode_corpus(open_corpus(text, self.config), self.tokenizer, unknown)
+            return self.data(yes).val
+        return encode_corpus(open_corpus(text, self.config, yes), self.tokenizer, unknown)
 
 
 def load(

@@ -50,12 +50,16 @@ class Chunk(NamedTuple):
 
 
 def chunks_of(texts: Iterable[str], divided: bool = False) -> Iterator[Chunk]:
-    """Yield the chunks of one document, given in parts of any size; nothing if it is empty."""
-    begins = True
+    """Yield the chunks of one document, given in parts of any size; all but the last have `CHUNK_CHARACTERS`."""
+    held, begins = "", True
     for text in texts:
-        for start in range(0, len(text), CHUNK_CHARACTERS):
-            yield Chunk(text[start : start + CHUNK_CHARACTERS], begins, divided)
-            begins = False
+        held, start = held + text, 0
+        while len(held) - start > CHUNK_CHARACTERS:
+            yield Chunk(held[start : start + CHUNK_CHARACTERS], begins, divided)
+            start, begins = start + CHUNK_CHARACTERS, False
+        held = held[start:]
+    if held:
+        yield Chunk(held, begins, divided)
 
 
 def cut_chunks(chunks: Iterable[Chunk], size: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:

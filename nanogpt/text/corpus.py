@@ -1,17 +1,18 @@
-"""Find a text by name, file, folder, data set or standard input, and read it chunk by chunk.
+"""Find a text by name, file, folder, address, data set or standard input, and read it chunk by chunk.
 
 The ending of a file's name decides how it is read. Importing this module is cheap: no torch, no numpy, no disk access.
 """
 
 import gzip
 import io
+import itertools
 import os
 import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -38,6 +39,7 @@ JSON_LINES = (".jsonl", ".ndjson")
 NAMES = ("shakespeare", "python")
 NO_VALIDATION = "none"
 """Name of a validation text that stands for none: nothing is held out."""
+WEB = ("http://", "https://")
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
 
@@ -49,7 +51,7 @@ class Corpus:
     name: str
     """short name for run folders and tables: `shakespeare`, or the file's name without its ending"""
     source: str | tuple[str, ...]
-    """where to read it again: a corpus name, an absolute path, `hf:` and a data set, or several of these; `-` for
+    """where to read it again: a corpus name, an absolute path, an address, `hf:…`, or several of these; `-` for
     standard input and texts in memory, which cannot be read again"""
     read: Callable[[Notes], Iterator[Chunk]]
     """reads it from the beginning, and adds notes for the user"""
@@ -148,12 +150,15 @@ OneSource = str | os.PathLike[str] | Corpus
 Sources = OneSource | Sequence[OneSource] | None
 
 
-def open_corpus(text: Sources, config: Config) -> Corpus:
-    """Open a text, to be read as a run's settings and its format say."""
-    data, documents = config.data, config.data.documents
-    if config.model.format == 1 or (documents == "auto" and not data.end_of_document):
+def open_corpus(text: Sources, config: Config, yes: bool = False) -> Corpus:
+    """Open a text, to be read as a run's settings and its format say; with `yes`, fetch it if it is an address."""
+    data, documents, clean = config.data, config.data.documents, config.data.clean
+    if config.model.format == 1:
+        documents, clean = "files", "none"
+    elif documents == "auto" and not data.end_of_document:
         documents = "files"  # without the token, lines would run together
-    corpus = load_corpus(text, data.encoding, pattern=data.pattern, column=data.column, documents=documents)
+    how: Any = {"pattern": data.pattern, "column": data.column, "documents": documents, "clean": clean, "yes": yes}
+    corpus = load_corpus(text, data.encoding, **how)
     corpus.format = config.model.format
     return corpus
 
@@ -165,13 +170,16 @@ def load_corpus(
     pattern: str | None = None,
     column: str = "text",
     documents: str = "auto",
+    clean: str = "auto",
+    yes: bool = False,
 ) -> Corpus:
-    """Find a corpus: a name (`shakespeare`, `python`), a file, a folder, `hf:` and a data set, `-` for standard input.
+    """Find a corpus: a named one, a file, a folder, a web address, `hf:` and a data set, `-` for standard input.
 
     Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
     a note. A name wins over a file of the same name: write `./python` for the file. `pattern` selects files of a folder
-    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets; `documents` is what a
-    document is (`nanogpt.text.scan`), by default what the file clearly shows.
+    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets; `documents` and `clean`
+    say what a document is and what is left out (`DataConfig`), but not of a named corpus or a text in memory; `yes`
+    lets an address be fetched.
 
     Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
     nor can be downloaded. Reading the text raises errors about its content.
@@ -181,9 +189,15 @@ def load_corpus(
     if isinstance(source, Corpus):
         return source
     if isinstance(source, str | os.PathLike):
-        return _divided(_open_source(os.fspath(source), encoding, pattern, column), documents)
-    each = {"pattern": pattern, "column": column, "documents": documents}
-    return _joined([load_corpus(one, encoding, **each) for one in source])  # type: ignore[arg-type]
+        name = os.fspath(source)
+        if name.startswith(WEB):
+            corpus = _from_web(name, encoding, column, yes)
+        else:
+            corpus = _open_source(name, encoding, pattern, column)
+        corpus = corpus if clean == "none" or name in NAMES else _cleaned(corpus, clean)
+        return corpus if name in NAMES else _divided(corpus, documents)
+    each: Any = {"pattern": pattern, "column": column, "documents": documents, "clean": clean, "yes": yes}
+    return _joined([load_corpus(one, encoding, **each) for one in source])
 
 
 def _divided(corpus: Corpus, documents: str) -> Corpus:
@@ -220,6 +234,31 @@ def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> 
 
     bare = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
     return Corpus(name=bare.stem, source=str(path.resolve()), read=read, empty=_empty(str(path)))
+
+
+def _cleaned(corpus: Corpus, clean: str) -> Corpus:
+    """Return a corpus without what `clean` leaves out; the code for it is loaded at the first text that may need it."""
+
+    def read(notes: Notes) -> Iterator[Chunk]:
+        chunks = corpus.read(notes)
+        for chunk in chunks:
+            if clean == "all" or (chunk.begins and "gutenberg" in chunk.text.lower()):
+                from nanogpt.text.cleaning import clean_chunks
+
+                where = corpus.name if corpus.source == "-" else Path(str(corpus.source)).name
+                yield from clean_chunks(itertools.chain([chunk], chunks), clean, where, notes)
+                return
+            yield chunk
+
+    return replace(corpus, read=read)
+
+
+def _from_web(address: str, encoding: str, column: str, agreed: bool) -> Corpus:
+    """Return the text at an address, which is fetched once, to the cache."""
+    from nanogpt.text.downloads import local_copy
+
+    path, note = local_copy(address, agreed)
+    return replace(_open_source(str(path), encoding, None, column), source=address, _notes={note: None})
 
 
 def _find(name: str) -> Path:

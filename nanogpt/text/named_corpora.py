@@ -13,7 +13,6 @@ from nanogpt.text.chunks import Chunk, Notes, chunks_of, decode_text
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 SHAKESPEARE_BYTES = 1_115_394
-DOWNLOAD_TIMEOUT_SECONDS = 10.0
 NOT_PYTHON = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 """Folders left out of the corpus `python`."""
 
@@ -41,7 +40,20 @@ def read_shakespeare() -> str:
                     f"delete or rename the file, or train on it by its path"
                 )
             return decode_text(data, "shakespeare")
-    data = _download(SHAKESPEARE_URL, SHAKESPEARE_BYTES)
+    from nanogpt.text.downloads import DownloadFailed, download
+
+    try:
+        data = b"".join(download(SHAKESPEARE_URL, 2 * SHAKESPEARE_BYTES)[1])
+    except DownloadFailed as error:
+        raise CorpusUnavailable(
+            f"'shakespeare' is not on this machine and could not be downloaded ({error}); connect to the network "
+            f"once, set NANOGPT_DATA to a folder that holds shakespeare.txt, or use 'python' or a file of your own"
+        ) from None
+    if hashlib.sha256(data).hexdigest() != SHAKESPEARE_SHA256:
+        raise CorpusUnavailable(
+            f"{SHAKESPEARE_URL} answered with something other than Tiny Shakespeare (a sign-in page of the network?); "
+            f"nothing was kept. Try again later, or set NANOGPT_DATA to a folder that holds shakespeare.txt"
+        )
     write_atomically(cache_folder() / "shakespeare.txt", data)
     return decode_text(data, "shakespeare")
 
@@ -56,27 +68,3 @@ def read_python(notes: Notes) -> Iterator[Chunk]:
             except (UserError, OSError):
                 continue  # a file in another encoding must not make this corpus unavailable
             yield from chunks_of([text])
-
-
-def _download(url: str, limit_bytes: int) -> bytes:
-    """Download at most `limit_bytes`; raise CorpusUnavailable if that fails or it is not Tiny Shakespeare."""
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
-            data: bytes = answer.read(limit_bytes + 1)
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        reason = getattr(reason, "strerror", None) or reason
-        raise CorpusUnavailable(
-            f"'shakespeare' is not on this machine and could not be downloaded ({reason}); connect to the network "
-            f"once, set NANOGPT_DATA to a folder that holds shakespeare.txt, or use 'python' or a file of your own"
-        ) from None
-    if len(data) > limit_bytes or hashlib.sha256(data).hexdigest() != SHAKESPEARE_SHA256:
-        raise CorpusUnavailable(
-            f"{url} answered with something other than Tiny Shakespeare (a sign-in page of the network?); nothing was "
-            f"kept. Try again later, or set NANOGPT_DATA to a folder that holds shakespeare.txt"
-        )
-    return data

@@ -36,7 +36,7 @@ FREE = ("block_size", "dropout", "attention_dropout", "embedding_dropout", "form
 RESET = (
     *("seed", "device", "parallel", "threads", "track"),
     *("compile", "eval_tokens", "final_eval_tokens", "sample_tokens"),
-    *("encoding", "pattern", "column", "documents", "unknown", "format"),
+    *("encoding", "pattern", "column", "documents", "clean", "unknown", "format"),
 )
 """Settings that return to their defaults: another text, length and machine have no reason to share them. The second
 line is what the planner fits to the minutes."""

@@ -116,7 +116,8 @@ def prepare(
     if options.out is not None and Path(options.out).exists():
         create_folder(options.out)  # raises
     held_out = [options.val] if options.val not in (None, NO_VALIDATION) else []
-    corpora = [open_corpus(text, config) for text in (options.text if options.text != () else None, *held_out)]
+    texts = (options.text if options.text != () else None, *held_out)
+    corpora = [open_corpus(text, config, options.yes) for text in texts]
     corpora[0].holds_out = options.val != NO_VALIDATION
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):

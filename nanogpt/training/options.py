@@ -33,8 +33,8 @@ class TrainOptions:
     """The options of a training, besides settings. On the command line all are strings and numbers."""
 
     text: Any = field(default=(), metadata={"positional": True, "metavar": "TEXT"})
-    """file, folder, hf:DATASET, '-' for standard input, or shakespeare or python; several are read one after another
-    (default: shakespeare if it is available)"""
+    """file, folder, https address, hf:DATASET, '-' for standard input, or shakespeare or python; several are read one
+    after another (default: shakespeare if it is available)"""
     minutes: float | None = None
     """time to train for, everything included; the machine is measured and a size chosen (default: 1)"""
     steps: int | None = None
@@ -53,6 +53,8 @@ class TrainOptions:
     """train this number of runs with consecutive seeds in one folder; report mean and spread"""
     resume: str | os.PathLike[str] | None = field(default=None, metadata={"metavar": "RUN"})
     """continue an interrupted run, 'last' for the newest; takes no other options but --device and --parallel"""
+    yes: bool = False
+    """fetch a text whose http(s) address is given, without asking"""
 
     def check(self) -> None:
         """Raise UserError for values out of range, or options that exclude each other."""
@@ -191,7 +193,7 @@ def start_training(
         """Return the folder (None where its training is over), notes, and whether to restore a checkpoint."""
         if options.resume is not None:
             refuse_with_resume(options, settings)
-            return *_open_to_resume(resumed_path(options.resume), block), True
+            return *_open_to_resume(resumed_path(options.resume), block, options.yes), True
         if world.size > 1:
             from nanogpt.training.restarts import run_before_restart
 
@@ -238,7 +240,7 @@ def start_training(
     )
 
 
-def _open_to_resume(path: Path, block: "type[nn.Module]") -> tuple[str | None, list[str]]:
+def _open_to_resume(path: Path, block: "type[nn.Module]", yes: bool) -> tuple[str | None, list[str]]:
     """Return a run's folder, its token ids back in the cache, and notes; None where its training is over.
 
     A finished run with a damaged last checkpoint continues from the one before, and ends the same again.
@@ -266,13 +268,13 @@ def _open_to_resume(path: Path, block: "type[nn.Module]") -> tuple[str | None, l
 
     if plan.data_key is not None and Dataset.load(plan.data_key) is not None:
         return str(folder.path), text_changes(folder)
-    open_data(folder)  # raises where the text has changed
+    open_data(folder, yes)  # raises where the text has changed
     return str(folder.path), []
 
 
 def refuse_with_resume(options: TrainOptions, settings: Mapping[str, Any]) -> None:
     """Raise UserError for other options with --resume: a resumed run keeps its plan and settings."""
-    asked = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "resume"}
+    asked = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in ("resume", "yes")}
     asked |= {name: value for name, value in settings.items() if name not in MOVABLE}
     names = [name.replace("_", "-") for name, value in asked.items() if value not in (None, ())]
     if names:

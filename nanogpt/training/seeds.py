@@ -90,7 +90,8 @@ def start_seeds(
         raise UserError(f"--seeds {count}: choose from 2 to {MOST_SEEDS}, for example 5: one run has no spread")
     base = settings.get("seed")
     base = load_preset(options.preset or DEFAULT_PRESET).train.seed if base is None else base
-    asked = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in ("out", "resume")}
+    kept = {one.name for one in fields(options)} - {"out", "resume", "yes"}
+    asked = {name: getattr(options, name) for name in kept}
     request = json.dumps({**asked, **settings, "text": options.text or None}, sort_keys=True, default=os.fspath)
     free = (folder for number in count_from(1) if not (folder := RUNS / f"seeds-{number}").exists())
     path = next(free) if options.out is None else Path(options.out)

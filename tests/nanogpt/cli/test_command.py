@@ -12,20 +12,20 @@ from nanogpt.config import PARTS, SampleConfig
 
 # Each flag is a promise: this list grows, and nothing is taken from it.
 PROMISED = """
-train minutes steps memory preset out val from seeds resume help-all \
+train minutes steps memory preset out val from seeds resume yes help-all \
  vocab-size block-size n-layer n-head n-embd n-kv-head head-size mlp-hidden norm norm-position norm-eps position \
  rope-theta activation qk-norm qkv-bias bias head-bias tie-embeddings mask-documents init dropout attention-dropout \
- embedding-dropout tokenizer tokenizer-from end-of-document encoding pattern column documents unknown format seed \
- batch-size accumulation \
+ embedding-dropout tokenizer tokenizer-from end-of-document encoding pattern column documents clean unknown format \
+ seed batch-size accumulation \
  optimizer learning-rate warmup decay schedule embedding-rate head-rate vector-rate final-lr weight-decay \
  weight-decay-on momentum beta1 beta2 \
  grad-clip eval-every eval-tokens final-eval-tokens patience sample-tokens log-every device precision compile track \
  history on-divergence threads parallel lora
 sample prompt prompt-file unknown out checkpoint device precision tokens temperature top-k top-p min-p \
  repetition-penalty stop seed samples
-eval text unknown checkpoint protocol seed floors memorised samples tokens json device precision
-info encoding pattern column documents
-data encoding pattern column documents preset json
+eval text yes unknown checkpoint protocol seed floors memorised samples tokens json device precision
+info encoding pattern column documents clean yes
+data encoding pattern column documents clean yes preset json
 runs folder compare significance against delete yes
 plot x out
 export to checkpoint precision licence push

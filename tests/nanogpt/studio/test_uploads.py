@@ -65,7 +65,7 @@ def test_only_stored_texts_are_found(tmp_path):
     save_text(tmp_path, TALE)
     (tmp_path / "secret.txt").write_text("x")
     (tmp_path / "texts" / "link.txt").symlink_to(tmp_path / "secret.txt")
-    for name in ("../secret.txt", "link.txt", "secret.txt", str(tmp_path / "secret.txt"), ""):
+    for name in ("../secret.txt", "link.txt", "secret.txt", str(tmp_path / "secret.txt"), "", "http://127.0.0.1/a"):
         refuses(lambda name=name: find_text(tmp_path, name), "no text")
 
 
