@@ -17,7 +17,7 @@ from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
-from nanogpt.interop.gguf.tensors import TOLERANCE
+from nanogpt.interop.gguf.tensors import TOLERANCE, llama_architecture
 from nanogpt.interop.verify.compare import allowed_difference
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
@@ -117,6 +117,11 @@ def largest_difference(run, llama, seed=3):
 
 
 ODD = [
+    ("modern", {"qk_norm": False, "n_embd": 15}),
+    ("modern", {"qk_norm": False, "n_embd": 21, "n_head": 7, "n_kv_head": 1, "tie_embeddings": True}),
+    ("modern", {"qk_norm": False, "n_embd": 42, "n_head": 6, "n_kv_head": 2, "block_size": 97, "rope_theta": 777.0}),
+    ("modern", {"qk_norm": False, "qkv_bias": True, "n_embd": 42, "head_size": None, "tie_embeddings": True}),
+    ("modern", {"qk_norm": False, "qkv_bias": True, "n_embd": 60, "n_head": 6, "n_kv_head": 2, "block_size": 97}),
     ("modern", {}),
     ("modern", {"tie_embeddings": True, "rope_theta": 777.0, "norm_eps": 1e-3}),
     ("modern", {"n_head": 6, "n_kv_head": 2, "block_size": 97}),
@@ -124,6 +129,8 @@ ODD = [
     ("gpt2", GPT2 | {"tie_embeddings": False, "bias": False, "qkv_bias": False, "norm_eps": 1e-3}),
 ]
 EVEN = [
+    ("modern", FITTING | {"qk_norm": False, "block_size": 61}),
+    ("modern", FITTING | {"qk_norm": False, "qkv_bias": True, "head_size": None, "n_kv_head": 2, "block_size": 61}),
     ("modern", FITTING | {"n_kv_head": 1, "block_size": 600}),  # llama.cpp reads 512 tokens at once
     ("modern", FITTING | {"tie_embeddings": True, "block_size": 61}),
     ("gpt2", FITTING | {"head_size": None, "block_size": 300}),
@@ -137,9 +144,12 @@ EVEN = [
 )
 def test_logits_are_ours_on_the_same_weights(preset, settings, precision):
     run = make_run("run", preset, **settings)
+    if preset == "modern" and not run.config.model.qk_norm:  # else attention is so sharp that it magnifies rounding
+        for block in run.model.blocks:
+            block.attention.qkv.weight.data *= 0.5
     with opened(run, precision) as llama:
         difference, ours = largest_difference(run, llama)
-        family = "gpt2" if preset == "gpt2" else "qwen3"
+        family = llama_architecture(run.config.model).model_type
         assert difference <= allowed_difference(TOLERANCE[family][precision], ours)
         assert 0.3 < ours.std() < 10  # neither flat nor absurd
 

@@ -30,7 +30,17 @@ GPT2 = [
     {"n_layer": 5, "n_head": 2, "n_embd": 22, "mlp_hidden": 41, "block_size": 19, "activation": "relu"},
     {"n_layer": 2, "n_head": 7, "n_embd": 77, "mlp_hidden": 13, "bias": False, "qkv_bias": False, "activation": "gelu"},
 ]
-MODELS = [("modern", sizes) for sizes in QWEN3] + [("gpt2", sizes | {"head_size": None}) for sizes in GPT2]
+LLAMA = [
+    sizes | {"n_embd": sizes["n_head"] * factor, "qk_norm": False} for sizes, factor in zip(QWEN3, (13, 7, 3, 11, 5))
+]
+QWEN2 = [sizes | {"qk_norm": False, "qkv_bias": True} for sizes in QWEN3]
+FAMILIES = {
+    "Qwen3ForCausalLM": [("modern", sizes) for sizes in QWEN3],
+    "LlamaForCausalLM": [("modern", sizes) for sizes in LLAMA],
+    "Qwen2ForCausalLM": [("modern", sizes) for sizes in QWEN2],
+    "GPT2LMHeadModel": [("gpt2", sizes | {"head_size": None}) for sizes in GPT2],
+}
+SECOND = [models[1] for models in FAMILIES.values()]
 
 
 def exported(preset, sizes, **rest):
@@ -48,19 +58,23 @@ def theirs():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), MODELS)
-def test_transformers_gives_the_same_logits(preset, sizes):
+@pytest.mark.parametrize(
+    ("family", "preset", "sizes"), [(name, *model) for name, models in FAMILIES.items() for model in models]
+)
+def test_transformers_gives_the_same_logits(family, preset, sizes):
     run = exported(preset, sizes)
     T = run.config.model.block_size  # a full context
     idx = token_ids(3, T, vocab_size=run.config.model.vocab_size)
+    model = theirs()
+    assert type(model).__name__ == family
     with torch.no_grad():
-        ours, other = run.model(idx), theirs()(idx).logits
+        ours, other = run.model(idx), model(idx).logits
     assert ours.std() > 0.1  # not all alike
     torch.testing.assert_close(other, ours, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+@pytest.mark.parametrize(("preset", "sizes"), SECOND)
 def test_prompts_of_two_lengths_in_one_batch(preset, sizes):
     from transformers import pipeline
 
@@ -72,7 +86,7 @@ def test_prompts_of_two_lengths_in_one_batch(preset, sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+@pytest.mark.parametrize(("preset", "sizes"), SECOND)
 def test_transformers_writes_the_same_text(preset, sizes):
     run = exported(preset, sizes, text="abcdefghij klmnop")
     prompt = torch.tensor([3, 1, 4])
@@ -117,7 +131,7 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer):
 
 
 def test_the_weights_keep_their_bits():
-    run = exported(*MODELS[0])
+    run = exported("modern", QWEN3[0])
     found = load_file("out/model.safetensors")
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
     whole = run.model.blocks[1].attention.qkv.weight
@@ -134,7 +148,7 @@ def test_the_weights_keep_their_bits():
         ("modern", {"norm_position": "post"}, "norm_position ("),
         ("modern", {"position": "sinusoidal"}, "position ("),
         ("modern", {"activation": "relu"}, "activation ("),
-        ("modern", {"qk_norm": False}, "qk_norm ("),
+        ("modern", {"qk_norm": False, "n_embd": 13, "n_head": 3, "head_size": 4, "mlp_hidden": 17}, "n_embd ("),
         ("modern", {"qkv_bias": True}, "qkv_bias ("),
         ("modern", {"bias": True}, "bias ("),
         ("modern", {"head_bias": True}, "head_bias ("),

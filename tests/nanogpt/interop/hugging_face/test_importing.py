@@ -12,13 +12,17 @@ from tiny import make_run, refuses, token_ids, write_text
 from vocabularies import END, MERGES, TOKENS, gpt2_tables, qwen_tables
 
 import nanogpt
+from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
 
 V = END + 2
+AS_LLAMA = {"qk_norm": False, "n_embd": 15}
+AS_QWEN2 = {"qk_norm": False, "qkv_bias": True}
 QWEN3 = [
     {"hidden_size": 13, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 10, "intermediate_size": 17},
     {"hidden_size": 29, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 14, "intermediate_size": 23},
@@ -34,19 +38,28 @@ GPT2 = [
     {"n_embd": 22, "n_head": 2, "activation_function": "relu", "layer_norm_epsilon": 1e-2},
     {"n_embd": 77, "n_head": 7, "activation_function": "gelu"},
 ]
-MODELS = [("qwen3", sizes) for sizes in QWEN3] + [("gpt2", sizes) for sizes in GPT2]
+LLAMA = [sizes | {"hidden_size": sizes["num_attention_heads"] * n} for sizes, n in zip(QWEN3, (7, 13, 3, 11, 5))]
+QWEN2 = [sizes | {"hidden_size": sizes["num_attention_heads"] * sizes["head_dim"], "head_dim": None} for sizes in QWEN3]
+WINDOWS = (None, 31, None, 37, 31)
+"""A context has 31 positions: none of these windows hides any."""
+FAMILIES = {
+    "qwen3": QWEN3,
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "mistral": [sizes | {"sliding_window": window} for sizes, window in zip(LLAMA, WINDOWS)],
+    "qwen2": [{key: size for key, size in sizes.items() if size is not None} for sizes in QWEN2],
+}
+MODELS = [(kind, sizes) for kind, family in FAMILIES.items() for sizes in family]
 
 
 def save_theirs(kind, sizes, out="theirs", **how):
     """A model of Transformers with weights that were drawn, saved with a tokenizer."""
-    from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     common = {"vocab_size": V, "eos_token_id": END, "bos_token_id": END}
-    if kind == "qwen3":
-        defaults = {"num_hidden_layers": 2, "intermediate_size": 41, "max_position_embeddings": 31}
-        model = Qwen3ForCausalLM(Qwen3Config(**common | defaults | sizes))
-    else:
-        model = GPT2LMHeadModel(GPT2Config(**common | {"n_layer": 3, "n_positions": 29} | sizes))
+    defaults = {"num_hidden_layers": 2, "intermediate_size": 41, "max_position_embeddings": 31}
+    defaults = {"n_layer": 3, "n_positions": 29} if kind == "gpt2" else defaults
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **common | defaults | sizes))
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for p in model.parameters():
@@ -80,6 +93,10 @@ def test_theirs_to_ours_and_back(kind, sizes):
         ours, other = run.model(idx), theirs(idx).logits
     assert other.std() > 0.1
     torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
+    tokens = run.config.model.block_size - 3
+    written = theirs.generate(idx[:1, :3], do_sample=False, max_new_tokens=tokens, eos_token_id=-1)[0, 3:].tolist()
+    greedy = SampleConfig(temperature=0, tokens=tokens)
+    assert [row[0] for row in generate_ids(run.model, idx[0, :3], greedy)] == written
     export_hugging_face(run, "back")
     before, after = load_file("theirs/model.safetensors"), load_file("back/model.safetensors")
     assert before.keys() == after.keys()
@@ -115,7 +132,7 @@ def test_a_run_comes_back_as_it_was(preset, kind):
 def test_their_tokenizer_gives_their_ids(kind):
     from transformers import AutoTokenizer
 
-    save_theirs(kind, dict(MODELS)[kind])
+    save_theirs(kind, FAMILIES[kind][-1])
     other = AutoTokenizer.from_pretrained("theirs", split_special_tokens=True)
     tokenizer = nanogpt.load(import_model("theirs", "run").path).tokenizer
     assert isinstance(tokenizer, ForeignTokenizer if kind == "qwen3" else BpeTokenizer)
@@ -192,7 +209,7 @@ def test_an_imported_run_generates_and_is_evaluated_but_has_no_text():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "llama"}, ["model_type is 'llama'", "qwen3 and gpt2"]),
+        ({"model_type": "gemma"}, ["model_type is 'gemma'", "llama, mistral, qwen3, qwen2, gpt2"]),
         ({"model_type": None}, ["model_type is None"]),
         ({"activation_function": "quick_gelu"}, ["activation_function is 'quick_gelu'"]),
         ({"scale_attn_by_inverse_layer_idx": True}, ["scale_attn_by_inverse_layer_idx is True"]),
@@ -214,23 +231,39 @@ def test_a_gpt2_config_that_cannot_be_imported(change, words):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("parts", "changes", "words"),
     [
-        ("model_type", "bert", "model_type is 'bert'"),
-        ("hidden_act", "gelu", "hidden_act is 'gelu'"),
-        ("attention_bias", True, "attention_bias is True"),
-        ("use_sliding_window", True, "use_sliding_window is True"),
-        ("rope_scaling", {"factor": 2}, "rope_scaling is"),
-        ("rope_parameters", {"rope_type": "yarn"}, "rope_type is 'yarn'"),
-        ("layer_types", ["sliding_attention"] * 2, "layer_types"),
-        ("max_position_embeddings", 10**11, "--block-size"),
+        ({}, {"model_type": "bert"}, "model_type is 'bert'"),
+        ({}, {"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({}, {"attention_bias": True}, "attention_bias is True"),
+        ({}, {"use_sliding_window": True}, "use_sliding_window is True"),
+        ({}, {"rope_scaling": {"factor": 2}}, "rope_scaling is"),
+        ({}, {"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
+        ({}, {"layer_types": ["sliding_attention"] * 2}, "layer_types"),
+        ({}, {"max_position_embeddings": 10**11}, "--block-size"),
+        (AS_LLAMA, {"attention_bias": True}, "attention_bias is True"),
+        (AS_LLAMA, {"mlp_bias": True}, "mlp_bias is True"),
+        (AS_LLAMA, {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling is {'rope_type': 'llama3'"),
+        (AS_LLAMA, {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rope_type is 'llama3'"),
+        (AS_LLAMA, {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
+        (AS_LLAMA, {"partial_rotary_factor": 0.25}, "partial_rotary_factor is 0.25"),
+        (AS_LLAMA, {"model_type": "mistral", "sliding_window": 10}, "sliding_window is 10"),
+        (AS_LLAMA, {"model_type": "mistral", "max_position_embeddings": 4099}, "sliding_window is 4,096"),  # by default
+        (AS_QWEN2, {"use_sliding_window": True}, "use_sliding_window is True"),
     ],
 )
-def test_a_qwen3_config_that_cannot_be_imported(key, value, words):
-    export_hugging_face(make_run("run"), "theirs")
+def test_a_config_that_cannot_be_imported(parts, changes, words):
+    export_hugging_face(make_run("run", **parts), "theirs")
     path = Path("theirs/config.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     assert refuses(lambda: import_model("theirs", "back"), words).count("config.json") == 1
+
+
+def test_weights_of_another_family_are_refused():
+    export_hugging_face(make_run("run", **AS_QWEN2), "theirs")
+    path = Path("theirs/config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "llama"}))
+    refuses(lambda: import_model("theirs", "back"), "self_attn.k_proj.bias", "does not ask for")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 10**5, '{"model_type": "gpt2"}'])

@@ -49,9 +49,16 @@ def installed(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["modern", "gpt2", "lecture"])
-def test_every_format(preset):
-    rows = list(rows_of(make_run("run", preset, **SIZES)))
+@pytest.mark.parametrize(
+    ("preset", "parts"),
+    [
+        *[("modern", {}), ("gpt2", {}), ("lecture", {})],
+        ("modern", {"qk_norm": False}),  # Llama
+        ("modern", {"qk_norm": False, "qkv_bias": True}),  # Qwen2
+    ],
+)
+def test_every_format(preset, parts):
+    rows = list(rows_of(make_run("run", preset, **SIZES | parts)))
     assert [row.name for row in rows] == NAMES
     for row in rows:
         if preset == "lecture" and "browser" not in row.name:
