@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_run, refuses
-from vocabularies import END, TOOL, qwen_tables
+from vocabularies import END, added, llama_tables, qwen_tables, smollm_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
@@ -75,17 +75,24 @@ def test_any_text_has_the_same_ids(name):
             assert llama.encode(text) == tokenizer.encode(text, "skip").tolist()
 
 
-def test_text_is_split_the_same_at_every_character():
+@pytest.mark.parametrize("tables", [None, qwen_tables, llama_tables, smollm_tables])
+def test_text_is_split_the_same_at_every_character(tables):
     """A vocabulary that joins whatever stands side by side in a word, with every character of an old Unicode."""
     letter_of = {byte: letter for letter, byte in BYTE_OF.items()}
     pairs = [(letter_of[first], letter_of[second]) for first in b"a1! \n" for second in range(256)]
-    tokenizer = BpeTokenizer([*BYTE_OF, *("".join(pair) for pair in pairs)], pairs, None)
+    tokens = [*BYTE_OF, *("".join(pair) for pair in pairs)]
+    tokenizer = BpeTokenizer(tokens, pairs, None)
+    if tables:
+        model = {"vocab": {token: number for number, token in enumerate(tokens)}, "merges": pairs}
+        end = [added(len(tokens), "<|endoftext|>", True)]
+        changed = tables(model=tables()["model"] | model, added_tokens=end, normalizer=None)
+        tokenizer = ForeignTokenizer(changed, len(tokens) + 1, len(tokens))
     with opened(make_run("run", tokenizer=tokenizer)) as llama:
         for point in range(0x10000):
             one = chr(point)
             if unicodedata.ucd_3_2_0.category(one) in ("Cn", "Cs"):
                 continue
-            text = f"a{one}a1{one}1!{one}! {one} \n{one}\n{one}  {one}{one}"
+            text = f"a{one}a1{one}1!{one}! {one} \n{one}\n{one}  {one}{one}'{one}r'{one}"
             assert llama.encode(text) == tokenizer.encode(text).tolist(), hex(point)
 
 
@@ -221,10 +228,19 @@ def test_the_same_200_tokens(name, preset):
         assert first - second < 1e-4, f"{same} tokens are the same"
 
 
-def test_qwens_vocabulary():
-    tokenizer = ForeignTokenizer(qwen_tables(), TOOL + 3, END)  # two rows of the model have no token
+@pytest.mark.parametrize(("tables", "end"), [(qwen_tables(), END), (llama_tables(), END + 1), (smollm_tables(), 0)])
+def test_a_vocabulary_with_another_rule(tables, end):
+    tokenizer = ForeignTokenizer(tables, 271, end)  # some rows of the model have no token
     with opened(make_run("run", tokenizer=tokenizer)) as llama:
-        for text in [" the and in's 1234\r\n\n  x", "a<tool>b <|endoftext|>", SPANISH, SENTENCES]:
+
+        @settings(max_examples=300)
+        @given(some_text)
+        def same(text):
+            text = unicodedata.normalize("NFC", text)
+            assert llama.encode(text) == tokenizer.encode(text, "skip").tolist()
+
+        same()
+        for text in [" the and in's 1234\r\n\n  x", "a<tool>b <|endoftext|>", " hello a hello", SPANISH, SENTENCES]:
             assert llama.encode(text) == tokenizer.encode(text).tolist()
 
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import make_run, raising, refuses, token_ids
+from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, train_tokenizer
 
 TEXT = "der Fuß, ¿qué? 漢字 🙂\n" * 7
@@ -33,7 +35,8 @@ GPT2 = [
 LLAMA = [
     sizes | {"n_embd": sizes["n_head"] * factor, "qk_norm": False} for sizes, factor in zip(QWEN3, (13, 7, 3, 11, 5))
 ]
-QWEN2 = [sizes | {"qk_norm": False, "qkv_bias": True} for sizes in QWEN3]
+QWENS = ForeignTokenizer(qwen_tables(), TOOL + 3, END)
+QWEN2 = [sizes | {"qk_norm": False, "qkv_bias": True, "tokenizer": QWENS} for sizes in QWEN3]
 FAMILIES = {
     "Qwen3ForCausalLM": [("modern", sizes) for sizes in QWEN3],
     "LlamaForCausalLM": [("modern", sizes) for sizes in LLAMA],
@@ -167,6 +170,12 @@ def test_a_part_that_no_family_has_is_refused_by_name(preset, settings, part):
     run = make_run("run", preset, **{"n_embd": 12, "n_head": 3, "head_size": None} | settings)
     refuses(lambda: export_hugging_face(run, "out"), part)
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("tokenizer", [None, ByteTokenizer(), ForeignTokenizer(qwen_tables(normalizer=None), 271, END)])
+def test_a_tokenizer_that_transformers_would_replace_is_refused(tokenizer):
+    run = make_run("run", qk_norm=False, qkv_bias=True, tokenizer=tokenizer)
+    refuses(lambda: export_hugging_face(run, "out"), "Qwen2", run.tokenizer.kind, "--qkv-bias")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")

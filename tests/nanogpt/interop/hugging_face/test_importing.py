@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import make_run, refuses, token_ids, write_text
-from vocabularies import END, MERGES, TOKENS, gpt2_tables, qwen_tables
+from vocabularies import END, MERGES, TOKENS, gpt2_tables, llama_tables, qwen_tables, smollm_tables
 
 import nanogpt
 from nanogpt.config import SampleConfig
@@ -22,7 +22,7 @@ from nanogpt.text.tokenizer import CharTokenizer
 
 V = END + 2
 AS_LLAMA = {"qk_norm": False, "n_embd": 15}
-AS_QWEN2 = {"qk_norm": False, "qkv_bias": True}
+AS_QWEN2 = {"qk_norm": False, "qkv_bias": True, "tokenizer": ForeignTokenizer(qwen_tables(), V, END)}
 QWEN3 = [
     {"hidden_size": 13, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 10, "intermediate_size": 17},
     {"hidden_size": 29, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 14, "intermediate_size": 23},
@@ -92,7 +92,7 @@ def test_theirs_to_ours_and_back(kind, sizes):
     with torch.no_grad():
         ours, other = run.model(idx), theirs(idx).logits
     assert other.std() > 0.1
-    torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours, other, atol=5e-5, rtol=1e-5)  # no QK-norm: attention is sharp, magnifies rounding
     tokens = run.config.model.block_size - 3
     written = theirs.generate(idx[:1, :3], do_sample=False, max_new_tokens=tokens, eos_token_id=-1)[0, 3:].tolist()
     greedy = SampleConfig(temperature=0, tokens=tokens)
@@ -102,7 +102,8 @@ def test_theirs_to_ours_and_back(kind, sizes):
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     again = nanogpt.load(import_model("back", "again").path)
-    assert again.config.model == run.config.model
+    same = {"head_size": run.config.model.head_channels}  # exported also where it is n_embd / n_head
+    assert again.config.override(**same).model == run.config.override(**same).model
     assert again.tokenizer.to_dict() == run.tokenizer.to_dict()
 
 
@@ -128,20 +129,33 @@ def test_a_run_comes_back_as_it_was(preset, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
-def test_their_tokenizer_gives_their_ids(kind):
-    from transformers import AutoTokenizer
+@pytest.mark.parametrize(
+    ("kind", "tables", "end"),
+    [
+        ("qwen3", qwen_tables(), END),
+        ("gpt2", gpt2_tables(), END),
+        ("llama", llama_tables(), END + 1),
+        ("llama", smollm_tables(), 0),
+        ("qwen2", qwen_tables(), END),
+        ("mistral", qwen_tables(), END),
+    ],
+)
+def test_their_tokenizer_gives_their_ids_before_and_after(kind, tables, end):
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    save_theirs(kind, FAMILIES[kind][-1])
-    other = AutoTokenizer.from_pretrained("theirs", split_special_tokens=True)
-    tokenizer = nanogpt.load(import_model("theirs", "run").path).tokenizer
-    assert isinstance(tokenizer, ForeignTokenizer if kind == "qwen3" else BpeTokenizer)
-    assert tokenizer.end_of_document == END
-    texts = ["", "the and in 1234's\n\n  x", "e\u0301té <|endoftext|>", "漢字 🙂\r\n\u0085"]
+    save_theirs(kind, FAMILIES[kind][-1] | {"eos_token_id": end, "vocab_size": V + 4})
+    Path("theirs/tokenizer.json").write_text(json.dumps(tables))
+    other = PreTrainedTokenizerFast.from_pretrained("theirs", split_special_tokens=True)
+    run = nanogpt.load(import_model("theirs", "run").path)
+    export_hugging_face(run, "back")
+    back, tokenizer = AutoTokenizer.from_pretrained("back"), run.tokenizer
+    assert isinstance(tokenizer, BpeTokenizer if kind == "gpt2" else ForeignTokenizer)
+    assert tokenizer.end_of_document == back.eos_token_id == end
+    texts = ["", "the and in 1234's\n\n  x", "e\u0301té <|endoftext|> a hello<tool>", "漢字 🙂\r\n\u0085"]
     for text in [*texts, "".join(map(chr, range(1, 999)))]:
         ids = tokenizer.encode(text).tolist()
-        assert ids == other(text).input_ids
-        assert tokenizer.decode(ids) == other.decode(ids)
+        assert ids == other(text).input_ids == back(text).input_ids
+        assert tokenizer.decode(ids) == other.decode(ids) == back.decode(ids)
         decoder = tokenizer.decoder()
         assert "".join(map(decoder.feed, ids)) + decoder.flush() == tokenizer.decode(ids)
 
@@ -349,6 +363,7 @@ def test_a_pipe_is_not_read():
         (qwen_tables(normalizer={"type": "Lowercase"}), ["NFC"]),
         (qwen_tables(decoder={"type": "Fuse"}), ["bytes"]),
         (qwen_tables(pre_tokenizer={"type": "Sequence", "pretokenizers": []}), []),
+        (gpt2_tables(model=gpt2_tables()["model"] | {"byte_fallback": True}, pre_tokenizer=None), ["SentencePiece"]),
         ({"model": 3}, []),
         (gpt2_tables(), ["263", "257"]),  # more tokens than the model
         (qwen_tables(), ["263", "257"]),
