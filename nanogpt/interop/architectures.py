@@ -149,9 +149,10 @@ class Llama:
         """Return the model that a config.json describes; raise UserError for what ours cannot express."""
         tables = {**self.defaults, **tables}
         rope = tables.get("rope_parameters") or {}
-        _require(self.name, tables, {"hidden_act": ("silu",), "rope_scaling": (None,), "partial_rotary_factor": (1,)})
+        none = dict.fromkeys(("rope_scaling", "quantization_config"))
+        allowed = {"hidden_act": "silu", "partial_rotary_factor": 1, **none, **self.fixed}
+        _require(self.name, tables, {key: (value,) for key, value in allowed.items()})
         _require(self.name, rope, {"rope_type": ("default",), "type": ("default",), "partial_rotary_factor": (1,)})
-        _require(self.name, tables, {key: (value,) for key, value in self.fixed.items()})
         if set(tables.get("layer_types") or ()) - {"full_attention"}:
             raise UserError("layer_types has other values than 'full_attention', which cannot be imported")
         length, window = tables["max_position_embeddings"], tables.get("sliding_window")
@@ -312,11 +313,7 @@ Architecture = Llama | GPT2
 """An architecture: its `name`, `model_type` in config.json, `model_class` in Transformers, and our `preset` for it."""
 NO_WINDOW = {"use_sliding_window": False}
 ARCHITECTURES: tuple[Architecture, ...] = (
-    Llama(
-        *("Llama", "llama", "LlamaForCausalLM"),
-        whole_heads=True,
-        fixed={"attention_bias": False, "mlp_bias": False},
-    ),
+    Llama("Llama", "llama", "LlamaForCausalLM", whole_heads=True, fixed={"attention_bias": False, "mlp_bias": False}),
     Llama(  # only imported: without a window it is a Llama, which comes first here
         *("Mistral", "mistral", "MistralForCausalLM"),
         whole_heads=True,
@@ -329,12 +326,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         fixed={"attention_bias": False} | NO_WINDOW,
         defaults={"num_key_value_heads": 32, "head_dim": 128},
     ),
-    Llama(
-        *("Qwen2", "qwen2", "Qwen2ForCausalLM"),
-        qkv_bias=True,
-        fixed=NO_WINDOW,
-        defaults={"num_key_value_heads": 32},
-    ),
+    Llama("Qwen2", "qwen2", "Qwen2ForCausalLM", qkv_bias=True, fixed=NO_WINDOW, defaults={"num_key_value_heads": 32}),
     GPT2(),
 )
 

@@ -261,6 +261,7 @@ def test_a_gpt2_config_that_cannot_be_imported(change, words):
         (AS_LLAMA, {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rope_type is 'llama3'"),
         (AS_LLAMA, {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
         (AS_LLAMA, {"partial_rotary_factor": 0.25}, "partial_rotary_factor is 0.25"),
+        (AS_LLAMA, {"quantization_config": {"bits": 4}}, "quantization_config is {'bits': 4}"),
         (AS_LLAMA, {"model_type": "mistral", "sliding_window": 10}, "sliding_window is 10"),
         (AS_LLAMA, {"model_type": "mistral", "max_position_embeddings": 4099}, "sliding_window is 4,096"),  # by default
         (AS_QWEN2, {"use_sliding_window": True}, "use_sliding_window is True"),

@@ -55,6 +55,7 @@ def installed(name):
     ("preset", "parts"),
     [
         *[("modern", {}), ("gpt2", {}), ("lecture", {})],
+        ("gpt2", {"bias": False, "qkv_bias": False}),
         ("modern", {"qk_norm": False}),  # Llama
         (
             "modern",
