@@ -1,11 +1,11 @@
-"""Turn a GPT-2 or Qwen3 model in the format of Hugging Face Transformers into a run.
+"""Turn a GPT-2, Llama, Mistral, Qwen2 or Qwen3 model in the format of Hugging Face Transformers into a run.
 
 The run can be sampled, evaluated and exported like any other, and `nanogpt train --from` continues training from it.
 Weights are read from safetensors only, because pickled files can run code.
 
 Examples:
   nanogpt import openai-community/gpt2
-  nanogpt import Qwen/Qwen3-0.6B-Base --block-size 1024
+  nanogpt import HuggingFaceTB/SmolLM2-135M --block-size 1024
   nanogpt import models/mine --out runs/mine
 """
 

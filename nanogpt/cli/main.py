@@ -24,7 +24,7 @@ COMMANDS = {
     "data": "check a text before training on it",
     "runs": "list, compare and delete runs",
     "export": "write a run for Transformers, llama.cpp or a browser",
-    "import": "turn a GPT-2 or Qwen3 model into a run",
+    "import": "turn a GPT-2, Llama, Mistral or Qwen model into a run",
     "verify": "check that exports give the same answers as the run",
     "studio": "write with a model, look inside it, watch it learn, in the browser",
     "serve": "serve a run over HTTP, like OpenAI's completions API",

@@ -1,11 +1,14 @@
-"""Qwen3 (Yang et al. 2025) and GPT-2 (Radford et al. 2019) as Hugging Face Transformers stores them.
+"""The model families that other programs know, as Hugging Face Transformers stores them: `ARCHITECTURES` lists them.
+
+Llama (Touvron et al. 2023) and those built like it: Mistral (Jiang et al. 2023), Qwen2 (Yang et al. 2024) and Qwen3
+(Yang et al. 2025). And GPT-2 (Radford et al. 2019).
 
 Each of our tensors is one or more of theirs, stacked by rows and perhaps transposed. Nothing is computed, so every
 number keeps its bits.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -24,11 +27,26 @@ class FileTensor:
     """shape in the file"""
     transposed: bool = False
     """whether the file has the transpose of our matrix"""
+    interleaved: int | None = None
+    """head size D of queries or keys, if rows i and i + D/2 of each head are neighbours in the file"""
 
     @property
     def rows(self) -> int:
         """Number of our rows that it holds."""
         return self.shape[-1] if self.transposed else self.shape[0]
+
+    def from_ours(self, rows: Tensor) -> Tensor:
+        """Return the file's tensor, made of our rows."""
+        if self.interleaved:
+            rows = rows.unflatten(0, (-1, 2, self.interleaved // 2)).transpose(1, 2).flatten(0, 2)
+        return (rows.T if self.transposed else rows).contiguous()
+
+    def to_ours(self, tensor: Tensor) -> Tensor:
+        """Return our rows of the file's tensor."""
+        rows = tensor.T if self.transposed else tensor
+        if self.interleaved:
+            rows = rows.unflatten(0, (-1, self.interleaved // 2, 2)).transpose(1, 2).flatten(0, 2)
+        return rows
 
 
 TensorMap = Mapping[str, tuple[FileTensor, ...]]
@@ -47,7 +65,7 @@ def export_tensors(ours: Mapping[str, Tensor], tensor_map: TensorMap) -> dict[st
     for name, theirs in tensor_map.items():
         if name in ours:
             parts = ours[name].split([one.rows for one in theirs])
-            found |= {one.name: (part.T if one.transposed else part).contiguous() for one, part in zip(theirs, parts)}
+            found |= {one.name: one.from_ours(part) for one, part in zip(theirs, parts)}
         elif name.endswith("bias"):
             found |= {one.name: torch.zeros(one.shape) for one in theirs}
         else:
@@ -64,30 +82,46 @@ def import_tensors(theirs: Mapping[str, Tensor], tensor_map: TensorMap) -> dict[
     >>> import_tensors({"h.w": torch.arange(6.0).view(2, 3)}, {"w": (theirs,)})["w"].shape
     torch.Size([3, 2])
     """
-
-    def rows(one: FileTensor) -> Tensor:
-        tensor = theirs[one.name].float()
-        return tensor.T if one.transposed else tensor
-
-    return {name: torch.cat([rows(one) for one in found]) for name, found in tensor_map.items()}
+    return {
+        name: torch.cat([one.to_ours(theirs[one.name].float()) for one in found]) for name, found in tensor_map.items()
+    }
 
 
-class Qwen3:
-    """Qwen3, which has separate matrices for queries, keys, values, gate and product."""
+@dataclass(frozen=True)
+class Llama:
+    """Llama or a family like it, which has separate matrices for queries, keys, values, gate and product."""
 
-    name, model_type, model_class, preset = "Qwen3", "qwen3", "Qwen3ForCausalLM", "modern"
+    name: str
+    model_type: str
+    model_class: str
+    qk_norm: bool = False
+    """whether it normalises queries and keys"""
+    qkv_bias: bool = False
+    """whether queries, keys and values have a bias"""
+    whole_heads: bool = False
+    """whether Transformers demands that n_embd is a multiple of n_head"""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """settings of config.json of which ours can express one value only"""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """what Transformers takes for a setting that config.json does not have, where that is not Llama's"""
+    has_window: bool = False
+    """whether attention sees only `sliding_window` positions, if config.json has them"""
+    preset: ClassVar = "modern"
 
     def unsupported(self, model: ModelConfig) -> dict[str, str]:
-        """Return the settings of a model that Qwen3 cannot express, each with the reason."""
+        """Return the settings of a model that the family cannot express, each with the reason."""
+        queries = f"it {'normalises' if self.qk_norm else 'does not normalise'} queries and keys"
+        biases = "its queries, keys and values have biases" if self.qkv_bias else "it has no biases"
         return _reasons(
             norm=(model.norm != "rms", "it has RMSNorm"),
             norm_position=(model.norm_position != "pre", "it normalises before each sub-layer"),
             position=(model.position != "rope", "it has rotary positions"),
             activation=(model.activation != "swiglu", "its feed-forward network is SwiGLU"),
-            qk_norm=(not model.qk_norm, "it normalises queries and keys"),
-            qkv_bias=(model.qkv_bias, "it has no biases"),
-            bias=(model.bias, "it has no biases"),
-            head_bias=(model.head_bias, "it has no biases"),
+            qk_norm=(model.qk_norm != self.qk_norm, queries),
+            qkv_bias=(model.qkv_bias != self.qkv_bias, biases),
+            n_embd=(self.whole_heads and model.n_embd % model.n_head != 0, "it is a multiple of n_head"),
+            bias=(model.bias, "it has no biases there"),
+            head_bias=(model.head_bias, "it has no biases there"),
             mask_documents=(model.mask_documents, "its attention crosses document boundaries"),
         )
 
@@ -106,36 +140,43 @@ class Qwen3:
             "rms_norm_eps": model.norm_eps,
             "rope_theta": model.rope_theta,
             "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
-            "attention_bias": False,
             "attention_dropout": 0.0,
-            "use_sliding_window": False,
             "tie_word_embeddings": model.tie_embeddings,
+            **self.fixed,
         }
 
     def from_settings(self, tables: Mapping[str, Any]) -> ModelConfig:
         """Return the model that a config.json describes; raise UserError for what ours cannot express."""
-        allowed = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False, "rope_scaling": None}
-        _require(self.name, tables, {key: (value,) for key, value in allowed.items()})
+        tables = {**self.defaults, **tables}
         rope = tables.get("rope_parameters") or {}
-        if rope.get("rope_type", "default") != "default":
-            raise UserError(f"rope_type is {rope['rope_type']!r}, but only 'default' can be imported")
+        none = dict.fromkeys(("rope_scaling", "quantization_config"))
+        allowed = {"hidden_act": "silu", "partial_rotary_factor": 1, **none, **self.fixed}
+        _require(self.name, tables, {key: (value,) for key, value in allowed.items()})
+        _require(self.name, rope, {"rope_type": ("default",), "type": ("default",), "partial_rotary_factor": (1,)})
         if set(tables.get("layer_types") or ()) - {"full_attention"}:
             raise UserError("layer_types has other values than 'full_attention', which cannot be imported")
+        length, window = tables["max_position_embeddings"], tables.get("sliding_window")
+        if self.has_window and window is not None and window < length:
+            raise UserError(
+                f"sliding_window is {window:,}, but only attention to the whole context can be imported: set "
+                f"max_position_embeddings, which is {length:,}, to {window:,} for a model with a shorter context"
+            )
         return ModelConfig(
             vocab_size=tables["vocab_size"],
-            block_size=tables["max_position_embeddings"],
+            block_size=length,
             n_layer=tables["num_hidden_layers"],
             n_head=tables["num_attention_heads"],
             n_kv_head=tables.get("num_key_value_heads"),
             n_embd=tables["hidden_size"],
-            head_size=tables.get("head_dim", 128),
+            head_size=tables.get("head_dim"),
             mlp_hidden=tables["intermediate_size"],
             norm="rms",
             norm_eps=tables.get("rms_norm_eps", 1e-6),
             position="rope",
             rope_theta=float(rope.get("rope_theta", tables.get("rope_theta", 10_000.0))),
             activation="swiglu",
-            qk_norm=True,
+            qk_norm=self.qk_norm,
+            qkv_bias=self.qkv_bias,
             bias=False,
             tie_embeddings=tables.get("tie_word_embeddings", False),
             attention_dropout=0.0,
@@ -146,28 +187,28 @@ class Qwen3:
         """Return which tensors of the file hold each of our weights."""
         C, F, V, D = model.n_embd, model.hidden, model.vocab_size, model.head_channels
         queries, keys = model.n_head * D, model.kv_heads * D
+        heads = {"self_attn.q_proj": queries, "self_attn.k_proj": keys, "self_attn.v_proj": keys}
         layers: dict[str, dict[str, tuple[int, ...]]] = {
-            "attention_norm": {"input_layernorm": (C,)},
-            "attention.qkv": {
-                "self_attn.q_proj": (queries, C),
-                "self_attn.k_proj": (keys, C),
-                "self_attn.v_proj": (keys, C),
-            },
-            "attention.q_norm": {"self_attn.q_norm": (D,)},
-            "attention.k_norm": {"self_attn.k_norm": (D,)},
-            "attention.proj": {"self_attn.o_proj": (C, queries)},
-            "mlp_norm": {"post_attention_layernorm": (C,)},
-            "mlp.up": {"mlp.gate_proj": (F, C), "mlp.up_proj": (F, C)},
-            "mlp.down": {"mlp.down_proj": (C, F)},
+            "attention_norm.weight": {"input_layernorm": (C,)},
+            "attention.qkv.weight": {name: (rows, C) for name, rows in heads.items()},
+            "attention.proj.weight": {"self_attn.o_proj": (C, queries)},
+            "mlp_norm.weight": {"post_attention_layernorm": (C,)},
+            "mlp.up.weight": {"mlp.gate_proj": (F, C), "mlp.up_proj": (F, C)},
+            "mlp.down.weight": {"mlp.down_proj": (C, F)},
         }
+        if self.qk_norm:
+            layers |= {f"attention.{one}_norm.weight": {f"self_attn.{one}_norm": (D,)} for one in "qk"}
+        if self.qkv_bias:
+            layers["attention.qkv.bias"] = {name: (rows,) for name, rows in heads.items()}
         found: dict[str, tuple[FileTensor, ...]] = {
             "token_embedding.weight": (FileTensor("model.embed_tokens.weight", (V, C)),),
             "final_norm.weight": (FileTensor("model.norm.weight", (C,)),),
         }
         for layer in range(model.n_layer):
             for ours, theirs in layers.items():
-                found[f"blocks.{layer}.{ours}.weight"] = tuple(
-                    FileTensor(f"model.layers.{layer}.{name}.weight", shape) for name, shape in theirs.items()
+                kind = ours.rpartition(".")[2]
+                found[f"blocks.{layer}.{ours}"] = tuple(
+                    FileTensor(f"model.layers.{layer}.{name}.{kind}", shape) for name, shape in theirs.items()
                 )
         return found | _output_layer(model)
 
@@ -268,9 +309,26 @@ class GPT2:
         }
 
 
-Architecture = Qwen3 | GPT2
+Architecture = Llama | GPT2
 """An architecture: its `name`, `model_type` in config.json, `model_class` in Transformers, and our `preset` for it."""
-ARCHITECTURES: tuple[Architecture, ...] = (Qwen3(), GPT2())
+NO_WINDOW = {"use_sliding_window": False}
+ARCHITECTURES: tuple[Architecture, ...] = (
+    Llama("Llama", "llama", "LlamaForCausalLM", whole_heads=True, fixed={"attention_bias": False, "mlp_bias": False}),
+    Llama(  # only imported: without a window it is a Llama, which comes first here
+        *("Mistral", "mistral", "MistralForCausalLM"),
+        whole_heads=True,
+        has_window=True,
+        defaults={"num_key_value_heads": 8, "sliding_window": 4096},
+    ),
+    Llama(
+        *("Qwen3", "qwen3", "Qwen3ForCausalLM"),
+        qk_norm=True,
+        fixed={"attention_bias": False} | NO_WINDOW,
+        defaults={"num_key_value_heads": 32, "head_dim": 128},
+    ),
+    Llama("Qwen2", "qwen2", "Qwen2ForCausalLM", qkv_bias=True, fixed=NO_WINDOW, defaults={"num_key_value_heads": 32}),
+    GPT2(),
+)
 
 
 def architecture_of(model: ModelConfig) -> Architecture:
@@ -292,7 +350,7 @@ def architecture_named(model_type: object) -> Architecture:
     for one in ARCHITECTURES:
         if model_type == one.model_type:
             return one
-    known = " and ".join(one.model_type for one in ARCHITECTURES)
+    known = ", ".join(one.model_type for one in ARCHITECTURES)
     raise UserError(f"model_type is {model_type!r}, but only {known} models can be imported")
 
 

@@ -18,8 +18,25 @@ QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """How Qwen splits a text before merging (Bai et al. 2023, "Qwen technical report"; one digit per token)."""
+LLAMA_WORDS = QWEN_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+"""How Llama 3 does (Grattafiori et al. 2024, "The Llama 3 herd of models"): up to three digits together."""
+
+
+def _by_pattern(words: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": words}, "behavior": "Isolated", "invert": False}
+
+
+LEVEL = {"type": "ByteLevel", "add_prefix_space": False}
+RULES = {
+    "qwen2": [_by_pattern(QWEN_WORDS), LEVEL | {"use_regex": False}],
+    "llama-bpe": [_by_pattern(LLAMA_WORDS), LEVEL | {"use_regex": False}],
+    "smollm": [{"type": "Digits", "individual_digits": True}, LEVEL | {"use_regex": True}],
+}
+"""The known rules by llama.cpp's names, as `tokenizer.json` has them; smollm is GPT-2's with one digit per token."""
 MUST_BE_OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
 """Settings of the library's BPE that would make tokens differ from the bytes of the text."""
+PRINTABLE = {letter for letter, byte in BYTE_OF.items() if ord(" ") <= byte <= ord("~")}
+"""Tokens that each vocabulary must have; SmolLM's lacks bytes that are rare or never occur in UTF-8."""
 
 
 class ForeignTokenizer(Tokenizer):
@@ -31,7 +48,8 @@ class ForeignTokenizer(Tokenizer):
         """Take the tables of a `tokenizer.json` and the model's `vocab_size`, which may exceed the number of tokens."""
         import tokenizers
 
-        check_supported(tables)
+        self.rule = check_supported(tables)
+        """how a text is split before merging, one of `RULES`"""
         # The first two would truncate and pad what is encoded, the last would add tokens.
         tables = tables | {"truncation": None, "padding": None, "post_processor": None}
         self.tables, self.vocab_size, self.end_of_document = tables, vocab_size, end_of_document
@@ -40,6 +58,9 @@ class ForeignTokenizer(Tokenizer):
         except Exception as error:  # the library raises no other
             raise UserError(f"the tokenizer cannot be read: {error}") from None
         self._library.encode_special_tokens = True
+        for one in tables["added_tokens"]:  # the library numbers those that the model's vocabulary lacks itself
+            if self._library.token_to_id(one["content"]) != one["id"]:
+                raise UserError(f"the id of {one['content']!r} cannot be {one['id']!r}: download the file again")
         largest = max(self._library.get_vocab(with_added_tokens=True).values(), default=0)
         if not largest < vocab_size <= LARGEST_VOCABULARY:
             raise UserError(
@@ -50,6 +71,7 @@ class ForeignTokenizer(Tokenizer):
             raise UserError(f"the end-of-document token {end_of_document} is none of {vocab_size:,}")
         written = {one["id"]: b"" if one["special"] else one["content"].encode() for one in self.tables["added_tokens"]}
         written |= {} if end_of_document is None else {end_of_document: b""}
+        self._lacking = {byte for letter, byte in BYTE_OF.items() if letter not in tables["model"]["vocab"]}
         self.bytes_by_id = [
             written[number] if number in written else self._token(number) for number in range(vocab_size)
         ]
@@ -59,8 +81,14 @@ class ForeignTokenizer(Tokenizer):
         return bytes(BYTE_OF[one] for one in token) if BYTE_OF.keys() >= set(token) else b""
 
     def encode(self, text: str, unknown: Unknown = "error") -> NDArray[np.int32]:
-        """Return token ids, shape (T,); nothing is unknown."""
+        """Return token ids, shape (T,). Raises UserError for bytes that the vocabulary lacks, or skips them."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
+        if unknown == "error" and not self._lacking.isdisjoint(clean.encode()):
+            one = next(one for one in clean if not self._lacking.isdisjoint(one.encode()))
+            raise UserError(
+                f"the vocabulary lacks bytes of {one!r}: leave it out, or pass --unknown skip (in Python: "
+                f"unknown='skip') to drop them"
+            )
         return np.array(self._library.encode(clean, add_special_tokens=False).ids, dtype=np.int32)
 
     def special_token_names(self) -> dict[int, str]:
@@ -84,34 +112,33 @@ class ForeignTokenizer(Tokenizer):
         return cls(tables["tokenizer"], size, end)
 
 
-def check_supported(tables: Mapping[str, Any]) -> None:
-    """Raise UserError, with the reason, for anything but a byte-level BPE with a known rule."""
+def check_supported(tables: Mapping[str, Any]) -> str:
+    """Return the rule's name; raise UserError, with the reason, for anything but a byte-level BPE with a known rule."""
     model, normalizer = tables["model"], tables.get("normalizer") or {}
     splits = tables.get("pre_tokenizer") or {}
     parts = list(splits["pretokenizers"]) if splits.get("type") == "Sequence" else [splits]
     kinds = [part.get("type") for part in parts]
+    plain = [{key: value for key, value in part.items() if key != "trim_offsets"} for part in parts]
+    rule = next((name for name, known in RULES.items() if plain == known), None)
     reasons = {
         f"its model is {model.get('type')}, not BPE": model.get("type") != "BPE",
         **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in MUST_BE_OFF},
         "it normalizes text by more than NFC": normalizer.get("type") not in (None, "NFC"),
         "its tokens are not bytes": (tables.get("decoder") or {}).get("type") != "ByteLevel",
-        "its vocabulary lacks some of the 256 bytes": not BYTE_OF.keys() <= model["vocab"].keys(),
+        "its vocabulary lacks bytes of plain English": bool(PRINTABLE - model["vocab"].keys()),
         "it has added tokens that include white space around them": any(map(_takes_more, tables["added_tokens"])),
-        f"it splits text by {', '.join(map(str, kinds)) or 'nothing'}": kinds != ["Split", "ByteLevel"],
-        "it splits text by an unknown pattern": not all(map(_is_known, parts)),
         "it puts a space before every text": any(part.get("add_prefix_space") for part in parts),
+        f"it splits text by {', '.join(map(str, kinds)) or 'nothing'}": kinds[1:] != ["ByteLevel"],
+        "it splits text by an unknown pattern": rule is None,
     }
     for reason, holds in reasons.items():
         if holds:
-            raise UserError(f"{reason}: only a byte-level BPE that splits text as GPT-2 or Qwen do is supported")
+            raise UserError(
+                f"{reason}: only a byte-level BPE that splits text as GPT-2, Llama 3, Qwen or SmolLM do is supported"
+            )
+    assert rule is not None
+    return rule
 
 
 def _takes_more(token: Mapping[str, Any]) -> bool:
     return any(token.get(name) for name in ("lstrip", "rstrip", "single_word", "normalized"))
-
-
-def _is_known(part: Mapping[str, Any]) -> bool:
-    if part.get("type") == "ByteLevel":
-        return part.get("use_regex") is False
-    pattern = part.get("pattern", {}).get("Regex")
-    return pattern == QWEN_WORDS and part.get("behavior") == "Isolated" and not part.get("invert")

@@ -10,7 +10,7 @@ import pytest
 
 from docs.building import ROOT
 from nanogpt.config import ModelConfig
-from nanogpt.interop.architectures import GPT2, Qwen3
+from nanogpt.interop.architectures import architecture_named
 from nanogpt.model.gpt import GPT
 
 DOCS = ROOT / "docs"
@@ -106,8 +106,12 @@ def numbered(names: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("family", "column", "parts"),
     [
-        (GPT2(), 1, {"qkv_bias": True}),
-        (Qwen3(), 2, {"norm": "rms", "position": "rope", "activation": "swiglu", "qk_norm": True, "bias": False}),
+        (architecture_named("gpt2"), 1, {"qkv_bias": True}),
+        (
+            architecture_named("qwen3"),
+            2,
+            {"norm": "rms", "position": "rope", "activation": "swiglu", "qk_norm": True, "bias": False},
+        ),
     ],
     ids=["gpt2", "qwen3"],
 )

@@ -1,7 +1,7 @@
 """Tokenizers of others for tests: byte-level BPE with a few merges, as Hugging Face's `tokenizer.json` has them."""
 
 from nanogpt.text.bpe import BYTE_OF
-from nanogpt.text.foreign import QWEN_WORDS
+from nanogpt.text.foreign import LLAMA_WORDS, QWEN_WORDS
 
 MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("a", "n"), ("an", "d")]
 TOKENS = [*BYTE_OF, *("".join(pair) for pair in MERGES)]
@@ -31,6 +31,24 @@ def gpt2_tables(**changes):
         },
         **changes,
     }
+
+
+def smollm_tables(**changes):
+    """With SmolLM's rule, and as there: the end comes first, bytes that are rare or never in UTF-8 are missing."""
+    digits = {"type": "Digits", "individual_digits": True}
+    rule = {"type": "Sequence", "pretokenizers": [digits, {**LEVEL, "use_regex": True}]}
+    model = gpt2_tables()["model"]
+    kept = ["<|endoftext|>", *(token for token in TOKENS if BYTE_OF.get(token, 0) < 0xF1)]
+    model["vocab"] = {token: number for number, token in enumerate(kept)}
+    return gpt2_tables(**{"pre_tokenizer": rule, "model": model, "added_tokens": [added(0, kept[0], True)]} | changes)
+
+
+def llama_tables(**changes):
+    """With Llama 3's rule, and as there with a word that is a token although no merges lead to it."""
+    both = [added(END + 1, "<|endoftext|>", True), added(END + 2, "<tool>", False)]
+    tables = qwen_tables(LLAMA_WORDS, normalizer=None, added_tokens=both)
+    vocab = tables["model"]["vocab"] | {"Ġhello": END}
+    return tables | {"model": tables["model"] | {"vocab": vocab, "ignore_merges": True}} | changes
 
 
 def qwen_tables(pattern=QWEN_WORDS, **changes):

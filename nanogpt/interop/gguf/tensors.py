@@ -18,7 +18,7 @@ FILE_TYPES: dict[Precision, int] = {"f32": 0, "f16": 1, "q8_0": 7}
 LARGEST = {"f32": float("inf"), "f16": 65504.0, "q8_0": 127 * 65504.0}
 """The largest weight in each format; q8_0 stores bytes with a 16-bit scale per 32 weights."""
 TOLERANCE: dict[str, dict[Precision, float]] = {
-    "qwen3": {"f32": 5e-5, "f16": 2e-2, "q8_0": 0.3},
+    **{name: {"f32": 5e-5, "f16": 2e-2, "q8_0": 0.3} for name in ("llama", "qwen2", "qwen3")},
     "gpt2": {"f32": 5e-3, "f16": 2e-2, "q8_0": 0.3},
 }
 """Allowed difference of a logit by llama.cpp's architecture, as a share of the logits' spread (`allowed_difference`).
@@ -26,7 +26,7 @@ TOLERANCE: dict[str, dict[Precision, float]] = {
 Both sides have the same weights, so only llama.cpp's arithmetic differs. With f32 it adds in another order, and in
 GPT-2 it looks up GELU in a table of 16-bit numbers, which costs three digits. With f16 it also rounds what a matrix is
 multiplied by to 16 bits, with q8_0 to bytes with one scale per 32. The largest measured, on trained and random models,
-were 8e-6, 5e-3, 0.14 for qwen3 and 2e-3, 6e-3, 0.22 for gpt2."""
+were 8e-6, 6e-3, 0.2 for llama, qwen2 and qwen3, and 2e-3, 6e-3, 0.22 for gpt2."""
 
 
 def library() -> ModuleType:
@@ -43,6 +43,8 @@ def llama_architecture(model: ModelConfig) -> Architecture:
     architecture, reasons = architecture_of(model), {}
     if model.activation not in ("gelu_tanh", "swiglu"):
         reasons["activation"] = f"its GPT-2 has only gelu_tanh, and this model has {model.activation}"
+    if architecture.model_type == "qwen2" and model.head_channels * model.n_head != model.n_embd:
+        reasons["head_size"] = "in its Qwen2 it is n_embd / n_head"
     if model.n_layer > MAX_LAYERS:
         reasons["n_layer"] = f"it has at most {MAX_LAYERS} layers"
     check_expressible("llama.cpp", reasons)
@@ -50,7 +52,10 @@ def llama_architecture(model: ModelConfig) -> Architecture:
 
 
 def gguf_tensor_map(model: ModelConfig, architecture: Architecture) -> TensorMap:
-    """Return which tensors of a GGUF file hold each of our weights, with shapes as in torch."""
+    """Return which tensors of a GGUF file hold each of our weights, with shapes as in torch.
+
+    llama.cpp rotates neighbouring channels of its `llama`, as the paper does, and the two halves of the others' heads.
+    """
     gguf = library()
     number = next(number for number, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.model_type)
     names = gguf.get_tensor_name_map(number, model.n_layer)
@@ -58,7 +63,9 @@ def gguf_tensor_map(model: ModelConfig, architecture: Architecture) -> TensorMap
     def renamed(one: FileTensor) -> FileTensor:
         name = names.get_name(one.name, try_suffixes=(".weight", ".bias"))
         assert name is not None, one.name
-        return FileTensor(name, one.shape[::-1] if one.transposed else one.shape)
+        pairs = architecture.model_type == "llama" and one.name.endswith(("q_proj.weight", "k_proj.weight"))
+        shape = one.shape[::-1] if one.transposed else one.shape
+        return FileTensor(name, shape, interleaved=model.head_channels if pairs else None)
 
     return {ours: tuple(map(renamed, theirs)) for ours, theirs in architecture.tensor_map(model).items()}
 

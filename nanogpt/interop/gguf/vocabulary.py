@@ -5,8 +5,9 @@ that join the bytes of each character from the left (none crosses two characters
 llama.cpp drops the bytes of unknown characters, as `--unknown skip` does. A byte vocabulary gets a merge that never
 applies, because a file without any is refused.
 
-Limits: characters added after Unicode 15 may be split differently, and a text that is not in NFC gets other ids with
-Qwen's vocabulary. A file cannot state that no token ends a text: if it names none, llama.cpp takes id 11.
+Limits: characters added after Unicode 15 may be split differently, a text that is not in NFC gets other ids with
+Qwen's vocabulary, and so may one with bytes that SmolLM's lacks. A file cannot state that no token ends a text: if it
+names none, llama.cpp takes id 11.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
-MODEL, PRE, QWEN_PRE = "gpt2", "gpt-2", "qwen2"
-"""llama.cpp's names of the vocabulary kind and of the rules that split a text before merging."""
+MODEL, PRE = "gpt2", "gpt-2"
+"""llama.cpp's names of the vocabulary kind and of GPT-2's rule that splits a text before merging."""
 LETTER_OF = {byte: letter for letter, byte in BYTE_OF.items()}
 NEVER = LETTER_OF[0xFF]
 """A byte that never occurs in UTF-8."""
@@ -47,7 +48,8 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     """Return a tokenizer as llama.cpp's vocabulary.
 
     Raises:
-        UserError: The vocabulary has a lone surrogate, or llama.cpp would end every text at one of its characters.
+        UserError: The vocabulary has a lone surrogate, llama.cpp would end every text at one of its characters, or it
+            would merge otherwise.
 
     >>> to_vocabulary(CharTokenizer("aé")).tokens, to_vocabulary(CharTokenizer("aé")).merges
     (('a', 'Ã©', '<|endoftext|>'), ('Ã ©',))
@@ -57,12 +59,18 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     tokens = [names.get(number, "") or texts[number] for number in range(tokenizer.vocab_size)]
     whole: list[int] = []
     if isinstance(tokenizer, ForeignTokenizer):
+        whole_words = tokenizer.rule == "llama-bpe"
+        if bool(tokenizer.tables["model"].get("ignore_merges")) != whole_words:
+            raise UserError(
+                f"the tokenizer's ignore_merges is {not whole_words}, but llama.cpp has only {whole_words} for a "
+                f"vocabulary that splits text as {tokenizer.rule}: export to a folder"
+            )
         whole = [one["id"] for one in tokenizer.tables["added_tokens"] if not one["special"]]
     return Vocabulary(
         tokens=tuple(tokens),
         silent=frozenset(names),
         whole=frozenset(whole),
-        pre=QWEN_PRE if isinstance(tokenizer, ForeignTokenizer) else PRE,
+        pre=tokenizer.rule if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
         end=_end_of_text(tokenizer, tokens, sorted(names)),
     )

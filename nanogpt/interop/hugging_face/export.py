@@ -16,11 +16,13 @@ from safetensors.torch import save_file
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError
 from nanogpt.files import atomic_path
-from nanogpt.interop.architectures import architecture_of, export_tensors
+from nanogpt.interop.architectures import Architecture, architecture_of, export_tensors
 from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
+from nanogpt.text.foreign import ForeignTokenizer
+from nanogpt.text.tokenizer import Tokenizer
 
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
@@ -47,6 +49,7 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     check_target(path)
     check_library_blocks(run)
     architecture = architecture_of(run.config.model)
+    check_tokenizer(architecture, run.tokenizer)
     end = run.tokenizer.end_of_document
     tokens = {"bos_token_id": end, "eos_token_id": end}
     kind = {"architectures": [architecture.model_class], "model_type": architecture.model_type, "dtype": "float32"}
@@ -69,6 +72,16 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from None
     return path
+
+
+def check_tokenizer(architecture: Architecture, tokenizer: Tokenizer) -> None:
+    """Raise UserError for a tokenizer that Transformers would replace: it opens each Qwen2 with the rules of Qwen's."""
+    own = isinstance(tokenizer, ForeignTokenizer) and tokenizer.rule == "qwen2" and tokenizer.tables.get("normalizer")
+    if architecture.model_type == "qwen2" and not own:
+        raise UserError(
+            f"Transformers splits text for every {architecture.name} as Qwen does, and this run's {tokenizer.kind} "
+            f"tokenizer does not: export to a .gguf or .html file, or train without --qkv-bias"
+        )
 
 
 def _json(tables: dict[str, Any]) -> str:

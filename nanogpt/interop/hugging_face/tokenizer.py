@@ -77,6 +77,11 @@ def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -
         exported = _exported(tables, vocab_size, end_of_document)
         if exported is not None:
             return exported
+        if tables["model"].get("byte_fallback"):
+            raise UserError(
+                "it is a SentencePiece vocabulary, such as Llama 2's: only a byte-level BPE, such as GPT-2's, Llama "
+                "3's, Qwen's or SmolLM's, can be imported"
+            )
         if (tables.get("pre_tokenizer") or {}).get("type") == "Sequence":
             return ForeignTokenizer(tables, vocab_size, end_of_document)
     except UserError as error:

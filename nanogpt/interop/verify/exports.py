@@ -108,8 +108,10 @@ def _open_transformers(run: Run, contexts: Contexts, path: Path) -> Export:
 
     found = read_pretrained(path)
     settings = _settings(found.config) | {"end of text": found.end_of_document}
-    program = TransformersModel(path)
-    return Export(weights=found.tensors, settings=settings, precision="f32", share=FLOAT32, program=program)
+    program, ours = TransformersModel(path), model_tensors(run.model)
+    # The format has zeros where the run's model has no bias.
+    weights = {name: one for name, one in found.tensors.items() if name in ours or "bias" not in name or one.any()}
+    return Export(weights=weights, settings=settings, precision="f32", share=FLOAT32, program=program)
 
 
 def _open_llama(run: Run, contexts: Contexts, path: Path) -> Export:

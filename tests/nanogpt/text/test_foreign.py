@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from tiny import refuses
-from vocabularies import END, TOKENS, TOOL, added, qwen_tables
+from vocabularies import END, TOKENS, TOOL, added, llama_tables, qwen_tables, smollm_tables
 
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import dump_tokenizer, parse_tokenizer
@@ -43,6 +43,47 @@ def test_truncation_and_padding_are_off():
     assert len(ForeignTokenizer(tables, 271, END).encode("a b c d e")) == 9
 
 
+SMOLLM = smollm_tables()["pre_tokenizer"]
+
+
+def with_part(number, **changes):
+    parts = list(SMOLLM["pretokenizers"])
+    parts[number] = parts[number] | changes
+    return SMOLLM | {"pretokenizers": parts}
+
+
+@pytest.mark.parametrize(
+    ("tables", "pieces"),
+    [
+        (qwen_tables(), ["It", "'s", " ", "1", "2", "3", "4", " ", " is", "!\n"]),
+        (llama_tables(), ["It", "'s", " ", "123", "4", " ", " is", "!\n"]),
+        (smollm_tables(), ["It", "'s", " ", "1", "2", "3", "4", " ", " is", "!", "\n"]),
+    ],
+)
+def test_each_rule_splits_as_its_model_does(tables, pieces):
+    tokenizer = ForeignTokenizer(tables, 271, END + 1)
+    text = "".join(pieces)
+    found = [text[start:end] for _, (start, end) in tokenizer._library.pre_tokenizer.pre_tokenize_str(text)]
+    assert found == pieces
+
+
+def test_a_word_that_is_a_token_although_no_merges_lead_to_it():
+    assert ForeignTokenizer(llama_tables(), 271, END + 1).encode("a hello").tolist() == [TOKENS.index("a"), END]
+
+
+def test_bytes_that_a_vocabulary_lacks():
+    tokenizer = ForeignTokenizer(smollm_tables(), 271, 0)
+    refuses(lambda: tokenizer.encode("é \U00040000"), repr("\U00040000"), "--unknown skip")
+    ids = tokenizer.encode("\U00040000 the", "skip")
+    assert b"".join(tokenizer.bytes_by_id[one] for one in ids) == b"\x80\x80\x80 the"  # as Transformers does
+    assert tokenizer.decode(tokenizer.encode("é 漢 🙂")) == "é 漢 🙂"
+
+
+def test_the_library_must_give_added_tokens_the_ids_of_the_file():
+    tables = qwen_tables(added_tokens=[added(END + 1, "<|endoftext|>", True)])
+    refuses(lambda: ForeignTokenizer(tables, 271, END), "<|endoftext|>", f"{END + 1}", "download")
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -52,7 +93,11 @@ def test_truncation_and_padding_are_off():
         ({"normalizer": {"type": "NFKC"}}, "more than NFC"),
         ({"decoder": None}, "not bytes"),
         ({"pre_tokenizer": None}, "splits text by None"),
-        ({"model": model(vocab={"a": -1}), "added_tokens": []}, "lacks some of the 256 bytes"),
+        ({"model": model(vocab={"a": -1}), "added_tokens": []}, "lacks bytes of plain English"),
+        ({"pre_tokenizer": {**SMOLLM, "pretokenizers": SMOLLM["pretokenizers"][:1]}}, "splits text by Digits"),
+        ({"pre_tokenizer": with_part(0, individual_digits=False)}, "unknown pattern"),
+        ({"pre_tokenizer": with_part(1, use_regex=False)}, "unknown pattern"),
+        ({"pre_tokenizer": with_part(1, add_prefix_space=True)}, "space before every text"),
         ({"added_tokens": [added(END, "<x>", False) | {"lstrip": True}]}, "white space"),
     ],
 )

@@ -43,11 +43,23 @@ def test_the_matrices_of_gpt2_are_not_transposed():
         ("gpt2", GPT2 | {"activation": "gelu"}, "activation"),
         ("gpt2", GPT2 | {"head_bias": True}, "head_bias"),
         ("modern", {"qkv_bias": True}, "qkv_bias"),
+        ("modern", {"qk_norm": False, "qkv_bias": True}, "head_size"),
         ("modern", {"n_layer": 513}, "n_layer"),
     ],
 )
 def test_what_llama_cpp_computes_differently_is_refused_by_name(preset, settings, named):
     refuses(lambda: llama_architecture(tiny_config(preset, **settings).model), f"{named} (")
+
+
+def test_llamas_queries_and_keys_have_the_two_halves_of_a_head_in_turn():
+    q, k, v = tensors("modern", "blocks.0.attention.qkv.weight", qk_norm=False, n_embd=15, n_kv_head=1)
+    rows = torch.arange(30.0)[:, None].expand(30, 15)
+    assert q.from_ours(rows)[:, 0].tolist() == [
+        10 * head + i + half for head in range(3) for i in range(5) for half in (0, 5)
+    ]
+    assert k.from_ours(rows[:10])[:4, 3].tolist() == [0, 5, 1, 6]
+    assert torch.equal(q.to_ours(q.from_ours(rows)), rows)
+    assert torch.equal(v.from_ours(rows[:10]), rows[:10])
 
 
 def drawn(*shape: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import pytest
 from tiny import refuses
-from vocabularies import END, MERGES, TOOL, qwen_tables
+from vocabularies import END, MERGES, TOOL, llama_tables, qwen_tables, smollm_tables
 
 from nanogpt.interop.gguf.vocabulary import to_vocabulary
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
@@ -69,6 +69,17 @@ def test_the_end_of_text_has_no_text(tokenizer, end, silent):
 )
 def test_vocabularies_that_cannot_be_written_are_refused(tokenizer, words):
     refuses(lambda: to_vocabulary(tokenizer), *words)
+
+
+@pytest.mark.parametrize("tables", [qwen_tables, llama_tables, smollm_tables])
+def test_llama_cpp_has_one_way_of_merging_for_each_rule(tables):
+    known = tables()
+    assert to_vocabulary(ForeignTokenizer(known, 271, 0)).pre in ("qwen2", "llama-bpe", "smollm")
+    model = known["model"] | {"ignore_merges": not known["model"].get("ignore_merges")}
+    refuses(
+        lambda: to_vocabulary(ForeignTokenizer(tables(model=model), 271, 0)),
+        f"ignore_merges is {model['ignore_merges']}",
+    )
 
 
 def test_qwens_vocabulary_is_unchanged():

@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import make_run, raising, refuses, token_ids
+from vocabularies import END, TOOL, qwen_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import ByteTokenizer
+from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, train_tokenizer
 
 TEXT = "der Fuß, ¿qué? 漢字 🙂\n" * 7
@@ -30,7 +32,18 @@ GPT2 = [
     {"n_layer": 5, "n_head": 2, "n_embd": 22, "mlp_hidden": 41, "block_size": 19, "activation": "relu"},
     {"n_layer": 2, "n_head": 7, "n_embd": 77, "mlp_hidden": 13, "bias": False, "qkv_bias": False, "activation": "gelu"},
 ]
-MODELS = [("modern", sizes) for sizes in QWEN3] + [("gpt2", sizes | {"head_size": None}) for sizes in GPT2]
+LLAMA = [
+    sizes | {"n_embd": sizes["n_head"] * factor, "qk_norm": False} for sizes, factor in zip(QWEN3, (13, 7, 3, 11, 5))
+]
+QWENS = ForeignTokenizer(qwen_tables(), TOOL + 3, END)
+QWEN2 = [sizes | {"qk_norm": False, "qkv_bias": True, "tokenizer": QWENS} for sizes in QWEN3]
+FAMILIES = {
+    "Qwen3ForCausalLM": [("modern", sizes) for sizes in QWEN3],
+    "LlamaForCausalLM": [("modern", sizes) for sizes in LLAMA],
+    "Qwen2ForCausalLM": [("modern", sizes) for sizes in QWEN2],
+    "GPT2LMHeadModel": [("gpt2", sizes | {"head_size": None}) for sizes in GPT2],
+}
+SECOND = [models[1] for models in FAMILIES.values()]
 
 
 def exported(preset, sizes, **rest):
@@ -48,19 +61,23 @@ def theirs():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), MODELS)
-def test_transformers_gives_the_same_logits(preset, sizes):
+@pytest.mark.parametrize(
+    ("family", "preset", "sizes"), [(name, *model) for name, models in FAMILIES.items() for model in models]
+)
+def test_transformers_gives_the_same_logits(family, preset, sizes):
     run = exported(preset, sizes)
     T = run.config.model.block_size  # a full context
     idx = token_ids(3, T, vocab_size=run.config.model.vocab_size)
+    model = theirs()
+    assert type(model).__name__ == family
     with torch.no_grad():
-        ours, other = run.model(idx), theirs()(idx).logits
+        ours, other = run.model(idx), model(idx).logits
     assert ours.std() > 0.1  # not all alike
     torch.testing.assert_close(other, ours, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+@pytest.mark.parametrize(("preset", "sizes"), SECOND)
 def test_prompts_of_two_lengths_in_one_batch(preset, sizes):
     from transformers import pipeline
 
@@ -72,7 +89,7 @@ def test_prompts_of_two_lengths_in_one_batch(preset, sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "sizes"), [MODELS[1], MODELS[6]])
+@pytest.mark.parametrize(("preset", "sizes"), SECOND)
 def test_transformers_writes_the_same_text(preset, sizes):
     run = exported(preset, sizes, text="abcdefghij klmnop")
     prompt = torch.tensor([3, 1, 4])
@@ -118,7 +135,7 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer):
 
 
 def test_the_weights_keep_their_bits():
-    run = exported(*MODELS[0])
+    run = exported("modern", QWEN3[0])
     found = load_file("out/model.safetensors")
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
     whole = run.model.blocks[1].attention.qkv.weight
@@ -135,7 +152,7 @@ def test_the_weights_keep_their_bits():
         ("modern", {"norm_position": "post"}, "norm_position ("),
         ("modern", {"position": "sinusoidal"}, "position ("),
         ("modern", {"activation": "relu"}, "activation ("),
-        ("modern", {"qk_norm": False}, "qk_norm ("),
+        ("modern", {"qk_norm": False, "n_embd": 13, "n_head": 3, "head_size": 4, "mlp_hidden": 17}, "n_embd ("),
         ("modern", {"qkv_bias": True}, "qkv_bias ("),
         ("modern", {"bias": True}, "bias ("),
         ("modern", {"head_bias": True}, "head_bias ("),
@@ -154,6 +171,12 @@ def test_a_part_that_no_family_has_is_refused_by_name(preset, settings, part):
     run = make_run("run", preset, **{"n_embd": 12, "n_head": 3, "head_size": None} | settings)
     refuses(lambda: export_hugging_face(run, "out"), part)
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("tokenizer", [None, ByteTokenizer(), ForeignTokenizer(qwen_tables(normalizer=None), 271, END)])
+def test_a_tokenizer_that_transformers_would_replace_is_refused(tokenizer):
+    run = make_run("run", qk_norm=False, qkv_bias=True, tokenizer=tokenizer)
+    refuses(lambda: export_hugging_face(run, "out"), "Qwen2", run.tokenizer.kind, "--qkv-bias")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")

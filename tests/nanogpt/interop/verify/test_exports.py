@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import make_run, raising, refuses
+from vocabularies import END, qwen_tables
 
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.html.browser import PROGRAMS
@@ -16,6 +17,7 @@ from nanogpt.interop.html.export import export_html
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.verify.compare import make_contexts
 from nanogpt.interop.verify.exports import export_rows, verify_export, weight_difference
+from nanogpt.text.foreign import ForeignTokenizer
 
 NAMES = ["Transformers", "llama.cpp, f32", "llama.cpp, f16", "llama.cpp, q8_0", "browser, 8 bits"]
 SIZES = {"n_embd": 32, "n_head": 2, "head_size": None, "mlp_hidden": 64}
@@ -49,13 +51,26 @@ def installed(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["modern", "gpt2", "lecture"])
-def test_every_format(preset):
-    rows = list(rows_of(make_run("run", preset, **SIZES)))
+@pytest.mark.parametrize(
+    ("preset", "parts"),
+    [
+        *[("modern", {}), ("gpt2", {}), ("lecture", {})],
+        ("gpt2", {"bias": False, "qkv_bias": False}),
+        ("modern", {"qk_norm": False}),  # Llama
+        (
+            "modern",
+            {"qk_norm": False, "qkv_bias": True, "tokenizer": ForeignTokenizer(qwen_tables(), 271, END)},
+        ),  # Qwen2
+    ],
+)
+def test_every_format(preset, parts):
+    rows = list(rows_of(make_run("run", preset, **SIZES | parts)))
     assert [row.name for row in rows] == NAMES
     for row in rows:
         if preset == "lecture" and "browser" not in row.name:
             assert "head_bias" in row.not_run
+        elif parts.get("tokenizer") and "browser" in row.name:
+            assert "tokenizers" in row.not_run
         elif installed(row.name):
             assert row.passed, row
             assert row.ids == "the same"
