@@ -8,7 +8,7 @@ except in an imported vocabulary.
 import codecs
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Tokenizer(ABC):
     """each token's text in UTF-8; empty if it has none"""
     errors = "replace"
     """how bytes that are not UTF-8 are decoded"""
+    imported: Mapping[str, Any] = {}
+    """what came with an imported tokenizer and is written again at export (`nanogpt.text.imported`)"""
 
     @abstractmethod
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
@@ -62,9 +64,10 @@ class Tokenizer(ABC):
         >>> CharTokenizer("abc").special_token_names()
         {3: '<|endoftext|>'}
         """
-        names = {}
+        names, known = {}, self.imported.get("names", {})
         for number in (number for number, written in enumerate(self.bytes_by_id) if not written):
             name = END_OF_TEXT if number == self.end_of_document else f"<|unused_{number}|>"
+            name = known.get(str(number), name)
             while name.encode() in self.bytes_by_id:
                 name = f"<{name}>"
             names[number] = name
@@ -221,7 +224,8 @@ def train_tokenizer(
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
     """Return the text of `tokenizer.json`; that of a foreign tokenizer, which is large, on one line."""
     indent = None if tokenizer.kind == "foreign" else 1
-    return json.dumps({"format": FORMAT, **tokenizer.to_dict()}, ensure_ascii=False, indent=indent) + "\n"
+    imported = {"imported": tokenizer.imported} if tokenizer.imported else {}
+    return json.dumps({"format": FORMAT, **tokenizer.to_dict(), **imported}, ensure_ascii=False, indent=indent) + "\n"
 
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:
@@ -234,27 +238,36 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     try:
         tables = json.loads(text)
         check_format(tables, where)
-        if tables["kind"] == "char":
-            return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
-        if tables["kind"] == "byte":
-            from nanogpt.text.bpe import ByteTokenizer
+        tokenizer = _from_dict(tables)
+        if "imported" in tables:
+            from nanogpt.text.imported import check_imported
 
-            return ByteTokenizer(tables["end_of_document"] is True)
-        if tables["kind"] == "bpe":
-            from nanogpt.text.bpe import BpeTokenizer
-
-            return BpeTokenizer.from_dict(tables)
-        if tables["kind"] == "foreign":
-            from nanogpt.text.foreign import ForeignTokenizer
-
-            return ForeignTokenizer.from_dict(tables)
+            tokenizer.imported = check_imported(tables["imported"], tokenizer.vocab_size)
+        return tokenizer
     except UserError as error:  # some of these name the file themselves
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is not a tokenizer of nanogpt: restore it from a copy of the run") from None
+
+
+def _from_dict(tables: dict[str, Any]) -> Tokenizer:
+    if tables["kind"] == "char":
+        return CharTokenizer(tables["characters"], tables["end_of_document"] is True)
+    if tables["kind"] == "byte":
+        from nanogpt.text.bpe import ByteTokenizer
+
+        return ByteTokenizer(tables["end_of_document"] is True)
+    if tables["kind"] == "bpe":
+        from nanogpt.text.bpe import BpeTokenizer
+
+        return BpeTokenizer.from_dict(tables)
+    if tables["kind"] == "foreign":
+        from nanogpt.text.foreign import ForeignTokenizer
+
+        return ForeignTokenizer.from_dict(tables)
     raise UserError(
-        f"{where}: unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: "
-        f"upgrade nanogpt, or restore the file from a copy of the run"
+        f"unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: upgrade "
+        f"nanogpt, or restore the file from a copy of the run"
     )
 
 

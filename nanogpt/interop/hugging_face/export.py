@@ -53,7 +53,7 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     sampling = {"do_sample": True, "temperature": SampleConfig().temperature, "top_k": 0, "top_p": 1.0}
     files = {
         "config.json": _json(kind | architecture.to_settings(run.config.model) | tokens),
-        "generation_config.json": _json(sampling | tokens),
+        "generation_config.json": _json(sampling | tokens | run.tokenizer.imported.get("generation", {})),
         "tokenizer.json": _json(to_hugging_face(run.tokenizer)),
         "tokenizer_config.json": _json(tokenizer_settings(run.tokenizer, run.config.model.block_size)),
         "README.md": model_card(run, licence),
