@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nanogpt.cli.arguments import RunOptions, option, parser_of, positional
+from nanogpt.cli.arguments import RunOptions, option, parser_of, positional, print_notes
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,11 +74,15 @@ def _check(options: Export) -> None:
 def _write(run: "Run", options: Export) -> Path:
     if options.to == "hf":
         from nanogpt.interop.hugging_face.export import LICENCE, export_hugging_face
+        from nanogpt.interop.hugging_face.tokenizer import tokenizer_notes
 
+        print_notes(tokenizer_notes(run.tokenizer))
         return export_hugging_face(run, options.place, options.licence or LICENCE)
     if options.to == "gguf":
         from nanogpt.interop.gguf.export import export_gguf
+        from nanogpt.interop.gguf.vocabulary import vocabulary_notes
 
+        print_notes(vocabulary_notes(run.tokenizer))
         return export_gguf(run, options.place, options.precision or "f32")
     from nanogpt.interop.html.export import export_html
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nanogpt.interop.verify.compare import Row
 
 HEADINGS = ("", "logits differ by", "allowed", "likeliest tokens", "ids", "weights differ by")
-WIDTHS = (18, 18, 10, 38, 10, 18)
+WIDTHS = (18, 18, 10, 38, 14, 18)
 
 
 @dataclass(frozen=True, kw_only=True)

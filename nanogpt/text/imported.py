@@ -39,19 +39,21 @@ def with_listed_tokens(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
     would match each token that this file lists in a text that somebody typed.
     """
     added, vocabulary = list(tables.get("added_tokens") or ()), dict(tables["model"]["vocab"])
-    known = {one["id"] for one in added}
     listed = read_tables(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
-    for number, token in listed.items():
-        if int(number) not in known and token["special"]:
-            added.append({"id": int(number), "content": token["content"], **{one: bool(token[one]) for one in FLAGS}})
-            if vocabulary.get(token["content"]) == int(number):
-                del vocabulary[token["content"]]
+    listed = {int(number): one for number, one in listed.items() if one["special"]}
+    new = listed.keys() - {one["id"] for one in added}
+    if not new:
+        return tables
+    added += [{"id": one, "content": listed[one]["content"]} | {f: bool(listed[one][f]) for f in FLAGS} for one in new]
+    for one in added:
+        if vocabulary.get(one["content"]) == one["id"]:
+            del vocabulary[one["content"]]
     added.sort(key=lambda one: one["id"])
     return tables | {"added_tokens": added, "model": tables["model"] | {"vocab": vocabulary}}
 
 
 def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
-    """Return what a folder of Transformers says about its tokenizer besides the vocabulary; UserError if it is wrong."""
+    """Return what a folder of Transformers says about its tokenizer besides its vocabulary; UserError if damaged."""
     found = read_tables(folder / "special_tokens_map.json") | read_tables(folder / "tokenizer_config.json")
     settings = {name: found[name] for name in SPECIAL if found.get(name) is not None}
     settings = {name: one["content"] if isinstance(one, dict) else one for name, one in settings.items()}
@@ -59,7 +61,8 @@ def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
     if isinstance(more, list):
         settings[MORE_SPECIAL] = [one["content"] if isinstance(one, dict) else one for one in more]
     template = _template_files(folder) or found.get("chat_template")
-    settings |= {"chat_template": template} if template else {}
+    if template:
+        settings = {"bos_token": None} | settings | {"chat_template": template}  # a template may write an absent one
     numbers = read_tables(folder / "generation_config.json")
     generation = {name: numbers[name] for name in NUMBERS if numbers.get(name) is not None}
     try:
@@ -85,7 +88,7 @@ def check_imported(found: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     names, settings, generation = (found.get(part, {}) for part in ("names", "settings", "generation"))
     template, more = settings.get("chat_template", ""), settings.get(MORE_SPECIAL, [])
     templates = [{"name": "default", "template": template}] if isinstance(template, str) else template
-    texts = [*names.values(), *more, *(settings[name] for name in SPECIAL if name in settings)]
+    texts = [*names.values(), *more, *(settings[name] for name in SPECIAL if settings.get(name) is not None)]
     texts += [one[part] for one in templates for part in ("name", "template")]
     ids = [int(number) for number in names]
     for value in generation.values():

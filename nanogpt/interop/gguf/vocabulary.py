@@ -5,11 +5,14 @@ that join the bytes of each character from the left (none crosses two characters
 llama.cpp drops the bytes of unknown characters, as `--unknown skip` does. A byte vocabulary gets a merge that never
 applies, because a file without any is refused.
 
-Limits: characters added after Unicode 15 may be split differently, and a text that is not in NFC gets other ids with
-Qwen's vocabulary. A file cannot state that no token ends a text: if it names none, llama.cpp takes id 11.
+Limits: characters added after Unicode 15 may be split differently, and llama.cpp composes no characters: a text that is
+not in NFC gets other ids with Qwen's vocabulary (`vocabulary_notes`). A file cannot state that no token ends a text: if
+it names none, llama.cpp takes id 11.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
@@ -33,6 +36,8 @@ class Vocabulary:
     """token texts in GPT-2's byte alphabet, by id; a token without text has a name"""
     silent: frozenset[int]
     """ids of the tokens without text"""
+    special: frozenset[int]
+    """those of them that have a name elsewhere: a chat template may ask for them"""
     whole: frozenset[int]
     """ids of the tokens that are matched in a text before merging, stored unencoded"""
     pre: str
@@ -41,6 +46,10 @@ class Vocabulary:
     """pairs separated by a space, by rank; at least one"""
     end: int | None
     """id of the end-of-text token; None where the vocabulary is too short for llama.cpp's default"""
+    numbers: Mapping[str, Any]
+    """ids that an imported model came with: `eos_token_id` (one or several), `pad_token_id`"""
+    template: str | list[dict[str, str]] | None
+    """chat template that an imported model came with, or several with their names"""
 
 
 def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
@@ -56,15 +65,31 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     texts, merges = _texts_and_merges(tokenizer)
     tokens = [names.get(number, "") or texts[number] for number in range(tokenizer.vocab_size)]
     whole: list[int] = []
+    special = {tokenizer.end_of_document, *map(int, tokenizer.imported.get("names", {}))}
     if isinstance(tokenizer, ForeignTokenizer):
         whole = [one["id"] for one in tokenizer.tables["added_tokens"] if not one["special"]]
+        special |= {one["id"] for one in tokenizer.tables["added_tokens"] if one["special"]}
+    end = _end_of_text(tokenizer, tokens, sorted(names))
     return Vocabulary(
         tokens=tuple(tokens),
         silent=frozenset(names),
+        special=frozenset(names) & (special | {end}),
         whole=frozenset(whole),
         pre=QWEN_PRE if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
-        end=_end_of_text(tokenizer, tokens, sorted(names)),
+        end=end,
+        numbers=tokenizer.imported.get("generation", {}),
+        template=tokenizer.imported.get("settings", {}).get("chat_template"),
+    )
+
+
+def vocabulary_notes(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Return notes on texts for which llama.cpp's ids are not ours."""
+    if not isinstance(tokenizer, ForeignTokenizer) or not tokenizer.tables.get("normalizer"):
+        return ()
+    return (
+        "llama.cpp does not compose characters (NFC) as this tokenizer does: a letter with a separate accent, or "
+        "Hangul in parts, gets other token ids there; give it composed text",
     )
 
 

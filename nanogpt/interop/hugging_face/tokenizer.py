@@ -24,16 +24,27 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
     vocabulary lacks are dropped, as with `--unknown skip`.
     """
     tables = _tables(tokenizer)
-    if has_template(tokenizer):
+    matched = [one for one in tables["added_tokens"] if not one["special"]]
+    if has_template(tokenizer) or len(matched) == len(tables["added_tokens"]):
         return tables
-    special = {one["content"]: one["id"] for one in tables["added_tokens"] if one["special"]}
-    added = [one for one in tables["added_tokens"] if not one["special"]]
-    return tables | {"added_tokens": added, "model": tables["model"] | {"vocab": tables["model"]["vocab"] | special}}
+    # All are in the vocabulary, as the library numbers an added token that is not by the vocabulary's length.
+    vocabulary = tables["model"]["vocab"] | {one["content"]: one["id"] for one in tables["added_tokens"]}
+    return tables | {"added_tokens": matched, "model": tables["model"] | {"vocab": vocabulary}}
 
 
 def has_template(tokenizer: Tokenizer) -> bool:
     """Return whether a tokenizer came with a chat template."""
     return "chat_template" in tokenizer.imported.get("settings", {})
+
+
+def tokenizer_notes(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Return notes on texts for which the ids of other programs are not ours."""
+    if not has_template(tokenizer):
+        return ()
+    return (
+        "because of the chat template, Transformers reads the name of a special token in a text as that token: pass "
+        "split_special_tokens=True for a text without a template",
+    )
 
 
 def _tables(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -96,7 +107,7 @@ def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -
     found, end = read_imported(folder, vocab_size), tokenizer.end_of_document
     defaults = {"settings": tokenizer_settings(tokenizer, 0), "generation": dict.fromkeys(NUMBERS, end)}
     tables = _tables(tokenizer)
-    known = {*tables["model"]["vocab"], *(one["content"] for one in tables["added_tokens"])}
+    known = {None, *tables["model"]["vocab"], *(one["content"] for one in tables["added_tokens"])}
     for part, values in found.items():
         kept = {name: value for name, value in values.items() if value != defaults[part].get(name)}
         # Transformers would add a token that the model has no row for.
