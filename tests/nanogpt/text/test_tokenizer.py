@@ -127,6 +127,14 @@ def test_a_tokenizer_survives_its_file(kind, end):
     assert again.encode("théâ\nx", "skip").tolist() == tokenizer.encode("théâ\nx", "skip").tolist()
 
 
+def test_what_came_with_a_tokenizer_is_kept_and_nothing_is_written_where_nothing_came():
+    tokenizer = ByteTokenizer()
+    assert '"imported"' not in dump_tokenizer(tokenizer)
+    tokenizer.imported = {"names": {"256": "</s>"}, "settings": {"chat_template": "{{ x }}", "bos_token": None}}
+    again = parse_tokenizer(dump_tokenizer(tokenizer), "there")
+    assert (again.imported, again.special_token_names()) == (tokenizer.imported, {256: "</s>"})
+
+
 def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
     refuses(lambda: parse_tokenizer('{"kind": "word"}', "there"), "there", "'word'", "upgrade nanogpt")
     monkeypatch.setattr(module, "LARGEST_FILE_CHARACTERS", 1000)
@@ -134,6 +142,9 @@ def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
 
 
 CHAR = {"kind": "char", "characters": "a", "end_of_document": True}
+DAMAGED = [3, {"code": {}}, {"names": {"2": "<s>"}}, {"names": {"0": 3}}, {"settings": {"auto_map": "x"}}]
+DAMAGED += [{"settings": {"chat_template": one}} for one in (3, ["x"], [{"name": "x"}], "x" * 10**6 + "y")]
+DAMAGED += [{"generation": one} for one in ({"eos_token_id": [0, -1]}, {"eos_token_id": True}, {"top_k": 1})]
 BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
 
 
@@ -143,6 +154,7 @@ BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
         *("", "{", "[]", "3", "null", '"text"', "{}", "[" * 100_000),
         *map(json.dumps, ({"kind": "char"}, CHAR | {"format": 2}, {"kind": "bpe", "end_of_document": None})),
         *(json.dumps(CHAR | {"characters": characters}) for characters in (3, ["a"], "aa")),
+        *(json.dumps(CHAR | {"imported": damaged}) for damaged in DAMAGED),
         *(json.dumps(BPE | changes) for changes in ({}, {"tokens": [1, 2]}, {"tokens": 7, "merges": 3})),
     ],
     ids=lambda text: text[:60],

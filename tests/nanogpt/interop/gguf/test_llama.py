@@ -18,7 +18,8 @@ from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE
-from nanogpt.interop.verify.compare import allowed_difference
+from nanogpt.interop.verify.compare import allowed_difference, make_contexts
+from nanogpt.interop.verify.exports import verify_export
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
@@ -216,6 +217,15 @@ def test_qwens_vocabulary():
     with opened(make_run("run", tokenizer=tokenizer)) as llama:
         for text in [" the and in's 1234\r\n\n  x", "a<tool>b <|endoftext|>", SPANISH, SENTENCES]:
             assert llama.encode(text) == tokenizer.encode(text).tolist()
+
+
+def test_a_vocabulary_that_composes_characters_does_not_pass():
+    run = make_run("run", tokenizer=ForeignTokenizer(qwen_tables(), TOOL + 3, END))
+    row = verify_export(run, make_contexts(run.model, run.tokenizer), export_gguf(run, "nfc.gguf"))
+    assert (row.ids, len(row.problems)) == ("not the same", 1)
+    assert "combining marks" in row.problems[0]
+    run.tokenizer = ForeignTokenizer(qwen_tables(normalizer=None), TOOL + 3, END)
+    assert verify_export(run, make_contexts(run.model, run.tokenizer), Path("nfc.gguf")).passed
 
 
 def test_what_would_end_the_process_is_refused():
