@@ -55,23 +55,32 @@ def with_listed_tokens(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
 def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
     """Return what a folder of Transformers says about its tokenizer besides its vocabulary; UserError if damaged."""
     found = read_tables(folder / "special_tokens_map.json") | read_tables(folder / "tokenizer_config.json")
-    settings = {name: found[name] for name in SPECIAL if found.get(name) is not None}
-    settings = {name: one["content"] if isinstance(one, dict) else one for name, one in settings.items()}
-    more = found.get(MORE_SPECIAL) or found.get("extra_special_tokens")
-    if isinstance(more, list):
-        settings[MORE_SPECIAL] = [one["content"] if isinstance(one, dict) else one for one in more]
-    template = _template_files(folder) or found.get("chat_template")
-    if template:
-        settings = {"bos_token": None} | settings | {"chat_template": template}  # a template may write an absent one
-    numbers = read_tables(folder / "generation_config.json")
-    generation = {name: numbers[name] for name in NUMBERS if numbers.get(name) is not None}
     try:
+        settings = {name: _text(found[name]) for name in SPECIAL if found.get(name) is not None}
+        if isinstance(more := found.get(MORE_SPECIAL) or found.get("extra_special_tokens"), list):
+            settings[MORE_SPECIAL] = [_text(one) for one in more]
+        if template := _template_files(folder) or found.get("chat_template"):
+            settings = (
+                {"bos_token": None} | settings | {"chat_template": template}
+            )  # a template may write an absent one
+        generation = {}
+        for name, value in read_tables(folder / "generation_config.json").items():
+            ids = [
+                one for one in (value if isinstance(value, list) else [value]) if name in NUMBERS and one is not None
+            ]
+            if ids := [one for one in ids if 0 <= one < vocab_size]:  # a default of Transformers may lie outside
+                generation[name] = ids if isinstance(value, list) else ids[0]
         return check_imported({"settings": settings, "generation": generation}, vocab_size)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: tokenizer_config.json or generation_config.json has a chat template or a special token of the "
             f"wrong type or size: download the files again"
         ) from None
+
+
+def _text(token: Any) -> Any:
+    """Return the text of a special token, which some files give with its flags."""
+    return token["content"] if isinstance(token, dict) else token
 
 
 def _template_files(folder: Path) -> str | list[dict[str, str]]:

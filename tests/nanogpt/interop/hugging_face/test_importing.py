@@ -139,7 +139,7 @@ def write_chat(tables, template=True, out="theirs"):
     pad = {"content": "<|endoftext|>", "__type": "AddedToken", **dict.fromkeys(("lstrip", "rstrip"), False)}
     config = {"eos_token": "<|im_end|>", "pad_token": pad, "unk_token": "<none>", "sep_token": "x"}
     config |= {"additional_special_tokens": ["<|im_start|>", "<none>"], "auto_map": "code.Code"}
-    generation = {"eos_token_id": [STOP, END], "pad_token_id": END, "top_k": 20}
+    generation = {"eos_token_id": [STOP, END, 10**9], "pad_token_id": END, "top_k": 20, "bos_token_id": -1}
     if template == "file":
         Path(out, "chat_template.jinja").write_text(TEMPLATE)
     elif template:
@@ -211,7 +211,7 @@ def test_transformers_applies_the_template_of_an_export(tables):
         ("tokenizer_config.json", {"eos_token": 3}),
         ("tokenizer_config.json", []),
         ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"special": True}}}),
-        ("generation_config.json", {"eos_token_id": [STOP, 10**9]}),
+        ("tokenizer_config.json", {"pad_token": {"special": True}}),
         ("generation_config.json", {"eos_token_id": "2"}),
     ],
 )
