@@ -10,21 +10,17 @@ from typing import Any
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
 
-LARGEST_SETTINGS_BYTES = 4_000_000
-LARGEST_BYTES = 1_000_000
-"""Limit for all that is kept; a long chat template has about 10,000."""
-SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
-MORE_SPECIAL = "additional_special_tokens"
+TOKENS, MORE_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token"), "additional_special_tokens"
 NUMBERS = ("bos_token_id", "eos_token_id", "pad_token_id")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+LARGEST_BYTES = 1_000_000
+"""Limit for all that is kept; a long chat template has about 10,000."""
 
 
-def read_tables(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, {} where there is none; raise UserError, naming the file, for anything else."""
-    if not path.exists():
-        return {}
     try:
-        tables = json.loads(read_text(path, LARGEST_SETTINGS_BYTES))
+        tables = json.loads(read_text(path, 4 * LARGEST_BYTES)) if path.exists() else {}
     except (ValueError, RecursionError):
         tables = None
     if not isinstance(tables, dict):
@@ -38,39 +34,39 @@ def with_listed_tokens(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
     Our exports list them there, where Transformers looks. The library `tokenizers`, which reads `tokenizer.json` alone,
     would match each token that this file lists in a text that somebody typed.
     """
-    added, vocabulary = list(tables.get("added_tokens") or ()), dict(tables["model"]["vocab"])
-    listed = read_tables(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
-    listed = {int(number): one for number, one in listed.items() if one["special"]}
-    new = listed.keys() - {one["id"] for one in added}
-    if not new:
+    added = tables.get("added_tokens") or []
+    found = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
+    listed = {int(number): one for number, one in found.items() if one["special"]}
+    new = sorted(listed.keys() - {one["id"] for one in added})
+    if not new or tables["model"].get("type", "BPE") != "BPE":  # GPT-2's own file has no type
         return tables
-    added += [{"id": one, "content": listed[one]["content"]} | {f: bool(listed[one][f]) for f in FLAGS} for one in new]
-    for one in added:
-        if vocabulary.get(one["content"]) == one["id"]:
-            del vocabulary[one["content"]]
-    added.sort(key=lambda one: one["id"])
+    own = [{"id": one, "content": listed[one]["content"]} | {f: listed[one][f] for f in FLAGS} for one in new]
+    added = sorted([*added, *own], key=lambda one: one["id"])
+    both = {one["content"] for one in added}
+    vocabulary = {token: number for token, number in tables["model"]["vocab"].items() if token not in both}
     return tables | {"added_tokens": added, "model": tables["model"] | {"vocab": vocabulary}}
 
 
 def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
     """Return what a folder of Transformers says about its tokenizer besides its vocabulary; UserError if damaged."""
-    found = read_tables(folder / "special_tokens_map.json") | read_tables(folder / "tokenizer_config.json")
+    found = read_json(folder / "special_tokens_map.json") | read_json(folder / "tokenizer_config.json")
+    numbers, template = read_json(folder / "generation_config.json"), folder / "chat_template.jinja"
+    if template.exists():
+        found["chat_template"] = read_text(template, LARGEST_BYTES)
+    found[MORE_TOKENS] = found.get(MORE_TOKENS) or found.get("extra_special_tokens")
     try:
-        settings = {name: _text(found[name]) for name in SPECIAL if found.get(name) is not None}
-        if isinstance(more := found.get(MORE_SPECIAL) or found.get("extra_special_tokens"), list):
-            settings[MORE_SPECIAL] = [_text(one) for one in more]
-        if template := _template_files(folder) or found.get("chat_template"):
-            settings = (
-                {"bos_token": None} | settings | {"chat_template": template}
-            )  # a template may write an absent one
-        generation = {}
-        for name, value in read_tables(folder / "generation_config.json").items():
-            ids = [
-                one for one in (value if isinstance(value, list) else [value]) if name in NUMBERS and one is not None
-            ]
-            if ids := [one for one in ids if 0 <= one < vocab_size]:  # a default of Transformers may lie outside
-                generation[name] = ids if isinstance(value, list) else ids[0]
-        return check_imported({"settings": settings, "generation": generation}, vocab_size)
+        kept: dict[str, Any] = {name: _text(found[name]) for name in TOKENS if found.get(name) is not None}
+        kept |= {name: list(map(_text, found[name])) for name in [MORE_TOKENS] if isinstance(found[name], list)}
+        if found.get("chat_template"):
+            kept = (
+                {"bos_token": None} | kept | {"chat_template": found["chat_template"]}
+            )  # it may write an absent token
+        for name in NUMBERS:
+            ids = numbers[name] if isinstance(numbers.get(name), list) else [numbers.get(name)]
+            ids = [one for one in ids if one is not None and 0 <= one < vocab_size]  # a default may lie outside
+            if ids:
+                kept[name] = ids if isinstance(numbers[name], list) else ids[0]
+        return check_imported(kept, vocab_size)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: tokenizer_config.json or generation_config.json has a chat template or a special token of the "
@@ -83,31 +79,21 @@ def _text(token: Any) -> Any:
     return token["content"] if isinstance(token, dict) else token
 
 
-def _template_files(folder: Path) -> str | list[dict[str, str]]:
-    """Return the chat template in a folder's files, or several with their names; empty where there is none."""
-    files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
-    found = [{"name": one.stem, "template": read_text(one, LARGEST_BYTES)} for one in files if one.exists()]
-    if len(found) == 1 and files[0].exists():
-        return found[0]["template"]
-    return [one | ({"name": "default"} if one["name"] == files[0].stem else {}) for one in found]
-
-
 def check_imported(found: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     """Return it unchanged if each part has the type and size that exports rely on; else raise an error of Python."""
-    names, settings, generation = (found.get(part, {}) for part in ("names", "settings", "generation"))
-    template, more = settings.get("chat_template", ""), settings.get(MORE_SPECIAL, [])
-    templates = [{"name": "default", "template": template}] if isinstance(template, str) else template
-    texts = [*names.values(), *more, *(settings[name] for name in SPECIAL if settings.get(name) is not None)]
-    texts += [one[part] for one in templates for part in ("name", "template")]
-    ids = [int(number) for number in names]
-    for value in generation.values():
-        ids += value if isinstance(value, list) else [value]
+    names, template = found.get("names", {}), found.get("chat_template", "")
+    texts = [*names.values(), *found.get(MORE_TOKENS, [])]
+    texts += [found[name] for name in TOKENS if found.get(name) is not None]
+    texts += [template] if isinstance(template, str) else [one[key] for one in template for key in ("name", "template")]
+    ids = [*map(int, names)]
+    for one in (found[name] for name in NUMBERS if name in found):
+        ids += one if isinstance(one, list) else [one]
+    known = {"names", "chat_template", MORE_TOKENS, *TOKENS, *NUMBERS}
+    sizes = [len(text.encode()) for text in texts]  # raises for what is no text
     if (
-        not found.keys() <= {"names", "settings", "generation"}
-        or not settings.keys() <= {*SPECIAL, MORE_SPECIAL, "chat_template"}
-        or not generation.keys() <= set(NUMBERS)
-        or any(type(number) is not int or not 0 <= number < vocab_size for number in ids)
-        or sum(len(text.encode()) for text in texts) > LARGEST_BYTES
+        found.keys() - known
+        or sum(sizes) > LARGEST_BYTES
+        or any(type(n) is not int or n not in range(vocab_size) for n in ids)
     ):
         raise ValueError
     return found

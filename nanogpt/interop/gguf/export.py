@@ -73,7 +73,7 @@ def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
     if vocabulary.end in vocabulary.silent:
         settings["stop"] = f'"{vocabulary.tokens[vocabulary.end]}"'
     # With a chat template Ollama makes its own from the file's.
-    template = ['TEMPLATE "{{ .Prompt }}"'] if vocabulary.template is None else []
+    template = [] if "chat_template" in vocabulary.imported else ['TEMPLATE "{{ .Prompt }}"']
     lines = [f"FROM ./{name}", *template, *(f"PARAMETER {key} {settings[key]}" for key in settings)]
     return "\n".join(lines) + "\n"
 
@@ -117,16 +117,14 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     writer.add_token_types(types)
     writer.add_token_merges(vocabulary.merges)
     if vocabulary.end is not None:
-        ends = vocabulary.numbers.get("eos_token_id", vocabulary.end)
+        ends = vocabulary.imported.get("eos_token_id", [])
         others = [one for one in (ends if isinstance(ends, list) else [ends]) if one != vocabulary.end]
-        writer.add_bos_token_id(vocabulary.numbers.get("bos_token_id", vocabulary.end))
+        writer.add_bos_token_id(vocabulary.imported.get("bos_token_id", vocabulary.end))
         writer.add_eos_token_id(vocabulary.end)
-        writer.add_eot_token_id(others[0] if others else vocabulary.end)
-        for number in others[1:2]:  # a file has three keys for tokens that end a text
-            writer.add_eom_token_id(number)
-    if "pad_token_id" in vocabulary.numbers:
-        writer.add_pad_token_id(vocabulary.numbers["pad_token_id"])
-    if vocabulary.template is not None:
-        writer.add_chat_template(vocabulary.template)
+        writer.add_eot_token_id([*others, vocabulary.end][0])  # the format has no list of them
+    if "pad_token_id" in vocabulary.imported:
+        writer.add_pad_token_id(vocabulary.imported["pad_token_id"])
+    if "chat_template" in vocabulary.imported:
+        writer.add_chat_template(vocabulary.imported["chat_template"])
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)

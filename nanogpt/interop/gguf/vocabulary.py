@@ -6,7 +6,7 @@ llama.cpp drops the bytes of unknown characters, as `--unknown skip` does. A byt
 applies, because a file without any is refused.
 
 Limits: characters added after Unicode 15 may be split differently, and llama.cpp composes no characters: a text that is
-not in NFC gets other ids with Qwen's vocabulary (`vocabulary_notes`). A file cannot state that no token ends a text: if
+not in NFC gets other ids with Qwen's vocabulary. A file cannot state that no token ends a text: if
 it names none, llama.cpp takes id 11.
 """
 
@@ -46,10 +46,8 @@ class Vocabulary:
     """pairs separated by a space, by rank; at least one"""
     end: int | None
     """id of the end-of-text token; None where the vocabulary is too short for llama.cpp's default"""
-    numbers: Mapping[str, Any]
-    """ids that an imported model came with: `eos_token_id` (one or several), `pad_token_id`"""
-    template: str | list[dict[str, str]] | None
-    """chat template that an imported model came with, or several with their names"""
+    imported: Mapping[str, Any]
+    """what an imported tokenizer came with: ids that end a text, a chat template (`nanogpt.text.imported`)"""
 
 
 def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
@@ -78,18 +76,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         pre=QWEN_PRE if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
         end=end,
-        numbers=tokenizer.imported.get("generation", {}),
-        template=tokenizer.imported.get("settings", {}).get("chat_template"),
-    )
-
-
-def vocabulary_notes(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Return notes on texts for which llama.cpp's ids are not ours."""
-    if not isinstance(tokenizer, ForeignTokenizer) or not tokenizer.tables.get("normalizer"):
-        return ()
-    return (
-        "llama.cpp does not compose characters (NFC) as this tokenizer does: a letter with a separate accent, or "
-        "Hangul in parts, gets other token ids there; give it composed text",
+        imported=tokenizer.imported,
     )
 
 

@@ -21,6 +21,7 @@ from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
+from nanogpt.text.imported import NUMBERS
 
 LICENCE = "unknown"
 """Default licence in a model card: only the model's owner can say what others may do with it."""
@@ -49,11 +50,12 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     architecture = architecture_of(run.config.model)
     end = run.tokenizer.end_of_document
     tokens = {"bos_token_id": end, "eos_token_id": end}
+    numbers = {key: value for key, value in run.tokenizer.imported.items() if key in NUMBERS}
     kind = {"architectures": [architecture.model_class], "model_type": architecture.model_type, "dtype": "float32"}
     sampling = {"do_sample": True, "temperature": SampleConfig().temperature, "top_k": 0, "top_p": 1.0}
     files = {
         "config.json": _json(kind | architecture.to_settings(run.config.model) | tokens),
-        "generation_config.json": _json(sampling | tokens | run.tokenizer.imported.get("generation", {})),
+        "generation_config.json": _json(sampling | tokens | numbers),
         "tokenizer.json": _json(to_hugging_face(run.tokenizer)),
         "tokenizer_config.json": _json(tokenizer_settings(run.tokenizer, run.config.model.block_size)),
         "README.md": model_card(run, licence),

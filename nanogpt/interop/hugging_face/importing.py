@@ -120,7 +120,7 @@ def _find_folder(source: str | os.PathLike[str]) -> Path:
     if os.fspath(source) and Path(source).is_dir():
         return Path(source)
     if Path(source).is_file():
-        _refuse_pickled(Path(source))
+        _explain_missing_config(Path(source))
     if not HUB_NAME.fullmatch(os.fspath(source)) or Path(source).exists():
         raise UserError(
             f"{os.fspath(source)!r} is neither a folder with config.json and model.safetensors nor a model's name on "
@@ -130,22 +130,16 @@ def _find_folder(source: str | os.PathLike[str]) -> Path:
 
 
 def _explain_missing_config(folder: Path) -> None:
-    """Raise UserError with the way that works for a folder of adapters or a checkpoint of nanoGPT."""
+    """Raise UserError with the way that works for a folder of adapters, or for a pickled checkpoint or its folder."""
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"{str(folder)!r} has adapters (LoRA) without their model: merge them with peft's merge_and_unload(), "
             f"write the model with save_pretrained(), and import that folder"
         )
-    for pattern in PICKLED:
-        for file in sorted(folder.glob(pattern)):
-            _refuse_pickled(file)
-
-
-def _refuse_pickled(file: Path) -> None:
-    """Raise UserError for a pickled file by its name."""
-    if any(file.match(pattern) for pattern in PICKLED):
+    files = [folder] if folder.is_file() else sorted(folder.iterdir())
+    if pickled := [str(file) for file in files if any(map(file.match, PICKLED))]:
         raise UserError(
-            f"{str(file)!r} is pickled, which could run code and is never read: load it where it is safe, with "
+            f"{pickled[0]!r} is pickled, which could run code and is never read: load it where it is safe, with "
             f"torch.load(..., weights_only=True), write it as a GPT-2 of Transformers, and import that folder "
             f"(docs/elsewhere.md shows how)"
         )

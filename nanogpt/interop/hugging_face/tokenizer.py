@@ -8,7 +8,7 @@ from nanogpt.errors import UserError
 from nanogpt.files import read_text
 from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, keep_names, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.imported import MORE_SPECIAL, NUMBERS, SPECIAL, read_imported, with_listed_tokens
+from nanogpt.text.imported import MORE_TOKENS, NUMBERS, TOKENS, read_imported, with_listed_tokens
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 PLAIN_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -34,17 +34,7 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def has_template(tokenizer: Tokenizer) -> bool:
     """Return whether a tokenizer came with a chat template."""
-    return "chat_template" in tokenizer.imported.get("settings", {})
-
-
-def tokenizer_notes(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Return notes on texts for which the ids of other programs are not ours."""
-    if not has_template(tokenizer):
-        return ()
-    return (
-        "because of the chat template, Transformers reads the name of a special token in a text as that token: pass "
-        "split_special_tokens=True for a text without a template",
-    )
+    return "chat_template" in tokenizer.imported
 
 
 def _tables(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -83,7 +73,7 @@ def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
     end = tokenizer.end_of_document
     if end is not None and (name := tokenizer.special_token_names().get(end)):
         settings |= {"bos_token": name, "eos_token": name, "pad_token": name}
-    return settings | tokenizer.imported.get("settings", {})
+    return settings | {key: value for key, value in tokenizer.imported.items() if key not in ("names", *NUMBERS)}
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
@@ -104,17 +94,14 @@ def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -
     What came with it is kept as `imported`, except what an export writes anyway.
     """
     tokenizer = _read_vocabulary(folder, vocab_size, end_of_document)
-    found, end = read_imported(folder, vocab_size), tokenizer.end_of_document
-    defaults = {"settings": tokenizer_settings(tokenizer, 0), "generation": dict.fromkeys(NUMBERS, end)}
-    tables = _tables(tokenizer)
+    found, tables = read_imported(folder, vocab_size), _tables(tokenizer)
+    written = tokenizer_settings(tokenizer, 0) | dict.fromkeys(NUMBERS, tokenizer.end_of_document)
+    # Transformers would add a token that the model has no row for.
     known = {None, *tables["model"]["vocab"], *(one["content"] for one in tables["added_tokens"])}
-    for part, values in found.items():
-        kept = {name: value for name, value in values.items() if value != defaults[part].get(name)}
-        # Transformers would add a token that the model has no row for.
-        kept = {name: value for name, value in kept.items() if name not in SPECIAL or value in known}
-        if MORE_SPECIAL in kept:
-            kept[MORE_SPECIAL] = [name for name in kept[MORE_SPECIAL] if name in known]
-        tokenizer.imported = {**tokenizer.imported, **({part: kept} if kept else {})}
+    if MORE_TOKENS in found:
+        found[MORE_TOKENS] = [one for one in found[MORE_TOKENS] if one in known]
+    own = {name for name in found if found[name] != written.get(name) and (name not in TOKENS or found[name] in known)}
+    tokenizer.imported = {**tokenizer.imported, **{name: found[name] for name in found if name in own}}
     return tokenizer
 
 

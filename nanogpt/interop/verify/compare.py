@@ -19,7 +19,6 @@ from nanogpt.model.kv_cache import KVCache
 from nanogpt.sampling.decoder import Decoder, can_decode
 from nanogpt.sampling.filters import likeliest
 from nanogpt.sampling.generate import encode_prompt, generate_ids
-from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import Tokenizer
 
 FLOAT32 = 5e-5
@@ -129,14 +128,9 @@ def make_contexts(model: GPT, tokenizer: Tokenizer) -> Contexts:
 
 def find_other_ids(tokenizer: Tokenizer, encode: Callable[[str], list[int]], text: str) -> str | None:
     """Return where another program's ids of the text, or of a hard text, first differ from ours; None if nowhere."""
-    names = list(tokenizer.special_token_names().values())
-    if isinstance(tokenizer, ForeignTokenizer):
-        names = [*(one["content"] for one in tokenizer.tables["added_tokens"]), *names]
-    for kind, one in {
-        "the text that it wrote": text,
-        **HARD_TEXTS,
-        "names of special tokens": "a".join(names[:MOST_NAMES]),
-    }.items():
+    added = [one["content"] for one in getattr(tokenizer, "tables", {}).get("added_tokens", [])]
+    names = "a".join([*added, *tokenizer.special_token_names().values()][:MOST_NAMES])
+    for kind, one in {"the text that it wrote": text, **HARD_TEXTS, "names of special tokens": names}.items():
         ours, theirs = tokenizer.encode(one, "skip").tolist(), encode(one)
         if ours != theirs:
             same = next((n for n, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))

@@ -17,15 +17,7 @@ from torch import Tensor
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.interop.formats import ExportedModel, MissingProgram
-from nanogpt.interop.verify.compare import (
-    FLOAT32,
-    Contexts,
-    Row,
-    compare,
-    find_other_ids,
-    make_contexts,
-    native_rows,
-)
+from nanogpt.interop.verify.compare import FLOAT32, Contexts, Row, compare, find_other_ids, make_contexts, native_rows
 from nanogpt.model.gpt import GPT
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors

@@ -82,7 +82,7 @@ def test_an_upload_that_is_refused_leaves_the_folder(nanogpt, finished_run, monk
 def test_a_note_where_another_program_reads_some_texts_differently(nanogpt):
     pytest.importorskip("gguf")
     tokenizer = ForeignTokenizer(chat_tables(), STOP + 2, STOP)
-    tokenizer.imported = {"settings": {"chat_template": TEMPLATE}}
+    tokenizer.imported = {"chat_template": TEMPLATE}
     make_run("run", tokenizer=tokenizer)
     (note,) = nanogpt("export", "run", "out.gguf").err.splitlines()
     assert note.startswith("note: ")

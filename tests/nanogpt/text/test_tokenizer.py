@@ -130,7 +130,7 @@ def test_a_tokenizer_survives_its_file(kind, end):
 def test_what_came_with_a_tokenizer_is_kept_and_nothing_is_written_where_nothing_came():
     tokenizer = ByteTokenizer()
     assert '"imported"' not in dump_tokenizer(tokenizer)
-    tokenizer.imported = {"names": {"256": "</s>"}, "settings": {"chat_template": "{{ x }}", "bos_token": None}}
+    tokenizer.imported = {"names": {"256": "</s>"}, "chat_template": "{{ x }}", "bos_token": None}
     again = parse_tokenizer(dump_tokenizer(tokenizer), "there")
     assert (again.imported, again.special_token_names()) == (tokenizer.imported, {256: "</s>"})
 
@@ -142,9 +142,9 @@ def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
 
 
 CHAR = {"kind": "char", "characters": "a", "end_of_document": True}
-DAMAGED = [3, {"code": {}}, {"names": {"2": "<s>"}}, {"names": {"0": 3}}, {"settings": {"auto_map": "x"}}]
-DAMAGED += [{"settings": {"chat_template": one}} for one in (3, ["x"], [{"name": "x"}], "x" * 10**6 + "y")]
-DAMAGED += [{"generation": one} for one in ({"eos_token_id": [0, -1]}, {"eos_token_id": True}, {"top_k": 1})]
+DAMAGED = [3, {"code": {}}, {"names": {"2": "<s>"}}, {"names": {"0": 3}}, {"auto_map": "x"}]
+DAMAGED += [{"chat_template": one} for one in (3, ["x"], [{"name": "x"}], "x" * 10**6 + "y")]
+DAMAGED += [{"eos_token_id": [0, -1]}, {"eos_token_id": True}, {"pad_token_id": 3}]
 BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
 
 

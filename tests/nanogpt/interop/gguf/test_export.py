@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tiny import make_run, refuses
-from vocabularies import END, SPEAK, STOP, TEMPLATE, TOOL, chat_tables
+from vocabularies import END, SPEAK, STOP, TEMPLATE, chat_tables
 
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.text.foreign import ForeignTokenizer
@@ -57,14 +57,14 @@ def test_a_chat_model_keeps_template_stops_and_special_tokens():
     tokenizer = ForeignTokenizer(chat_tables(), STOP + 3, STOP)
     templates = [{"name": "default", "template": TEMPLATE}, {"name": "tools", "template": "x"}]
     tokenizer.imported = {
-        "settings": {"chat_template": templates},
-        "generation": {"eos_token_id": [STOP, END, SPEAK, TOOL], "pad_token_id": SPEAK, "bos_token_id": END},
+        **{"chat_template": templates, "pad_token_id": SPEAK, "bos_token_id": END},
+        "eos_token_id": [STOP, END, SPEAK],
     }
     path = export_gguf(make_run("run", tokenizer=tokenizer), "x.gguf")
     found = {name.removeprefix("tokenizer."): value for name, value in fields(path).items()}
     assert (found["chat_template"], found["chat_template.tools"]) == (TEMPLATE, "x")
-    keys = ("eos", "eot", "eom", "padding", "bos")
-    assert [found[f"ggml.{key}_token_id"] for key in keys] == [STOP, END, SPEAK, SPEAK, END]
+    keys = ("eos", "eot", "padding", "bos")
+    assert [found[f"ggml.{key}_token_id"] for key in keys] == [STOP, END, SPEAK, END]
     control, unused, own = 3, 5, 4
     assert found["ggml.token_type"][END:] == [control, own, control, control, unused, unused]
     assert "TEMPLATE" not in Path("x.Modelfile").read_text()

@@ -179,14 +179,6 @@ def test_a_chat_model_keeps_template_special_tokens_and_stops(tables, template):
     assert len(run.tokenizer.encode("<|im_end|>")) == 10  # input never becomes a special token
 
 
-def test_several_templates():
-    write_chat(gpt2_tables, "file")
-    Path("theirs/additional_chat_templates").mkdir()
-    Path("theirs/additional_chat_templates/tools.jinja").write_text("{{ tools }}")
-    both = [{"name": "default", "template": TEMPLATE}, {"name": "tools", "template": "{{ tools }}"}]
-    assert nanogpt.load(import_model("theirs", "run").path).tokenizer.imported["settings"]["chat_template"] == both
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("tables", [qwen_tables, gpt2_tables])
 def test_transformers_applies_the_template_of_an_export(tables):
