@@ -92,6 +92,7 @@ def check_imported(found: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     sizes = [len(text.encode()) for text in texts]  # raises for what is no text
     if (
         found.keys() - known
+        or len(set(names.values())) < len(names)
         or sum(sizes) > LARGEST_BYTES
         or any(type(n) is not int or n not in range(vocab_size) for n in ids)
     ):

@@ -67,7 +67,7 @@ class Tokenizer(ABC):
         names, known = {}, self.imported.get("names", {})
         for number in (number for number, written in enumerate(self.bytes_by_id) if not written):
             name = END_OF_TEXT if number == self.end_of_document else f"<|unused_{number}|>"
-            name = known.get(str(number), name)
+            name = known.get(str(number), f"<{name}>" if name in known.values() else name)
             while name.encode() in self.bytes_by_id:
                 name = f"<{name}>"
             names[number] = name

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt.text import tokenizer as module
-from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.corpus import Corpus
 from nanogpt.text.tokenizer import CharTokenizer, dump_tokenizer, encode_chunks, parse_tokenizer, train_tokenizer
 
@@ -133,6 +133,9 @@ def test_what_came_with_a_tokenizer_is_kept_and_nothing_is_written_where_nothing
     tokenizer.imported = {"names": {"256": "</s>"}, "chat_template": "{{ x }}", "bos_token": None}
     again = parse_tokenizer(dump_tokenizer(tokenizer), "there")
     assert (again.imported, again.special_token_names()) == (tokenizer.imported, {256: "</s>"})
+    bpe = BpeTokenizer([*BYTE_OF, None, None], [], 257)
+    bpe.imported = {"names": {"256": "<|endoftext|>"}}
+    assert bpe.special_token_names() == {256: "<|endoftext|>", 257: "<<|endoftext|>>"}
 
 
 def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
@@ -142,7 +145,14 @@ def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
 
 
 CHAR = {"kind": "char", "characters": "a", "end_of_document": True}
-DAMAGED = [3, {"code": {}}, {"names": {"2": "<s>"}}, {"names": {"0": 3}}, {"auto_map": "x"}]
+DAMAGED = [
+    3,
+    {"code": {}},
+    {"names": {"2": "<s>"}},
+    {"names": {"0": 3}},
+    {"names": {"0": "x", "1": "x"}},
+    {"auto_map": "x"},
+]
 DAMAGED += [{"chat_template": one} for one in (3, ["x"], [{"name": "x"}], "x" * 10**6 + "y")]
 DAMAGED += [{"eos_token_id": [0, -1]}, {"eos_token_id": True}, {"pad_token_id": 3}]
 BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
