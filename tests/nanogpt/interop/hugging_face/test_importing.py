@@ -14,6 +14,8 @@ from vocabularies import END, MERGES, SPEAK, STOP, TEMPLATE, TOKENS, chat_tables
 import nanogpt
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.interop.verify.compare import make_contexts
+from nanogpt.interop.verify.exports import verify_export
 from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer
@@ -192,6 +194,7 @@ def test_transformers_applies_the_template_of_an_export(tables):
     assert said == [SPEAK, *run.tokenizer.encode("the"), STOP, *run.tokenizer.encode("1")]
     typed = other("<|im_end|>", split_special_tokens=True).input_ids
     assert typed == run.tokenizer.encode("<|im_end|>").tolist()
+    assert verify_export(run, make_contexts(run.model, run.tokenizer), Path("out")).passed
 
 
 @pytest.mark.parametrize(
