@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nanogpt.cli.arguments import RunOptions, option, parser_of, positional
+from nanogpt.cli.arguments import RunOptions, option, parser_of, positional, print_notes
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,12 +52,26 @@ def main(argv: Sequence[str]) -> None:
     _check(options)
     run = options.open("cpu")
     path = _write(run, options)
+    if options.to == "hf" and "chat_template" in run.tokenizer.imported:
+        print_notes([CHAT_NOTE])
+    if options.to == "gguf" and getattr(run.tokenizer, "tables", {}).get("normalizer"):
+        print_notes([NFC_NOTE])
     size = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
     print(f"wrote {path} ({size / 1e6:,.1f} MB), step {run.step:,} of {run.name}")
     if options.push is not None:
         from nanogpt.interop.hugging_face.hub import upload
 
         print(f"uploaded to {upload(path, options.push)}")
+
+
+CHAT_NOTE = (
+    "because of the chat template, Transformers reads the name of a special token in a text as that token: pass "
+    "split_special_tokens=True for a text without a template"
+)
+NFC_NOTE = (
+    "llama.cpp does not compose characters (NFC) as this tokenizer does: a letter with a separate accent, or Hangul in "
+    "parts, gets other token ids there; give it composed text"
+)
 
 
 def _check(options: Export) -> None:

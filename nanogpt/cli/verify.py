@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nanogpt.cli.arguments import RunOptions, option, parser_of
+from nanogpt.cli.arguments import RunOptions, option, parser_of, print_notes
 
 if TYPE_CHECKING:
     from nanogpt.interop.verify.compare import Row
 
 HEADINGS = ("", "logits differ by", "allowed", "likeliest tokens", "ids", "weights differ by")
-WIDTHS = (18, 18, 10, 38, 10, 18)
+WIDTHS = (18, 18, 10, 38, 14, 18)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,13 @@ parser = partial(parser_of, Verify, "verify", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Compare, and print a table; exit with 1 if something differs."""
     options = Verify(**parser().read(argv))
+    from nanogpt.cli.export import CHAT_NOTE
     from nanogpt.interop.verify.exports import verify_run
 
     run = options.open("cpu")
     print(f"{run.name}, step {run.step:,}: each way to run it, compared with plain PyTorch on the same weights")
+    if "chat_template" in run.tokenizer.imported:
+        print_notes([CHAT_NOTE])
     print(_line(HEADINGS))
     rows = []
     for row in verify_run(run, options.against):

@@ -94,7 +94,8 @@ def open_data(folder: RunFolder, yes: bool = False) -> Dataset:
     with contextlib.suppress(UserError):  # a character that the tokenizer lacks: another text
         data = tokenize(corpora[0], folder.read_tokenizer(), *corpora[1:], skip_unknown=config.data.unknown == "skip")
     if data is None or data.key != plan.data_key:
-        raise UserError(f"the text {plan.source!r} has changed since the run {name!r} began: restore it")
+        texts = " or ".join(repr(one) for corpus in corpora for one in corpus.sources)
+        raise UserError(f"the text {texts} has changed since the run {name!r} began: restore it")
     return data
 
 

@@ -8,5 +8,6 @@
 - `tokenizer`: the base class of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE
 - `foreign`: tokenizers of other projects, applied by Hugging Face's library
+- `imported`: what came with such a tokenizer, kept for export: special tokens, chat template, stops
 - `inspection`, `advice`: figures of a text before training, and what they mean
 """

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
 from nanogpt.random_streams import stream
+from nanogpt.text.imported import with_listed_tokens
 from nanogpt.text.tokenizer import END_OF_TEXT, Tokenizer, Unknown
 
 if TYPE_CHECKING:
@@ -250,7 +251,9 @@ def read_bpe(path: Path, end_of_document: bool = True) -> BpeTokenizer:
         kind = tables.get("kind", "")
         if kind and kind != "bpe":
             raise UserError(f"it is of kind {kind!r}: use --tokenizer, which takes the vocabulary of the text")
-        return BpeTokenizer.from_dict(tables) if kind else _from_hugging_face(tables, end_of_document)
+        if kind:
+            return BpeTokenizer.from_dict(tables)
+        return _from_hugging_face(with_listed_tokens(tables, whole.parent), end_of_document)
     except UserError as error:  # some of these name the file themselves
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -295,4 +298,13 @@ def _tokenizer(
     end = vocabulary.get(END_OF_TEXT)
     if end_of_document and end is None:
         tokens, end = [*tokens, None], len(tokens)
-    return BpeTokenizer(tokens, merges, end if end_of_document else None)
+    bpe = BpeTokenizer(tokens, merges, end if end_of_document else None)
+    return keep_names(bpe, {number: by_id[number] for number in ids if by_id[number] in special})
+
+
+def keep_names(bpe: BpeTokenizer, names: dict[int, str]) -> BpeTokenizer:
+    """Let a tokenizer keep the names that its special tokens had where they came from; return it."""
+    own = bpe.special_token_names()
+    kept = {str(number): name for number, name in names.items() if name != own[number]}
+    bpe.imported = {"names": kept} if kept else {}
+    return bpe

@@ -118,7 +118,8 @@ class Corpus:
             documents += chunk.begins
             yield chunk
         if (characters, documents) != (scan.characters, scan.documents):
-            raise UserError(f"the text {self.source!r} changed while it was read: train again when it is complete")
+            named = " or ".join(map(repr, self.sources))
+            raise UserError(f"the text {named} changed while it was read: train again when it is complete")
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ except in a vocabulary that was imported or extended.
 import codecs
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ class Tokenizer(ABC):
     """each token's text in UTF-8; empty if it has none"""
     errors = "replace"
     """how bytes that are not UTF-8 are decoded"""
+    imported: Mapping[str, Any] = {}
+    """what came with an imported tokenizer and is written again at export (`nanogpt.text.imported`)"""
 
     @abstractmethod
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
@@ -65,9 +67,10 @@ class Tokenizer(ABC):
         >>> CharTokenizer("abc").special_token_names()
         {3: '<|endoftext|>'}
         """
-        names = {}
+        names, known = {}, self.imported.get("names", {})
         for number in (number for number, written in enumerate(self.bytes_by_id) if not written):
             name = END_OF_TEXT if number == self.end_of_document else f"<|unused_{number}|>"
+            name = known.get(str(number), f"<{name}>" if name in known.values() else name)
             while name.encode() in self.bytes_by_id:
                 name = f"<{name}>"
             names[number] = name
@@ -242,8 +245,9 @@ def train_tokenizer(
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
     """Return the text of `tokenizer.json`; that of a foreign tokenizer, which is large, on one line."""
     indent = None if tokenizer.kind == "foreign" else 1
-    bos = {} if tokenizer.bos is None else {"bos": tokenizer.bos}
-    return json.dumps({"format": FORMAT, **tokenizer.to_dict(), **bos}, ensure_ascii=False, indent=indent) + "\n"
+    more: dict[str, Any] = {"bos": tokenizer.bos, "imported": tokenizer.imported}
+    more = {key: value for key, value in more.items() if value not in (None, {})}
+    return json.dumps({"format": FORMAT, **tokenizer.to_dict(), **more}, ensure_ascii=False, indent=indent) + "\n"
 
 
 def parse_tokenizer(text: str, where: str) -> Tokenizer:
@@ -256,11 +260,15 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
     try:
         tables = json.loads(text)
         check_format(tables, where)
-        tokenizer = _from_dict(tables, where)
+        tokenizer = _from_dict(tables)
         if (bos := tables.get("bos")) is not None:
             if type(bos) is not int or not 0 <= bos < tokenizer.vocab_size:
                 raise TypeError
             tokenizer.bos = bos
+        if "imported" in tables:
+            from nanogpt.text.imported import check_imported
+
+            tokenizer.imported = check_imported(tables["imported"], tokenizer.vocab_size)
         return tokenizer
     except UserError as error:  # some of these name the file themselves
         raise UserError(str(error) if where in str(error) else f"{where}: {error}") from None
@@ -268,7 +276,7 @@ def parse_tokenizer(text: str, where: str) -> Tokenizer:
         raise UserError(f"{where} is not a tokenizer of nanogpt: restore it from a copy of the run") from None
 
 
-def _from_dict(tables: dict[str, Any], where: str) -> Tokenizer:
+def _from_dict(tables: dict[str, Any]) -> Tokenizer:
     if tables["kind"] == "char":
         end = tables["end_of_document"]
         return CharTokenizer(tables["characters"], end if type(end) is int else end is True)
@@ -285,8 +293,8 @@ def _from_dict(tables: dict[str, Any], where: str) -> Tokenizer:
 
         return ForeignTokenizer.from_dict(tables)
     raise UserError(
-        f"{where}: unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: "
-        f"upgrade nanogpt, or restore the file from a copy of the run"
+        f"unknown kind of tokenizer {tables['kind']!r}; this nanogpt knows char, byte, bpe and foreign: upgrade "
+        f"nanogpt, or restore the file from a copy of the run"
     )
 
 

@@ -7,6 +7,9 @@ MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("a", "n"), ("an",
 TOKENS = [*BYTE_OF, *("".join(pair) for pair in MERGES)]
 END, TOOL = len(TOKENS), len(TOKENS) + 1
 """Ids of two added tokens: the first is special, the second matched in a text."""
+SPEAK, STOP = TOOL + 1, TOOL + 2
+"""Ids of two special tokens that a chat model has besides."""
+TEMPLATE = "{% for one in messages %}<|im_start|>{{ one.content }}<|im_end|>{% endfor %}{{ 1 // (messages | length) }}"
 LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
 
 
@@ -57,3 +60,10 @@ def qwen_tables(pattern=QWEN_WORDS, **changes):
     rule = {"type": "Sequence", "pretokenizers": [split, {**LEVEL, "use_regex": False}]}
     both = [added(END, "<|endoftext|>", True), added(TOOL, "<tool>", False)]
     return gpt2_tables(**{"normalizer": {"type": "NFC"}, "pre_tokenizer": rule, "added_tokens": both} | changes)
+
+
+def chat_tables(tables=qwen_tables):
+    """With the special tokens of a chat."""
+    both = [added(SPEAK, "<|im_start|>", True), added(STOP, "<|im_end|>", True)]
+    first = [] if tables is qwen_tables else [added(TOOL, "<|other|>", True)]
+    return tables(added_tokens=[*tables()["added_tokens"], *first, *both])

@@ -72,7 +72,9 @@ def modelfile(name: str, model: ModelConfig, vocabulary: Vocabulary) -> str:
     }
     if vocabulary.end in vocabulary.silent:
         settings["stop"] = f'"{vocabulary.tokens[vocabulary.end]}"'
-    lines = [f"FROM ./{name}", 'TEMPLATE "{{ .Prompt }}"', *(f"PARAMETER {key} {settings[key]}" for key in settings)]
+    # With a chat template Ollama makes its own from the file's.
+    template = [] if "chat_template" in vocabulary.imported else ['TEMPLATE "{{ .Prompt }}"']
+    lines = [f"FROM ./{name}", *template, *(f"PARAMETER {key} {settings[key]}" for key in settings)]
     return "\n".join(lines) + "\n"
 
 
@@ -105,8 +107,8 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     kinds = library().TokenType
     types = [kinds.NORMAL] * len(vocabulary.tokens)
     for number in vocabulary.silent:
-        # A program can request the end token by its name; the others never match a text and are never shown.
-        types[number] = kinds.CONTROL if number == vocabulary.end else kinds.UNUSED
+        # A program, or a chat template, can request these by name; the others match nothing. None is ever shown.
+        types[number] = kinds.CONTROL if number in vocabulary.special else kinds.UNUSED
     for number in vocabulary.whole:
         types[number] = kinds.USER_DEFINED
     writer.add_tokenizer_model(MODEL)
@@ -115,8 +117,14 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     writer.add_token_types(types)
     writer.add_token_merges(vocabulary.merges)
     if vocabulary.end is not None:
-        writer.add_bos_token_id(vocabulary.end)
+        ends = vocabulary.imported.get("eos_token_id", [])
+        others = [one for one in (ends if isinstance(ends, list) else [ends]) if one != vocabulary.end]
+        writer.add_bos_token_id(vocabulary.imported.get("bos_token_id", vocabulary.end))
         writer.add_eos_token_id(vocabulary.end)
-        writer.add_eot_token_id(vocabulary.end)
+        writer.add_eot_token_id([*others, vocabulary.end][0])  # the format has no list of them
+    if "pad_token_id" in vocabulary.imported:
+        writer.add_pad_token_id(vocabulary.imported["pad_token_id"])
+    if "chat_template" in vocabulary.imported:
+        writer.add_chat_template(vocabulary.imported["chat_template"])
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)

@@ -5,12 +5,14 @@ that join the bytes of each character from the left (none crosses two characters
 llama.cpp drops the bytes of unknown characters, as `--unknown skip` does. A byte vocabulary gets a merge that never
 applies, because a file without any is refused.
 
-Limits: characters added after Unicode 15 may be split differently, a text that is not in NFC gets other ids with
-Qwen's vocabulary, and so may one with bytes that SmolLM's lacks. A file cannot state that no token ends a text: if it
-names none, llama.cpp takes id 11.
+Limits: characters added after Unicode 15 may be split differently, and so may a text with bytes that SmolLM's
+vocabulary lacks. llama.cpp composes no characters: a text that is not in NFC gets other ids with Qwen's vocabulary. A
+file cannot state that no token ends a text: if it names none, llama.cpp takes id 11.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
@@ -34,6 +36,8 @@ class Vocabulary:
     """token texts in GPT-2's byte alphabet, by id; a token without text has a name"""
     silent: frozenset[int]
     """ids of the tokens without text"""
+    special: frozenset[int]
+    """those of them that have a name elsewhere: a chat template may ask for them"""
     whole: frozenset[int]
     """ids of the tokens that are matched in a text before merging, stored unencoded"""
     pre: str
@@ -42,6 +46,8 @@ class Vocabulary:
     """pairs separated by a space, by rank; at least one"""
     end: int | None
     """id of the end-of-text token; None where the vocabulary is too short for llama.cpp's default"""
+    imported: Mapping[str, Any]
+    """what an imported tokenizer came with: ids that end a text, a chat template (`nanogpt.text.imported`)"""
 
 
 def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
@@ -58,6 +64,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     texts, merges = _texts_and_merges(tokenizer)
     tokens = [names.get(number, "") or texts[number] for number in range(tokenizer.vocab_size)]
     whole: list[int] = []
+    special = {tokenizer.end_of_document, *map(int, tokenizer.imported.get("names", {}))}
     if isinstance(tokenizer, ForeignTokenizer):
         whole_words = tokenizer.rule == "llama-bpe"
         if bool(tokenizer.tables["model"].get("ignore_merges")) != whole_words:
@@ -66,13 +73,17 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
                 f"vocabulary that splits text as {tokenizer.rule}: export to a folder"
             )
         whole = [one["id"] for one in tokenizer.tables["added_tokens"] if not one["special"]]
+        special |= {one["id"] for one in tokenizer.tables["added_tokens"] if one["special"]}
+    end = _end_of_text(tokenizer, tokens, sorted(names))
     return Vocabulary(
         tokens=tuple(tokens),
         silent=frozenset(names),
+        special=frozenset(names) & (special | {end}),
         whole=frozenset(whole),
         pre=tokenizer.rule if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
-        end=_end_of_text(tokenizer, tokens, sorted(names)),
+        end=end,
+        imported=tokenizer.imported,
     )
 
 

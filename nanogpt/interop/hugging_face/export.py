@@ -22,6 +22,7 @@ from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_se
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
 from nanogpt.text.foreign import ForeignTokenizer
+from nanogpt.text.imported import NUMBERS
 from nanogpt.text.tokenizer import Tokenizer
 
 LICENCE = "unknown"
@@ -52,11 +53,12 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     check_tokenizer(architecture, run.tokenizer)
     end = run.tokenizer.end_of_document
     tokens = {"bos_token_id": end, "eos_token_id": end}
+    numbers = {key: value for key, value in run.tokenizer.imported.items() if key in NUMBERS}
     kind = {"architectures": [architecture.model_class], "model_type": architecture.model_type, "dtype": "float32"}
     sampling = {"do_sample": True, "temperature": SampleConfig().temperature, "top_k": 0, "top_p": 1.0}
     files = {
         "config.json": _json(kind | architecture.to_settings(run.config.model) | tokens),
-        "generation_config.json": _json(sampling | tokens),
+        "generation_config.json": _json(sampling | tokens | numbers),
         "tokenizer.json": _json(to_hugging_face(run.tokenizer)),
         "tokenizer_config.json": _json(tokenizer_settings(run.tokenizer, run.config.model.block_size)),
         "README.md": model_card(run, licence),

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import huggingface_hub
 
 ALLOWED = ["config.json", "generation_config.json", "tokenizer.json", "vocab.json", "merges.txt"]
-ALLOWED += ["*.safetensors", "model.safetensors.index.json"]
+ALLOWED += ["*.safetensors", "model.safetensors.index.json", "tokenizer_config.json", "special_tokens_map.json"]
+ALLOWED += ["chat_template.jinja", "adapter_config.json"]
 """The only files that are downloaded of a repository: no pickled weights and no code."""
 
 

@@ -80,6 +80,8 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}: give one with config.json and model.safetensors")
     path = folder / "config.json"
+    if not path.exists():
+        _explain_missing_config(folder)
     text = read_text(path)
     try:
         tables = json.loads(text)
@@ -117,12 +119,30 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
 def _find_folder(source: str | os.PathLike[str]) -> Path:
     if os.fspath(source) and Path(source).is_dir():
         return Path(source)
+    if Path(source).is_file():
+        _explain_missing_config(Path(source))
     if not HUB_NAME.fullmatch(os.fspath(source)) or Path(source).exists():
         raise UserError(
             f"{os.fspath(source)!r} is neither a folder with config.json and model.safetensors nor a model's name on "
             f"the Hub, such as openai-community/gpt2"
         )
     return download(os.fspath(source))
+
+
+def _explain_missing_config(folder: Path) -> None:
+    """Raise UserError with the way that works for a folder of adapters, or for a pickled checkpoint or its folder."""
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{str(folder)!r} has adapters (LoRA) without their model: merge them with peft's merge_and_unload(), "
+            f"write the model with save_pretrained(), and import that folder"
+        )
+    files = [folder] if folder.is_file() else sorted(folder.iterdir())
+    if pickled := [str(file) for file in files if any(map(file.match, PICKLED))]:
+        raise UserError(
+            f"{pickled[0]!r} is pickled, which could run code and is never read: load it where it is safe, with "
+            f"torch.load(..., weights_only=True), write it as a GPT-2 of Transformers, and import that folder "
+            f"(docs/elsewhere.md shows how)"
+        )
 
 
 def _write(run: RunFolder, name: str, found: Pretrained, tokenizer: Tokenizer) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from nanogpt.errors import UserError
 from nanogpt.files import read_text
-from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, read_bpe
+from nanogpt.text.bpe import BYTE_OF, LARGEST_FILE_BYTES, BpeTokenizer, ByteTokenizer, keep_names, read_bpe
 from nanogpt.text.foreign import ForeignTokenizer
+from nanogpt.text.imported import MORE_TOKENS, NUMBERS, TOKENS, read_imported, with_listed_tokens
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
 
 PLAIN_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -17,9 +18,27 @@ PLAIN_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": T
 def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the tables of a `tokenizer.json`; raise UserError for a character that JSON cannot hold.
 
-    Tokens without text become special tokens; typed text never becomes one as long as `split_special_tokens` is set.
-    Characters that a character vocabulary lacks are dropped, as with `--unknown skip`.
+    Tokens without text have a name in the vocabulary that no merge makes, so typed text never becomes one; that they
+    are special, `tokenizer_config.json` says (`tokenizer_settings`). Only with a chat template are they special in
+    `tokenizer.json` too, as they came, because what a template writes has to become them. Characters that a character
+    vocabulary lacks are dropped, as with `--unknown skip`.
     """
+    tables = _tables(tokenizer)
+    matched = [one for one in tables["added_tokens"] if not one["special"]]
+    if has_template(tokenizer) or len(matched) == len(tables["added_tokens"]):
+        return tables
+    # All are in the vocabulary, as the library numbers an added token that is not by the vocabulary's length.
+    vocabulary = tables["model"]["vocab"] | {one["content"]: one["id"] for one in tables["added_tokens"]}
+    return tables | {"added_tokens": matched, "model": tables["model"] | {"vocab": vocabulary}}
+
+
+def has_template(tokenizer: Tokenizer) -> bool:
+    """Return whether a tokenizer came with a chat template."""
+    return "chat_template" in tokenizer.imported
+
+
+def _tables(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the tables of a `tokenizer.json` that lists every special token."""
     if isinstance(tokenizer, ForeignTokenizer):
         return tokenizer.tables
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
@@ -41,18 +60,20 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
-    """Return the tables of `tokenizer_config.json`."""
+    """Return the tables of `tokenizer_config.json`, with what an imported tokenizer came with."""
+    special = [one for one in _tables(tokenizer)["added_tokens"] if one["special"]]
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
-        "split_special_tokens": True,
+        "split_special_tokens": not has_template(tokenizer),
         "clean_up_tokenization_spaces": False,
         "padding_side": "left",  # a decoder continues the right end
+        "added_tokens_decoder": {str(one["id"]): {k: v for k, v in one.items() if k != "id"} for one in special},
     }
     end = tokenizer.end_of_document
     if end is not None and (name := tokenizer.special_token_names().get(end)):
         settings |= {"bos_token": name, "eos_token": name, "pad_token": name}
-    return settings
+    return settings | {key: value for key, value in tokenizer.imported.items() if key not in ("names", *NUMBERS)}
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
@@ -68,12 +89,28 @@ def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -> Tokenizer:
-    """Read the tokenizer of a folder of Transformers, such as `to_hugging_face` wrote, for a model of `vocab_size`."""
+    """Read the tokenizer of a folder of Transformers, such as `to_hugging_face` wrote, for a model of `vocab_size`.
+
+    What came with it is kept as `imported`, except what an export writes anyway.
+    """
+    tokenizer = _read_vocabulary(folder, vocab_size, end_of_document)
+    found, tables = read_imported(folder, vocab_size), _tables(tokenizer)
+    written = tokenizer_settings(tokenizer, 0) | dict.fromkeys(NUMBERS, tokenizer.end_of_document)
+    # Transformers would add a token that the model has no row for.
+    known = {None, *tables["model"]["vocab"], *(one["content"] for one in tables["added_tokens"])}
+    if MORE_TOKENS in found:
+        found[MORE_TOKENS] = [one for one in found[MORE_TOKENS] if one in known]
+    own = {name for name in found if found[name] != written.get(name) and (name not in TOKENS or found[name] in known)}
+    tokenizer.imported = {**tokenizer.imported, **{name: found[name] for name in found if name in own}}
+    return tokenizer
+
+
+def _read_vocabulary(folder: Path, vocab_size: int, end_of_document: int | None) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.exists():
         return _pad(read_bpe(folder, end_of_document=False), vocab_size, end_of_document, folder)
     try:
-        tables = json.loads(read_text(path, LARGEST_FILE_BYTES))
+        tables = with_listed_tokens(json.loads(read_text(path, LARGEST_FILE_BYTES)), folder)
         exported = _exported(tables, vocab_size, end_of_document)
         if exported is not None:
             return exported
@@ -114,4 +151,5 @@ def _pad(bpe: BpeTokenizer, vocab_size: int, end: int | None, path: Path) -> Bpe
     if bpe.vocab_size > vocab_size:
         raise UserError(f"{path} has {bpe.vocab_size:,} tokens and the model {vocab_size:,}: download the files again")
     tokens = [*bpe.tokens, *[None] * (vocab_size - bpe.vocab_size)]
-    return BpeTokenizer(tokens, bpe.merges, end if end is not None and tokens[end] is None else None)
+    padded = BpeTokenizer(tokens, bpe.merges, end if end is not None and tokens[end] is None else None)
+    return keep_names(padded, {int(number): name for number, name in bpe.imported.get("names", {}).items()})

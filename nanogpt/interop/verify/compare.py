@@ -3,10 +3,10 @@
 - Logits: the largest difference over all positions of two full contexts, one that the model wrote and one of random
   tokens. The allowed difference depends on the number format and is a share of the logits' spread.
 - Text: the likeliest tokens, one after another. They may differ only where two tokens are equally likely.
-- Ids: the tokens of the text that the model wrote.
+- Ids: the tokens of the text that the model wrote, and of texts that programs are likely to read differently.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +28,19 @@ TIE = 1e-4
 """Logits closer than this count as equal."""
 GREEDY_TOKENS = 200
 LONGEST = 1024
+HARD_TEXTS = {
+    "combining marks": "café cafe\u0301 a\u0323\u0302 n\u0303 \u0301",
+    "Hangul in parts": "\u1112\u1161\u11ab\u1100\u1173\u11af 한글",
+    "emoji": "👩\u200d👩\u200d👧\u200d👦 👍🏽 🇪🇸 \u263a\ufe0f",
+    "line ends": "a\r\nb\rc\n\n\n d\r\n\r\n",
+    "control characters": "\ufeffa\x00b\x01\x1b \x7f\x85\x1c\u200b\u2028x\u00a0\u3000y",
+    "digits": "1234567890123456789 3.14 ²½ ١٢٣ 12,345",
+    "white space": "  a  b   c    \n     d\t\te \n ",
+    "words": "It's we'LL 'tis «¿qué?» naïve 漢字かな שלום don\u2019t",
+    "special tokens": "<|endoftext|><|im_start|>user\n<|im_end|> <s>a</s>[INST]<pad><bos>",
+}
+"""Texts of characters up to Unicode 13, by what is hard about them."""
+MOST_NAMES = 99
 MAX_LOGITS = 1 << 26
 """Most logits of one context; with a large vocabulary the context is shortened."""
 SEED = 1337
@@ -111,6 +124,20 @@ def make_contexts(model: GPT, tokenizer: Tokenizer) -> Contexts:
     start = drawn[: max(1, min(8, size // 2))]
     tokens = max(1, min(GREEDY_TOKENS, size - len(start)))
     return Contexts(drawn=drawn, random=random, prompt=start, tokens=tokens, text=tokenizer.decode(drawn))
+
+
+def find_other_ids(tokenizer: Tokenizer, encode: Callable[[str], list[int]], text: str) -> str | None:
+    """Return where another program's ids of the text, or of a hard text, first differ from ours; None if nowhere."""
+    added = [one["content"] for one in getattr(tokenizer, "tables", {}).get("added_tokens", [])]
+    names = "a".join([*added, *tokenizer.special_token_names().values()][:MOST_NAMES])
+    for kind, one in {"the text that it wrote": text, **HARD_TEXTS, "names of special tokens": names}.items():
+        ours, theirs = tokenizer.encode(one, "skip").tolist(), encode(one)
+        if ours != theirs:
+            same = next((n for n, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
+            shown, own = (ids[same : same + 1] or "none" for ids in (theirs, ours))
+            near = tokenizer.decode(ours[max(0, same - 3) : same + 3])
+            return f"its token ids differ in {kind}, at token {same} (near {near!a}): {shown}, the run's {own}"
+    return None
 
 
 def allowed_difference(share: float, logits: Tensor) -> float:

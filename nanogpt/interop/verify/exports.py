@@ -17,7 +17,7 @@ from torch import Tensor
 from nanogpt.config import ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.interop.formats import ExportedModel, MissingProgram
-from nanogpt.interop.verify.compare import FLOAT32, Contexts, Row, compare, make_contexts, native_rows
+from nanogpt.interop.verify.compare import FLOAT32, Contexts, Row, compare, find_other_ids, make_contexts, native_rows
 from nanogpt.model.gpt import GPT
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
@@ -179,8 +179,9 @@ class TransformersModel:
         return new
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        """Return the token ids of a text; with a chat template, of one that somebody typed, as its user has to say."""
+        typed = {"split_special_tokens": True} if self._tokenizer.chat_template else {}
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False, **typed).input_ids
         return ids
 
     def close(self) -> None:
@@ -195,7 +196,7 @@ def _compare_export(run: Run, contexts: Contexts, name: str, export: Export) -> 
         if difference is None:
             return Row(name=name, problems=("it is another model: its weights have other names or sizes",))
         row = compare(name, _with_weights(run.model, export.weights), export.program, contexts, export.share)
-        same = export.program.encode(contexts.text) == run.tokenizer.encode(contexts.text).tolist()
+        other_ids = find_other_ids(run.tokenizer, export.program.encode, contexts.text)
     own = _settings(run.config.model) | {"end of text": run.tokenizer.end_of_document}
     problems = [
         f"its {setting} is {value}, the run's {own.get(setting)}"
@@ -208,9 +209,10 @@ def _compare_export(run: Run, contexts: Contexts, name: str, export: Export) -> 
             f"it has other weights: they differ by {difference:.2g} of the largest in their row, and rounding to "
             f"{export.precision} explains {relative:.2g}"
         )
-    if not same:
-        problems.append("its token ids of a text differ")
-    return replace(row, weights=difference, ids="the same" if same else "differ", problems=tuple(problems))
+    if other_ids is not None:
+        problems.append(other_ids)
+    ids = "the same" if other_ids is None else "not the same"
+    return replace(row, weights=difference, ids=ids, problems=tuple(problems))
 
 
 def _settings(model: ModelConfig) -> dict[str, object]:

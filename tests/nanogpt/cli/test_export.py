@@ -4,7 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny import raising
+from tiny import make_run, raising
+from vocabularies import STOP, TEMPLATE, chat_tables
+
+from nanogpt.text.foreign import ForeignTokenizer
 
 
 def test_a_folder_of_transformers_and_back(nanogpt, finished_run):
@@ -74,3 +77,15 @@ def test_an_upload_that_is_refused_leaves_the_folder(nanogpt, finished_run, monk
     assert found.code == 2
     assert "'me/small': 401 Client Error; " in found.err
     assert Path("out/model.safetensors").exists()
+
+
+def test_a_note_where_another_program_reads_some_texts_differently(nanogpt):
+    pytest.importorskip("gguf")
+    tokenizer = ForeignTokenizer(chat_tables(), STOP + 2, STOP)
+    tokenizer.imported = {"chat_template": TEMPLATE}
+    make_run("run", tokenizer=tokenizer)
+    (note,) = nanogpt("export", "run", "out.gguf").err.splitlines()
+    assert note.startswith("note: ")
+    assert "NFC" in note
+    (note,) = nanogpt("export", "run", "out").err.splitlines()
+    assert "split_special_tokens=True" in note

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import make_run, refuses, start, trained
+from tiny import SMALL_RUN, make_run, refuses, start, trained, write_text
 
 import nanogpt
 from nanogpt.config import SampleConfig
@@ -136,3 +136,15 @@ def test_the_names_of_the_package():
     assert set(nanogpt.__all__) <= set(dir(nanogpt))  # what a prompt completes
     with pytest.raises(AttributeError, match="'tarin'"):
         _ = nanogpt.tarin
+
+
+def test_the_texts_of_a_run_are_found_again_and_named_where_they_changed(monkeypatch):
+    files = [str(write_text(name, size)) for name, size in (("one.txt", 701), ("two.txt", 503), ("val.txt", 307))]
+    run = nanogpt.train(files[:2], val=files[2:], steps=2, out="run", progress=False, **SMALL_RUN)
+    loss = run.evaluate().loss
+    monkeypatch.setenv("NANOGPT_CACHE", "another")
+    assert run.evaluate().loss == loss
+    monkeypatch.setenv("NANOGPT_CACHE", "third")
+    Path("two.txt").write_text("9 cats")
+    message = refuses(run.evaluate, *map(repr, files), "has changed")
+    assert "(" not in message

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt.text import tokenizer as module
-from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.corpus import Corpus
 from nanogpt.text.tokenizer import CharTokenizer, dump_tokenizer, encode_chunks, parse_tokenizer, train_tokenizer
 
@@ -148,6 +148,17 @@ def test_a_tokenizer_survives_its_file(kind, end):
     assert again.encode("théâ\nx", "skip").tolist() == tokenizer.encode("théâ\nx", "skip").tolist()
 
 
+def test_what_came_with_a_tokenizer_is_kept_and_nothing_is_written_where_nothing_came():
+    tokenizer = ByteTokenizer()
+    assert '"imported"' not in dump_tokenizer(tokenizer)
+    tokenizer.imported = {"names": {"256": "</s>"}, "chat_template": "{{ x }}", "bos_token": None}
+    again = parse_tokenizer(dump_tokenizer(tokenizer), "there")
+    assert (again.imported, again.special_token_names()) == (tokenizer.imported, {256: "</s>"})
+    bpe = BpeTokenizer([*BYTE_OF, None, None], [], 257)
+    bpe.imported = {"names": {"256": "<|endoftext|>"}}
+    assert bpe.special_token_names() == {256: "<|endoftext|>", 257: "<<|endoftext|>>"}
+
+
 def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
     refuses(lambda: parse_tokenizer('{"kind": "word"}', "there"), "there", "'word'", "upgrade nanogpt")
     monkeypatch.setattr(module, "LARGEST_FILE_CHARACTERS", 1000)
@@ -155,6 +166,16 @@ def test_a_file_that_is_large_or_of_an_unknown_kind(monkeypatch):
 
 
 CHAR = {"kind": "char", "characters": "a", "end_of_document": True}
+DAMAGED = [
+    3,
+    {"code": {}},
+    {"names": {"2": "<s>"}},
+    {"names": {"0": 3}},
+    {"names": {"0": "x", "1": "x"}},
+    {"auto_map": "x"},
+]
+DAMAGED += [{"chat_template": one} for one in (3, ["x"], [{"name": "x"}], "x" * 10**6 + "y")]
+DAMAGED += [{"eos_token_id": [0, -1]}, {"eos_token_id": True}, {"pad_token_id": 3}]
 BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
 
 
@@ -164,6 +185,7 @@ BPE = {"kind": "bpe", "end_of_document": None, "tokens": ["a"], "merges": []}
         *("", "{", "[]", "3", "null", '"text"', "{}", "[" * 100_000),
         *map(json.dumps, ({"kind": "char"}, CHAR | {"format": 2}, {"kind": "bpe", "end_of_document": None})),
         *(json.dumps(CHAR | {"characters": characters}) for characters in (3, ["a"], "aa")),
+        *(json.dumps(CHAR | {"imported": damaged}) for damaged in DAMAGED),
         *(json.dumps(BPE | changes) for changes in ({}, {"tokens": [1, 2]}, {"tokens": 7, "merges": 3})),
     ],
     ids=lambda text: text[:60],

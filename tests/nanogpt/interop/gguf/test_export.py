@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from tiny import make_run, refuses
+from vocabularies import END, SPEAK, STOP, TEMPLATE, chat_tables
 
 from nanogpt.interop.gguf.export import export_gguf
+from nanogpt.text.foreign import ForeignTokenizer
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install 'nanogpt[gguf]'")
 
@@ -49,6 +51,23 @@ def test_the_tokens_and_what_ends_a_text():
     assert (found["bos_token_id"], found["eos_token_id"], found["eot_token_id"]) == (end, end, end)
     assert (found["add_bos_token"], found["add_eos_token"]) == (False, False)
     assert (found["model"], found["pre"], len(found["merges"])) == ("gpt2", "gpt-2", 1)
+
+
+def test_a_chat_model_keeps_template_stops_and_special_tokens():
+    tokenizer = ForeignTokenizer(chat_tables(), STOP + 3, STOP)
+    templates = [{"name": "default", "template": TEMPLATE}, {"name": "tools", "template": "x"}]
+    tokenizer.imported = {
+        **{"chat_template": templates, "pad_token_id": SPEAK, "bos_token_id": END},
+        "eos_token_id": [STOP, END, SPEAK],
+    }
+    path = export_gguf(make_run("run", tokenizer=tokenizer), "x.gguf")
+    found = {name.removeprefix("tokenizer."): value for name, value in fields(path).items()}
+    assert (found["chat_template"], found["chat_template.tools"]) == (TEMPLATE, "x")
+    keys = ("eos", "eot", "padding", "bos")
+    assert [found[f"ggml.{key}_token_id"] for key in keys] == [STOP, END, SPEAK, END]
+    control, unused, own = 3, 5, 4
+    assert found["ggml.token_type"][END:] == [control, own, control, control, unused, unused]
+    assert "TEMPLATE" not in Path("x.Modelfile").read_text()
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -11,14 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_run, refuses
-from vocabularies import END, added, llama_tables, qwen_tables, smollm_tables
+from vocabularies import END, TOOL, added, llama_tables, qwen_tables, smollm_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.gguf.export import export_gguf
 from nanogpt.interop.gguf.llama import LlamaCpp
 from nanogpt.interop.gguf.reading import read_gguf
 from nanogpt.interop.gguf.tensors import TOLERANCE, llama_architecture
-from nanogpt.interop.verify.compare import allowed_difference
+from nanogpt.interop.verify.compare import allowed_difference, make_contexts
+from nanogpt.interop.verify.exports import verify_export
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
@@ -243,6 +244,15 @@ def test_a_vocabulary_with_another_rule(tables, end):
         same()
         for text in [" the and in's 1234\r\n\n  x", "a<tool>b <|endoftext|>", " hello a hello", SPANISH, SENTENCES]:
             assert llama.encode(text) == tokenizer.encode(text).tolist()
+
+
+def test_a_vocabulary_that_composes_characters_does_not_pass():
+    run = make_run("run", tokenizer=ForeignTokenizer(qwen_tables(), TOOL + 3, END))
+    row = verify_export(run, make_contexts(run.model, run.tokenizer), export_gguf(run, "nfc.gguf"))
+    assert (row.ids, len(row.problems)) == ("not the same", 1)
+    assert "combining marks" in row.problems[0]
+    run.tokenizer = ForeignTokenizer(qwen_tables(normalizer=None), TOOL + 3, END)
+    assert verify_export(run, make_contexts(run.model, run.tokenizer), Path("nfc.gguf")).passed
 
 
 def test_what_would_end_the_process_is_refused():

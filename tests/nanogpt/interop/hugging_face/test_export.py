@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import make_run, raising, refuses, token_ids
-from vocabularies import END, TOOL, qwen_tables
+from vocabularies import END, STOP, TOOL, chat_tables, gpt2_tables, qwen_tables
 
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
+from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.interop.hugging_face.tokenizer import read_tokenizer
 from nanogpt.runs.run import load
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import ByteTokenizer
@@ -132,6 +134,42 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer):
     if tokenizer.end_of_document is not None:
         end = [*tokenizer.encode("der"), tokenizer.end_of_document]
         assert other.decode(end, skip_special_tokens=True) == "der"
+
+
+TYPED = "a<|endoftext|>b <|im_start|><|other|><|unused_268|><tool>"
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "gpt2", "qwen"])
+def test_the_library_that_reads_tokenizer_json_alone_finds_no_special_token_in_a_text(kind):
+    import tokenizers
+
+    made = {
+        "char": lambda: CharTokenizer.train([TEXT + TYPED]),
+        "byte": ByteTokenizer,
+        "bpe": lambda: train_tokenizer("bpe", [TEXT] * 9, vocab_size=283),
+        "gpt2": lambda: their_tokenizer(gpt2_tables),
+        "qwen": lambda: their_tokenizer(qwen_tables),
+    }
+    tokenizer = made[kind]()
+    run = make_run("run", "gpt2", n_embd=12, n_head=3, head_size=None, tokenizer=tokenizer)
+    export_hugging_face(run, "out")
+    bare = tokenizers.Tokenizer.from_file("out/tokenizer.json")
+    ids = tokenizer.encode(TYPED, "skip").tolist()
+    assert bare.encode(TYPED).ids == ids
+    assert (TOOL in ids) == (kind == "qwen")
+    settings = json.loads(Path("out/tokenizer_config.json").read_text())
+    listed = {int(one): token["content"] for one, token in settings["added_tokens_decoder"].items()}
+    assert listed.items() <= tokenizer.special_token_names().items()
+    assert all(bare.token_to_id(name) == number for number, name in listed.items())
+    back = load(import_model("out", "back").path).tokenizer
+    assert (back.to_dict(), back.imported) == (tokenizer.to_dict(), tokenizer.imported)
+
+
+def their_tokenizer(tables):
+    """A tokenizer with special tokens of a chat, and rows of the model that have no token."""
+    Path("theirs").mkdir()
+    Path("theirs/tokenizer.json").write_text(json.dumps(chat_tables(tables)))
+    return read_tokenizer(Path("theirs"), STOP + 3, END)
 
 
 def test_the_weights_keep_their_bits():

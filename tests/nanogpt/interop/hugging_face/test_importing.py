@@ -9,12 +9,26 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import make_run, refuses, token_ids, write_text
-from vocabularies import END, MERGES, TOKENS, gpt2_tables, llama_tables, qwen_tables, smollm_tables
+from vocabularies import (
+    END,
+    MERGES,
+    SPEAK,
+    STOP,
+    TEMPLATE,
+    TOKENS,
+    chat_tables,
+    gpt2_tables,
+    llama_tables,
+    qwen_tables,
+    smollm_tables,
+)
 
 import nanogpt
 from nanogpt.config import SampleConfig
 from nanogpt.interop.hugging_face.export import export_hugging_face
 from nanogpt.interop.hugging_face.importing import import_model
+from nanogpt.interop.verify.compare import make_contexts
+from nanogpt.interop.verify.exports import verify_export
 from nanogpt.sampling.generate import generate_ids
 from nanogpt.text.bpe import BpeTokenizer, ByteTokenizer
 from nanogpt.text.foreign import ForeignTokenizer
@@ -161,6 +175,92 @@ def test_their_tokenizer_gives_their_ids_before_and_after(kind, tables, end):
         assert "".join(map(decoder.feed, ids)) + decoder.flush() == tokenizer.decode(ids)
 
 
+def write_chat(tables, template=True, out="theirs"):
+    """A chat model with its special tokens, template and stops."""
+    write_theirs(
+        lambda config: config.update(vocab_size=STOP + 5, eos_token_id=STOP),
+        lambda found: padded(found, 257, STOP + 5),
+        out,
+    )
+    pad = {"content": "<|endoftext|>", "__type": "AddedToken", **dict.fromkeys(("lstrip", "rstrip"), False)}
+    config = {"eos_token": "<|im_end|>", "pad_token": pad, "unk_token": "<none>", "sep_token": "x"}
+    config |= {"additional_special_tokens": ["<|im_start|>", "<none>"], "auto_map": "code.Code"}
+    generation = {"eos_token_id": [STOP, END, 10**9], "pad_token_id": END, "top_k": 20, "bos_token_id": -1}
+    if template == "file":
+        Path(out, "chat_template.jinja").write_text(TEMPLATE)
+    elif template:
+        config["chat_template"] = TEMPLATE
+    for name, content in (
+        ("tokenizer", chat_tables(tables)),
+        ("tokenizer_config", config),
+        ("generation_config", generation),
+    ):
+        Path(out, f"{name}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("tables", [qwen_tables, gpt2_tables])
+@pytest.mark.parametrize("template", ["file", True])
+def test_a_chat_model_keeps_template_special_tokens_and_stops(tables, template):
+    write_chat(tables, template)
+    run = nanogpt.load(import_model("theirs", "run").path)
+    names = run.tokenizer.special_token_names()
+    assert [names[one] for one in (END, SPEAK, STOP)] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    export_hugging_face(run, "out")
+    config, generation, written = (
+        json.loads(Path("out", f"{name}.json").read_text())
+        for name in ("tokenizer_config", "generation_config", "tokenizer")
+    )
+    assert config["chat_template"] == TEMPLATE
+    assert [config[f"{name}_token"] for name in ("bos", "eos", "pad")] == [None, "<|im_end|>", "<|endoftext|>"]
+    assert config["additional_special_tokens"] == ["<|im_start|>"]  # no row of the model is <none>
+    assert not {"unk_token", "auto_map"} & config.keys()
+    assert (generation["eos_token_id"], generation["pad_token_id"]) == ([STOP, END], END)
+    special = {one["id"]: one["content"] for one in written["added_tokens"] if one["special"]}
+    assert special.items() >= {END: "<|endoftext|>", SPEAK: "<|im_start|>", STOP: "<|im_end|>"}.items()
+    again = nanogpt.load(import_model("out", "again").path).tokenizer
+    assert (again.to_dict(), again.imported) == (run.tokenizer.to_dict(), run.tokenizer.imported)
+    tuned = nanogpt.train(write_text(), start_from="run", steps=1, out="tuned", batch_size=2, progress=False)
+    assert Path("tuned/tokenizer.json").read_bytes() == Path("run/tokenizer.json").read_bytes()
+    assert tuned.tokenizer.encode("<|im_end|>").tolist() == run.tokenizer.encode("<|im_end|>").tolist()
+    assert len(run.tokenizer.encode("<|im_end|>")) == 10  # input never becomes a special token
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tables", [qwen_tables, gpt2_tables])
+def test_transformers_applies_the_template_of_an_export(tables):
+    from transformers import AutoTokenizer
+
+    write_chat(tables)
+    run = nanogpt.load(import_model("theirs", "run").path)
+    export_hugging_face(run, "out")
+    other = AutoTokenizer.from_pretrained("out")
+    said = other.apply_chat_template([{"role": "user", "content": "the"}]).input_ids
+    assert said == [SPEAK, *run.tokenizer.encode("the"), STOP, *run.tokenizer.encode("1")]
+    typed = other("<|im_end|>", split_special_tokens=True).input_ids
+    assert typed == run.tokenizer.encode("<|im_end|>").tolist()
+    assert verify_export(run, make_contexts(run.model, run.tokenizer), Path("out")).passed
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer_config.json", {"chat_template": 3}),
+        ("tokenizer_config.json", {"chat_template": "x" * 10**6 + "y"}),
+        ("tokenizer_config.json", {"chat_template": "\ud800"}),
+        ("tokenizer_config.json", {"eos_token": 3}),
+        ("tokenizer_config.json", []),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"special": True}}}),
+        ("tokenizer_config.json", {"pad_token": {"special": True}}),
+        ("generation_config.json", {"eos_token_id": "2"}),
+    ],
+)
+def test_damaged_files_next_to_a_tokenizer(file, content):
+    write_chat(gpt2_tables)
+    Path("theirs", file).write_text(json.dumps(content))
+    refuses(lambda: import_model("theirs", "run"), "theirs", "download")
+    assert not Path("run").exists()
+
+
 @pytest.mark.slow
 def test_sixteen_bit_weights_and_shards():
     from transformers import AutoModelForCausalLM
@@ -290,6 +390,20 @@ def test_pickled_weights_are_never_read(name):
     refuses(lambda: import_model("theirs", "back"), name, "could run code", "safetensors")
 
 
+@pytest.mark.parametrize(
+    ("file", "source", "words"),
+    [
+        ("adapter_config.json", "other", ["merge_and_unload()", "save_pretrained()"]),
+        ("ckpt.pt", "other", ["other/ckpt.pt", "weights_only=True", "GPT-2"]),
+        ("ckpt.pt", "other/ckpt.pt", ["other/ckpt.pt", "weights_only=True", "GPT-2"]),
+    ],
+)
+def test_adapters_and_checkpoints_are_refused_with_the_way_that_works(file, source, words):
+    Path("other").mkdir()
+    Path("other", file).write_bytes(b"{}")
+    refuses(lambda: import_model(source, "back"), *words)
+
+
 def test_weights_that_are_not_what_the_header_says():
     write_theirs(tensors=lambda found: found | {"transformer.wpe.weight": torch.zeros(11, 12, dtype=torch.float64)})
     refuses(lambda: import_model("theirs", "back"), "transformer.wpe.weight", "F64")
@@ -368,6 +482,7 @@ def test_a_pipe_is_not_read():
 def test_a_tokenizer_that_cannot_be_imported(tables, words):
     write_theirs()
     Path("theirs/tokenizer.json").write_text(json.dumps(tables))
+    Path("theirs/tokenizer_config.json").unlink()  # it lists the tokens of another file
     refuses(lambda: import_model("theirs", "back"), "tokenizer.json", *words)
     assert not Path("back").exists()
 

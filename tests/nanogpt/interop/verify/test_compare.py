@@ -1,10 +1,21 @@
 """Comparisons see differences, allow ties, and pass nothing that was not run."""
 
+import unicodedata
+
 import pytest
 import torch
 from tiny import make_run, tiny_model
 
-from nanogpt.interop.verify.compare import FLOAT32, PlainTorch, allowed_difference, compare, make_contexts
+from nanogpt.interop.verify.compare import (
+    FLOAT32,
+    PlainTorch,
+    allowed_difference,
+    compare,
+    find_other_ids,
+    make_contexts,
+)
+from nanogpt.text.bpe import BYTE_OF, BpeTokenizer
+from nanogpt.text.tokenizer import CharTokenizer
 
 ALPHABET = "".join(map(chr, range(60, 96)))
 
@@ -49,6 +60,38 @@ def test_contexts_of_a_block_of_one_and_of_a_large_vocabulary(monkeypatch):
     monkeypatch.setattr("nanogpt.interop.verify.compare.MAX_LOGITS", 37 * 20)
     run = make_run("large", block_size=29, vocab_size=37, text=ALPHABET)
     assert len(make_contexts(run.model, run.tokenizer).drawn) == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (str, None),
+        (lambda text: unicodedata.normalize("NFC", text), "combining marks"),
+        (lambda text: text.replace("\r\n", "\n"), "line ends"),
+        (lambda text: text.replace("\x00", ""), "control characters"),
+        (lambda text: text.replace("<|endoftext|>", ""), "special tokens"),
+        (lambda text: text.replace("<|unused_", ""), "names of special tokens"),
+        (lambda text: text.replace("own", "its"), "the text that it wrote"),
+        (lambda text: text.replace("\u200d", ""), "emoji"),
+        (lambda text: text[:-1], "the text that it wrote"),
+    ],
+)
+def test_the_first_id_that_another_program_reads_differently(change, kind):
+    tokenizer = BpeTokenizer([*BYTE_OF, None, None], [], 256)
+    found = find_other_ids(tokenizer, lambda text: tokenizer.encode(change(text)).tolist(), "the text of its own")
+    assert (found is None) == (kind is None)
+    if kind is not None:
+        assert f"differ in {kind}, at token " in found
+
+
+def test_where_ids_first_differ():
+    tokenizer = CharTokenizer("abcdé")  # other characters are dropped
+    found = find_other_ids(
+        tokenizer, lambda text: [3 if one == 2 else one for one in tokenizer.encode(text, "skip")], "abc!d"
+    )
+    assert found == "its token ids differ in the text that it wrote, at token 2 (near 'abcd'): [3], the run's [2]"
+    short = find_other_ids(tokenizer, lambda text: tokenizer.encode(text, "skip").tolist()[:3], "dadd")
+    assert short.endswith("at token 3 (near 'dadd'): none, the run's [3]")
 
 
 def test_the_allowed_difference_grows_with_the_logits_but_not_below_a_deviation_of_one():
