@@ -5,6 +5,7 @@ Examples:
   nanogpt info book.txt
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ class Info(TextOptions):
     """Options of `nanogpt info`."""
 
     what: str | None = positional("RUN|TEXT", None)
-    """run folder, or a text as for nanogpt train (default: the newest run, or the starter model)"""
+    """run folder, its name in runs/, or a text as for nanogpt train (default: the newest run, or the starter model)"""
 
 
 parser = partial(parser_of, Info, "info", __doc__)
@@ -44,11 +45,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _is_run(what: str) -> bool:
-    path = Path(what)
-    try:
-        return (path / "config.toml").exists() or (what == "starter" and not path.exists())
-    except OSError:  # the name is too long or the folder unreadable: reading it as a text reports that
-        return False
+    with contextlib.suppress(OSError):  # too long a name or an unreadable folder: reading it as a text reports that
+        if not Path(what).is_file():
+            from nanogpt.runs.find import find_folder
+
+            return (find_folder(what) / "config.toml").exists()
+    return False
 
 
 def describe_corpus(corpus: "Corpus") -> dict[str, str]:

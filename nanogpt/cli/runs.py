@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanogpt.cli.arguments import option, parser_of
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nanogpt.runs.folder import RunFolder
@@ -55,8 +55,8 @@ def main(argv: Sequence[str]) -> None:
     if options.against and not options.significance:
         raise UserError("--against needs runs to compare with; name them after --significance")
     if options.delete:
-        different = {Path(path).resolve(): path for path in options.delete}
-        _delete([RunFolder.open(path) for path in different.values()], options.yes)
+        found = [RunFolder.open(path) for path in options.delete]
+        _delete(list({run.path.resolve(): run for run in found}.values()), options.yes)
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
     elif options.significance:
@@ -85,8 +85,8 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "text": plan.text,
         **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{adapters}"}),
         "preset": config.preset,
-        "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
-        f"vocabulary {model.vocab_size}",
+        "model": f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} channels, "
+        f"block {model.block_size}, vocabulary {model.vocab_size}",
         "parameters": f"{count_parameters(model).total:,}",
         "products in": plan.precision or config.train.precision,
         "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),

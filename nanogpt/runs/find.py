@@ -1,6 +1,9 @@
 """Finding runs, the weights of a step, and the text of a run."""
 
 import contextlib
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from nanogpt.config import DataConfig
@@ -12,6 +15,43 @@ from nanogpt.text.corpus import Corpus, Sources, load_corpus
 
 SEEDS_FILE = "seeds.toml"
 """File of a folder whose runs differ in their seed (`training.seeds`)."""
+
+
+class RunNotFound(UserError):
+    """There is no folder of the name that was given for a run, and perhaps one of a name that is close."""
+
+    def __init__(self, message: str, close: bool) -> None:
+        super().__init__(message)
+        self.close = close
+
+
+def find_folder(name: str | os.PathLike[str], *, required: bool = False) -> Path:
+    """Return the folder that a user means: the one of this path, the starter by its name, or else the one in `runs`.
+
+    Where there is none, return the path as it is; or raise RunNotFound with names that are close, if `required`.
+    """
+    path, exists = Path(name), False
+    with contextlib.suppress(OSError):  # too long for a file's name
+        for folder in (path, *([STARTER_FOLDER] if os.fspath(name) == STARTER else []), RUNS / path):
+            if os.fspath(name) and folder.is_dir():
+                return folder
+        exists = bool(os.fspath(name)) and path.exists()
+    if not required:
+        return path
+    known = {folder.path.relative_to(RUNS).as_posix() for folder in list_runs()}
+    close = get_close_matches(
+        path.as_posix().removeprefix("runs/"), known | {STARTER, *(one.split("/")[0] for one in known)}
+    )
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list your runs with: nanogpt runs"
+    raise RunNotFound(f"no run folder {os.fspath(name)!r}{', it is a file' if exists else ''}; {hint}", bool(close))
+
+
+def explain_no_run(folder: Path, missing: Sequence[str]) -> str:
+    """Return why a folder without these files is not a run, and what to do."""
+    sets = sorted(folder.glob("*/plan.toml")) if (folder / SEEDS_FILE).is_file() else []
+    if sets:
+        return f"{str(folder)!r} holds runs with several seeds; name one of them, for example {sets[0].parent}"
+    return f"{str(folder)!r} is not a run folder: {', '.join(missing)} missing; list your runs with: nanogpt runs"
 
 
 def is_starter(folder: RunFolder) -> bool:

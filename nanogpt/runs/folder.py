@@ -37,16 +37,14 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
-        folder = cls(STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else path)
-        name = str(folder.path)
-        if not folder.path.is_dir():
-            problem = ", it is a file" if folder.path.exists() else ""
-            raise UserError(f"no run folder {name!r}{problem}; list your runs with: nanogpt runs")
+        """Open an existing run by its folder or name (`find_folder`); raise UserError where there is no run."""
+        from nanogpt.runs.find import explain_no_run, find_folder
+
+        folder = cls(find_folder(path, required=True))
         files = ("config.toml", "plan.toml", "tokenizer.json")
-        missing = ", ".join(file for file in files if not (folder.path / file).is_file())
+        missing = [file for file in files if not (folder.path / file).is_file()]
         if missing:
-            raise UserError(f"{name!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
+            raise UserError(explain_no_run(folder.path, missing))
         return folder
 
     def checked_start(self, plan: Plan) -> Path | None:
