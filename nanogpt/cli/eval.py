@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nanogpt.cli.arguments import RunOptions, parser_of
 from nanogpt.config import SampleConfig
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nanogpt.data.batches import TokenIds
@@ -138,7 +138,8 @@ def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict
     with bar("comparing", 2 * len(train)) as watch:
         generated = measure_overlap(train, encoded, run.tokenizer, watch)
         real = measure_overlap(train, pieces, run.tokenizer, watch)
-    how = f"{config.samples} texts of up to {config.tokens} tokens, no prompt, temperature 1, seed {config.seed}"
+    texts = counted(config.samples, "text")
+    how = f"{texts} of up to {config.tokens} tokens, no prompt, temperature 1, seed {config.seed}"
     return {"how": how, "generated": asdict(generated), "real": asdict(real)}
 
 
