@@ -6,6 +6,7 @@ A field's metadata may hold `metavar`, `flag` (a name that Python does not allow
 
 import argparse
 import ast
+import contextlib
 import inspect
 import os
 import re
@@ -304,6 +305,16 @@ def chosen(named: str | None) -> Path | str:
     path, notes = newest_or_starter()
     print_notes(notes)
     return path
+
+
+def is_run(name: str) -> bool:
+    """Return whether this is the folder or the name of a run, and not that of a file."""
+    with contextlib.suppress(OSError):  # too long a name or an unreadable folder: what reads it as a text reports that
+        if not Path(name).is_file():
+            from nanogpt.runs.find import find_folder
+
+            return (find_folder(name) / "config.toml").exists()
+    return False
 
 
 def print_notes(notes: Collection[str]) -> None:

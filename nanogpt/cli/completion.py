@@ -47,8 +47,7 @@ OWN_FILES = {
     "zsh": [('"(*)::', '"*:')],  # any number of files, not one
     "fish": [(f"-x{FISH_FILES}", "-rF"), (f"-{FISH_FILES}", "-F")],
 }
-"""What to replace in shtab's scripts so that the shell itself completes files: shtab's own way fails at spaces, and some
-shells do not descend into folders."""
+"""What to replace in shtab's scripts so that the shell itself completes files: shtab's own way fails at spaces."""
 
 
 def script(shell: str) -> str:
@@ -57,9 +56,8 @@ def script(shell: str) -> str:
     subcommands = whole.add_subparsers()
     for command, about in COMMANDS.items():
         of_command = module_of(command).parser(["--help-all"])
-        for name, action in of_command.named.items():
-            if action.nargs == "+":
-                several.add(name)
+        several |= {name for name, action in of_command.named.items() if action.nargs == "+"}
+        for action in of_command.named.values():
             if action.metavar not in (None, "INT", "NUMBER") and not action.choices:
                 action.complete = shtab.FILE
         subcommands.add_parser(command, help=about, parents=[of_command], add_help=False)

@@ -69,7 +69,12 @@ def main(argv: Sequence[str]) -> None:
 
     run = options.open(options.device)
     run.model = lower_precision(run.model, options.precision)
-    ids = run.text_ids(options.text, options.unknown)
+    try:
+        ids = run.text_ids(options.text, options.unknown)
+    except UserError as error:
+        if options.text is not None or "--text" in str(error):
+            raise
+        raise UserError(f"{error}; to measure on another text, type: nanogpt eval --text book.txt") from None
     of = options.text or f"the validation part of {run.plan.text}"
     report: dict[str, Any] = {"run": run.name, "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":

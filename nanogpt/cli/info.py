@@ -5,14 +5,12 @@ Examples:
   nanogpt info book.txt
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanogpt.cli.arguments import TextOptions, chosen, parser_of, positional
+from nanogpt.cli.arguments import TextOptions, chosen, is_run, parser_of, positional
 
 if TYPE_CHECKING:
     from nanogpt.text.corpus import Corpus
@@ -32,7 +30,7 @@ parser = partial(parser_of, Info, "info", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Print the figures of a run or a text."""
     options = Info(**parser().read(argv))
-    if options.what is None or _is_run(options.what):
+    if options.what is None or is_run(options.what):
         from nanogpt.cli.runs import describe
         from nanogpt.runs.folder import RunFolder
 
@@ -42,15 +40,6 @@ def main(argv: Sequence[str]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
-
-
-def _is_run(what: str) -> bool:
-    with contextlib.suppress(OSError):  # too long a name or an unreadable folder: reading it as a text reports that
-        if not Path(what).is_file():
-            from nanogpt.runs.find import find_folder
-
-            return (find_folder(what) / "config.toml").exists()
-    return False
 
 
 def describe_corpus(corpus: "Corpus") -> dict[str, str]:

@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> None:
 
         first = outcomes(options.significance)
         print("\n".join(comparison_lines(first, outcomes(options.against)) if options.against else spread_lines(first)))
+    elif options.folder != "runs" and not Path(options.folder).is_dir():
+        raise UserError(f"--folder {options.folder!r} is not a folder; name one of runs")
     else:
         _list(list_runs(Path(options.folder)), options.folder)
 

@@ -9,21 +9,16 @@ Examples:
   nanogpt sample names-modern-1 --prompt An --prompt El --tokens 40 --samples 20
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from nanogpt.cli.arguments import Parser, RunOptions, option, parser_of
 from nanogpt.config import SampleConfig, flag
 from nanogpt.errors import UserError, counted
-
-if TYPE_CHECKING:
-    from nanogpt.runs.run import Run
-
-LONGEST_SHOWN = 60
-"""Characters of the longest text that an error repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +55,15 @@ def main(argv: Sequence[str]) -> None:
     if options.out is not None and Path(options.out).exists():
         raise UserError(f"{options.out!r} exists already and is not overwritten; choose another --out, or delete it")
     from nanogpt.files import write_atomically
+    from nanogpt.runs.find import RunNotFound
 
-    run = _open(options)
+    try:
+        run = options.open(options.device)
+    except RunNotFound as error:
+        if prompts != [""]:
+            raise
+        text = options.run if re.fullmatch(r'[^"$`\\!\n]{1,60}', str(options.run)) else "TEXT"
+        raise UserError(f'{error}; to continue a text, type: nanogpt sample --prompt "{text}"') from None
     if options.run is None:
         print(f"({run.name}, step {run.step:,})", file=sys.stderr)
     if options.out is None and config.samples == len(prompts) == 1:
@@ -82,20 +84,6 @@ def main(argv: Sequence[str]) -> None:
         print(f"wrote {counted(len(texts), 'text')} to {options.out}")
 
 
-def _open(options: Sample) -> "Run":
-    """Open the run; where a text stands in its place, say how a prompt is typed."""
-    from nanogpt.runs.find import RunNotFound
-
-    try:
-        return options.open(options.device)
-    except RunNotFound as error:
-        text = str(options.run)
-        if error.close or not text or any((options.prompt, options.prompt_file, options.prompts)):
-            raise
-        text = "TEXT" if len(text) > LONGEST_SHOWN or set(text) & set('"$`\\!\n') else text
-        raise UserError(f'{error}; to continue a text, type: nanogpt sample --prompt "{text}"') from None
-
-
 def _prompts(options: Sample) -> list[str]:
     """Return the prompts, at least one. Raises UserError where they are given in two ways, or a file has none."""
     names = [name for name in ("prompt", "prompt_file", "prompts") if getattr(options, name)]
@@ -110,6 +98,8 @@ def _prompts(options: Sample) -> list[str]:
         text = decode_text(Path(file).read_bytes(), file)
     except OSError as error:
         raise UserError(f"cannot read {file!r}: {error.strerror}; name another file") from None
+    except UserError:
+        raise UserError(f"{file!r} is not in UTF-8; save it as UTF-8") from None
     if options.prompts is None:
         return [text.removesuffix("\n")]  # an editor ends the last line
     found = [line for line in text.split("\n") if line]

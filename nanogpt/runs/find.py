@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from nanogpt.config import DataConfig
 from nanogpt.data.tokenize import Dataset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
-from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RUN_FILES, RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.text.corpus import Corpus, Sources, load_corpus
 
 SEEDS_FILE = "seeds.toml"
@@ -18,40 +17,36 @@ SEEDS_FILE = "seeds.toml"
 
 
 class RunNotFound(UserError):
-    """There is no folder of the name that was given for a run, and perhaps one of a name that is close."""
-
-    def __init__(self, message: str, close: bool) -> None:
-        super().__init__(message)
-        self.close = close
+    """No run has the name that was given, or one that is close."""
 
 
 def find_folder(name: str | os.PathLike[str], *, required: bool = False) -> Path:
     """Return the folder that a user means: the one of this path, the starter by its name, or else the one in `runs`.
 
-    Where there is none, return the path as it is; or raise RunNotFound with names that are close, if `required`.
+    Where there is none, return the path as it is; or raise UserError with names that are close, if `required`.
     """
-    path, exists = Path(name), False
-    with contextlib.suppress(OSError):  # too long for a file's name
+    path, problem = Path(name), ""
+    with contextlib.suppress(OSError):  # too long for a path
         for folder in (path, *([STARTER_FOLDER] if os.fspath(name) == STARTER else []), RUNS / path):
             if os.fspath(name) and folder.is_dir():
                 return folder
-        exists = bool(os.fspath(name)) and path.exists()
+        problem = ", it is a file" if path.is_file() else ""
     if not required:
         return path
-    known = {folder.path.relative_to(RUNS).as_posix() for folder in list_runs()}
-    close = get_close_matches(
-        path.as_posix().removeprefix("runs/"), known | {STARTER, *(one.split("/")[0] for one in known)}
-    )
+    runs = {folder.path.relative_to(RUNS).as_posix() for folder in list_runs()}
+    known = {STARTER, *runs, *(one.split("/")[0] for one in runs)}
+    close = get_close_matches(path.as_posix().removeprefix("runs/"), known)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list your runs with: nanogpt runs"
-    raise RunNotFound(f"no run folder {os.fspath(name)!r}{', it is a file' if exists else ''}; {hint}", bool(close))
+    raise (UserError if close else RunNotFound)(f"no run folder {os.fspath(name)!r}{problem}; {hint}")
 
 
-def explain_no_run(folder: Path, missing: Sequence[str]) -> str:
-    """Return why a folder without these files is not a run, and what to do."""
-    sets = sorted(folder.glob("*/plan.toml")) if (folder / SEEDS_FILE).is_file() else []
-    if sets:
-        return f"{str(folder)!r} holds runs with several seeds; name one of them, for example {sets[0].parent}"
-    return f"{str(folder)!r} is not a run folder: {', '.join(missing)} missing; list your runs with: nanogpt runs"
+def find_run(name: str | os.PathLike[str]) -> RunFolder:
+    """Return the run that a user means (`find_folder`); raise UserError where the folder is not that of a run."""
+    folder = find_folder(name, required=True)
+    missing = ", ".join(file for file in RUN_FILES if not (folder / file).is_file())
+    if missing:
+        raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
+    return RunFolder(folder)
 
 
 def is_starter(folder: RunFolder) -> bool:
@@ -103,7 +98,7 @@ def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
     files = {str(step): file for step, file in folder.checkpoints.history().items()}
     if step not in files:
         known = ", ".join(["best", "last", *files])
-        raise UserError(f"{str(folder.path)!r} has no weights of {step!r}; choose one of {known}")
+        raise UserError(f"{display_name(folder)!r} has no weights of {step!r}; choose one of {known}")
     check_plain(files[step], within=folder.path)
     return files[step], int(step)
 

@@ -123,7 +123,7 @@ async def encode(engine: Engine, text: str, unknown: Any) -> Any:
             return engine.tokenizer.encode(text, unknown)
         return await asyncio.to_thread(engine.tokenizer.encode, text, unknown)
     except UnknownCharacters as error:
-        message = f"{error.problem}, or set unknown to 'skip' to drop unknown characters"
+        message = f"{error.problem}, or set unknown to 'skip'"
         raise ApiError(400, message, "prompt", "unknown_characters") from None
 
 

@@ -31,9 +31,7 @@ class UnknownCharacters(UserError):
     def __init__(self, missing: Sequence[str]) -> None:
         names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
         self.problem = f"the model never saw {names}: leave {'it' if len(missing) == 1 else 'them'} out"
-        super().__init__(
-            f"{self.problem}, or pass --unknown skip (in Python: unknown='skip') to drop unknown characters"
-        )
+        super().__init__(f"{self.problem}, or pass --unknown skip (in Python: unknown='skip') to drop them")
 
 
 class Tokenizer(ABC):

@@ -287,7 +287,7 @@ def resumed_path(resume: str | os.PathLike[str] | None) -> Path:
     """Return the folder of the run to resume: the newest for `last`."""
     from nanogpt.runs.find import find_folder, newest_run
 
-    return newest_run() if resume is None or os.fspath(resume) == "last" else find_folder(resume)
+    return newest_run() if resume is None or os.fspath(resume) == "last" else find_folder(resume, required=True)
 
 
 def joined_world() -> Any:

@@ -78,6 +78,8 @@ def test_every_setting_is_a_flag():
         ("train --preset modren", "unknown preset 'modren'; did you mean 'modern'?"),
         ("eval --json=yes", "--json takes no value; type --json alone"),
         ("info a b", "'b': one argument too many; nanogpt info --help "),
+        ("export starter", "'starter' is a run, and PLACE is missing; "),
+        ("runs --folder nowhere", "--folder 'nowhere' is not a folder; "),
         ("sample Once upon", """'upon': one argument too many; a text goes in quotes: --prompt "..."\n"""),
         (
             "sample ROMEO:",
