@@ -60,6 +60,15 @@ def check_names(names: Iterable[str], valid: Collection[str], what: str) -> None
             raise UserError(f"{what} {name!r}; {nearest(name, valid)}")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless there is one.
+
+    >>> counted(1, "token"), counted(2000, "file")
+    ('1 token', '2,000 files')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def shell_quote(path: str | os.PathLike[str], windows: bool = os.name == "nt") -> str:
     """Return a path as it is typed into a shell of this system, or of Windows.
 

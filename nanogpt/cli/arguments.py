@@ -1,10 +1,12 @@
 """Flags from dataclasses: the docstring of a field is its help, argparse parses, and any mistake is a UserError.
 
-A field's metadata may hold `metavar`, `flag` (a name that Python does not allow, such as `from`), and `positional`.
+A field's metadata may hold `metavar`, `flag` (a name that Python does not allow, such as `from`), `positional`, and
+`repeat` (a tuple, whose flag is given once for each value).
 """
 
 import argparse
 import ast
+import contextlib
 import inspect
 import os
 import re
@@ -88,6 +90,8 @@ class Parser(argparse.ArgumentParser):
             word = f"{metavar} ..." if many else metavar
             self.usage = f"{self.usage} {word if required else f'[{word}]'}"
             keywords = {"nargs": "*" if many else None if required else "?"}
+        elif one.metadata.get("repeat"):
+            keywords = {"dest": one.name, "action": "append"}
         elif kind is bool and defaults is None:
             keywords = {"dest": one.name, "action": "store_true", "default": argparse.SUPPRESS}
         else:
@@ -97,7 +101,7 @@ class Parser(argparse.ArgumentParser):
                 shown = " ".join(f"{value:g}" if type(value) is float else str(value) for value in values)
                 text = re.sub(r" \(default: [^)]*\)", "", text) + f" (default: {shown})"
                 self.examples_of[name] = shown
-        if "action" not in keywords:
+        if keywords.get("action") != "store_true":
             keywords |= {"metavar": metavar, "choices": choices, "type": self._converter(name, kind)}
         if self.shown and one.name not in self.shown:
             text = argparse.SUPPRESS
@@ -126,7 +130,8 @@ class Parser(argparse.ArgumentParser):
     def _explain_unknown(self, words: Sequence[str]) -> str:
         unknown = [word for word in words if word.startswith("--")]
         if not unknown:
-            return f"{words[0]!r}: one argument too many; {self.prog} --help shows what it takes"
+            quoted = 'a text goes in quotes: --prompt "..."' if "--prompt" in self.named else ""
+            return f"{words[0]!r}: one argument too many; {quoted or f'{self.prog} --help shows what it takes'}"
         name = unknown[0].partition("=")[0]
         known = [one[2:] for one in self.named if one.startswith("--")]
         close = [one for one in [SYNONYMS.get(name[2:], "")] if one in known] or get_close_matches(name[2:], known, n=1)
@@ -239,7 +244,7 @@ class RunOptions:
     """Which run a command works with."""
 
     run: str | None = positional("RUN", None)
-    """run folder (default: the newest in runs/, or the starter model)"""
+    """run folder, or its name in runs/ (default: the newest there, or the starter model)"""
     checkpoint: str = option("best|last|STEP", "best")
     """checkpoint of the run, or a step of its history"""
 
@@ -307,6 +312,16 @@ def chosen(named: str | None) -> Path | str:
     path, notes = newest_or_starter()
     print_notes(notes)
     return path
+
+
+def is_run(name: str) -> bool:
+    """Return whether this is the folder or the name of a run, and not that of a file."""
+    with contextlib.suppress(OSError):  # too long a name or an unreadable folder: what reads it as a text reports that
+        if not Path(name).is_file():
+            from nanogpt.runs.find import find_folder
+
+            return (find_folder(name) / "config.toml").exists()
+    return False
 
 
 def print_notes(notes: Collection[str]) -> None:

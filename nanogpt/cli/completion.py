@@ -10,6 +10,7 @@ Examples:
 """
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,14 +38,32 @@ def main(argv: Sequence[str]) -> None:
     print(script(Completion(**parser().read(argv)).shell))
 
 
+FISH_FILES = 'ka "(__fish_complete_path (commandline -ct))"'
+OWN_FILES = {
+    "bash": [
+        ("compgen -f -- $1 ", 'type compopt &> /dev/null || compgen -f -- "$1" '),  # macOS has a bash without it
+        ("compopt -o filenames", "compopt -o default -o filenames"),
+    ],
+    "zsh": [('"(*)::', '"*:')],  # any number of files, not one
+    "fish": [(f"-x{FISH_FILES}", "-rF"), (f"-{FISH_FILES}", "-F")],
+}
+"""What to replace in shtab's scripts so that the shell itself completes files: shtab's own way fails at spaces."""
+
+
 def script(shell: str) -> str:
     """Return the script. It lists the options of this version: generate it again after an upgrade."""
-    whole = argparse.ArgumentParser(prog="nanogpt")
+    whole, several = argparse.ArgumentParser(prog="nanogpt"), set[str]()
     subcommands = whole.add_subparsers()
     for command, about in COMMANDS.items():
         of_command = module_of(command).parser(["--help-all"])
+        several |= {name for name, action in of_command.named.items() if action.nargs == "+"}
         for action in of_command.named.values():
             if action.metavar not in (None, "INT", "NUMBER") and not action.choices:
                 action.complete = shtab.FILE
         subcommands.add_parser(command, help=about, parents=[of_command], add_help=False)
-    return shtab.complete(whole, shell=shell)
+    text: str = shtab.complete(whole, shell=shell)
+    for theirs, ours in OWN_FILES[shell]:
+        text = text.replace(theirs, ours)
+    if shell == "zsh":  # a flag with several values takes words until the next flag
+        text = re.sub(rf'^( *"(?:{"|".join(several)})\[.*\]):', r"\1:*-*:", text, flags=re.MULTILINE)
+    return text

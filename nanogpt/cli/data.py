@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from nanogpt.cli.arguments import TextOptions, option, parser_of, positional
 from nanogpt.config import DEFAULT_PRESET, load_preset
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     rows = {
         "text": report["text"],
         "encoding": report["encoding"] + _line_ends(report["line_ends"]),
-        "size": f"{report['characters']:,} characters, {report['bytes']:,} bytes of UTF-8, {report['documents']:,} "
-        f"document{'s' * (report['documents'] != 1)}",
+        "size": f"{counted(report['characters'], 'character')}, {counted(report['bytes'], 'byte')} of UTF-8, "
+        f"{counted(report['documents'], 'document')}",
         "parts": f"{train:,} characters to train on, {val:,} to validate on",
         "characters": _characters(report),
         "repeated": _repeated(report["repeated_documents"], report["repeated_lines"]),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nanogpt.cli.arguments import RunOptions, parser_of
 from nanogpt.config import SampleConfig
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nanogpt.data.batches import TokenIds
@@ -71,7 +71,12 @@ def main(argv: Sequence[str]) -> None:
 
     run = options.open(options.device)
     run.model = lower_precision(run.model, options.precision)
-    ids = run.text_ids(options.text, options.unknown, options.yes)
+    try:
+        ids = run.text_ids(options.text, options.unknown, options.yes)
+    except UserError as error:
+        if options.text is not None or "--text" in str(error):
+            raise
+        raise UserError(f"{error}; to measure on another text, type: nanogpt eval --text book.txt") from None
     of = options.text or f"the validation part of {run.plan.text}"
     report: dict[str, Any] = {"run": run.name, "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":
@@ -140,7 +145,8 @@ def measure_memorised(run: "Run", ids: "TokenIds", config: SampleConfig) -> dict
     with bar("comparing", 2 * len(train)) as watch:
         generated = measure_overlap(train, encoded, run.tokenizer, watch)
         real = measure_overlap(train, pieces, run.tokenizer, watch)
-    how = f"{config.samples} texts of up to {config.tokens} tokens, no prompt, temperature 1, seed {config.seed}"
+    texts = counted(config.samples, "text")
+    how = f"{texts} of up to {config.tokens} tokens, no prompt, temperature 1, seed {config.seed}"
     return {"how": how, "generated": asdict(generated), "real": asdict(real)}
 
 

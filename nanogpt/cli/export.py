@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nanogpt.cli.arguments import RunOptions, option, parser_of, positional, print_notes
+from nanogpt.cli.arguments import RunOptions, is_run, option, parser_of, positional, print_notes
 from nanogpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ parser = partial(parser_of, Export, "export", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Export the run."""
     options = Export(**parser().read(argv))
+    if options.run is None and is_run(options.place):
+        raise UserError(f"{options.place!r} is a run, and PLACE is missing; type the new file or folder behind it")
     if options.to is None:
         formats: dict[str, Literal["gguf", "html"]] = {".gguf": "gguf", ".html": "html"}
         options = replace(options, to=formats.get(Path(options.place).suffix, "hf"))

@@ -8,10 +8,9 @@ Examples:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanogpt.cli.arguments import TextOptions, chosen, parser_of, positional
+from nanogpt.cli.arguments import TextOptions, chosen, is_run, parser_of, positional
 
 if TYPE_CHECKING:
     from nanogpt.text.corpus import Corpus
@@ -22,7 +21,7 @@ class Info(TextOptions):
     """Options of `nanogpt info`."""
 
     what: str | None = positional("RUN|TEXT", None)
-    """run folder, or a text as for nanogpt train (default: the newest run, or the starter model)"""
+    """run folder, its name in runs/, or a text as for nanogpt train (default: the newest run, or the starter model)"""
 
 
 parser = partial(parser_of, Info, "info", __doc__)
@@ -31,7 +30,7 @@ parser = partial(parser_of, Info, "info", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Print the figures of a run or a text."""
     options = Info(**parser().read(argv))
-    if options.what is None or _is_run(options.what):
+    if options.what is None or is_run(options.what):
         from nanogpt.cli.runs import describe
         from nanogpt.runs.folder import RunFolder
 
@@ -41,14 +40,6 @@ def main(argv: Sequence[str]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
-
-
-def _is_run(what: str) -> bool:
-    path = Path(what)
-    try:
-        return (path / "config.toml").exists() or (what == "starter" and not path.exists())
-    except OSError:  # the name is too long or the folder unreadable: reading it as a text reports that
-        return False
 
 
 def describe_corpus(corpus: "Corpus") -> dict[str, str]:

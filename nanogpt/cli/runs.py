@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanogpt.cli.arguments import option, parser_of
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nanogpt.runs.folder import RunFolder
@@ -55,8 +55,8 @@ def main(argv: Sequence[str]) -> None:
     if options.against and not options.significance:
         raise UserError("--against needs runs to compare with; name them after --significance")
     if options.delete:
-        different = {Path(path).resolve(): path for path in options.delete}
-        _delete([RunFolder.open(path) for path in different.values()], options.yes)
+        found = [RunFolder.open(path) for path in options.delete]
+        _delete(list({run.path.resolve(): run for run in found}.values()), options.yes)
     elif options.compare:
         _compare([RunFolder.open(path) for path in options.compare])
     elif options.significance:
@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> None:
 
         first = outcomes(options.significance)
         print("\n".join(comparison_lines(first, outcomes(options.against)) if options.against else spread_lines(first)))
+    elif options.folder != "runs" and not Path(options.folder).is_dir():
+        raise UserError(f"--folder {options.folder!r} is not a folder; name one of runs")
     else:
         _list(list_runs(Path(options.folder)), options.folder)
 
@@ -85,8 +87,8 @@ def describe(folder: "RunFolder") -> dict[str, str]:
         "text": plan.text,
         **({} if plan.start_from is None else {"began with": f"the weights of {plan.start_from}{adapters}"}),
         "preset": config.preset,
-        "model": f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}, "
-        f"vocabulary {model.vocab_size}",
+        "model": f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} channels, "
+        f"block {model.block_size}, vocabulary {model.vocab_size}",
         "parameters": f"{count_parameters(model).total:,}",
         "products in": plan.precision or config.train.precision,
         "steps": "imported" if plan.imported else f"{step:,} of {plan.total_steps:,}" + (", finished" if done else ""),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nanogpt.cli.arguments import RunOptions, ServerOptions, option, parser_of
 from nanogpt.config import POSITIVE, check_range
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nanogpt.runs.run import Run
@@ -86,7 +86,7 @@ def greeting(run: "Run", engine: "Engine", name: str, address: str, token: str |
     megabytes = engine.cache_bytes / 1e6
     return (
         f"{run.name}, step {run.step:,}, at {address} (stop with Ctrl-C)\n"
-        f"up to {engine.rows} texts at once, their keys and values {megabytes:,.1f} MB\n"
+        f"up to {counted(engine.rows, 'text')} at once, their keys and values {megabytes:,.1f} MB\n"
         f"try:\n"
         f"  curl {address}/v1/completions -H 'Content-Type: application/json'{key} -d {shlex.quote(body)}"
     )

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 from nanogpt.cli.arguments import ServerOptions, parser_of, positional
@@ -25,7 +24,7 @@ class Studio(ServerOptions):
     """Options of `nanogpt studio`."""
 
     folder: str | None = positional("RUN|FOLDER", None)
-    """a run, or a folder of runs (default: runs/)"""
+    """a run, its name in runs/, or a folder of runs (default: runs/)"""
     port: int = 7860
     no_browser: bool = False
     """do not open a browser"""
@@ -44,13 +43,12 @@ def main(argv: Sequence[str]) -> None:
         from nanogpt.studio.app import serve
     except ImportError as error:
         raise UserError(f"the studio needs {error.name}; pip install 'nanogpt[studio]'") from None
+    from nanogpt.runs.find import find_folder
     from nanogpt.runs.folder import RUNS
     from nanogpt.studio.registry import RunRegistry
 
     access = options.access()
-    folder = RUNS if options.folder is None else Path(options.folder)
-    if options.folder is not None and not folder.is_dir():
-        raise UserError(f"there is no folder {options.folder!r}; name a run, or a folder of runs")
+    folder = RUNS if options.folder is None else find_folder(options.folder, required=True)
     with listen(options.host, options.port) as listening:
         address = f"{address_of(listening)}/" + (f"?token={quote(access.token, safe='')}" if access.token else "")
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanogpt.config import Config
 from nanogpt.data.batches import TokenIds, permute
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.files import cache_folder
 from nanogpt.random_streams import stream
 from nanogpt.text.chunks import CHUNK_CHARACTERS
@@ -129,10 +129,11 @@ def check_length(data: Dataset, block_size: int) -> None:
     for name, ids in (("training", data.train), ("validation", data.val)):
         needed = block_size + 1 if name == "training" else 2
         if len(ids) < needed:
-            longest = min(len(data.train) - 1, block_size)
-            shorter = f"choose --block-size {longest} or less, or " if longest > 0 and name == "training" else ""
+            why = f"--block-size {block_size} and one more" if needed > 2 else "one to read and one to predict"
+            longest = len(ids) - 1
+            shorter = f"choose --block-size {longest} or less, or " if longest > 0 else ""
             raise UserError(
-                f"the {name} part of the text has {len(ids)} tokens, but a block of {block_size} needs {needed}: "
+                f"the {name} part of the text has {counted(len(ids), 'token')}, but needs at least {needed}, {why}: "
                 f"{shorter}give a longer text"
             )
 
@@ -158,8 +159,9 @@ def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, .
         )
     elif tokens < FEW_TOKENS:
         notes.append(
-            f"{tokens:,} tokens are soon memorized, and then the validation loss rises: add text (a few hundred "
-            f"thousand characters are a good start), or stop early with --patience 3; the best checkpoint is kept"
+            f"a text of {counted(tokens, 'token')} is soon memorized, and then the validation loss rises: add text (a "
+            f"few hundred thousand characters are a good start), or stop early with --patience 3; the best checkpoint "
+            f"is kept"
         )
     return tuple(notes)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from nanogpt.data.batches import TokenIds
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.model.gpt import GPT, evaluation_mode
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.text.tokenizer import Tokenizer
@@ -76,7 +76,7 @@ def measure_windows(
     """Return the loss of each window, as in `evaluate`, on all processes; `on_progress` gets each batch's tokens."""
     block_size, last = model.config.block_size, len(ids) - 1
     if last < 1:
-        raise UserError(f"{len(ids)} token(s) leave nothing to predict: give a longer text")
+        raise UserError(f"nothing to predict in {counted(len(ids), 'token')}: give a longer text")
     starts, whole = np.arange(0, last, block_size), last // block_size
     protocol = f"whole split, {last:,} tokens in consecutive windows of {block_size}"
     if max_tokens is not None and max_tokens < len(ids):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanogpt.data.batches import TokenIds
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.evaluation.loss import window_losses
 from nanogpt.model.gpt import GPT
 from nanogpt.random_streams import stream
@@ -37,8 +37,8 @@ def estimate_like_nanogpt(
     block_size = model.config.block_size
     if len(ids) <= block_size + 1:
         raise UserError(
-            f"{len(ids)} tokens are too few for random windows of {block_size}: give a longer text, or leave "
-            f"--protocol nanogpt out"
+            f"a text of {counted(len(ids), 'token')} is too short for random windows of {block_size}: give a longer "
+            f"text, or leave --protocol nanogpt out"
         )
     generator = np.random.default_rng(stream(seed, "nanogpt protocol"))
     starts = generator.integers(len(ids) - block_size, size=(BATCHES, batch_size))

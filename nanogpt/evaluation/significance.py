@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 
 CONFIDENCE = 0.95
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(100)
@@ -134,6 +134,6 @@ def t_quantile(probability: float, degrees: float) -> float:
 
 def _check(values: Sequence[float]) -> None:
     if len(values) < 2:
-        raise UserError(f"{len(values)} value(s) have no spread: give two or more runs with different seeds")
+        raise UserError(f"no spread in {counted(len(values), 'value')}: give two or more runs with different seeds")
     if not all(map(math.isfinite, values)):
         raise UserError(f"{list(values)} are not all finite: leave out the runs that diverged")

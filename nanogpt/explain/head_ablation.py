@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.explain.hooks import Head, ablate_heads, as_input, evaluating, library_blocks, output_layer_inputs
 from nanogpt.explain.predictions import MAX_LOGITS, log_probabilities
 from nanogpt.model.gpt import GPT
@@ -65,7 +65,7 @@ def head_importance(model: GPT, ids: Sequence[int], watch: Callable[[int], objec
     L, H = len(library_blocks(model)), model.config.n_head
     as_input(model, ids)
     if len(ids) < 2:
-        raise UserError(f"{len(ids)} token(s) leave nothing to predict; give a longer text")
+        raise UserError(f"nothing to predict in {counted(len(ids), 'token')}; give a longer text")
     longest = MAX_OPERATIONS // (2 * model.parameter_count * (L * H + 1))  # two operations per weight and token
     if len(ids) > max(2, longest):
         raise UserError(f"{L * H + 1} passes of {len(ids):,} tokens take too long: give at most {max(2, longest):,}")

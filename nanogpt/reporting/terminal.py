@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nanogpt.config import Config
+from nanogpt.errors import counted
 from nanogpt.reporting import events
 from nanogpt.reporting.events import Event, Training
 from nanogpt.runs.plan import Plan
@@ -92,9 +93,10 @@ class TerminalView:
         self._update(completed=event.step, total=steps)
         self._print(
             f"{trainer.folder.path.as_posix()}: {trainer.config.preset}, {event.parameters:,} parameters "
-            f"({model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, block {model.block_size}) on "
+            f"({counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} channels, "
+            f"block {model.block_size}) on "
             f"{event.device}" + (f", {processes} processes ({train.parallel})" if processes > 1 else "") + "\n"
-            f"{steps:,} steps of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
+            f"{counted(steps, 'step')} of {train.batch_sequences} x {model.block_size} tokens: {tokens:,} tokens, "
             f"{tokens / event.train_tokens:.1f} times the training text"
             + (f"; resuming at step {event.step:,}" if event.step else ""),
             "bold",

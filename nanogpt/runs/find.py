@@ -1,13 +1,15 @@
 """Finding runs, the weights of a step, and the text of a run."""
 
 import contextlib
+import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from nanogpt.config import Config
 from nanogpt.data.tokenize import Dataset, ids_key
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
-from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RUN_FILES, RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, open_corpus, text_files
 
@@ -15,6 +17,39 @@ SEEDS_FILE = "seeds.toml"
 """File of a folder whose runs differ in their seed (`training.seeds`)."""
 READ_AGAIN = 50_000_000
 """Bytes of a text that is read again when its run is resumed: half a second."""
+
+
+class RunNotFound(UserError):
+    """No run has the name that was given, or one that is close."""
+
+
+def find_folder(name: str | os.PathLike[str], *, required: bool = False) -> Path:
+    """Return the folder that a user means: the one of this path, the starter by its name, or else the one in `runs`.
+
+    Where there is none, return the path as it is; or raise UserError with names that are close, if `required`.
+    """
+    path, problem = Path(name), ""
+    with contextlib.suppress(OSError):  # too long for a path
+        for folder in (path, *([STARTER_FOLDER] if os.fspath(name) == STARTER else []), RUNS / path):
+            if os.fspath(name) and folder.is_dir():
+                return folder
+        problem = ", it is a file" if path.is_file() else ""
+    if not required:
+        return path
+    runs = {folder.path.relative_to(RUNS).as_posix() for folder in list_runs()}
+    known = {STARTER, *runs, *(one.split("/")[0] for one in runs)}
+    close = get_close_matches(path.as_posix().removeprefix("runs/"), known)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list your runs with: nanogpt runs"
+    raise (UserError if close else RunNotFound)(f"no run folder {os.fspath(name)!r}{problem}; {hint}")
+
+
+def find_run(name: str | os.PathLike[str]) -> RunFolder:
+    """Return the run that a user means (`find_folder`); raise UserError where the folder is not that of a run."""
+    folder = find_folder(name, required=True)
+    missing = ", ".join(file for file in RUN_FILES if not (folder / file).is_file())
+    if missing:
+        raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
+    return RunFolder(folder)
 
 
 def is_starter(folder: RunFolder) -> bool:
@@ -66,7 +101,7 @@ def find_weights(folder: RunFolder, step: str) -> tuple[Path, int]:
     files = {str(step): file for step, file in folder.checkpoints.history().items()}
     if step not in files:
         known = ", ".join(["best", "last", *files])
-        raise UserError(f"{str(folder.path)!r} has no weights of {step!r}; choose one of {known}")
+        raise UserError(f"{display_name(folder)!r} has no weights of {step!r}; choose one of {known}")
     check_plain(files[step], within=folder.path)
     return files[step], int(step)
 

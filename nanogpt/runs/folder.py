@@ -21,6 +21,7 @@ STARTER = "starter"
 STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
+RUN_FILES = ("config.toml", "plan.toml", "tokenizer.json")
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
@@ -37,17 +38,13 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open an existing run, or the starter by its name; raise UserError where the folder is not a run."""
-        folder = cls(STARTER_FOLDER if os.fspath(path) == STARTER and not Path(STARTER).exists() else path)
-        name = str(folder.path)
-        if not folder.path.is_dir():
-            problem = ", it is a file" if folder.path.exists() else ""
-            raise UserError(f"no run folder {name!r}{problem}; list your runs with: nanogpt runs")
-        files = ("config.toml", "plan.toml", "tokenizer.json")
-        missing = ", ".join(file for file in files if not (folder.path / file).is_file())
-        if missing:
-            raise UserError(f"{name!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
-        return folder
+        """Open an existing run, by its folder or its name (`find_run`); raise UserError where there is none."""
+        with contextlib.suppress(OSError):  # too long for a path
+            if all(Path(path, file).is_file() for file in RUN_FILES):
+                return cls(path)
+        from nanogpt.runs.find import find_run
+
+        return find_run(path)
 
     def checked_start(self, plan: Plan) -> Path | None:
         """Return the file of the weights that the training began with, checked; None for a new model."""

@@ -119,8 +119,8 @@ def load(
 ) -> Run:
     """Open a run: its `best` checkpoint by validation loss, its `last`, or a step of its history.
 
-    `path` is a run folder, or `starter` for the small model that comes with the package; by default the newest run
-    below `runs`. `block` is the class of the blocks, if it is your own. Where a checkpoint is damaged, the newest whole
+    `path` is a run folder, its name in `runs`, or `starter` for the model that comes with the package; by default the
+    newest run. `block` is the class of the blocks, if it is your own. Where a checkpoint is damaged, the newest whole
     one is opened and the run's `notes` say so. Raises UserError where files are missing, damaged or don't match.
 
     >>> run = nanogpt.load(folder)

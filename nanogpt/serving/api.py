@@ -252,8 +252,5 @@ def from_validation(found: Sequence[Mapping[str, Any]], fields: Mapping[str, str
     name = location[0]
     if first["type"] == "missing":
         return ApiError(400, f"{name!r} is missing: give {fields[name]}", name, "missing_parameter")
-    # A field of several types has one error per type: what it must be says more.
-    reason = str(first["msg"]).removeprefix("Value error, ")
-    if len(location) > 1 or len({tuple(one["loc"]) for one in found if name in one["loc"]}) > 1:
-        reason = f"it must be {fields[name]}"
-    return ApiError(400, f"{name!r} is invalid: {reason}", name, "invalid_value")
+    # pydantic's own words are Python's, and a field of several types has one error for each.
+    return ApiError(400, f"{name!r} is invalid: it must be {fields[name]}", name, "invalid_value")

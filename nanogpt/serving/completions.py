@@ -20,7 +20,7 @@ from nanogpt.serving.api import ApiError, CompletionRequest, JsonResponse, to_js
 from nanogpt.serving.engine import Engine
 from nanogpt.serving.jobs import Job, Prompt, Score, Update
 from nanogpt.serving.metrics import Metrics
-from nanogpt.text.tokenizer import Tokenizer
+from nanogpt.text.tokenizer import Tokenizer, UnknownCharacters
 
 SEED_BITS = 53
 """Bits of a random seed: as many as a number in JavaScript holds."""
@@ -72,21 +72,17 @@ async def make_job(engine: Engine, body: CompletionRequest) -> Job:
 
 def sample_config(body: CompletionRequest) -> SampleConfig:
     """Return how to sample a request's texts; null is the default, and a missing seed is drawn."""
-    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    try:
-        return SampleConfig(
-            tokens=max(1, body.max_tokens or 1),
-            temperature=1.0 if body.temperature is None else body.temperature,
-            top_k=body.top_k,
-            top_p=None if body.top_p in (None, 1) else body.top_p,
-            min_p=body.min_p,
-            repetition_penalty=body.repetition_penalty or 1.0,
-            stop=stop,
-            seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
-            samples=body.n or 1,
-        )
-    except UserError as error:
-        raise ApiError(400, str(error)) from None
+    return SampleConfig(  # `CompletionRequest` allows only what this does
+        tokens=max(1, body.max_tokens or 1),
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_k=body.top_k,
+        top_p=None if body.top_p in (None, 1) else body.top_p,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty or 1.0,
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
+        samples=body.n or 1,
+    )
 
 
 async def read_prompts(engine: Engine, body: CompletionRequest) -> list[Prompt]:
@@ -126,8 +122,9 @@ async def encode(engine: Engine, text: str, unknown: Any) -> Any:
         if len(text) < LONG_TEXT:
             return engine.tokenizer.encode(text, unknown)
         return await asyncio.to_thread(engine.tokenizer.encode, text, unknown)
-    except UserError as error:
-        raise ApiError(400, str(error), "prompt", "unknown_characters") from None
+    except UnknownCharacters as error:
+        message = f"{error.problem}, or set unknown to 'skip'"
+        raise ApiError(400, message, "prompt", "unknown_characters") from None
 
 
 class ResponseBuilder:

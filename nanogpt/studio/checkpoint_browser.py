@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.explain.predictions import visible_text
 from nanogpt.explain.trace import logit_lens_at, trace_text
 from nanogpt.runs.folder import RunFolder
@@ -216,7 +216,7 @@ class CheckpointBrowser:
             return
         if name == self._name and not self._found.is_deleted:
             self._snapshot, self._query = found, query
-            status, meant = f"After {step:,} steps.", self._address_hash.pop(step, "")
+            status, meant = f"After {counted(step, 'step')}.", self._address_hash.pop(step, "")
             if meant not in ("", found.model):
                 status += (
                     f" The address means other weights ({meant}); these are {found.model}, and may give another text."

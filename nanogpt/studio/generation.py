@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nanogpt.config import SampleConfig
+from nanogpt.errors import counted
 from nanogpt.explain.predictions import Choice, alternatives, choice
 from nanogpt.model.gpt import GPT
 from nanogpt.runs.run import Run
@@ -117,8 +118,9 @@ def describe_model(run: Run) -> str:
     """Return two sentences about a model: size, preset, steps, tokenizer, context length."""
     config, tokenizer = run.config.model, run.tokenizer
     kinds = {"char": "characters", "byte": "bytes", "bpe": "byte pairs (BPE)"}
+    size = f"{counted(config.n_layer, 'layer')} of {counted(config.n_head, 'head')}"
     return (
-        f"{run.model.parameter_count:,} parameters, {config.n_layer} layers of {config.n_head} heads, preset "
-        f"{run.config.preset}, after {run.step:,} steps. It reads {kinds.get(tokenizer.kind, 'tokens')}, "
+        f"{run.model.parameter_count:,} parameters, {size}, preset {run.config.preset}, after "
+        f"{counted(run.step, 'step')}. It reads {kinds.get(tokenizer.kind, 'tokens')}, "
         f"{tokenizer.vocab_size:,} different ones, up to {config.block_size:,} at a time."
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.explain.head_ablation import head_importance
 from nanogpt.explain.predictions import visible_text
 from nanogpt.runs.run import Run
@@ -272,7 +272,7 @@ class InsideView:
             self._status.set_text(str(error))
             return
         self.attention.show_importance(analysis.importance_bars(rises))
-        self._status.set_text(f"Measured on the {len(near)} tokens up to the chosen one.")
+        self._status.set_text(f"Measured on {counted(len(near), 'token')}, up to the chosen one.")
 
     async def _reopen(self) -> None:
         self.run, self._found = None, None

@@ -119,8 +119,9 @@ class ApiRouter:
             async with self._loading:
                 if self._api is None:
                     self._api = await asyncio.to_thread(self._load)
-        except UserError as error:
-            await refuse(ApiError(404, str(error)), scope, receive, send)
+        except UserError:  # its message speaks to the person at this machine
+            message = "the newest run cannot be opened: choose it on the studio's page, which says why"
+            await refuse(ApiError(404, message), scope, receive, send)
             return
         await self._api(scope, receive, send)
 

@@ -5,6 +5,7 @@ the hash of a text that is too long for it; the text is kept here.
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -71,8 +72,11 @@ class State:
     """training steps of each section"""
 
     def sampler(self) -> SampleConfig:
-        """Return the sampling settings. Raises UserError for values out of range."""
-        return SampleConfig(**{name: getattr(self, name) for name in SETTINGS})
+        """Return the sampling settings. Raises UserError, with the names of the address, for values out of range."""
+        try:
+            return SampleConfig(**{name: getattr(self, name) for name in SETTINGS})
+        except UserError as error:
+            raise UserError(re.sub(r"--([a-z-]+)", lambda name: name[1].replace("-", "_"), str(error))) from None
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {"learn": {"temperature": 0.0, "tokens": 120}}

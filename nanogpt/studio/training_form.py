@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.studio.elements import NamedSlider, Tag, Text, button, card, select
 from nanogpt.studio.labels import capitalized
 from nanogpt.studio.training_jobs import Jobs, last_line, nanogpt_command, start_piped
@@ -34,7 +34,8 @@ def plan_facts(output: bytes) -> dict[str, str]:
         loss = f"{expected['loss']:.2f} nats per token; nine in ten fall between {low:.2f} and {high:.2f}"
     return {
         "Time": f"{format_minutes(row['minutes'])}, everything included",
-        "Size": f"{row['parameters']:,} parameters: {model['n_layer']} layers, {model['n_head']} heads, "
+        "Size": f"{row['parameters']:,} parameters: "
+        f"{counted(model['n_layer'], 'layer')}, {counted(model['n_head'], 'head')}, "
         f"{model['n_embd']} channels, context {model['block_size']}",
         "Steps": f"{row['steps']:,}, which read {row['tokens']:,} tokens: the text {row['epochs']:.1f} times",
         "Memory": f"about {row['memory_bytes'] / 1e9:.1f} GB",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.studio.chart import Chart, Curve
@@ -216,7 +216,7 @@ def sample_title(sample: Sample) -> str:
     >>> [sample_title(one) for one in (Sample(0, "qx"), Sample(1024, "the cat"), Sample(2048, ""))]
     ['Before the first step:', 'After 1,024 steps:', 'After 2,048 steps: nothing.']
     """
-    when = f"After {sample.step:,} steps" if sample.step else "Before the first step"
+    when = f"After {counted(sample.step, 'step')}" if sample.step else "Before the first step"
     return f"{when}:" if sample.text else f"{when}: nothing."
 
 

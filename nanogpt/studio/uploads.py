@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from nicegui import app
 from nicegui.element import Element
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.files import write_atomically
 
 FOLDER = "texts"
@@ -90,7 +90,7 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
         raise UserError("this file contains zero bytes, so it is not a text: choose a plain text")
     if len(text.strip()) < MIN_CHARACTERS:
         raise UserError(
-            f"this text has {len(text.strip()):,} characters: give at least {MIN_CHARACTERS:,}, better 100,000"
+            f"this text has {counted(len(text.strip()), 'character')}: give at least {MIN_CHARACTERS:,}, better 100,000"
         )
     if (folder / FOLDER).is_symlink():
         raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")

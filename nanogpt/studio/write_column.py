@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain
 
 from nanogpt.config import SampleConfig
+from nanogpt.errors import counted
 from nanogpt.runs.run import Run
 from nanogpt.sampling.generate import encode_prompt
 from nanogpt.studio.background import stream_from_thread
@@ -155,7 +156,7 @@ class TextColumn:
         await self.text.arrived()
         if stop is not self.stop:
             return ""
-        pace = f"{count} tokens, {round(count / max(seconds, 1e-3)):,} a second"
+        pace = f"{counted(count, 'token')}, {round(count / max(seconds, 1e-3)):,} a second"
         if count >= config.tokens:
             return f"{pace}."
         return f"Stopped after {pace}." if stop.is_set() else f"The text ended by itself: {pace}."

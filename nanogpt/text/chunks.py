@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.random_streams import stream
 
 READ_BYTES = 1 << 16
@@ -262,7 +262,7 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
         if text:
             yield text
     if zeros:
-        notes[f"{where} has {zeros:,} zero character(s), as no plain text has: check the file, or delete them"] = None
+        notes[f"{where} has {counted(zeros, 'zero character')}, and a plain text has none: check the file"] = None
     _note_line_ends(lines, notes)
 
 

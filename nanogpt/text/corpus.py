@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nanogpt.config import RUN_FORMAT, Config
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.text.chunks import (
     READ_BYTES,
     BinaryFile,
@@ -341,7 +341,7 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
                 binary.append(str(path.relative_to(folder)))
         if binary:
             named = ", ".join(binary[:3]) + (" …" if binary[3:] else "")
-            notes[f"left out {len(binary)} binary file(s): {named}"] = None
+            notes[f"left out {counted(len(binary), 'binary file')}: {named}"] = None
 
     chosen = f" in files named {pattern!r}" if pattern is not None else ""
     return Corpus(

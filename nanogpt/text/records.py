@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.files import cache_folder
 from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, chunks_of, unify_line_ends
 
@@ -116,7 +116,7 @@ def _no_column(where: str, column: str, names: Iterable[str]) -> str:
 
 def _note_empty(count: int, where: str, notes: Notes) -> None:
     if count:
-        notes[f"left out {count:,} record(s) without text in {where}"] = None
+        notes[f"left out {counted(count, 'record')} without text in {where}"] = None
 
 
 def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:

@@ -25,6 +25,15 @@ LARGEST_FILE_CHARACTERS = 16_000_000
 """Limit for a `tokenizer.json`: several times GPT-2's vocabulary, or all of Unicode."""
 
 
+class UnknownCharacters(UserError):
+    """Characters of a text that are not in the vocabulary. `problem` is what every caller can do about them."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
+        self.problem = f"the model never saw {names}: leave {'it' if len(missing) == 1 else 'them'} out"
+        super().__init__(f"{self.problem}, or pass --unknown skip (in Python: unknown='skip') to drop them")
+
+
 class Tokenizer(ABC):
     """Base of every tokenizer."""
 
@@ -146,12 +155,7 @@ class CharTokenizer(Tokenizer):
             return ids
         if unknown == "skip":
             return ids[known]
-        missing = sorted({text[i] for i in np.flatnonzero(~known)})
-        names = name_characters(missing)
-        raise UserError(
-            f"the model never saw {names}: leave {'it' if len(missing) == 1 else 'them'} out, or pass --unknown skip "
-            f"(in Python: unknown='skip') to drop unknown characters"
-        )
+        raise UnknownCharacters(sorted({text[i] for i in np.flatnonzero(~known)}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""

@@ -287,9 +287,9 @@ def refuse_with_resume(options: TrainOptions, settings: Mapping[str, Any]) -> No
 
 def resumed_path(resume: str | os.PathLike[str] | None) -> Path:
     """Return the folder of the run to resume: the newest for `last`."""
-    from nanogpt.runs.find import newest_run
+    from nanogpt.runs.find import find_folder, newest_run
 
-    return newest_run() if resume is None or os.fspath(resume) == "last" else Path(resume)
+    return newest_run() if resume is None or os.fspath(resume) == "last" else find_folder(resume, required=True)
 
 
 def joined_world() -> Any:
@@ -307,6 +307,8 @@ def has_seeds(path: str | os.PathLike[str] | None) -> bool:
     """Return whether a folder holds runs with several seeds."""
     if path is None:
         return False
-    from nanogpt.runs.find import SEEDS_FILE
+    from nanogpt.runs.find import SEEDS_FILE, find_folder
 
-    return (Path(path) / SEEDS_FILE).is_file()
+    with contextlib.suppress(OSError):  # too long for a file's name
+        return (find_folder(path) / SEEDS_FILE).is_file()
+    return False

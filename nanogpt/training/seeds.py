@@ -23,7 +23,7 @@ from nanogpt.config import DEFAULT_PRESET, load_preset
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.significance import compare, spread
 from nanogpt.files import FORMAT, atomic_path, check_format, read_toml, write_atomically
-from nanogpt.runs.find import SEEDS_FILE
+from nanogpt.runs.find import SEEDS_FILE, find_folder
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.training.new_run import create_folder
 from nanogpt.training.options import MOVABLE, TrainOptions, has_seeds, start_training
@@ -48,13 +48,14 @@ class SeedRuns:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "SeedRuns":
         """Open a set that was begun; raise UserError where its file is damaged."""
-        file = Path(path) / SEEDS_FILE
+        folder = find_folder(path)
+        file = folder / SEEDS_FILE
         tables = read_toml(file)
         check_format(tables, str(file))
         seeds, request = tables.get("seeds"), tables.get("request")
         if not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
             raise UserError(f"{file} names no seeds: restore it from a copy")
-        return cls(Path(path), tuple(seeds[:MOST_SEEDS]), str(request))
+        return cls(folder, tuple(seeds[:MOST_SEEDS]), str(request))
 
     def run(self, seed: int) -> Path:
         """Return the folder of the run with this seed."""
@@ -95,7 +96,7 @@ def start_seeds(
     request = json.dumps({**asked, **settings, "text": options.text or None}, sort_keys=True, default=os.fspath)
     free = (folder for number in count_from(1) if not (folder := RUNS / f"seeds-{number}").exists())
     path = next(free) if options.out is None else Path(options.out)
-    if has_seeds(path):
+    if (path / SEEDS_FILE).is_file():  # not `has_seeds`: a new folder is not looked up in runs/
         found = SeedRuns.open(path)
         if found.request != request:
             raise UserError(

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from nanogpt.config import SampleConfig
-from nanogpt.errors import UserError
+from nanogpt.errors import UserError, counted
 from nanogpt.files import atomic_path
 from nanogpt.interop.architectures import Architecture, architecture_of, export_tensors
 from nanogpt.interop.formats import check_library_blocks, check_target
@@ -94,8 +94,8 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
     """Return the README.md of an exported model, with the front matter that the Hub reads."""
     model, measured = run.config.model, measured_loss(run)
     rows = {
-        "architecture": f"{model.n_layer} layers, {model.n_head} heads ({model.kv_heads} of keys and values), "
-        f"{model.n_embd} channels, context of {model.block_size:,} tokens",
+        "architecture": f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')} "
+        f"({model.kv_heads} of keys and values), {model.n_embd} channels, context of {model.block_size:,} tokens",
         "parameters": f"{run.model.parameter_count:,}",
         "tokenizer": f"{run.tokenizer.kind}, {run.tokenizer.vocab_size:,} tokens",
     }

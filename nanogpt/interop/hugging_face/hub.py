@@ -1,6 +1,7 @@
 """Downloads from the Hugging Face Hub and uploads to it, with the login of its command `hf`."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,4 +51,5 @@ def _hub() -> "huggingface_hub.HfApi":
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return re.sub(r"^(Got: )?(\w+Error: )?(\[Errno -?\d+\] )?", "", line)

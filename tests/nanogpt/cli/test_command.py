@@ -21,7 +21,7 @@ train minutes steps memory preset out val from seeds resume yes help-all \
  weight-decay-on momentum beta1 beta2 \
  grad-clip eval-every eval-tokens final-eval-tokens patience sample-tokens log-every device precision compile track \
  history on-divergence threads parallel lora
-sample prompt prompt-file unknown out checkpoint device precision tokens temperature top-k top-p min-p \
+sample prompt prompts prompt-file unknown out checkpoint device precision tokens temperature top-k top-p min-p \
  repetition-penalty stop seed samples
 eval text yes unknown checkpoint protocol seed floors memorised samples tokens json device precision
 info encoding pattern column documents clean yes
@@ -80,6 +80,20 @@ def test_every_setting_is_a_flag():
         ("train --preset modren", "unknown preset 'modren'; did you mean 'modern'?"),
         ("eval --json=yes", "--json takes no value; type --json alone"),
         ("info a b", "'b': one argument too many; nanogpt info --help "),
+        ("export starter", "'starter' is a run, and PLACE is missing; "),
+        ("runs --folder nowhere", "--folder 'nowhere' is not a folder; "),
+        ("sample Once upon", """'upon': one argument too many; a text goes in quotes: --prompt "..."\n"""),
+        (
+            "sample ROMEO:",
+            """no run folder 'ROMEO:'; list your runs with: nanogpt runs; to continue a text, type: \
+nanogpt sample --prompt "ROMEO:"\n""",
+        ),
+        ("sample " + "word" * 99, "no run folder 'word"),  # too long for a file's name
+        ("sample startr", "no run folder 'startr'; did you mean 'starter'?\n"),
+        *(
+            (f"{one} ", "no run folder ''; list")
+            for one in ("sample", "eval", "studio", "train --from", "runs --compare")
+        ),
         ("export --to hf", "PLACE is missing; for example nanogpt export runs/book-modern-1 book --to hf"),
         ("data chek x", "COMMAND chek: no such choice; did you mean 'check'?"),
         ("train --steps 3 --n-embd 30", "--n-embd 30 is not divisible by --n-head 4; choose --n-embd 28 or 32, "),
@@ -99,7 +113,7 @@ def test_how_values_may_be_written():
     assert read("train", *words) == {"text": ("-",), "n_layer": 3, "mask_documents": True, "start_from": "run"}
     assert read("plan", "--minutes", "1", "20", "--json") == {"minutes": (1.0, 20.0), "json": True}
     found = read("sample", "--stop", "a", "b", "--prompt=a=b", "--seed", "-1")
-    assert found == {"stop": ("a", "b"), "prompt": "a=b", "seed": -1}
+    assert found == {"stop": ("a", "b"), "prompt": ("a=b",), "seed": -1}
     found = read("train", "--track", "wandb", "--", "a.txt", "b.txt")
     assert found == {"track": ("wandb",), "text": ("a.txt", "b.txt")}
 

@@ -1,6 +1,7 @@
 """`nanogpt completion`: the shell's own script, asked as the shell would."""
 
 import os
+import re
 import select
 import shlex
 import shutil
@@ -46,13 +47,10 @@ def bash(tmp_path_factory):
         (["train", "--optimizer", ""], ["muon", "adamw"]),
         (["data", ""], ["check"]),
         (["data", "check", "--enc"], ["--encoding"]),
-        (["train", "boo"], ["book.txt"]),
-        (["train", "--steps", "3", "--val", "boo"], ["book.txt"]),
     ],
     ids=" ".join,
 )
 def test_bash_completes(bash, words, offered):
-    Path("book.txt").write_text("text")
     assert set(offered) <= completed(bash, "nanogpt", *words)
 
 
@@ -62,44 +60,62 @@ ONE_WAY_ON = [
     ("nanogpt train --optimizer mu", "muon"),
     ("nanogpt data ch", "check"),
     ("nanogpt train boo", "book.txt"),
+    ("nanogpt train --steps 3 --val boo", "book.txt"),
+    ("nanogpt train my", "my\\ texts/"),
+    ("nanogpt data check book.txt my\\ texts/", "my\\ texts/one.txt"),
+    ("nanogpt sample my\\ texts/ --out my\\ texts/o", "my\\ texts/one.txt"),
 ]
 """Lines, and the one thing that their last word can become."""
 
 
+@pytest.fixture
+def files():
+    Path("book.txt").write_text("text")
+    Path("my texts").mkdir()
+    Path("my texts/one.txt").write_text("text")
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
 @pytest.mark.parametrize(("line", "word"), ONE_WAY_ON)
-def test_fish_completes(line, word):
-    Path("book.txt").write_text("text")
+def test_fish_completes(line, word, files):
     Path("nanogpt.fish").write_text(script("fish"), encoding="utf-8")
     code = f"source nanogpt.fish; complete --do-complete {shlex.quote(line)}"
     found = subprocess.run(["fish", "--no-config", "-c", code], capture_output=True, text=True, check=True)
-    assert [one.split("\t")[0] for one in found.stdout.splitlines()] == [word]
+    assert [one.split("\t")[0] for one in found.stdout.splitlines()] == [word.replace("\\", "")]
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
-@pytest.mark.parametrize("way", ["fpath=($PWD $fpath); {}", '{}; eval "$(<_nanogpt)"'], ids=["fpath", "eval"])
+SETUPS = {
+    "bash": "source ./_nanogpt",
+    "zsh": "fpath=($PWD $fpath); autoload -U compinit; compinit -u -D",
+    "zsh eval": 'autoload -U compinit; compinit -u -D; eval "$(<_nanogpt)"',
+}
+PLAIN = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}
+
+
+@pytest.mark.parametrize("way", SETUPS)
 @pytest.mark.parametrize(("line", "word"), ONE_WAY_ON)
-def test_zsh_completes(line, word, way):
-    Path("book.txt").write_text("text")
-    Path("_nanogpt").write_text(script("zsh"), encoding="utf-8")
-    completed = f"{line.rpartition(' ')[0]} {word} "
-    assert completed in type_into_zsh(way.format("autoload -U compinit; compinit -u -D"), f"{line}\t", completed)
+def test_a_terminal_completes(line, word, way, files):
+    shell = way.split()[0]
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    Path("_nanogpt").write_text(script(shell), encoding="utf-8")
+    typed = re.sub(r"(\\ |\S)*$", "", line)
+    completed = typed + word + ("" if word.endswith("/") else " ")
+    assert completed in type_into([shell, *PLAIN[shell], "-i"], SETUPS[way], f"{line}\t", completed)
 
 
-def type_into_zsh(setup, keys, awaited, seconds=20):
-    """What zsh shows of the keys: it completes at a terminal alone."""
+def type_into(shell, setup, keys, awaited, seconds=20):
+    """What a shell shows of the keys: it completes at a terminal alone."""
     ours, its = os.openpty()
     environment = os.environ | {"TERM": "dumb", "COLUMNS": "200"}
-    with subprocess.Popen(
-        ["zsh", "-f", "-i"], stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True
-    ) as zsh:
+    with subprocess.Popen(shell, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True) as process:
         try:
             os.write(ours, f"{setup}; echo rea''dy\n".encode())
             read_until(ours, "ready", seconds)
             os.write(ours, keys.encode())
             return read_until(ours, awaited, seconds)
         finally:
-            zsh.kill()
+            process.kill()
             os.close(ours)
             os.close(its)
 

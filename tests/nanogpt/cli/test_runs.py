@@ -31,6 +31,32 @@ def test_the_list(nanogpt, two):
     assert rows.index(cats) < rows.index(tale)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("sample cats --tokens 3", "info cats", "eval cats", "plot cats", "runs --compare cats tale"),
+        *("runs --delete cats tale cats runs/cats --yes", "export cats cats.html", "train --resume cats"),
+        "train cats.txt --from cats --steps 2 --batch-size 3",
+    ],
+)
+def test_the_name_of_a_run_in_runs(nanogpt, refuses, finished_run, two, words):
+    shutil.copy(finished_run.parent / "cats.txt", "cats.txt")
+    found = nanogpt(*words.split())
+    assert (found.code, found.err if found.code else "") == (0, "")
+    # A folder of this path comes first.
+    Path("cats").mkdir()
+    if not words.startswith("info"):
+        refuses(*words.split(), saying=["'cats' is not a run folder"])
+
+
+def test_names_of_runs_that_are_close(nanogpt, refuses, two):
+    assert nanogpt("sample", "cats").out == nanogpt("sample", "runs/cats").out
+    for name in ("catz", "runs/catz"):
+        refuses("sample", name, saying=[f"no run folder '{name}'; did you mean 'cats'?\n"])
+    Path("cats").write_text("a file of this name is no folder")
+    assert nanogpt("eval", "cats").code == 0
+
+
 def test_an_unreadable_run_does_not_hide_the_others(nanogpt, two):
     Path("runs/tale/config.toml").write_text("[[[")
     found = nanogpt("runs")
@@ -86,7 +112,7 @@ def test_significance(nanogpt):
 
 
 def test_what_is_wrong_with_a_comparison(refuses, finished_run):
-    refuses("runs", "--significance", finished_run, saying=["1 value(s) have no spread"])
+    refuses("runs", "--significance", finished_run, saying=["no spread in 1 value:"])
     refuses("runs", "--significance", "nowhere", saying=["no run folder 'nowhere'"])
     refuses("runs", "--against", finished_run, saying=["--against needs runs", "--significance"])
     refuses("runs", "--significance", "a", "--delete", "b", saying=["--significance and --delete", "one"])

@@ -26,15 +26,32 @@ def test_every_setting_arrives(nanogpt, run):
 
 
 def test_several(nanogpt, run):
-    texts = library.load(run).generate_batch("the", tokens=9, samples=3)
-    found = nanogpt("sample", run, "--prompt", "the", "--tokens", 9, "--samples", 3)
-    assert found.out == "".join(f"--- {number} of 3\n{text}\n" for number, text in enumerate(texts, 1))
+    """Texts of one line are a plain list; else each has its number above it."""
+    for prompt in ("the\n", "the"):
+        texts = library.load(run).generate_batch(prompt, tokens=9, samples=3)
+        found = nanogpt("sample", run, "--prompt", prompt, "--tokens", 9, "--samples", 3)
+        heads = [f"--- {number} of 3\n" if "\n" in prompt else "" for number in (1, 2, 3)]
+        assert found.out == "".join(f"{head}{text}\n" for head, text in zip(heads, texts))
+
+
+def test_several_prompts(nanogpt, refuses, run):
+    Path("prompts.txt").write_text("the c\r\n\na dog\nso\n")
+    prompts = ["the c", "a dog", "so"]
+    texts = library.load(run).generate_batch(prompts, tokens=7, samples=2)
+    assert [text[:2] for text in texts] == ["th", "th", "a ", "a ", "so", "so"]
+    flags = [word for one in prompts for word in ("--prompt", one)]
+    for words in (flags, ["--prompts", "prompts.txt"]):
+        assert nanogpt("sample", run, *words, "--tokens", 7, "--samples", 2).out == "\n".join(texts) + "\n"
+    assert nanogpt("sample", run, *flags[:4], "--tokens", 7).out.splitlines() == [texts[0], texts[2]]
+    refuses("sample", run, *flags, "--prompts", "prompts.txt", saying=["--prompt and --prompts were both"])
+    Path("none.txt").write_text("\n")
+    refuses("sample", run, "--prompts", "none.txt", saying=["'none.txt' has no prompts"])
 
 
 def test_to_a_new_file(nanogpt, refuses, run):
     words = ["sample", run, "--prompt", "the", "--tokens", 9, "--samples", 2, "--out", "story.txt"]
     found = nanogpt(*words)
-    assert (found.code, found.out) == (0, "wrote 2 text(s) to story.txt\n")
+    assert (found.code, found.out) == (0, "wrote 2 texts to story.txt\n")
     texts = library.load(run).generate_batch("the", tokens=9, samples=2)
     assert Path("story.txt").read_text(encoding="utf-8") == "\n".join(texts) + "\n"
     refuses(*words, saying=["'story.txt' exists already", "--out"])

@@ -38,3 +38,7 @@ def test_a_run_of_ones_own_comes_first(nanogpt):
 def test_it_is_finished_and_not_deleted(nanogpt, refuses):
     refuses("runs", "--delete", "starter", "--yes", saying=["is part of Nano-GPT"])
     assert "finished" in nanogpt("train", "--resume", "starter").out
+
+
+def test_its_text_is_not_on_this_machine(refuses):
+    refuses("eval", saying=["'shakespeare' is not on this machine", "type: nanogpt eval --text book.txt"])

@@ -234,13 +234,16 @@ def test_a_text_that_changes_between_its_two_readings(splits_tiny_texts):
 @pytest.mark.parametrize(
     ("train", "val", "words"),
     [
-        (11, 2, ["training part", "11 tokens", "11 needs 12", "--block-size 10 "]),
-        *((100, val, ["validation part"]) for val in (0, 1)),
-        *((train, val, ["training part"]) for train, val in ((1, 100), (0, 0))),
+        (11, 2, ["training part", "has 11 tokens, but needs at least 12, --block-size 11 and", "--block-size 10 or"]),
+        *((100, val, ["validation part", "needs at least 2, one to read"]) for val in (0, 1)),
+        (1, 100, ["training part", "has 1 token, but needs at least 12"]),
+        (0, 0, ["training part", "has 0 tokens, but"]),
     ],
 )
 def test_a_text_shorter_than_a_block_is_refused(train, val, words):
     data = Dataset(train=np.arange(train), val=np.arange(val), key="")
     message = refuses(lambda: check_length(data, 11), *words, "longer text")
-    assert ("--block-size" in message) == (train == 11)
+    assert ("choose --block-size" in message) == (train == 11)
+    if train == 1:
+        refuses(lambda: check_length(data, 1), "has 1 token, but needs at least 2, one to read and one to predict")
     check_length(Dataset(train=np.arange(12), val=np.arange(2), key=""), 11)

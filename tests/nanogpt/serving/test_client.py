@@ -136,14 +136,14 @@ def test_logprobs_are_the_models(client, run):
         ({"max_tokens": 51}, "max_tokens", "at most 50"),
         ({"max_tokens": 0}, "max_tokens", "echo"),
         ({"n": 10}, "n", "ask for 10 texts; at most 9"),
-        ({"temperature": 2.1}, "temperature", "less than or equal to 2"),
-        ({"logprobs": 11}, "logprobs", "less than or equal to 10"),
+        ({"temperature": 2.1}, "temperature", "a number from 0 to 2"),
+        ({"logprobs": 11}, "logprobs", "a whole number from 0 to 10"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4 texts"),
-        ({"suffix": "x"}, "suffix", "leave it out"),
+        ({"suffix": "x"}, "suffix", "left out"),
         ({"best_of": 2}, "best_of", "n is 1"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "set stream to true"),
         ({"extra_body": {"temprature": 1}}, "temprature", "did you mean 'temperature'?"),
-        ({"extra_body": {"n": "2"}}, "n", "valid integer"),
+        ({"extra_body": {"n": "2"}}, "n", "a whole number, 1 or more"),
     ],
 )
 def test_bad_fields_are_named(limited, asked, param, words):

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -13,7 +14,7 @@ from served import alone, until
 
 from nanogpt.serving import app, middleware
 from nanogpt.serving import server as serving
-from nanogpt.serving.api import CompletionRequest
+from nanogpt.serving.api import CompletionRequest, TokenizeRequest
 from nanogpt.serving.settings import Limits
 
 NAME = "tale-1"
@@ -51,6 +52,28 @@ def test_broken_bodies(server, body, words):
     answer = httpx.post(f"{server.url}/v1/completions", content=body, headers=JSON)
     assert answer.status_code == 400
     assert words in error_of(answer)["message"]
+
+
+WRONG = ["x", "", -1, 0, 1.5, 1e30, 10**30, True, None, [], [None], ["x", 1], {}, {"a": 1}, [[]], [-1], [99], "Zé"]
+
+
+@pytest.mark.parametrize(("path", "kind"), [("completions", CompletionRequest), ("tokenize", TokenizeRequest)])
+def test_no_answer_speaks_of_flags_or_python(server, path, kind):
+    bodies = [
+        {"model": NAME, "prompt": "he", "max_tokens": 1, name: one} for name in kind.model_fields for one in WRONG
+    ]
+    refused = 0
+    for body in bodies:
+        if path == "tokenize":
+            body.pop("max_tokens")
+        answer = httpx.post(f"{server.url}/v1/{path}", json=body)
+        if answer.status_code != 200:
+            assert answer.status_code in (400, 404), (body, answer.text)
+            message = error_of(answer)["message"]
+            words = r"--|\b(Input|str|int|float|bool|dict\w*|tuple|None\w*|True|False|Python)\b"
+            assert not re.search(words, message), (body, message)
+            refused += 1
+    assert refused > len(bodies) / 2
 
 
 @pytest.mark.parametrize(

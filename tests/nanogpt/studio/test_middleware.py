@@ -125,6 +125,14 @@ class TestApiRouter:
         assert self.get(router, "/v1/models")[0] == 200
         assert router._engine.model is not router._registry.open("modern").model
 
+    def test_a_run_that_cannot_be_opened(self, route, tmp_path):
+        make_run(tmp_path / "modern")
+        (tmp_path / "modern/config.toml").write_text("[model]\nn_embd = 7\n")
+        status, body = self.get(route(), "/v1/models")
+        assert status == 404
+        assert b"cannot be opened" in body
+        assert b"--" not in body
+
     def test_without_the_token_no_model_is_loaded(self, route, tmp_path):
         make_run(tmp_path / "modern")
         router, healthy = route(token="secret"), (200, b'{"status":"ok"}')

@@ -114,7 +114,7 @@ def test_a_folder_has_one_document_per_file_ordered_by_path():
     assert found.documents == ("one", "two", "three\n")
     assert found.text == "one\ntwo\nthree\n"
     assert (found.name, found.source) == ("books", absolute("books"))
-    assert found.notes == ("line ends \\r\\n are read as \\n", "left out 1 binary file(s): d.bin")
+    assert found.notes == ("line ends \\r\\n are read as \\n", "left out 1 binary file: d.bin")
 
 
 def test_a_folder_in_another_encoding():
