@@ -29,8 +29,8 @@ class UnknownCharacters(UserError):
     """Characters of a text that are not in the vocabulary. `problem` is what every caller can do about them."""
 
     def __init__(self, missing: Sequence[str]) -> None:
-        names = " ".join(map(repr, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
-        self.problem = f"the model never saw {names}: leave {'it' if len(missing) == 1 else 'them'} out"
+        it = "it" if len(missing) == 1 else "them"
+        self.problem = f"the model never saw {name_characters(missing)}: leave {it} out"
         super().__init__(f"{self.problem}, or pass --unknown skip (in Python: unknown='skip') to drop them")
 
 

@@ -80,5 +80,5 @@ def test_a_damaged_one_is_not_used(monkeypatch):
     shutil.copytree(STARTER_FOLDER, "copy")
     model = next(Path("copy").glob("checkpoints/*/model.safetensors"))
     model.write_bytes(model.read_bytes()[:-1])
-    monkeypatch.setattr("nanogpt.runs.folder.STARTER_FOLDER", Path("copy"))
+    monkeypatch.setattr("nanogpt.runs.find.STARTER_FOLDER", Path("copy"))
     refuses(lambda: load("starter"), "damaged")
