@@ -174,8 +174,20 @@ def show_progress(chunks: Iterable[Chunk], task: str, total: int | None = None, 
                 bar.update(bar.task_ids[0], completed=done)
 
 
-class BinaryFile(UserError):
+class Unreadable(UserError):
+    """A file without a text that can be read: an error if it was named, left out of a folder or an archive."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        """Take the message for a file that was named, and what a note calls such files: `binary file(s)`."""
+        super().__init__(message)
+        self.kind = kind
+
+
+class BinaryFile(Unreadable):
     """A file with a NUL byte near its beginning, so not text."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "binary file(s)")
 
 
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:

@@ -12,14 +12,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nanogpt.errors import UserError
 from nanogpt.text.chunks import (
     READ_BYTES,
-    BinaryFile,
     Chunk,
     Notes,
     chunks_of,
@@ -32,7 +32,25 @@ if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
 COMPRESSED = (".gz", ".zst")
-JSON_LINES = (".jsonl", ".ndjson")
+ARCHIVES = (".zip", ".tar")
+READERS = {
+    **dict.fromkeys((".jsonl", ".ndjson"), "records.read_json_lines"),
+    ".json": "records.read_json",
+    **dict.fromkeys((".csv", ".tsv"), "records.read_csv"),
+    ".parquet": "records.read_parquet",
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
+    ".epub": "formats.read_epub",
+    ".docx": "formats.read_docx",
+    ".odt": "formats.read_odt",
+    ".rtf": "formats.read_rtf",
+    ".pdf": "formats.read_pdf",
+    **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),
+    ".eml": "formats.read_mail",
+    ".mbox": "formats.read_mailbox",
+}
+"""The function that reads a kind of file, by its ending; all other files are read as plain text."""
+DECODED = (".csv", ".tsv", ".srt", ".vtt")
+"""Files whose text is in `--encoding`, as a plain one's is."""
 NAMES = ("shakespeare", "python")
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
@@ -142,7 +160,7 @@ def load_corpus(
 
     Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
     a note. A name wins over a file of the same name: write `./python` for the file. `pattern` selects files of a folder
-    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets.
+    or an archive by name (`*.md`); `column` names the text in records: `.csv`, `.jsonl`, `.parquet`, data sets.
 
     Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
     nor can be downloaded. Reading the text raises errors about its content.
@@ -170,7 +188,7 @@ def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> 
         return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
 
     def read(notes: Notes) -> Iterator[Chunk]:
-        return _read_file(path, encoding, column, notes)
+        return _read_file(path, encoding, column, notes, pattern)
 
     bare = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
     return Corpus(name=bare.stem, source=str(path.resolve()), read=read, empty=_empty(str(path)))
@@ -238,7 +256,7 @@ def _from_data_set(source: str, column: str) -> Corpus:
     spool = records.Spool(lambda: records.read_data_set(name, split, column))
 
     def read(notes: Notes) -> Iterator[Chunk]:
-        return records.read_json_lines(spool.open(), source, "text", notes)
+        return records.read_json_lines(spool.open(), source, "utf-8", "text", notes)
 
     return Corpus(name=Path(name).name, source=f"hf:{name}:{split}", read=read, empty=_empty(source))
 
@@ -247,19 +265,15 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
     """Return all files in a folder and below it, ordered by path, without hidden and binary ones."""
 
     def read(notes: Notes) -> Iterator[Chunk]:
-        binary = []
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if any(part.startswith(".") for part in inside.parts) or not path.is_file():
-                continue
-            if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
-                try:
-                    yield from _read_file(path, encoding, column, notes)
-                except BinaryFile:
-                    binary.append(str(inside))
-        if binary:
-            named = ", ".join(binary[:3]) + (" …" if binary[3:] else "")
-            notes[f"left out {len(binary)} binary file(s): {named}"] = None
+        from nanogpt.text.archives import is_chosen, read_files
+
+        paths = ((path.relative_to(folder), path) for path in sorted(folder.rglob("*")))
+        files = (
+            (str(inside), partial(_read_file, path, encoding, column, notes))
+            for inside, path in paths
+            if is_chosen(inside, pattern) and path.is_file()
+        )
+        return read_files(files, f"the folder {str(folder)!r}", notes)
 
     chosen = f" in files named {pattern!r}" if pattern is not None else ""
     return Corpus(
@@ -291,27 +305,33 @@ def _empty(where: str) -> str:
     return f"{where} is empty: there is nothing to learn from; give a file with some text in it"
 
 
-def _read_file(path: Path, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
-    """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one."""
+def _read_file(path: Path, encoding: str, column: str, notes: Notes, pattern: str | None = None) -> Iterator[Chunk]:
+    """Yield a file's documents: one per record or message, each file of an archive that fits `pattern`, else one."""
     kind, compression = _endings(path)
-    if kind == ".parquet" and not compression:
-        from nanogpt.text.records import read_parquet
-
-        yield from read_parquet(path, column, notes)
-        return
     with _open(path, compression) as stream:
-        if kind in JSON_LINES:
-            from nanogpt.text.records import read_json_lines
+        if kind in ARCHIVES:
+            from nanogpt.text.archives import read_archive
 
-            yield from read_json_lines(stream, str(path), column, notes)
+            read = partial(_read_stream, encoding=encoding, column=column, notes=notes)
+            yield from read_archive(stream, path, pattern, read, notes)
         else:
-            yield from _read_text(stream, str(path), encoding, notes)
+            yield from _read_stream(stream, str(path), encoding, column, notes)
+
+
+def _read_stream(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield the documents of a decompressed file; `where` is its name, also within an archive."""
+    kind, _ = _endings(Path(where))
+    if kind in READERS:
+        module, name = READERS[kind].split(".")
+        yield from getattr(import_module(f"nanogpt.text.{module}"), name)(stream, where, encoding, column, notes)
+    else:
+        yield from _read_text(stream, where, encoding, notes)
 
 
 def plain_blocks(path: Path) -> Iterator[bytes] | None:
-    """Return the bytes of a file of plain text, decompressed, in blocks; None for another kind of file."""
+    """Return the bytes of a file of text in some encoding, decompressed, in blocks; None for another kind of file."""
     kind, compression = _endings(path)
-    if not path.is_file() or kind in JSON_LINES or (kind == ".parquet" and not compression):
+    if not path.is_file() or kind in ARCHIVES or (kind in READERS and kind not in DECODED):
         return None
 
     def blocks() -> Iterator[bytes]:
@@ -324,8 +344,10 @@ def plain_blocks(path: Path) -> Iterator[bytes] | None:
 def _endings(path: Path) -> tuple[str, str]:
     """Return the ending that says what a file holds, and that of its compression; each may be empty."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
+    if endings[-1:] == [".tgz"]:
+        return ".tar", ".gz"
     compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
-    return endings[-1] if endings else "", compression
+    return endings[-1] if endings else ".mbox" if path.name == "mbox" else "", compression
 
 
 def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:

@@ -1,0 +1,100 @@
+"""Many files as one text: those of a folder, and those in `.zip` and `.tar` archives, ordered by path.
+
+Nothing of an archive is written under its own name. A `.tar` that is compressed is unpacked into a file without a name.
+"""
+
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, BinaryIO
+
+from nanogpt.errors import UserError
+from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable
+from nanogpt.text.records import LARGEST_FILE_BYTES, Spool, is_file_on_disk
+
+NESTED = (".zip", ".tar", ".tgz", ".gz", ".zst", ".bz2", ".xz", ".7z", ".rar")
+MOST_FILES = 200_000
+"""Files of an archive: each takes about a kilobyte of memory."""
+MOST_EXPANSION = 200
+"""Times that an archive may grow when it is decompressed. Texts shrink to a tenth, at most to a hundredth."""
+
+
+def is_chosen(inside: PurePath, pattern: str | None) -> bool:
+    """Return whether a file with this path in a folder is read: not hidden, and its name or path fits the pattern."""
+    if any(part.startswith(".") for part in inside.parts):
+        return False
+    return pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern)
+
+
+def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where: str, notes: Notes) -> Iterator[Chunk]:
+    """Read files, given by name and reader; leave out unreadable ones and name them. Raises UserError if all are."""
+    left_out: dict[str, list[str]] = {}
+    some = False
+    for name, read in files:
+        begun = False
+        try:
+            for chunk in read():
+                some = begun = True
+                yield chunk
+        except Unreadable as error:
+            if begun:
+                raise
+            left_out.setdefault(error.kind, []).append(name)
+    found = [
+        f"left out {len(names):,} {kind}: {', '.join(names[:3])}{' …' if names[3:] else ''}"
+        for kind, names in left_out.items()
+    ]
+    if found and not some:
+        raise UserError(f"no text in {where}: {'; '.join(found)}")
+    notes.update(dict.fromkeys(found))
+
+
+def read_archive(
+    stream: BinaryIO, path: Path, pattern: str | None, read: Callable[[BinaryIO, str], Iterator[Chunk]], notes: Notes
+) -> Iterator[Chunk]:
+    """Read the files in an archive with `read`. Raises UserError for one that is encrypted or damaged."""
+    with ExitStack() as stack:
+        try:
+            file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
+            members = dict(_members(file, path, stack))
+
+            def read_member(name: str) -> Iterator[Chunk]:
+                if PurePosixPath(name).suffix.lower() in NESTED:
+                    raise Unreadable(f"{path} contains the archive {name}: unpack it first", "archive(s) in an archive")
+                with members[name]() as member:
+                    yield from read(member, f"{path}/{name}")
+
+            names = sorted(map(PurePosixPath, members), key=lambda name: name.parts)
+            chosen = (str(name) for name in names if is_chosen(name, pattern))
+            yield from read_files(((name, partial(read_member, name)) for name in chosen), str(path), notes)
+        except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
+            raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
+
+
+def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the files of an archive, folders and links excluded, by name and a function that opens them."""
+    is_zip = ".zip" in path.name.lower()[-8:]
+    archive: Any = stack.enter_context(zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file))
+    for number, one in enumerate(archive.infolist() if is_zip else archive):
+        if number > MOST_FILES:
+            raise UserError(f"{path} has more than {MOST_FILES:,} entries: unpack it, and name the folder")
+        if is_zip and one.flag_bits & 1:
+            advice = "unpack it with its password, and name the folder"
+            raise Unreadable(f"{path} is encrypted: {advice}", "encrypted archive(s)")
+        if is_zip and not one.is_dir():
+            yield str(PurePosixPath(one.filename)), partial(archive.open, one)
+        elif not is_zip and one.isreg():
+            yield str(PurePosixPath(one.name)), partial(archive.extractfile, one)
+
+
+def _unpack(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    left = max(LARGEST_FILE_BYTES, MOST_EXPANSION * path.stat().st_size)
+    while block := stream.read(READ_BYTES):
+        left -= len(block)
+        if left < 0:
+            raise UserError(f"{path} expands to more than {MOST_EXPANSION} times its size: unpack it, name the folder")
+        yield block
