@@ -280,9 +280,9 @@ class TextOptions:
     encoding: str = "utf-8"
     """encoding of the text"""
     pattern: str | None = None
-    """file names to read in a folder, for example *.md (default: all)"""
+    """files to read in a folder or archive, for example *.md (default: all)"""
     column: str = "text"
-    """text column of .jsonl and .parquet files and of data sets"""
+    """text column of .csv, .json(l) and .parquet files and of data sets"""
 
     def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
         """Return the text of a path or name, as for training. Raises UserError."""
