@@ -121,8 +121,8 @@ def _html_text(text: str, where: str) -> str:
     """Return what a page shows, without soft hyphens. XHTML is read in the same way."""
     etree = import_optional("lxml.etree", f"{where} has HTML", "documents")
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-    root = etree.fromstring(re.sub("[\0\xad]", "", text).encode(), parser)
-    return "" if root is None else extract_text(root, HTML)
+    root = etree.fromstring(text.replace("\0", "").encode(), parser)
+    return "" if root is None else extract_text(root, HTML).replace("\xad", "")
 
 
 def _decode_html(data: bytes, where: str, encoding: str) -> str:

@@ -111,7 +111,8 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
     """Yield one document per row of a table: its field in `column`, or in the only column there is."""
     delimiters = "\t" if ".tsv" in where.lower()[-8:] else ",;\t|"
     lines = _lines(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, {}), where)
-    first = next((line for line in lines if line.strip()), "")
+    if (first := next((line for line in lines if line.strip()), None)) is None:
+        return
     delimiter = max(delimiters, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     csv.field_size_limit(LONGEST_RECORD_BYTES // 4)  # a character takes four bytes while it is read
     spaced = delimiter + " " in first
@@ -151,7 +152,8 @@ def _lines(texts: Iterable[str], where: str) -> Iterator[str]:
         yield from (line + "\n" for line in lines)
         if len(held) > LONGEST_RECORD_BYTES // 4:
             raise UserError(f"{where}: a line is longer than {LONGEST_RECORD_BYTES // 4:,} characters; is it a table?")
-    yield held
+    if held:
+        yield held
 
 
 def read_json(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
