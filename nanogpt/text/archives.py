@@ -31,7 +31,7 @@ def is_chosen(inside: PurePath, pattern: str | None) -> bool:
 
 
 def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where: str, notes: Notes) -> Iterator[Chunk]:
-    """Read files, given by name and reader; leave out unreadable ones and name them. Raises UserError if all are."""
+    """Read files, given by name and reader; leave out unreadable ones and name them. Raises Unreadable if all are."""
     left_out: dict[str, list[str]] = {}
     some = False
     for name, read in files:
@@ -49,7 +49,7 @@ def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where
         for kind, names in left_out.items()
     ]
     if found and not some:
-        raise UserError(f"no text in {where}: {'; '.join(found)}")
+        raise Unreadable(f"no text in {where}: {'; '.join(found)}", "archive(s) without text")
     notes.update(dict.fromkeys(found))
 
 
@@ -77,7 +77,7 @@ def read_archive(
 
 def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the files of an archive, folders and links excluded, by name and a function that opens them."""
-    is_zip = ".zip" in path.name.lower()[-8:]
+    is_zip = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".zip")
     archive: Any = stack.enter_context(zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file))
     for number, one in enumerate(archive.infolist() if is_zip else archive):
         if number > MOST_FILES:
@@ -85,6 +85,8 @@ def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str
         if is_zip and one.flag_bits & 1:
             advice = "unpack it with its password, and name the folder"
             raise Unreadable(f"{path} is encrypted: {advice}", "encrypted archive(s)")
+        if is_zip and one.compress_type == zipfile.ZIP_LZMA:  # the file sets how much memory it takes
+            raise NotImplementedError("compressed by LZMA")
         if is_zip and not one.is_dir():
             yield str(PurePosixPath(one.filename)), partial(archive.open, one)
         elif not is_zip and one.isreg():

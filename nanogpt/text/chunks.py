@@ -178,16 +178,9 @@ class Unreadable(UserError):
     """A file without a text that can be read: an error if it was named, left out of a folder or an archive."""
 
     def __init__(self, message: str, kind: str) -> None:
-        """Take the message for a file that was named, and what a note calls such files: `binary file(s)`."""
+        """Take the message for a file that was named, and what a note calls such files: `damaged file(s)`."""
         super().__init__(message)
         self.kind = kind
-
-
-class BinaryFile(Unreadable):
-    """A file with a NUL byte near its beginning, so not text."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "binary file(s)")
 
 
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
@@ -215,7 +208,8 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
         raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
     if "16" not in encoding and "32" not in encoding and b"\0" in first[:BINARY_PROBE_BYTES]:
         zero = first.index(b"\0")
-        raise BinaryFile(f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file")
+        message = f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file"
+        raise Unreadable(message, "binary file(s)")
     offset = line = zeros = 0
     at_start = True
     for block in itertools.chain([first], blocks, [b""]):  # the empty one marks the end

@@ -20,18 +20,8 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
 
 from nanogpt.errors import UserError
+from nanogpt.text import records
 from nanogpt.text.chunks import Chunk, Notes, Unreadable, chunks_of, decode_blocks, decode_text, unify_line_ends
-from nanogpt.text.records import (
-    LARGEST_FILE_BYTES,
-    LONGEST_RECORD_BYTES,
-    import_optional,
-    note_empty,
-    read_whole,
-    replace_surrogates,
-    seekable,
-)
-
-Reader = Callable[[BinaryIO, str, str, str, Notes], Iterator[Chunk]]
 
 
 class Markup(NamedTuple):
@@ -63,7 +53,7 @@ _TIMES = re.compile(r"\s*(?:\d+:)?\d+:\d+[.,]\d+\s*-->")
 _TAGS = re.compile(r"</?(?:[A-Za-z]|\d+:)[^<>]*>|\{\\[^{}]*\}")
 
 
-def document(read: Callable[[BinaryIO, str, str], str]) -> Reader:
+def document(read: Callable[[BinaryIO, str, str], str]) -> Callable[..., Iterator[Chunk]]:
     """Turn a function of (stream, name, encoding) that returns a text into a reader; damage becomes Unreadable."""
 
     @wraps(read)
@@ -80,7 +70,7 @@ def document(read: Callable[[BinaryIO, str, str], str]) -> Reader:
             ) from None
         if not text.strip():
             raise Unreadable(f"{where} has no text; name another file", "file(s) without text")
-        yield from chunks_of([unify_line_ends(replace_surrogates(text), {})])
+        yield from chunks_of([unify_line_ends(records.replace_surrogates(text), {})])
 
     return read_document
 
@@ -119,7 +109,7 @@ def extract_text(root: Any, markup: Markup) -> str:
 
 def _html_text(text: str, where: str) -> str:
     """Return what a page shows, without soft hyphens. XHTML is read in the same way."""
-    etree = import_optional("lxml.etree", f"{where} has HTML", "documents")
+    etree = records.import_optional("lxml.etree", f"{where} has HTML", "documents")
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
     root = etree.fromstring(text.replace("\0", "").encode(), parser)
     return "" if root is None else extract_text(root, HTML).replace("\xad", "")
@@ -140,12 +130,12 @@ def _decode_html(data: bytes, where: str, encoding: str) -> str:
 @document
 def read_html(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the visible text of a web page."""
-    return _html_text(_decode_html(read_whole(stream, where), where, encoding), where)
+    return _html_text(_decode_html(records.read_whole(stream, where), where, encoding), where)
 
 
 def _parse_xml(archive: zipfile.ZipFile, name: str, where: str) -> Any:
     """Parse a part of a document. Nothing is fetched and no entity is expanded: a few could stand for gigabytes."""
-    etree = import_optional("lxml.etree", f"{where} is a {Path(where).suffix} file", "documents")
+    etree = records.import_optional("lxml.etree", f"{where} is a {Path(where).suffix} file", "documents")
     if b"<!ENTITY" in (data := _part(archive, name, where)):
         raise ValueError(f"{name} defines entities, which are not expanded")
     return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
@@ -153,7 +143,7 @@ def _parse_xml(archive: zipfile.ZipFile, name: str, where: str) -> Any:
 
 def _part(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
     with archive.open(name) as part:
-        return read_whole(part, f"{where}/{name}")
+        return records.read_whole(part, f"{where}/{name}")
 
 
 def _limited(texts: Iterator[str]) -> Iterator[str]:
@@ -162,14 +152,14 @@ def _limited(texts: Iterator[str]) -> Iterator[str]:
     for text in texts:
         yield text
         length += len(text)
-        if length > LARGEST_FILE_BYTES:
-            raise ValueError(f"its text is longer than {LARGEST_FILE_BYTES:,} characters")
+        if length > records.LARGEST_FILE_BYTES:
+            raise ValueError(f"its text is longer than {records.LARGEST_FILE_BYTES:,} characters")
 
 
 @document
 def read_epub(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the chapters of a book in the order in which they are read."""
-    with zipfile.ZipFile(seekable(stream, where)) as book:
+    with zipfile.ZipFile(records.seekable(stream, where)) as book:
         root = next(_parse_xml(book, "META-INF/container.xml", where).iter("{*}rootfile")).get("full-path")
         package = _parse_xml(book, root, where)
         items = {one.get("id"): one for one in package.iter("{*}item") if "html" in one.get("media-type", "")}
@@ -189,7 +179,7 @@ def read_epub(stream: BinaryIO, where: str, encoding: str) -> str:
 @document
 def read_docx(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the paragraphs of a letter, also those in tables and boxes; without notes, headers and deleted text."""
-    with zipfile.ZipFile(seekable(stream, where)) as letter:
+    with zipfile.ZipFile(records.seekable(stream, where)) as letter:
         main = next((name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name)), "")
         return extract_text(_parse_xml(letter, main, where), WORD)
 
@@ -197,15 +187,15 @@ def read_docx(stream: BinaryIO, where: str, encoding: str) -> str:
 @document
 def read_odt(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the paragraphs of a letter, without notes and deleted text."""
-    with zipfile.ZipFile(seekable(stream, where)) as letter:
+    with zipfile.ZipFile(records.seekable(stream, where)) as letter:
         return extract_text(next(_parse_xml(letter, "content.xml", where).iter("{*}body")), OPEN_DOCUMENT)
 
 
 @document
 def read_rtf(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the text of a letter in the Rich Text Format, which names its encoding itself."""
-    convert = import_optional("striprtf.striprtf", f"{where} is an .rtf file", "documents").rtf_to_text
-    data = read_whole(stream, where)
+    convert = records.import_optional("striprtf.striprtf", f"{where} is an .rtf file", "documents").rtf_to_text
+    data = records.read_whole(stream, where)
     if not data.lstrip().startswith(b"{\\rtf"):
         raise ValueError("it does not begin with {\\rtf")
     return str(convert(data.decode("latin-1"), errors="replace"))
@@ -214,9 +204,9 @@ def read_rtf(stream: BinaryIO, where: str, encoding: str) -> str:
 @document
 def read_pdf(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the text of a `.pdf` file page by page, with its line ends."""
-    pypdf = import_optional("pypdf", f"{where} is a .pdf file", "documents")
+    pypdf = records.import_optional("pypdf", f"{where} is a .pdf file", "documents")
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it reports each small fault of a file
-    file = pypdf.PdfReader(seekable(stream, where))
+    file = pypdf.PdfReader(records.seekable(stream, where))
     if file.is_encrypted and not file.decrypt(""):
         raise Unreadable(f"{where} needs a password: save it without one", "file(s) that need a password")
     pages = list(_limited(page.extract_text() for page in file.pages))
@@ -229,7 +219,7 @@ def read_pdf(stream: BinaryIO, where: str, encoding: str) -> str:
 @document
 def read_subtitles(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the spoken lines of a `.srt` or `.vtt` file, without numbers, times and tags."""
-    text = "".join(decode_blocks([read_whole(stream, where)], where, encoding, {}))
+    text = "".join(decode_blocks([records.read_whole(stream, where)], where, encoding, {}))
     web, spoken = text.startswith("WEBVTT"), [""]
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         rows = block.split("\n")
@@ -246,17 +236,21 @@ def read_subtitles(stream: BinaryIO, where: str, encoding: str) -> str:
 
 def _mail_text(data: bytes, where: str) -> str:
     """Return the subject and the text of a message, as it was written or from its HTML; no headers, no attachments."""
-    message = email.message_from_bytes(data)
-    subject: Any = message.get("subject", "")
-    with suppress(LookupError, ValueError):
-        subject = email.header.make_header(email.header.decode_header(subject))
-    parts = [one for one in message.walk() if one.get_content_disposition() != "attachment"]
-    plain = [_decode_mail(one) for one in parts if one.get_content_type() == "text/plain"]
-    if not any(map(str.strip, plain)):
-        pages = [_decode_mail(one) for one in parts if one.get_content_type() == "text/html"]
-        plain = [_html_text(page, where) for page in pages]
-    lines = [" ".join(str(subject).split()), *(part.strip() for part in plain)]
-    return unify_line_ends(replace_surrogates("".join(line + "\n" for line in lines if line)), {})
+    with suppress(
+        AttributeError, IndexError, KeyError, LookupError, RecursionError, TypeError
+    ):  # of malformed messages
+        message = email.message_from_bytes(data)
+        subject: Any = message.get("subject", "")
+        with suppress(LookupError, ValueError):
+            subject = email.header.make_header(email.header.decode_header(subject))
+        parts = [one for one in message.walk() if one.get_content_disposition() != "attachment"]
+        texts = [_decode_mail(one) for one in parts if one.get_content_type() == "text/plain"]
+        if not any(map(str.strip, texts)):
+            pages = [_decode_mail(one) for one in parts if one.get_content_type() == "text/html"]
+            texts = [_html_text(page, where) for page in pages]
+        lines = [" ".join(str(subject).split()), *map(str.strip, texts)]
+        return unify_line_ends(records.replace_surrogates("".join(line + "\n" for line in lines if line)), {})
+    return ""
 
 
 def _decode_mail(part: Message) -> str:
@@ -270,30 +264,25 @@ def _decode_mail(part: Message) -> str:
 @document
 def read_mail(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the subject and the text of one message."""
-    return _mail_text(read_whole(stream, where), where)
+    return _mail_text(records.read_whole(stream, where), where)
 
 
 def read_mailbox(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per message of a mailbox: a line `From …` after a blank one begins a message."""
-    empty = 0
-    for number, data in enumerate(_messages(stream, where), 1):
-        text = _mail_text(data, f"{where}, message {number:,}")
-        empty += not text
-        yield from chunks_of([text])
-    note_empty(empty, where, notes)
+    return records.read_texts((_mail_text(data, where) for data in _messages(stream, where)), where, notes)
 
 
 def _messages(stream: BinaryIO, where: str) -> Iterator[bytes]:
     message, blank = bytearray(), True
-    if not stream.readline(LONGEST_RECORD_BYTES).startswith(b"From "):
+    if not stream.readline(records.LONGEST_RECORD_BYTES).startswith(b"From "):
         raise Unreadable(f"{where} is not a mailbox: its first line is not 'From …'", "damaged file(s)")
-    while line := stream.readline(LONGEST_RECORD_BYTES):
+    while line := stream.readline(records.LONGEST_RECORD_BYTES):
         if blank and line.startswith(b"From "):
             yield bytes(message)
             message.clear()
         else:
             message += line[1:] if re.match(rb">+From ", line) else line
-        if len(message) > LONGEST_RECORD_BYTES:
-            raise UserError(f"{where}: a message is larger than {LONGEST_RECORD_BYTES / 1e6:.0f} MB; delete it")
+        if len(message) > records.LONGEST_RECORD_BYTES:
+            raise UserError(f"{where}: a message is larger than {records.LONGEST_RECORD_BYTES / 1e6:.0f} MB; delete it")
         blank = not line.strip()
     yield bytes(message)

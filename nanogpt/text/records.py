@@ -109,39 +109,44 @@ class _SpoolReader(io.RawIOBase):
 
 def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per row of a table: its field in `column`, or in the only column there is."""
-    delimiters = "\t" if ".tsv" in where.lower()[-8:] else ",;\t|"
     lines = _lines(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, {}), where)
     if (first := next((line for line in lines if line.strip()), None)) is None:
         return
-    delimiter = max(delimiters, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+    is_tsv = ".tsv" in where.lower()[-8:]
+    delimiter = max("\t" if is_tsv else ",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     csv.field_size_limit(LONGEST_RECORD_BYTES // 4)  # a character takes four bytes while it is read
-    spaced = delimiter + " " in first
-    table = csv.reader(itertools.chain([first], lines), delimiter=delimiter, skipinitialspace=spaced, strict=True)
-    empty = 0
-    try:
-        names = [name.strip() for name in next(table)]
+    table = csv.reader(
+        itertools.chain([first], lines),
+        delimiter=delimiter,
+        skipinitialspace=delimiter + " " in first,
+        quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+
+    def texts(column: str) -> Iterator[str]:
+        names = [name.strip().strip('"') for name in next(table)]
         if column not in names and (column, len(names)) == ("text", 1) and names[0]:
             notes[f"{where}: read its only column, {names[0]!r}"] = None
             column = names[0]
         if column not in names:
             raise UserError(_no_column(where, column, names))
         at = names.index(column)
-        for row in table:
+        for row in filter(None, table):
             fields = [delimiter.join(row)] if len(names) == 1 else row  # a list of lines needs no quotes
             if any(fields[len(names) :]):
-                raise UserError(
-                    f"{where}, line {table.line_num:,}: {len(row)} fields in a table of {len(names)} columns, divided "
-                    f"by {delimiter!r}; put a field that contains it in quotes"
-                )
+                raise csv.Error(f"{len(row)} fields in a table of {len(names)} columns, divided by {delimiter!r}")
             text = fields[at] if at < len(fields) else ""
-            empty += not text and bool(row)
-            yield from chunks_of([text])
+            if is_tsv and text.startswith('"') and text.count('"') % 2:
+                raise csv.Error("a quote that does not end in its line; name the file .csv")
+            if is_tsv and re.fullmatch(r'"[^"]*(?:""[^"]*)*"', text):  # some programs write quotes, most do not
+                text = text[1:-1].replace('""', '"')
+            yield text
+
+    try:
+        yield from read_texts(texts(column), where, notes)
     except csv.Error as error:
-        raise UserError(
-            f"{where}, line {table.line_num:,}: {error}; check the quotes: a field has them around it or not at all, "
-            f"and those within are doubled"
-        ) from None
-    note_empty(empty, where, notes)
+        advice = "a field that contains the delimiter, a quote or a line end is in quotes, and quotes in it are doubled"
+        raise UserError(f"{where}, line {table.line_num:,}: {error}; {advice}") from None
 
 
 def _lines(texts: Iterable[str], where: str) -> Iterator[str]:
@@ -175,11 +180,16 @@ def read_json(stream: BinaryIO, where: str, encoding: str, column: str, notes: N
         texts = (_text_of({column: one}, column, where) for one in records)
     else:
         raise Unreadable(f"{where} is neither a list of texts nor of records: {advice}, and name it by --column", kind)
+    yield from read_texts(texts, where, notes)
+
+
+def read_texts(texts: Iterable[str], where: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield one document per text; leave out and count those that are empty."""
     empty = 0
     for text in texts:
         empty += not text
         yield from chunks_of([unify_line_ends(text, notes)])
-    note_empty(empty, where, notes)
+    _note_empty(empty, where, notes)
 
 
 def read_json_lines(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
@@ -204,7 +214,7 @@ def read_json_lines(stream: BinaryIO, where: str, encoding: str, column: str, no
             text = _text_of(record, column, here)
             empty += not text
             yield from chunks_of([unify_line_ends(text, notes)])
-    note_empty(empty, where, notes)
+    _note_empty(empty, where, notes)
 
 
 def _text_of(record: dict[str, Any], column: str, where: str) -> str:
@@ -239,8 +249,7 @@ def _no_column(where: str, column: str, names: Iterable[str]) -> str:
     return f"{where} has no column {column!r}: name the one with the text by --column; there are {there}"
 
 
-def note_empty(count: int, where: str, notes: Notes) -> None:
-    """Note how many records of a file were left out."""
+def _note_empty(count: int, where: str, notes: Notes) -> None:
     if count:
         notes[f"left out {count:,} record(s) without text in {where}"] = None
 
@@ -270,7 +279,7 @@ def read_parquet(stream: BinaryIO, where: str, encoding: str, column: str, notes
                         if len(text) > LONGEST_RECORD_BYTES:
                             raise UserError(f"{where}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
                         yield from chunks_of([unify_line_ends(text, notes)])
-        note_empty(empty, where, notes)
+        _note_empty(empty, where, notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read {where!r} as a .parquet file: {reason}; restore it") from None
