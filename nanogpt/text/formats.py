@@ -236,9 +236,7 @@ def read_subtitles(stream: BinaryIO, where: str, encoding: str) -> str:
 
 def _mail_text(data: bytes, where: str) -> str:
     """Return the subject and the text of a message, as it was written or from its HTML; no headers, no attachments."""
-    with suppress(
-        AttributeError, IndexError, KeyError, LookupError, RecursionError, TypeError
-    ):  # of malformed messages
+    with suppress(AttributeError, LookupError, RecursionError, TypeError):  # of malformed messages
         message = email.message_from_bytes(data)
         subject: Any = message.get("subject", "")
         with suppress(LookupError, ValueError):

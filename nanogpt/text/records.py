@@ -115,12 +115,9 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
     is_tsv = ".tsv" in where.lower()[-8:]
     delimiter = max("\t" if is_tsv else ",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     csv.field_size_limit(LONGEST_RECORD_BYTES // 4)  # a character takes four bytes while it is read
+    rules: Any = {"delimiter": delimiter, "skipinitialspace": delimiter + " " in first, "strict": True}
     table = csv.reader(
-        itertools.chain([first], lines),
-        delimiter=delimiter,
-        skipinitialspace=delimiter + " " in first,
-        quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
-        strict=True,
+        itertools.chain([first], lines), quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL, **rules
     )
 
     def texts(column: str) -> Iterator[str]:
@@ -130,14 +127,15 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
             column = names[0]
         if column not in names:
             raise UserError(_no_column(where, column, names))
-        at = names.index(column)
+        at, quote = names.index(column), False
         for row in filter(None, table):
             fields = [delimiter.join(row)] if len(names) == 1 else row  # a list of lines needs no quotes
             if any(fields[len(names) :]):
                 raise csv.Error(f"{len(row)} fields in a table of {len(names)} columns, divided by {delimiter!r}")
-            text = fields[at] if at < len(fields) else ""
-            if is_tsv and text.startswith('"') and text.count('"') % 2:
+            before, quote = quote, is_tsv and any(one.startswith('"') and one.count('"') % 2 for one in row)
+            if len(row) < len(names) and (before or quote):
                 raise csv.Error("a quote that does not end in its line; name the file .csv")
+            text = fields[at] if at < len(fields) else ""
             if is_tsv and re.fullmatch(r'"[^"]*(?:""[^"]*)*"', text):  # some programs write quotes, most do not
                 text = text[1:-1].replace('""', '"')
             yield text

@@ -188,10 +188,12 @@ def test_a_table_is_read_as_it_was_written(rows, delimiter, quoting, end):
         ("t.csv", 'joke\nWhat, again?\n"a, ""b"""\n', ["What, again?", 'a, "b"'], {}),
         ("t.tsv", "text\nWhat, again?\n", ["What, again?"], {}),
         ("t.tsv.gz", gzip.compress(b"a,b,c\ttext\n1\tone\n"), ["one"], {}),
+        ("t.tsv", 'a\ttext\n1\t"K" is a "b\n"\t"all ""of"" it"\n2\t"x\n', ['"K" is a "b', 'all "of" it', '"x'], {}),
         ("t.csv", "a,b,,\n1,2,,\n", ["2"], {"column": "b"}),
         ("t.json", '["one\\r\\n", "", "\\ud800two"]', ["one\n", "\ufffdtwo"], {}),
         ("t.json", '\ufeff{"version": 1, "data": [{"text": "one"}, {"text": null}]}', ["one"], {}),
         ("t.json", '{"rows": ["one"]}', ["one"], {}),
+        ("t.jsonl", '{"instruction": "spell", "output": "a b"}', ["a b"], {"column": "output"}),
     ],
 )  # fmt: skip
 def test_what_tables_and_lists_may_be(name, data, texts, settings):
@@ -211,6 +213,7 @@ CHAT = '{"messages": [{"role": "user", "content": "hi"}]}'
     [
         ("t.csv", "id,body\n1,a\n", ["t.csv has no column 'text'", "there are 'id', 'body'"], {}),
         ("t.csv", "joke\na\n", ["t.csv has no column 'body'", "there are 'joke'"], {"column": "body"}),
+        ("t.tsv", 'a\ttext\n1\t"x\ny"\n', ["t.tsv, line 3", "name the file .csv"], {}),
         ("t.csv", "id,text\n1,a, b\n", ["t.csv, line 2: 3 fields in a table of 2 columns", "quotes"], {}),
         ("t.csv", 'id,text\n1,"a\n2,b\n', ["t.csv, line 3", "quotes"], {}),
         ("t.csv", 'id,text\n1,"a" b\n', ["t.csv, line 2", "quotes"], {}),
@@ -239,11 +242,6 @@ def test_tables_and_lists_that_are_wrong(monkeypatch, name, data, words, setting
     monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 100)
     Path(name).write_bytes(data if isinstance(data, bytes) else data.encode())
     refuses(lambda: documents(name, **settings), *words)
-
-
-def test_a_column_with_an_answer_is_learned_where_it_is_named():
-    Path("t.jsonl").write_text('{"instruction": "spell", "output": "a b"}')
-    assert documents("t.jsonl", column="output") == ("a b",)
 
 
 def test_a_parquet_file_is_read_where_it_must_be_unpacked_first():
