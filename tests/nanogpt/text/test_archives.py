@@ -11,6 +11,7 @@ import zstandard
 from tiny import refuses
 
 from nanogpt.text import archives, records
+from nanogpt.text.chunks import Chunk, Unreadable
 from nanogpt.text.corpus import load_corpus
 
 FILES = {
@@ -29,9 +30,9 @@ FILES = {
 READ = ("x, y", "z", "one\n", "two", "three")
 
 
-def zipped(files):
+def zipped(files, method=zipfile.ZIP_DEFLATED):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         archive.mkdir("empty")
         for name, text in files.items():
             archive.writestr(name, text)
@@ -109,6 +110,7 @@ def encrypted():
     [
         ("x.zip", encrypted(), ["x.zip is encrypted", "password"]),
         ("x.zip", zipped({"a.txt": "one"})[:-9], ["x.zip is damaged"]),
+        ("x.zip", zipped({"a.txt": "one"}, zipfile.ZIP_LZMA), ["x.zip", "of an unknown kind: compressed by LZMA"]),
         ("x.tar", tarred({"a.txt": "one" * 999})[:700], ["x.tar", "damaged"]),
         ("x.tgz", gzip.compress(tarred({"a.txt": "one" * 999}))[:99], ["x.tgz is damaged"]),
         ("x.tgz", gzip.compress(b"a" * 99_991), ["x.tgz expands to more than 200 times its size"]),
@@ -125,3 +127,11 @@ def test_what_is_wrong_with_an_archive(monkeypatch, name, data, words):
     monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 9000)
     Path(name).write_bytes(data)
     refuses(lambda: load_corpus(name).documents, *words)
+
+
+def test_a_file_that_turns_out_unreadable_after_its_beginning_is_an_error():
+    def read():
+        yield Chunk("one", True)
+        raise Unreadable("x.mbox is damaged", "damaged file(s)")
+
+    refuses(lambda: list(archives.read_files([("x.mbox", read)], "f", {})), "x.mbox is damaged")

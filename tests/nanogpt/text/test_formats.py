@@ -11,11 +11,11 @@ from tiny import refuses
 pytest.importorskip("lxml", reason="needs lxml, pypdf and striprtf: pip install 'nanogpt[documents]'")
 
 from nanogpt.text import records
-from nanogpt.text.corpus import load_corpus
+from nanogpt.text.corpus import load_corpus, plain_blocks
 
 PAGE = """<!DOCTYPE html><html><head><title>T</title><style>p {}</style></head><body><nav>Home</nav>
 <!-- not seen --><h1>A <b>great</b>  day</h1><p>Caf&eacute; &amp;\n&#8364;5<br>sec&shy;ond&nbsp;line<script>1 < 2</script></p>
-<p hidden>gone</p><pre>a\n  b</pre><table><tr><td>x</td><td>y</td></tr></table><ruby>漢<rt>kan</rt></ruby></body></html>"""
+<pre hidden>gone</pre><pre>a\n  b</pre><table><tr><td>x</td><td>y</td></tr></table><ruby>漢<rt>kan</rt></ruby></body></html>"""
 SEEN = "A great day\nCafé & €5\nsecond line\na\n  b\nx\ty\n漢\n"
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 WORD = f"""<?xml version="1.0"?><w:document {W}><w:body>
@@ -46,8 +46,8 @@ Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nlist\r\n--X--
 PLAIN = (
     b"Subject: two\nContent-Type: text/plain; charset=no-such\nContent-Transfer-Encoding: base64\n\nw6kKRnJvbSB5b3U=\n"
 )
-WEB_MAIL = b"Content-Type: text/html; charset=koi8-r\n\n<p>\xd0\xd2\xc9</p><p>3 &lt; 5</p>\n"
-BOX = b"From a@b Mon\n" + MAIL + b"\n>From here\n\nFrom b Tue\n\n\nFrom c Wed\n" + PLAIN + b"\nFrom d Thu\n" + WEB_MAIL
+WEB_MAIL = b"Content-Type: text/html; charset=koi8-r\n\n<p>\xd0\xd2\xc9</p><p>3 &lt; 5</p>\n>From x\nFrom y\n"
+BOX = b"From a@b Mon\n" + MAIL + b"\n\nFrom b Tue\n\n\nFrom c Wed\n" + PLAIN + b"\nFrom d Thu\n" + WEB_MAIL
 SRT = "1\r\n00:00:01,000 --> 00:00:02,000\r\n<i>Hello</i> {\\an8}there\r\n42\r\n\r\n2\r\n00:00:03,000 --> 00:00:04,000\r\nI <3 &amp; you\r\n3\r\n00:00:05,000 --> 00:00:06,000\r\nBye\r\n"
 VTT = "WEBVTT - t\nKind: captions\n\nNOTE a --> b\n\nSTYLE\n::cue {}\n\nname\n00:01.000 --> 00:02.000 align:start\n<v Bob>Hi<00:01.500><c> all</c>\n\n01:00:01.000 --> 01:00:02.000\nHi all\nEnd\n"
 
@@ -100,12 +100,13 @@ def read(name, data, **settings):
         ("film.srt", SRT, ["Hello there\n42\nI <3 & you\nBye\n"]),
         ("film.vtt", VTT, ["Hi all\nEnd\n"]),
         ("one.eml", MAIL, ["Grüße from me\nSchön!\n"]),
-        ("in.mbox", BOX, ["Grüße from me\nSchön!\n", "two\né\nFrom you\n", "при\n3 < 5\n"]),
-        ("mail/mbox", BOX, ["Grüße from me\nSchön!\n", "two\né\nFrom you\n", "при\n3 < 5\n"]),
+        ("in.mbox", BOX, ["Grüße from me\nSchön!\n", "two\né\nFrom you\n", "при\n3 < 5\nFrom x From y\n"]),
+        ("mail/mbox", BOX, ["Grüße from me\nSchön!\n", "two\né\nFrom you\n", "при\n3 < 5\nFrom x From y\n"]),
     ],
 )  # fmt: skip
 def test_what_is_read(name, data, texts):
     assert list(read(name, data)) == texts
+    assert (plain_blocks(Path(name)) is None) == (Path(name).suffix not in (".srt", ".vtt"))
 
 
 @pytest.mark.parametrize(
@@ -160,9 +161,8 @@ BOMB = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>'
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_what_cannot_be_read(monkeypatch, name, data, words):
-    for module in (records,):
-        monkeypatch.setattr(module, "LONGEST_RECORD_BYTES", 3001)
-        monkeypatch.setattr(module, "LARGEST_FILE_BYTES", 4001)
+    monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 3001)
+    monkeypatch.setattr(records, "LARGEST_FILE_BYTES", 4001)
     refuses(lambda: read(name, data), *words)
 
 

@@ -244,7 +244,10 @@ def test_tables_and_lists_that_are_wrong(monkeypatch, name, data, words, setting
     refuses(lambda: documents(name, **settings), *words)
 
 
-def test_a_parquet_file_is_read_where_it_must_be_unpacked_first():
+def test_a_parquet_file_is_read_where_it_must_be_unpacked_first(monkeypatch):
     write_parquet("book.parquet", text=["one", "two"])
     Path("book.parquet.gz").write_bytes(gzip.compress(Path("book.parquet").read_bytes()))
     assert documents("book.parquet.gz") == ("one", "two")
+    monkeypatch.setattr(records, "LARGEST_FILE_BYTES", 101)
+    refuses(lambda: documents("book.parquet.gz"), "book.parquet.gz is larger than")
+    assert documents("book.parquet") == ("one", "two")
