@@ -18,7 +18,8 @@ from nicegui.element import Element
 
 from nanogpt.errors import UserError
 from nanogpt.files import write_atomically
-from nanogpt.text.corpus import DECODED, READERS, load_corpus
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.readers import DECODED, READERS
 
 FOLDER = "texts"
 KINDS = (".txt", ".md", *(kind for kind in READERS if kind != ".parquet"))

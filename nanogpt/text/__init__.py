@@ -4,7 +4,7 @@
 - `named_corpora`: Tiny Shakespeare and the Python standard library
 - `records`: `.csv`, `.jsonl`, `.json`, `.parquet`, Hugging Face data sets, and input that can be read only once
 - `formats`: `.html`, `.epub`, `.docx`, `.odt`, `.rtf`, `.pdf`, subtitles and mail
-- `archives`: the files of a folder, and of `.zip` and `.tar` archives
+- `readers`: the reader for each ending of a file; folders and archives
 - `chunks`: from bytes to a stream of chunks of text
 - `scan`: hash, figures, alphabet, and where the validation part begins
 - `tokenizer`: the base class of tokenizers, and the one of characters

@@ -239,6 +239,11 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
     _note_line_ends(lines, notes)
 
 
+def read_text(stream: Any, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:
+    """Read a whole file, opened for bytes, as one document of plain text."""
+    return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
+
+
 def unify_line_ends(text: str, notes: Notes) -> str:
     r"""Turn the line ends `\r\n` and `\r` of a decoded text into `\n`."""
     if "\r" not in text:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,8 +22,8 @@ from nanogpt.text.chunks import (
     Chunk,
     Notes,
     chunks_of,
-    decode_blocks,
     divide_chunks,
+    read_text,
     show_progress,
 )
 
@@ -32,25 +31,8 @@ if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
 COMPRESSED = (".gz", ".zst")
-ARCHIVES = (".zip", ".tar")
-READERS = {
-    **dict.fromkeys((".jsonl", ".ndjson"), "records.read_json_lines"),
-    ".json": "records.read_json",
-    **dict.fromkeys((".csv", ".tsv"), "records.read_csv"),
-    ".parquet": "records.read_parquet",
-    **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
-    ".epub": "formats.read_epub",
-    ".docx": "formats.read_docx",
-    ".odt": "formats.read_odt",
-    ".rtf": "formats.read_rtf",
-    ".pdf": "formats.read_pdf",
-    **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),
-    ".eml": "formats.read_mail",
-    ".mbox": "formats.read_mailbox",
-}
-"""The function that reads a kind of file, by its ending; all other files are read as plain text."""
-DECODED = (".csv", ".tsv", ".srt", ".vtt")
-"""Files whose text is in `--encoding`, as a plain one's is."""
+PLAIN = ("", ".txt", ".md")
+"""Endings of plain text. `readers.py` knows how others are read, and also reads unknown ones as plain text."""
 NAMES = ("shakespeare", "python")
 LONGEST_NAME = 200
 """Characters of a name that error messages show in full; anything longer, or of several lines, is probably a text."""
@@ -243,7 +225,7 @@ def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: 
     spool = Spool(blocks)
 
     def read(notes: Notes) -> Iterator[Chunk]:
-        return _read_text(spool.open(), where, encoding, notes)
+        return read_text(spool.open(), where, encoding, notes)
 
     return Corpus(name=name, source=source, read=read, empty=_empty(where))
 
@@ -265,7 +247,7 @@ def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) 
     """Return all files in a folder and below it, ordered by path, without hidden and binary ones."""
 
     def read(notes: Notes) -> Iterator[Chunk]:
-        from nanogpt.text.archives import is_chosen, read_files
+        from nanogpt.text.readers import is_chosen, read_files
 
         paths = ((path.relative_to(folder), path) for path in sorted(folder.rglob("*")))
         files = (
@@ -309,29 +291,24 @@ def _read_file(path: Path, encoding: str, column: str, notes: Notes, pattern: st
     """Yield a file's documents: one per record or message, each file of an archive that fits `pattern`, else one."""
     kind, compression = _endings(path)
     with _open(path, compression) as stream:
-        if kind in ARCHIVES:
-            from nanogpt.text.archives import read_archive
-
-            read = partial(_read_stream, encoding=encoding, column=column, notes=notes)
-            yield from read_archive(stream, path, pattern, read, notes)
+        if kind in PLAIN:
+            yield from read_text(stream, str(path), encoding, notes)
         else:
-            yield from _read_stream(stream, str(path), encoding, column, notes)
+            from nanogpt.text.readers import read_archive, read_stream
 
-
-def _read_stream(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
-    """Yield the documents of a decompressed file; `where` is its name, also within an archive."""
-    kind, _ = _endings(Path(where))
-    if kind in READERS:
-        module, name = READERS[kind].split(".")
-        yield from getattr(import_module(f"nanogpt.text.{module}"), name)(stream, where, encoding, column, notes)
-    else:
-        yield from _read_text(stream, where, encoding, notes)
+            read = partial(read_stream, encoding=encoding, column=column, notes=notes)
+            if kind in (".zip", ".tar"):
+                yield from read_archive(stream, path, pattern, read, notes)
+            else:
+                yield from read(stream, str(path), kind)
 
 
 def plain_blocks(path: Path) -> Iterator[bytes] | None:
     """Return the bytes of a file of text in some encoding, decompressed, in blocks; None for another kind of file."""
+    from nanogpt.text.readers import is_decoded
+
     kind, compression = _endings(path)
-    if not path.is_file() or kind in ARCHIVES or (kind in READERS and kind not in DECODED):
+    if not path.is_file() or not is_decoded(kind):
         return None
 
     def blocks() -> Iterator[bytes]:
@@ -348,10 +325,6 @@ def _endings(path: Path) -> tuple[str, str]:
         return ".tar", ".gz"
     compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
     return endings[-1] if endings else ".mbox" if path.name == "mbox" else "", compression
-
-
-def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:
-    return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
 
 
 @contextmanager

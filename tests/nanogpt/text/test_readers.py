@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from tiny import refuses
 
-from nanogpt.text import archives, records
+from nanogpt.text import readers, records
 from nanogpt.text.chunks import Chunk, Unreadable
 from nanogpt.text.corpus import load_corpus
 
@@ -122,8 +122,8 @@ def encrypted():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_is_wrong_with_an_archive(monkeypatch, name, data, words):
-    monkeypatch.setattr(archives, "MOST_FILES", 11)
-    monkeypatch.setattr(archives, "LARGEST_FILE_BYTES", 1009)
+    monkeypatch.setattr(readers, "MOST_FILES", 11)
+    monkeypatch.setattr(readers, "LARGEST_FILE_BYTES", 1009)
     monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 9000)
     Path(name).write_bytes(data)
     refuses(lambda: load_corpus(name).documents, *words)
@@ -134,4 +134,4 @@ def test_a_file_that_turns_out_unreadable_after_its_beginning_is_an_error():
         yield Chunk("one", True)
         raise Unreadable("x.mbox is damaged", "damaged file(s)")
 
-    refuses(lambda: list(archives.read_files([("x.mbox", read)], "f", {})), "x.mbox is damaged")
+    refuses(lambda: list(readers.read_files([("x.mbox", read)], "f", {})), "x.mbox is damaged")

@@ -1,4 +1,4 @@
-"""Many files as one text: those of a folder, and those in `.zip` and `.tar` archives, ordered by path.
+"""The reader for each ending of a file, and many files as one text: those of a folder or an archive, ordered by path.
 
 Nothing of an archive is written under its own name. A `.tar` that is compressed is unpacked into a file without a name.
 """
@@ -9,18 +9,53 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import partial
+from importlib import import_module
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 from nanogpt.errors import UserError
-from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable
+from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable, read_text
 from nanogpt.text.records import LARGEST_FILE_BYTES, Spool, is_file_on_disk
 
+READERS = {
+    **dict.fromkeys((".jsonl", ".ndjson"), "records.read_json_lines"),
+    ".json": "records.read_json",
+    **dict.fromkeys((".csv", ".tsv"), "records.read_csv"),
+    ".parquet": "records.read_parquet",
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
+    ".epub": "formats.read_epub",
+    ".docx": "formats.read_docx",
+    ".odt": "formats.read_odt",
+    ".rtf": "formats.read_rtf",
+    ".pdf": "formats.read_pdf",
+    **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),
+    ".eml": "formats.read_mail",
+    ".mbox": "formats.read_mailbox",
+}
+"""The function that reads a kind of file, by its ending; all others are read as plain text."""
+DECODED = (".csv", ".tsv", ".srt", ".vtt")
+"""Those of them whose text is in `--encoding`, as that of plain ones is."""
 NESTED = (".zip", ".tar", ".tgz", ".gz", ".zst", ".bz2", ".xz", ".7z", ".rar")
 MOST_FILES = 200_000
 """Files of an archive: each takes about a kilobyte of memory."""
 MOST_EXPANSION = 200
 """Times that an archive may grow when it is decompressed. Texts shrink to a tenth, at most to a hundredth."""
+
+
+def is_decoded(kind: str) -> bool:
+    """Return whether a file with this ending is text in some encoding."""
+    return kind in DECODED or kind not in (*READERS, ".zip", ".tar")
+
+
+def read_stream(
+    stream: BinaryIO, where: str, kind: str, *, encoding: str, column: str, notes: Notes
+) -> Iterator[Chunk]:
+    """Yield the documents of a decompressed file with the ending `kind`; `where` is its name for messages."""
+    if kind in READERS:
+        module, name = READERS[kind].split(".")
+        yield from getattr(import_module(f"nanogpt.text.{module}"), name)(stream, where, encoding, column, notes)
+    else:
+        yield from read_text(stream, where, encoding, notes)
 
 
 def is_chosen(inside: PurePath, pattern: str | None) -> bool:
@@ -54,7 +89,11 @@ def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where
 
 
 def read_archive(
-    stream: BinaryIO, path: Path, pattern: str | None, read: Callable[[BinaryIO, str], Iterator[Chunk]], notes: Notes
+    stream: BinaryIO,
+    path: Path,
+    pattern: str | None,
+    read: Callable[[BinaryIO, str, str], Iterator[Chunk]],
+    notes: Notes,
 ) -> Iterator[Chunk]:
     """Read the files in an archive with `read`. Raises UserError for one that is encrypted or damaged."""
     with ExitStack() as stack:
@@ -63,10 +102,10 @@ def read_archive(
             members = dict(_members(file, path, stack))
 
             def read_member(name: str) -> Iterator[Chunk]:
-                if PurePosixPath(name).suffix.lower() in NESTED:
+                if (kind := PurePosixPath(name).suffix.lower()) in NESTED:
                     raise Unreadable(f"{path} contains the archive {name}: unpack it first", "archive(s) in an archive")
                 with members[name]() as member:
-                    yield from read(member, f"{path}/{name}")
+                    yield from read(member, f"{path}/{name}", kind)
 
             names = sorted(map(PurePosixPath, members), key=lambda name: name.parts)
             chosen = (str(name) for name in names if is_chosen(name, pattern))
