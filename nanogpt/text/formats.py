@@ -6,15 +6,15 @@ A file is one document, a mailbox one per message. A file is held in memory, so 
 import email
 import email.header
 import html
+import io
 import logging
 import posixpath
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from email.message import Message
 from functools import wraps
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
@@ -45,7 +45,10 @@ WORD = Markup(  # skips tab stops, text that was moved away, and second copies o
     "p", "pPr moveFrom Fallback", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t", True
 )
 OPEN_DOCUMENT = Markup(
-    "h p", "annotation desc forms note title tracked-changes", {"s": " ", "tab": "\t", "line-break": "\n"}, ""
+    "h p",
+    "annotation automatic-styles desc forms note title tracked-changes",
+    {"s": " ", "tab": "\t", "line-break": "\n"},
+    "",
 )
 _SPACES = re.compile(r"[ \t\n\r\f\xa0]+")
 _CHARSET = re.compile(rb"<(?:meta|\?xml)\b[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -75,44 +78,60 @@ def document(read: Callable[[BinaryIO, str, str], str]) -> Callable[..., Iterato
     return read_document
 
 
-def extract_text(root: Any, markup: Markup) -> str:
-    """Return the text of a tree of elements, without blank lines."""
-    etree = import_module("lxml.etree")
-    breaking, skipping, keeping = map(str.split, (markup.lines, markup.skipped, markup.verbatim))
-    lines: list[str] = []
-    line: list[str] = []  # parts of the one being read
-    verbatim = 0  # depth
+class TextTarget:
+    """Collects the text of a document from the events of lxml's parsers, without blank lines; builds no tree."""
 
-    def add(text: str | None) -> None:
-        if text and (verbatim or not markup.only_verbatim):
-            line.append(text if verbatim else _SPACES.sub(" ", text))
+    def __init__(self, markup: Markup) -> None:
+        self.markup = markup
+        self._breaking, self._skipping, self._keeping = map(str.split, (markup.lines, markup.skipped, markup.verbatim))
+        self._text = io.StringIO()
+        self._line: list[str] = []  # parts of the line being read
+        self._skipped = self._verbatim = 0  # depth of elements
 
-    walk = etree.iterwalk(root, events=("start", "end"))
-    for event, element in walk:
-        name = element.tag.rpartition("}")[2]
-        skipped = name in skipping or element.get("hidden") is not None
-        if name in breaking:
-            kept, text = verbatim or markup.only_verbatim, "".join(line)
-            lines += [one.rstrip() if kept else re.sub(" +", " ", one).strip() for one in text.split("\n")]
-            line.clear()
-        if event == "end":
-            verbatim -= name in keeping and not skipped
-            add(element.tail)
-        elif skipped:
-            walk.skip_subtree()
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Enter an element."""
+        name = tag.rpartition("}")[2]
+        self._end_line(name)
+        if self._skipped or name in self._skipping or "hidden" in attributes:
+            self._skipped += 1
         else:
-            verbatim += name in keeping
-            line.append(markup.marks.get(name, ""))
-            add(element.text)
-    return "\n".join(one for one in [*lines, "".join(line).strip()] if one.strip()) + "\n"
+            self._verbatim += name in self._keeping
+            self._line.append(self.markup.marks.get(name, ""))
+
+    def end(self, tag: str) -> None:
+        """Leave an element."""
+        name = tag.rpartition("}")[2]
+        self._end_line(name)
+        if self._skipped:
+            self._skipped -= 1
+        else:
+            self._verbatim -= name in self._keeping
+
+    def data(self, text: str) -> None:
+        """Take some text."""
+        if not self._skipped and (self._verbatim or not self.markup.only_verbatim):
+            self._line.append(text if self._verbatim else _SPACES.sub(" ", text))
+
+    def close(self) -> str:
+        """Return the whole text."""
+        self._end_line(self._breaking[0])
+        return self._text.getvalue()
+
+    def _end_line(self, name: str) -> None:
+        if name in self._breaking and not self._skipped:
+            kept = self._verbatim or self.markup.only_verbatim
+            for one in "".join(self._line).split("\n"):
+                line = one.rstrip() if kept else re.sub(" +", " ", one).strip()
+                self._text.write(line and line + "\n")
+            self._line.clear()
 
 
 def _html_text(text: str, where: str) -> str:
     """Return what a page shows, without soft hyphens. XHTML is read in the same way."""
     etree = records.import_optional("lxml.etree", f"{where} has HTML", "documents")
-    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-    root = etree.fromstring(text.replace("\0", "").encode(), parser)
-    return "" if root is None else extract_text(root, HTML).replace("\xad", "")
+    data = text.replace("\0", "").encode()
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, target=TextTarget(HTML))
+    return str(etree.fromstring(data, parser)).replace("\xad", "") if data.strip() else ""
 
 
 def _decode_html(data: bytes, where: str, encoding: str) -> str:
@@ -133,12 +152,13 @@ def read_html(stream: BinaryIO, where: str, encoding: str) -> str:
     return _html_text(_decode_html(records.read_whole(stream, where), where, encoding), where)
 
 
-def _parse_xml(archive: zipfile.ZipFile, name: str, where: str) -> Any:
-    """Parse a part of a document. Nothing is fetched and no entity is expanded: a few could stand for gigabytes."""
+def _parse_xml(archive: zipfile.ZipFile, name: str, where: str, markup: Markup | None = None) -> Any:
+    """Parse a part of a document: return its tree, or its text by `markup`. Nothing is fetched, no entity expanded."""
     etree = records.import_optional("lxml.etree", f"{where} is a {Path(where).suffix} file", "documents")
-    if b"<!ENTITY" in (data := _part(archive, name, where)):
+    if b"<!ENTITY" in (data := _part(archive, name, where)):  # a few could stand for gigabytes
         raise ValueError(f"{name} defines entities, which are not expanded")
-    return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
+    target = None if markup is None else TextTarget(markup)
+    return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, target=target))
 
 
 def _part(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
@@ -181,14 +201,14 @@ def read_docx(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the paragraphs of a letter, also those in tables and boxes; without notes, headers and deleted text."""
     with zipfile.ZipFile(records.seekable(stream, where)) as letter:
         main = next((name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name)), "")
-        return extract_text(_parse_xml(letter, main, where), WORD)
+        return str(_parse_xml(letter, main, where, WORD))
 
 
 @document
 def read_odt(stream: BinaryIO, where: str, encoding: str) -> str:
     """Return the paragraphs of a letter, without notes and deleted text."""
     with zipfile.ZipFile(records.seekable(stream, where)) as letter:
-        return extract_text(next(_parse_xml(letter, "content.xml", where).iter("{*}body")), OPEN_DOCUMENT)
+        return str(_parse_xml(letter, "content.xml", where, OPEN_DOCUMENT))
 
 
 @document
@@ -238,7 +258,7 @@ def _mail_text(data: bytes, where: str) -> str:
     """Return the subject and the text of a message, as it was written or from its HTML; no headers, no attachments."""
     with suppress(AttributeError, LookupError, RecursionError, TypeError):  # of malformed messages
         message = email.message_from_bytes(data)
-        subject: Any = message.get("subject", "")
+        subject: Any = str(message.get("subject", ""))[:2000]  # decoding takes the square of the time
         with suppress(LookupError, ValueError):
             subject = email.header.make_header(email.header.decode_header(subject))
         parts = [one for one in message.walk() if one.get_content_disposition() != "attachment"]
