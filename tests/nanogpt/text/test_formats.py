@@ -14,9 +14,9 @@ from nanogpt.text import records
 from nanogpt.text.corpus import load_corpus, plain_blocks
 
 PAGE = """<!DOCTYPE html><html><head><title>T</title><style>p {}</style></head><body><nav>Home</nav>
-<!-- not seen --><h1>A <b>great</b>  day</h1><p>Caf&eacute; &amp;\n&#8364;5<br>sec&shy;ond&nbsp;line<script>1 < 2</script></p>
+<!-- not seen --><h1>A <b>great</b>  day</h1><p>Caf&eacute; &amp;\n&#8364;5<br>be&shy;low&nbsp;it<script>1 < 2</script></p>
 <pre hidden>gone</pre><pre>a\n  b</pre><table><tr><td>x</td><td>y</td></tr></table><ruby>漢<rt>kan</rt></ruby></body></html>"""
-SEEN = "A great day\nCafé & €5\nsecond line\na\n  b\nx\ty\n漢\n"
+SEEN = "A great day\nCafé & €5\nbelow it\na\n  b\nx\ty\n漢\n"
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 WORD = f"""<?xml version="1.0"?><w:document {W}><w:body>
  <w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t xml:space="preserve">One  </w:t></w:r><w:r><w:t>two</w:t></w:r></w:p>
