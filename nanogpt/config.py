@@ -190,9 +190,9 @@ class DataConfig:
     encoding: str = "utf-8"
     """encoding of the text files"""
     pattern: str | None = None
-    """file names to read in a folder, for example *.md (default: all)"""
+    """files to read in a folder or archive, for example *.md (default: all)"""
     column: str = "text"
-    """text column of .jsonl and .parquet files and of data sets"""
+    """text column of .csv, .json(l) and .parquet files and of data sets"""
     documents: str = "auto"
     """what is a document: lines, blank-lines, files (a file or record each), or the text that separates documents
     (default: files, or lines or pieces where a file clearly consists of them)"""

@@ -285,9 +285,9 @@ class TextOptions:
     encoding: str = "utf-8"
     """encoding of the text"""
     pattern: str | None = None
-    """file names to read in a folder, for example *.md (default: all)"""
+    """files to read in a folder or archive, for example *.md (default: all)"""
     column: str = "text"
-    """text column of .jsonl and .parquet files and of data sets"""
+    """text column of .csv, .json(l) and .parquet files and of data sets"""
     documents: str = "auto"
     """what a document is: lines, blank-lines, files, or the text that separates documents"""
     clean: Literal["none", "auto", "all"] = "auto"
@@ -299,8 +299,7 @@ class TextOptions:
         """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
-        how: Any = {"pattern": self.pattern, "column": self.column, "documents": self.documents, "clean": self.clean}
-        return load_corpus(text, self.encoding, yes=self.yes, **how)
+        return load_corpus(text, **{one.name: getattr(self, one.name) for one in fields(TextOptions)})
 
 
 def chosen(named: str | None) -> Path | str:

@@ -11,7 +11,7 @@ from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
 from nanogpt.runs.folder import RUN_FILES, RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, open_corpus, text_files
+from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, load_corpus
 
 SEEDS_FILE = "seeds.toml"
 """File of a folder whose runs differ in their seed (`training.seeds`)."""
@@ -140,6 +140,8 @@ def text_changes(folder: RunFolder) -> list[str]:
     A text of up to `READ_AGAIN` bytes is read again. Of a larger one only the dates of its files are compared with that
     of `config.toml`, which is written once. A text that was moved or deleted counts as unchanged.
     """
+    from nanogpt.text.sources import text_files
+
     plan, config = folder.read_plan(), folder.read_config()
     sources = [one for one in (plan.source, plan.val_source) if one not in (None, NO_VALIDATION)]
     names = [name for one in sources for name in ((one,) if isinstance(one, str) else one or ())]
@@ -165,7 +167,7 @@ def text_changes(folder: RunFolder) -> list[str]:
 def _corpora(plan: Plan, config: Config, yes: bool = False) -> list[Corpus]:
     """Return a run's text, and its validation text if it has one; with `yes`, fetch them if they are addresses."""
     held_out = plan.val_source not in (None, NO_VALIDATION)
-    corpora = [open_corpus(one, config, yes) for one in (plan.source, plan.val_source)[: 1 + held_out]]
+    corpora = [load_corpus(one, config, yes=yes) for one in (plan.source, plan.val_source)[: 1 + held_out]]
     corpora[0].holds_out = plan.val_source != NO_VALIDATION
     return corpora
 

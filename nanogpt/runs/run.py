@@ -18,7 +18,7 @@ from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
-from nanogpt.text.corpus import Sources, open_corpus
+from nanogpt.text.corpus import Sources, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, Unknown
 
 
@@ -107,7 +107,7 @@ class Run:
         """Return the token ids, (T,), of the run's validation part, or of another text; with `yes`, fetch it."""
         if text is None:
             return self.data(yes).val
-        return encode_corpus(open_corpus(text, self.config, yes), self.tokenizer, unknown)
+        return encode_corpus(load_corpus(text, self.config, yes=yes), self.tokenizer, unknown)
 
 
 def load(

@@ -18,10 +18,13 @@ from nicegui.element import Element
 
 from nanogpt.errors import UserError, counted
 from nanogpt.files import write_atomically
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.readers import DECODED, READERS
 
 FOLDER = "texts"
-KINDS = (".txt", ".md", ".jsonl")
-"""Accepted endings. No compressed files: their size is unknown before they are unpacked."""
+KINDS = (".txt", ".md", *(kind for kind in READERS if kind != ".parquet"))
+"""Accepted endings. No compressed files and no archives: their size is unknown before they are unpacked."""
+IN_UTF_8 = (".txt", ".md", ".jsonl", ".ndjson", ".json", *DECODED)
 MAX_BYTES = 50_000_000
 MIN_CHARACTERS = 200
 MAX_TITLE = 40
@@ -80,6 +83,24 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
             "which has no limit, and watch it here"
         )
     ending = ending_of(file_name)
+    if ending in IN_UTF_8:
+        data = check_text(data).encode()
+    if (folder / FOLDER).is_symlink():
+        raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")
+    file = folder / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
+    if not file.is_file():
+        write_atomically(file, data)
+        try:
+            if ending in READERS:
+                check_length(sum(len(chunk.text.strip()) for chunk in load_corpus(file).chunks()))
+        except UserError:
+            file.unlink()
+            raise
+    return file
+
+
+def check_text(data: bytes) -> str:
+    """Return a text that is in UTF-8; raise UserError if it is not, or too short."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,16 +109,15 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
         ) from None
     if "\0" in text:
         raise UserError("this file contains zero bytes, so it is not a text: choose a plain text")
-    if len(text.strip()) < MIN_CHARACTERS:
-        raise UserError(
-            f"this text has {counted(len(text.strip()), 'character')}: give at least {MIN_CHARACTERS:,}, better 100,000"
-        )
-    if (folder / FOLDER).is_symlink():
-        raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")
-    file = folder / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
-    if not file.is_file():
-        write_atomically(file, text.encode())
-    return file
+    check_length(len(text.strip()))
+    return text
+
+
+def check_length(characters: int) -> None:
+    """Raise UserError for a text too short to train on."""
+    if characters < MIN_CHARACTERS:
+        found = counted(characters, "character")
+        raise UserError(f"this text has {found}: give at least {MIN_CHARACTERS:,}, better 100,000")
 
 
 def ending_of(file_name: str) -> str:

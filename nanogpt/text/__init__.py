@@ -2,7 +2,9 @@
 
 - `corpus`: find a text by name, file, folder, data set or standard input (the entry point)
 - `named_corpora`: Tiny Shakespeare and the Python standard library
-- `records`: `.jsonl`, `.parquet`, Hugging Face data sets, and input that can be read only once
+- `records`: `.csv`, `.jsonl`, `.json`, `.parquet`, Hugging Face data sets, and input that can be read only once
+- `formats`: `.html`, `.epub`, `.docx`, `.odt`, `.rtf`, `.pdf`, subtitles and mail
+- `readers`: the reader for each ending of a file; folders and archives
 - `chunks`: from bytes to a stream of chunks of text
 - `scan`: hash, figures, alphabet, and where the validation part begins
 - `tokenizer`: the base class of tokenizers, and the one of characters

@@ -207,8 +207,13 @@ def show_progress(chunks: Iterable[Chunk], task: str, total: int | None = None, 
                 bar.update(bar.task_ids[0], completed=done)
 
 
-class BinaryFile(UserError):
-    """A file with a NUL byte near its beginning, so not text."""
+class Unreadable(UserError):
+    """A file without a text that can be read: an error if it was named, left out of a folder or an archive."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        """Take the message for a file that was named, and what a note calls such files: `damaged file(s)`."""
+        super().__init__(message)
+        self.kind = kind
 
 
 def decode_text(data: bytes, where: str, encoding: str = "utf-8") -> str:
@@ -236,7 +241,8 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
         raise UserError(f"{where} is in UTF-16, not UTF-8; read it with --encoding utf-16")
     if "16" not in encoding and "32" not in encoding and b"\0" in first[:BINARY_PROBE_BYTES]:
         zero = first.index(b"\0")
-        raise BinaryFile(f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file")
+        message = f"{where} is a binary file (byte {zero:,} is 0), not a text; give a plain text file"
+        raise Unreadable(message, "binary file(s)")
     offset = line = zeros = 0
     at_start = True
     for block in itertools.chain([first], blocks, [b""]):  # the empty one marks the end
@@ -264,6 +270,11 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
     if zeros:
         notes[f"{where} has {counted(zeros, 'zero character')}, and a plain text has none: check the file"] = None
     _note_line_ends(lines, notes)
+
+
+def read_text(stream: Any, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:
+    """Read a whole file, opened for bytes, as one document of plain text."""
+    return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
 
 
 def unify_line_ends(text: str, notes: Notes) -> str:

@@ -8,26 +8,24 @@ import io
 import itertools
 import os
 import stat
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nanogpt.config import RUN_FORMAT, Config
-from nanogpt.errors import UserError, counted
+from nanogpt.config import RUN_FORMAT, Config, DataConfig
+from nanogpt.errors import UserError
 from nanogpt.text.chunks import (
     READ_BYTES,
-    BinaryFile,
     Chunk,
     Notes,
     chunks_of,
-    decode_blocks,
     divide_chunks,
     hold_out_documents,
+    read_text,
     show_progress,
 )
 
@@ -35,7 +33,10 @@ if TYPE_CHECKING:
     from nanogpt.text.scan import Scan
 
 COMPRESSED = (".gz", ".zst")
-JSON_LINES = (".jsonl", ".ndjson")
+FIRST_KINDS = (".jsonl", ".ndjson", ".parquet")
+"""Endings of records, the only ones of their own in format 1."""
+PLAIN = ("", ".txt", ".md")
+"""Endings of plain text. `readers.py` knows how others are read, and also reads unknown ones as plain text."""
 NAMES = ("shakespeare", "python")
 NO_VALIDATION = "none"
 """Name of a validation text that stands for none: nothing is held out."""
@@ -61,6 +62,8 @@ class Corpus:
     """format of the run that reads it"""
     holds_out: bool = True
     """whether a validation part is held out"""
+    plain: bool = False
+    """whether it is one plain text, which may consist of documents"""
     _notes: Notes = field(default_factory=dict, repr=False)
     _scan: "Scan | None" = field(default=None, repr=False)
 
@@ -151,115 +154,77 @@ OneSource = str | os.PathLike[str] | Corpus
 Sources = OneSource | Sequence[OneSource] | None
 
 
-def open_corpus(text: Sources, config: Config, yes: bool = False) -> Corpus:
-    """Open a text, to be read as a run's settings and its format say; with `yes`, fetch it if it is an address."""
-    data, documents, clean = config.data, config.data.documents, config.data.clean
-    if config.model.format == 1:
-        documents, clean = "files", "none"
-    elif documents == "auto" and not data.end_of_document:
-        documents = "files"  # without the token, lines would run together
-    how: Any = {"pattern": data.pattern, "column": data.column, "documents": documents, "clean": clean, "yes": yes}
-    corpus = load_corpus(text, data.encoding, **how)
+def load_corpus(source: Sources = None, config: Config | None = None, *, yes: bool = False, **settings: Any) -> Corpus:
+    """Find a corpus: a named one, a file, a folder, a web address, `hf:` and a data set, `-` for standard input.
+
+    Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
+    a note. A name wins over a file of the same name: write `./python` for the file. The text is read as the data
+    settings and the format of `config` say; `settings` override them. With `yes`, an address is fetched.
+
+    Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
+    nor can be downloaded. Reading the text raises errors about its content.
+
+    >>> load_corpus("tale.txt", encoding="ascii").scan().documents
+    1
+    """
+    config = (config or Config()).override(**settings)
+    if isinstance(source, Corpus):
+        corpus = source
+    elif source is None or isinstance(source, str | os.PathLike):
+        corpus = _open(source if source is None else os.fspath(source), config, yes)
+        if config.model.format > 1 and corpus.source not in NAMES:
+            corpus.read = partial(_read_documents, corpus.read, corpus, config.data)
+    else:
+        corpus = _joined([load_corpus(one, config, yes=yes) for one in source])
     corpus.format = config.model.format
     return corpus
 
 
-def load_corpus(
-    source: Sources = None,
-    encoding: str = "utf-8",
-    *,
-    pattern: str | None = None,
-    column: str = "text",
-    documents: str = "auto",
-    clean: str = "auto",
-    yes: bool = False,
-) -> Corpus:
-    """Find a corpus: a named one, a file, a folder, a web address, `hf:` and a data set, `-` for standard input.
+def _open(name: str | None, config: Config, yes: bool) -> Corpus:
+    """Open one text by its name, as it is; None: the default one."""
+    if name is None or name in NAMES or name == "-" or name.startswith(("hf:", *WEB)):
+        from nanogpt.text import sources
 
-    Several sources are read one after the other. Without a source: `shakespeare` if it is available, else `python` with
-    a note. A name wins over a file of the same name: write `./python` for the file. `pattern` selects files of a folder
-    by name (`*.md`); `column` names the text in `.jsonl` and `.parquet` files and in data sets; `documents` and `clean`
-    say what a document is and what is left out (`DataConfig`), but not of a named corpus or a text in memory; `yes`
-    lets an address be fetched.
-
-    Raises UserError for what does not exist, and CorpusUnavailable if `shakespeare` was given and is neither on disk
-    nor can be downloaded. Reading the text raises errors about its content.
-    """
-    if source is None:
-        return _default_corpus()
-    if isinstance(source, Corpus):
-        return source
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        if name.startswith(WEB):
-            corpus = _from_web(name, encoding, column, yes)
-        else:
-            corpus = _open_source(name, encoding, pattern, column)
-        corpus = corpus if clean == "none" or name in NAMES else _cleaned(corpus, clean)
-        return corpus if name in NAMES else _divided(corpus, documents)
-    each: Any = {"pattern": pattern, "column": column, "documents": documents, "clean": clean, "yes": yes}
-    return _joined([load_corpus(one, encoding, **each) for one in source])
-
-
-def _divided(corpus: Corpus, documents: str) -> Corpus:
-    """Return a corpus whose documents are what the user named, or what a single plain text clearly shows."""
-    read, is_plain = corpus.read, corpus.source == "-" or plain_blocks(Path(str(corpus.source))) is not None
-    if documents != "files" and (documents != "auto" or is_plain):
-
-        def read_divided(notes: Notes) -> Iterator[Chunk]:
-            from nanogpt.text.scan import divide, divide_if_clear
-
-            if documents == "auto":
-                return divide_if_clear(read(notes), str(corpus.name), notes)
-            return divide(read(notes), documents)
-
-        corpus.read = read_divided
-    return corpus
-
-
-def _open_source(name: str, encoding: str, pattern: str | None, column: str) -> Corpus:
-    if name in NAMES:
-        return _named_corpus(name)
-    if name == "-":
-        return _from_stream(lambda: sys.stdin.buffer, "standard input", "-", "stdin", encoding)
-    if name.startswith("hf:"):
-        return _from_data_set(name, column)
+        return sources.open_source(name, config, yes)
     path = _find(name)
-    if path.is_dir():
-        return _from_folder(path, encoding, pattern, column)
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe can be read only once
-        return _from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, encoding)
+    if not stat.S_ISREG(path.stat().st_mode):
+        from nanogpt.text.sources import from_folder, from_stream
 
-    def read(notes: Notes) -> Iterator[Chunk]:
-        return _read_file(path, encoding, column, notes)
+        if path.is_dir():
+            return from_folder(path, config)
+        return from_stream(lambda: path.open("rb"), str(path), str(path.absolute()), path.stem, config)  # a pipe
+    return open_file(path, config)
 
+
+def open_file(path: Path, config: Config) -> Corpus:
+    """Return the text in a file."""
     bare = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
-    return Corpus(name=bare.stem, source=str(path.resolve()), read=read, empty=_empty(str(path)))
+    read = partial(read_file, path, config)
+    return Corpus(name=bare.stem, source=str(path.resolve()), read=read, empty=empty(str(path)), plain=is_plain(path))
 
 
-def _cleaned(corpus: Corpus, clean: str) -> Corpus:
-    """Return a corpus without what `clean` leaves out; the code for it is loaded at the first text that may need it."""
+def _read_documents(
+    read: Callable[[Notes], Iterator[Chunk]], corpus: Corpus, data: DataConfig, notes: Notes
+) -> Iterator[Chunk]:
+    """Read a text without what `data.clean` leaves out, divided into documents as `data.documents` says."""
+    from nanogpt.text.scan import divide, divide_if_clear
 
-    def read(notes: Notes) -> Iterator[Chunk]:
-        chunks = corpus.read(notes)
-        for chunk in chunks:
-            if clean == "all" or (chunk.begins and "gutenberg" in chunk.text.lower()):
-                from nanogpt.text.cleaning import clean_chunks
-
-                where = corpus.name if corpus.source == "-" else Path(str(corpus.source)).name
-                yield from clean_chunks(itertools.chain([chunk], chunks), clean, where, notes)
-                return
-            yield chunk
-
-    return replace(corpus, read=read)
+    where = corpus.name if corpus.source == "-" else Path(str(corpus.source)).name
+    chunks = read(notes) if data.clean == "none" else _cleaned(read(notes), data.clean, where, notes)
+    if data.documents == "auto":  # without the end-of-document token, lines would run together
+        return divide_if_clear(chunks, where, notes) if corpus.plain and data.end_of_document else chunks
+    return divide(chunks, data.documents)
 
 
-def _from_web(address: str, encoding: str, column: str, agreed: bool) -> Corpus:
-    """Return the text at an address, which is fetched once, to the cache."""
-    from nanogpt.text.downloads import local_copy
+def _cleaned(chunks: Iterator[Chunk], clean: str, where: str, notes: Notes) -> Iterator[Chunk]:
+    """Leave out what `clean` says; the code for it is loaded at the first text that may need it."""
+    for chunk in chunks:
+        if clean == "all" or (chunk.begins and "gutenberg" in chunk.text.lower()):
+            from nanogpt.text.cleaning import clean_chunks
 
-    path, note = local_copy(address, agreed)
-    return replace(_open_source(str(path), encoding, None, column), source=address, _notes={note: None})
+            yield from clean_chunks(itertools.chain([chunk], chunks), clean, where, notes)
+            return
+        yield chunk
 
 
 def _find(name: str) -> Path:
@@ -276,92 +241,6 @@ def _find(name: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # also a name too long, an unknown user's home, a zero byte
         raise UserError(f"no file or folder {shown}; give a path, not the text itself, {others}") from None
     return path
-
-
-def _default_corpus() -> Corpus:
-    from nanogpt.text.named_corpora import CorpusUnavailable
-
-    try:
-        return _named_corpus("shakespeare")
-    except CorpusUnavailable as error:
-        python = _named_corpus("python")
-        reason = str(error).split(";")[0]
-        python._notes[f"{reason}: reading 'python' instead, the source of Python's standard library"] = None
-        return python
-
-
-def _named_corpus(name: str) -> Corpus:
-    from nanogpt.text.named_corpora import read_python, read_shakespeare
-
-    if name == "shakespeare":
-        return Corpus.of_texts(read_shakespeare(), name=name, source=name)
-    empty = "the sources of Python's standard library are not installed; name another corpus, or a file of your own"
-    return Corpus(name=name, source=name, read=read_python, empty=empty)
-
-
-def _from_stream(open_stream: Callable[[], Any], where: str, source: str, name: str, encoding: str) -> Corpus:
-    """Return a text that can be read only once; it is copied to the cache when first read."""
-    from nanogpt.text.records import Spool
-
-    def blocks() -> Iterator[bytes]:
-        stream = open_stream()
-        # Not `read`, which waits for a whole block and does not notice Ctrl-C while more arrives.
-        return iter(lambda: stream.read1(READ_BYTES), b"")
-
-    spool = Spool(blocks)
-
-    def read(notes: Notes) -> Iterator[Chunk]:
-        return _read_text(spool.open(), where, encoding, notes)
-
-    return Corpus(name=name, source=source, read=read, empty=_empty(where))
-
-
-def _from_data_set(source: str, column: str) -> Corpus:
-    """Return a data set of the Hugging Face hub, copied to the cache when first read."""
-    from nanogpt.text import records
-
-    name, split = records.parse_source(source)
-    spool = records.Spool(lambda: records.read_data_set(name, split, column))
-
-    def read(notes: Notes) -> Iterator[Chunk]:
-        return records.read_json_lines(spool.open(), source, "text", notes)
-
-    return Corpus(name=Path(name).name, source=f"hf:{name}:{split}", read=read, empty=_empty(source))
-
-
-def _from_folder(folder: Path, encoding: str, pattern: str | None, column: str) -> Corpus:
-    """Return all files in a folder and below it, ordered by path, without hidden and binary ones."""
-
-    def read(notes: Notes) -> Iterator[Chunk]:
-        binary = []
-        for path in text_files(folder, pattern):
-            try:
-                yield from _read_file(path, encoding, column, notes)
-            except BinaryFile:
-                binary.append(str(path.relative_to(folder)))
-        if binary:
-            named = ", ".join(binary[:3]) + (" …" if binary[3:] else "")
-            notes[f"left out {counted(len(binary), 'binary file')}: {named}"] = None
-
-    chosen = f" in files named {pattern!r}" if pattern is not None else ""
-    return Corpus(
-        name=folder.resolve().name or "folder",
-        source=str(folder.resolve()),
-        read=read,
-        empty=f"no text in the folder {str(folder)!r}{chosen}; put .txt files there, or name a file",
-    )
-
-
-def text_files(path: Path, pattern: str | None) -> Iterator[Path]:
-    """Yield the files that a text is read from: the file itself, or those in a folder, without hidden ones."""
-    if path.is_file():
-        yield path
-    for file in sorted(path.rglob("*")) if path.is_dir() else ():
-        inside = file.relative_to(path)
-        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
-            continue
-        if pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern):
-            yield file
 
 
 def _joined(corpora: list[Corpus]) -> Corpus:
@@ -381,35 +260,45 @@ def _joined(corpora: list[Corpus]) -> Corpus:
     )
 
 
-def _empty(where: str) -> str:
+def empty(where: str) -> str:
+    """Return the error for a text without content."""
     return f"{where} is empty: there is nothing to learn from; give a file with some text in it"
 
 
-def _read_file(path: Path, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
-    """Yield a file's documents: one per record in `.jsonl`, `.ndjson` and `.parquet`, else the whole file as one."""
+def read_file(path: Path, config: Config, notes: Notes) -> Iterator[Chunk]:
+    """Yield a file's documents: one per record or message, each file of an archive that fits the pattern, else one."""
     kind, compression = _endings(path)
-    if kind == ".parquet" and not compression:
-        from nanogpt.text.records import read_parquet
-
-        yield from read_parquet(path, column, notes)
-        return
-    with _open(path, compression) as stream:
-        if kind in JSON_LINES:
-            from nanogpt.text.records import read_json_lines
-
-            yield from read_json_lines(stream, str(path), column, notes)
+    with _open_file(path, compression) as stream:
+        if is_plain(path, config.model.format):
+            yield from read_text(stream, str(path), config.data.encoding, notes)
         else:
-            yield from _read_text(stream, str(path), encoding, notes)
+            from nanogpt.text.readers import read_any
+
+            yield from read_any(stream, path, kind, config.data, notes)
+
+
+def is_plain(path: Path, run_format: int = RUN_FORMAT) -> bool:
+    """Return whether a file is plain text by its ending; in format 1 all but records were."""
+    kind, _ = _endings(path)
+    if run_format == 1:
+        return kind not in FIRST_KINDS
+    if kind in PLAIN:
+        return True
+    from nanogpt.text.readers import ARCHIVES, READERS
+
+    return kind not in (*READERS, *ARCHIVES)
 
 
 def plain_blocks(path: Path) -> Iterator[bytes] | None:
-    """Return the bytes of a file of plain text, decompressed, in blocks; None for another kind of file."""
+    """Return the bytes of a file of text in some encoding, decompressed, in blocks; None for another kind of file."""
+    from nanogpt.text.readers import DECODED
+
     kind, compression = _endings(path)
-    if not path.is_file() or kind in JSON_LINES or (kind == ".parquet" and not compression):
+    if not path.is_file() or not (kind in DECODED or is_plain(path)):
         return None
 
     def blocks() -> Iterator[bytes]:
-        with _open(path, compression) as stream:
+        with _open_file(path, compression) as stream:
             yield from iter(lambda: stream.read(READ_BYTES), b"")
 
     return blocks()
@@ -418,16 +307,14 @@ def plain_blocks(path: Path) -> Iterator[bytes] | None:
 def _endings(path: Path) -> tuple[str, str]:
     """Return the ending that says what a file holds, and that of its compression; each may be empty."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
+    if endings[-1:] == [".tgz"]:
+        return ".tar", ".gz"
     compression = endings.pop() if endings and endings[-1] in COMPRESSED else ""
-    return endings[-1] if endings else "", compression
-
-
-def _read_text(stream: BinaryIO, where: str, encoding: str, notes: Notes) -> Iterator[Chunk]:
-    return chunks_of(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, notes))
+    return endings[-1] if endings else ".mbox" if path.name == "mbox" else "", compression
 
 
 @contextmanager
-def _open(path: Path, compression: str) -> Iterator[BinaryIO]:
+def _open_file(path: Path, compression: str) -> Iterator[BinaryIO]:
     """Open a file for reading, decompressed; turn what goes wrong while it is read into UserError."""
     try:
         with path.open("rb") as file:

@@ -1,23 +1,32 @@
-"""Texts in records, one document each: `.jsonl` and `.parquet` files, and Hugging Face data sets.
+"""Texts in records, one document each: `.csv`, `.jsonl`, `.json` and `.parquet` files, and Hugging Face data sets.
 
 Each reader holds no more than a few megabytes and refuses a record longer than `LONGEST_RECORD_BYTES`. (A page of a
-`.parquet` file is about a megabyte but can be larger.) Also a copy of input that can be read only once.
+`.parquet` file is about a megabyte but can be larger; a `.json` file is read whole, so it has that limit itself.) Also
+a copy of input that can be read only once.
 """
 
+import csv
 import io
+import itertools
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from nanogpt.errors import UserError, counted
 from nanogpt.files import cache_folder
-from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, chunks_of, unify_line_ends
+from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable, chunks_of, decode_blocks, unify_line_ends
 
 LONGEST_RECORD_BYTES = 64_000_000
+"""Also the largest file, or part of one, that is parsed as a whole: its tree takes several times as much memory."""
+LARGEST_FILE_BYTES = 256_000_000
+"""Largest file, decompressed, that is held in memory to be read in any order."""
+CONVERSATIONS = ({"messages"}, {"conversations"}, {"instruction", "output"}, {"role", "content"})
+"""Columns by which records of conversations are known."""
 
 
 def import_optional(module: str, why: str, extra: str = "data") -> Any:
@@ -25,8 +34,29 @@ def import_optional(module: str, why: str, extra: str = "data") -> Any:
     try:
         return import_module(module)
     except ImportError:
-        name = module.partition(".")[0]
-        raise UserError(f"{why}, but {name} is not installed: pip install 'nanogpt[{extra}]'") from None
+        name, command = module.partition(".")[0], f"pip install 'nanogpt[{extra}]'"
+        kind = f"file(s) that only {name} reads ({command})"
+        raise Unreadable(f"{why}, but {name} is not installed: {command}", kind) from None
+
+
+def read_whole(stream: IO[bytes], where: str, limit: int | None = None, instead: str = "divide it") -> bytes:
+    """Return all bytes of a stream; raise Unreadable beyond `limit` (`LONGEST_RECORD_BYTES`), without reading on."""
+    limit = LONGEST_RECORD_BYTES if limit is None else limit
+    data = stream.read(limit + 1)
+    if len(data) > limit:
+        size = f"larger than {limit / 1e6:,.0f} MB"
+        raise Unreadable(f"{where} is {size} (decompressed), the limit for its kind: {instead}", f"file(s) {size}")
+    return data
+
+
+def is_file_on_disk(stream: BinaryIO) -> bool:
+    """Return whether any part of a stream can be read at once: not so where it is decompressed on the way."""
+    return isinstance(getattr(stream, "raw", None), io.FileIO)
+
+
+def seekable(stream: BinaryIO, where: str) -> BinaryIO:
+    """Return a stream whose parts can be read in any order; up to `LARGEST_FILE_BYTES` are copied into memory."""
+    return stream if is_file_on_disk(stream) else io.BytesIO(read_whole(stream, where, LARGEST_FILE_BYTES))
 
 
 class Spool:
@@ -62,6 +92,14 @@ class _SpoolReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
+        self._at = start + offset
+        return self._at
+
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._at)
         count: int = self._file.readinto(buffer)
@@ -69,7 +107,90 @@ class _SpoolReader(io.RawIOBase):
         return count
 
 
-def read_json_lines(stream: BinaryIO, where: str, column: str, notes: Notes) -> Iterator[Chunk]:
+def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield one document per row of a table: its field in `column`, or in the only column there is."""
+    lines = _lines(decode_blocks(iter(lambda: stream.read(READ_BYTES), b""), where, encoding, {}), where)
+    if (first := next((line for line in lines if line.strip()), None)) is None:
+        return
+    is_tsv = ".tsv" in where.lower()[-8:]
+    delimiter = max("\t" if is_tsv else ",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+    csv.field_size_limit(LONGEST_RECORD_BYTES // 4)  # a character takes four bytes while it is read
+    rules: Any = {"delimiter": delimiter, "skipinitialspace": delimiter + " " in first, "strict": True}
+    table = csv.reader(
+        itertools.chain([first], lines), quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL, **rules
+    )
+
+    def texts(column: str) -> Iterator[str]:
+        names = [name.strip().strip('"') for name in next(table)]
+        if column not in names and (column, len(names)) == ("text", 1) and names[0]:
+            notes[f"{where}: read its only column, {names[0]!r}"] = None
+            column = names[0]
+        if column not in names:
+            raise UserError(_no_column(where, column, names))
+        at, quote = names.index(column), False
+        for row in filter(None, table):
+            fields = [delimiter.join(row)] if len(names) == 1 else row  # a list of lines needs no quotes
+            if any(fields[len(names) :]):
+                raise csv.Error(f"{len(row)} fields in a table of {len(names)} columns, divided by {delimiter!r}")
+            before, quote = quote, is_tsv and any(one.startswith('"') and one.count('"') % 2 for one in row)
+            if len(row) < len(names) and (before or quote):
+                raise csv.Error("a quote that does not end in its line; name the file .csv")
+            text = fields[at] if at < len(fields) else ""
+            if is_tsv and re.fullmatch(r'"[^"]*(?:""[^"]*)*"', text):  # some programs write quotes, most do not
+                text = text[1:-1].replace('""', '"')
+            yield text
+
+    try:
+        yield from read_texts(texts(column), where, notes)
+    except csv.Error as error:
+        advice = "a field that contains the delimiter, a quote or a line end is in quotes, and quotes in it are doubled"
+        raise UserError(f"{where}, line {table.line_num:,}: {error}; {advice}") from None
+
+
+def _lines(texts: Iterable[str], where: str) -> Iterator[str]:
+    """Yield the lines of a text that comes in parts, with their line ends."""
+    held = ""
+    for text in texts:
+        *lines, held = (held + text).split("\n")
+        yield from (line + "\n" for line in lines)
+        if len(held) > LONGEST_RECORD_BYTES // 4:
+            raise UserError(f"{where}: a line is longer than {LONGEST_RECORD_BYTES // 4:,} characters; is it a table?")
+    if held:
+        yield held
+
+
+def read_json(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield the strings of a list, or `column` of its records; the list may be the only one in an object."""
+    data = read_whole(stream, where, instead="write it as .jsonl, a record per line, which has no limit")
+    kind, advice = "JSON file(s) without texts", "write a list of texts or of records, or a record per line as .jsonl"
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else "not valid JSON"
+        raise Unreadable(f"{where} is not JSON: {reason}; if each line is a record, name it .jsonl", kind) from None
+    lists = [one for one in found.values() if isinstance(one, list)] if isinstance(found, dict) else [found]
+    records = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else []
+    if records and all(isinstance(one, dict) for one in records):
+        if column not in records[0]:
+            raise Unreadable(_no_column(where, column, records[0]), f"JSON file(s) without a column {column!r}")
+        texts = (_text_of(one, column, f"{where}, record {number:,}") for number, one in enumerate(records, 1))
+    elif records and all(isinstance(one, str) for one in records) and (found is records or len(found) == 1):
+        texts = (_text_of({column: one}, column, where) for one in records)
+    else:
+        raise Unreadable(f"{where} is neither a list of texts nor of records: {advice}, and name it by --column", kind)
+    yield from read_texts(texts, where, notes)
+
+
+def read_texts(texts: Iterable[str], where: str, notes: Notes) -> Iterator[Chunk]:
+    """Yield one document per text; leave out and count those that are empty."""
+    empty = 0
+    for text in texts:
+        empty += not text
+        yield from chunks_of([unify_line_ends(text, notes)], divided=True)
+    _note_empty(empty, where, notes)
+
+
+def read_json_lines(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per line: the string `column` of a JSON object, in UTF-8 as JSON always is."""
     number = empty = 0
     while line := stream.readline(LONGEST_RECORD_BYTES + 1):
@@ -100,8 +221,15 @@ def _text_of(record: dict[str, Any], column: str, where: str) -> str:
         raise UserError(_no_column(where, column, record))
     text = "" if record[column] is None else record[column]
     if not isinstance(text, str):
+        if any({column} == names for names in CONVERSATIONS):
+            raise UserError(_no_column(where, column, record))
         kind = type(text).__name__
         raise UserError(f"{where}: {column!r} is {kind}, not a string; name the column with the text by --column")
+    return replace_surrogates(text)
+
+
+def replace_surrogates(text: str) -> str:
+    """Return a text with pairs of surrogates joined and lone ones replaced: they cannot be written as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -111,6 +239,11 @@ def _text_of(record: dict[str, Any], column: str, where: str) -> str:
 
 def _no_column(where: str, column: str, names: Iterable[str]) -> str:
     there = ", ".join(map(repr, list(names)[:20])) or "none"
+    if any(known <= set(names) for known in CONVERSATIONS):
+        return (
+            f"{where} holds conversations, which cannot be trained on yet: write the text you want learned into one "
+            f"column, and name it by --column; there are {there}"
+        )
     return f"{where} has no column {column!r}: name the one with the text by --column; there are {there}"
 
 
@@ -119,21 +252,21 @@ def _note_empty(count: int, where: str, notes: Notes) -> None:
         notes[f"left out {counted(count, 'record')} without text in {where}"] = None
 
 
-def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:
+def read_parquet(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per row: the strings in a column of a `.parquet` file, without empty cells."""
-    parquet = import_optional("pyarrow.parquet", f"{path} is a .parquet file")
+    parquet = import_optional("pyarrow.parquet", f"{where} is a .parquet file")
     arrow = import_module("pyarrow")
     row = empty = 0
     try:
         # A page at a time: the default reads ahead whole columns, which can be the whole file.
-        with parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
+        with parquet.ParquetFile(seekable(stream, where), buffer_size=READ_BYTES, pre_buffer=False) as file:
             schema = file.schema_arrow
             if column not in schema.names:
-                raise UserError(_no_column(str(path), column, schema.names))
+                raise UserError(_no_column(where, column, schema.names))
             kind, types = schema.field(column).type, arrow.types
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
                 raise UserError(
-                    f"{path}: column {column!r} is {kind}, not a string; name the one with the text by --column"
+                    f"{where}: column {column!r} is {kind}, not a string; name the one with the text by --column"
                 )
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(_rows(file, group, column), row_groups=[group], columns=[column]):
@@ -142,12 +275,12 @@ def read_parquet(path: Path, column: str, notes: Notes) -> Iterator[Chunk]:
                         text = cell.as_py() or ""
                         empty += not text
                         if len(text) > LONGEST_RECORD_BYTES:
-                            raise UserError(f"{path}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
+                            raise UserError(f"{where}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
                         yield from chunks_of([unify_line_ends(text, notes)], divided=True)
-        _note_empty(empty, str(path), notes)
+        _note_empty(empty, where, notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"cannot read {str(path)!r} as a .parquet file: {reason}; restore it") from None
+        raise UserError(f"cannot read {where!r} as a .parquet file: {reason}; restore it") from None
 
 
 def _rows(file: Any, group: int, column: str) -> int:

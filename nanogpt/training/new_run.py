@@ -19,7 +19,7 @@ from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.text.corpus import NO_VALIDATION, Corpus, open_corpus
+from nanogpt.text.corpus import NO_VALIDATION, Corpus, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
 
@@ -117,7 +117,7 @@ def prepare(
         create_folder(options.out)  # raises
     held_out = [options.val] if options.val not in (None, NO_VALIDATION) else []
     texts = (options.text if options.text != () else None, *held_out)
-    corpora = [open_corpus(text, config, options.yes) for text in texts]
+    corpora = [load_corpus(text, config, yes=options.yes) for text in texts]
     corpora[0].holds_out = options.val != NO_VALIDATION
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
     if pattern is not None and not any(Path(source).is_dir() for source in sources):

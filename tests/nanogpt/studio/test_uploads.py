@@ -24,6 +24,11 @@ def test_a_text_is_stored_as_it_is(tmp_path):
     assert find_text(tmp_path, file.name) == file
 
 
+def test_a_page_in_another_encoding_is_stored_as_it_is(tmp_path):
+    page = "<p>Größe".encode("cp1252") + TALE
+    assert save_text(tmp_path, b'<meta charset="cp1252">' + page, "a.html").read_bytes().endswith(page)
+
+
 @pytest.mark.parametrize(
     "name",
     ["../../etc/passwd.txt", "/etc/cron.d/x.txt", "..\\..\\x.md", "C:\\windows\\x.txt", "a\0b.txt", ".txt", "…/🦊.txt"],
@@ -53,12 +58,17 @@ def test_the_same_content_is_stored_once(tmp_path):
         (TALE + b"\0", "", ["zero bytes"]),
         (b"too short", "", ["9 characters"]),
         (TALE * 3, "", ["nanogpt train"]),
+        (TALE, "x.jsonl", ["x-", ".jsonl, line 1 is not JSON"]),
+        (b"id,body\n1," + TALE, "x.csv", ["has no column 'text'", "'id', 'body'"]),
+        (b"text\n" + b'""\n' * 70 + b"a\n", "x.csv", ["1 character:"]),
+        (TALE, "x.docx", ["cannot read", "as a .docx file"]),
+        (b"<script>" + TALE + b"</script><p>a", "x.html", ["1 character:"]),
     ],
 )
 def test_unsuitable_texts_are_refused(tmp_path, monkeypatch, data, name, words):
     monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
     refuses(lambda: save_text(tmp_path, data, name), *words)
-    assert not list(tmp_path.iterdir())
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
 
 
 def test_only_stored_texts_are_found(tmp_path):

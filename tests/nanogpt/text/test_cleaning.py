@@ -9,7 +9,7 @@ from nanogpt import train
 from nanogpt.config import Config, load_preset
 from nanogpt.text.chunks import Chunk
 from nanogpt.text.cleaning import FRAME, clean_chunks, without_licence
-from nanogpt.text.corpus import load_corpus, open_corpus
+from nanogpt.text.corpus import load_corpus
 
 START = "*** START OF THE PROJECT GUTENBERG EBOOK A TALE ***\n"
 END = "*** END OF THE PROJECT GUTENBERG EBOOK A TALE ***\n"
@@ -150,7 +150,7 @@ def test_a_new_run_is_cleaned_and_one_from_before_is_not():
     Path("book.txt").write_text(f"The eBook.\n{START}{BOOK}{END}{TERMS}")
     old = Config.from_dict({"format": 1, "data": {"tokenizer": "byte"}}, "config.toml")
     for config, whole in ((load_preset("lecture"), False), (load_preset("mine.toml"), False), (old, True)):
-        assert (START in open_corpus("book.txt", config).text) is whole
+        assert (START in load_corpus("book.txt", config).text) is whole
 
 
 def test_a_run_reads_its_text_again_as_it_was_cleaned(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def test_a_file(ending):
     assert found.documents == ("Größe\nund\nSüße\n",)
     assert (found.name, found.source) == ("My.book", absolute(name))
     assert found.notes == ("line ends \\r\\n are read as \\n",)
-    assert load_corpus(Path(name), "latin-1").text == "GrÃ¶Ã\x9fe\nund\nSÃ¼Ã\x9fe\n"
+    assert load_corpus(Path(name), encoding="latin-1").text == "GrÃ¶Ã\x9fe\nund\nSÃ¼Ã\x9fe\n"
     write({name: PACK[ending](b"one\n")})
     plain = load_corpus(name)
     assert (plain.text, plain.notes) == ("one\n", ())
@@ -42,7 +42,7 @@ def test_a_file(ending):
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8", "UTF_8"])
 def test_encodings(encoding):
     write({"book.txt": "café ole".encode(encoding)})
-    assert load_corpus("book.txt", encoding).text == "café ole"
+    assert load_corpus("book.txt", encoding=encoding).text == "café ole"
 
 
 NIGHT = "It was a dark and stormy night.\n"
@@ -119,7 +119,7 @@ def test_a_folder_has_one_document_per_file_ordered_by_path():
 
 def test_a_folder_in_another_encoding():
     write({"a.txt": "two".encode("utf-16")}, "books")
-    assert load_corpus("books", "utf-16").text == "two"
+    assert load_corpus("books", encoding="utf-16").text == "two"
     write({"a.txt": b"fine", "bad.txt": b"caf\xe9"}, "books")
     refuses(lambda: load_corpus("books").text, "bad.txt", "0xe9")
 

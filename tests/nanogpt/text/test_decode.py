@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import refuses
 
-from nanogpt.text.chunks import BINARY_PROBE_BYTES, BinaryFile, decode_blocks, decode_text, unify_line_ends
+from nanogpt.text.chunks import BINARY_PROBE_BYTES, Unreadable, decode_blocks, decode_text, unify_line_ends
 
 TEXTS = st.text(alphabet="aé中😀\n\r\ufeff", max_size=30)
 
@@ -46,7 +46,7 @@ def test_what_precedes_an_error_is_passed_on():
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252"])
 def test_a_binary_file_is_recognized_by_its_beginning(encoding):
-    with pytest.raises(BinaryFile, match="8,191 is 0"):
+    with pytest.raises(Unreadable, match="8,191 is 0"):
         next(decode(b"a" * (BINARY_PROBE_BYTES - 1) + b"\0", 9999, encoding))
     assert len("".join(decode(b"a" * BINARY_PROBE_BYTES + b"\0", 9999, encoding))) == 8193
 

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import json
 import sys
@@ -7,6 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import refuses
 
 from nanogpt.files import cache_folder
@@ -36,7 +39,7 @@ def test_json_lines(ending, kind):
 
 def test_what_json_lines_may_be():
     Path("book.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n\n \r\n{"text": ""}\n{"text": "\\u00e9\\ud800"}')
-    assert load_corpus("book.jsonl", "latin-1").documents == ("one", "é\ufffd")
+    assert load_corpus("book.jsonl", encoding="latin-1").documents == ("one", "é\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -158,3 +161,93 @@ def test_a_data_set(data_set, monkeypatch):
 )
 def test_data_sets_that_are_wrong(data_set, source, settings, words):
     refuses(lambda: documents(source, **settings), *words)
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
+
+
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, CELLS)),
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_table_is_read_as_it_was_written(rows, delimiter, quoting, end):
+    with Path("t.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)
+        writer.writerows([("id", "text", "other"), *rows, ("1", "2", "last")])
+    assert documents("t.csv", column="other") == (*(other for _, _, other in rows if other), "last")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "texts", "settings"),
+    [
+        ("t.csv", "\ufeffid,text\n1,a\n2,\n\n3\n4,\"b\r\nc\"\n", ["a", "b\nc"], {}),
+        ("t.csv", "id; text ;x\n1; \"a;b\";\n", ["a;b"], {}),
+        ("t.csv", "caf\xe9,text\nx,\xe9\n", ["\xe9"], {"encoding": "latin-1"}),
+        ("t.csv", 'joke\nWhat, again?\n"a, ""b"""\n', ["What, again?", 'a, "b"'], {}),
+        ("t.tsv", "text\nWhat, again?\n", ["What, again?"], {}),
+        ("t.tsv.gz", gzip.compress(b"a,b,c\ttext\n1\tone\n"), ["one"], {}),
+        ("t.tsv", 'a\ttext\n1\t"K" is a "b\n"\t"all ""of"" it"\n2\t"x\n', ['"K" is a "b', 'all "of" it', '"x'], {}),
+        ("t.csv", "a,b,,\n1,2,,\n", ["2"], {"column": "b"}),
+        ("t.json", '["one\\r\\n", "", "\\ud800two"]', ["one\n", "\ufffdtwo"], {}),
+        ("t.json", '\ufeff{"version": 1, "data": [{"text": "one"}, {"text": null}]}', ["one"], {}),
+        ("t.json", '{"rows": ["one"]}', ["one"], {}),
+        ("t.jsonl", '{"instruction": "spell", "output": "a b"}', ["a b"], {"column": "output"}),
+    ],
+)  # fmt: skip
+def test_what_tables_and_lists_may_be(name, data, texts, settings):
+    Path(name).write_bytes(data if isinstance(data, bytes) else data.encode(settings.get("encoding", "utf-8")))
+    corpus = load_corpus(name, **settings)
+    assert list(corpus.documents) == texts
+    assert [note for note in corpus.notes if "column" in note] == ["t.csv: read its only column, 'joke'"] * (
+        "joke" in str(data)
+    )
+
+
+CHAT = '{"messages": [{"role": "user", "content": "hi"}]}'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words", "settings"),
+    [
+        ("t.csv", "id,body\n1,a\n", ["t.csv has no column 'text'", "there are 'id', 'body'"], {}),
+        ("t.csv", "joke\na\n", ["t.csv has no column 'body'", "there are 'joke'"], {"column": "body"}),
+        ("t.tsv", 'a\ttext\n1\t"x\ny"\n', ["t.tsv, line 3", "name the file .csv"], {}),
+        ("t.csv", "id,text\n1,a, b\n", ["t.csv, line 2: 3 fields in a table of 2 columns", "quotes"], {}),
+        ("t.csv", 'id,text\n1,"a\n2,b\n', ["t.csv, line 3", "quotes"], {}),
+        ("t.csv", 'id,text\n1,"a" b\n', ["t.csv, line 2", "quotes"], {}),
+        ("t.csv", "id,text\n1," + "a" * 99 + "\n", ["t.csv, line 2: field larger than"], {}),
+        ("t.csv", "a" * 70_001, ["t.csv: a line is longer than 25 characters"], {}),
+        ("t.csv", "", ["t.csv is empty"], {}),
+        ("t.csv", b"\xff\n", ["t.csv is not utf-8", "--encoding"], {}),
+        ("t.csv", "instruction,output\na,b\n", ["t.csv holds conversations"], {}),
+        ("t.json", "[1]", ["t.json is neither a list of texts nor of records", ".jsonl", "--column"], {}),
+        ("t.json", '{"a": ["x"], "b": 1}', ["t.json is neither"], {}),
+        ("t.json", '{"a": [{"text": "x"}], "b": []}', ["t.json is neither"], {}),
+        ("t.json", '{"text": "a"}\n{"text": "b"}', ["t.json is not JSON: Extra data", "name it .jsonl"], {}),
+        ("t.json", "[" * 99, ["t.json is not JSON"], {}),
+        ("t.json", '[{"body": "x"}]', ["t.json has no column 'text'", "'body'"], {}),
+        ("t.json", '[{"text": "x"}, {"text": 1}]', ["t.json, record 2: 'text' is int"], {}),
+        ("t.json", " " * 101, ["t.json is larger than", ".jsonl"], {}),
+        ("t.json", f"[{CHAT}]", ["t.json holds conversations, which cannot be trained on yet", "--column"], {}),
+        ("t.json", CHAT, ["t.json holds conversations"], {}),
+        ("t.jsonl", CHAT, ["t.jsonl, line 1 holds conversations"], {}),
+        ("t.jsonl", CHAT, ["t.jsonl, line 1 holds conversations"], {"column": "messages"}),
+        ("t.jsonl", '{"id": 1, "conversations": []}', ["t.jsonl, line 1 holds conversations"], {}),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_tables_and_lists_that_are_wrong(monkeypatch, name, data, words, settings):
+    monkeypatch.setattr(records, "LONGEST_RECORD_BYTES", 100)
+    Path(name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    refuses(lambda: documents(name, **settings), *words)
+
+
+def test_a_parquet_file_is_read_where_it_must_be_unpacked_first(monkeypatch):
+    write_parquet("book.parquet", text=["one", "two"])
+    Path("book.parquet.gz").write_bytes(gzip.compress(Path("book.parquet").read_bytes()))
+    assert documents("book.parquet.gz") == ("one", "two")
+    monkeypatch.setattr(records, "LARGEST_FILE_BYTES", 101)
+    refuses(lambda: documents("book.parquet.gz"), "book.parquet.gz is larger than")
+    assert documents("book.parquet") == ("one", "two")
