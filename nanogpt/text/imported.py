@@ -11,7 +11,7 @@ from nanogpt.errors import UserError
 from nanogpt.files import read_text
 
 TOKENS, MORE_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token"), "additional_special_tokens"
-NUMBERS = ("bos_token_id", "eos_token_id", "pad_token_id")
+NUMBERS = ("eos_token_id", "pad_token_id")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 LARGEST_BYTES = 1_000_000
 """Limit for all that is kept; a long chat template has about 10,000."""

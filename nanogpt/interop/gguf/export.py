@@ -119,7 +119,7 @@ def _add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     if vocabulary.end is not None:
         ends = vocabulary.imported.get("eos_token_id", [])
         others = [one for one in (ends if isinstance(ends, list) else [ends]) if one != vocabulary.end]
-        writer.add_bos_token_id(vocabulary.imported.get("bos_token_id", vocabulary.end))
+        writer.add_bos_token_id(vocabulary.start)
         writer.add_eos_token_id(vocabulary.end)
         writer.add_eot_token_id([*others, vocabulary.end][0])  # the format has no list of them
     if "pad_token_id" in vocabulary.imported:

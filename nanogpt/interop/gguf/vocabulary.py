@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanogpt.errors import UserError
+from nanogpt.sampling.generate import encode_prompt
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
@@ -44,6 +45,8 @@ class Vocabulary:
     """llama.cpp's name of the rule that splits a text before merging"""
     merges: tuple[str, ...]
     """pairs separated by a space, by rank; at least one"""
+    start: int
+    """id of the token that an empty prompt begins with"""
     end: int | None
     """id of the end-of-text token; None where the vocabulary is too short for llama.cpp's default"""
     imported: Mapping[str, Any]
@@ -82,6 +85,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         whole=frozenset(whole),
         pre=tokenizer.rule if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
+        start=int(encode_prompt(tokenizer, "")[0]),
         end=end,
         imported=tokenizer.imported,
     )

@@ -67,7 +67,7 @@ def export_html(run: Run, file: str | os.PathLike[str]) -> Path:
         "format": FORMAT,
         "config": {key: value for key, value in asdict(config).items() if value is not None},
         "tensors": [one.to_dict() for one in slots],
-        "tokenizer": run.tokenizer.to_dict() | {"vocab_size": run.tokenizer.vocab_size},
+        "tokenizer": run.tokenizer.to_dict() | {"vocab_size": run.tokenizer.vocab_size, "bos": run.tokenizer.bos},
         "about": {
             "text": run.plan.text,
             "preset": Path(run.config.preset).name,

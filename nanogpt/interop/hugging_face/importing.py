@@ -56,6 +56,7 @@ def import_model(
         create_folder(target)  # raises UserError
     model = read_pretrained(folder, block_size)
     tokenizer = read_tokenizer(folder, model.config.vocab_size, model.end_of_document)
+    tokenizer.bos = model.bos
     run = create_folder(target)
     try:
         _write(run, name, model, tokenizer)
@@ -73,6 +74,8 @@ class Pretrained:
     config: ModelConfig
     tensors: dict[str, Tensor]
     end_of_document: int | None
+    bos: int | None
+    """token that an empty prompt begins with"""
 
 
 def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
@@ -110,10 +113,10 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
             f"{path}: a context of {config.block_size:,} tokens needs tables of {table_bytes(config):,} bytes: shorten "
             f"it with --block-size"
         )
-    end = tables.get("eos_token_id")
-    end = end[0] if isinstance(end, list) and end else end
-    known_end = end if type(end) is int and 0 <= end < config.vocab_size else None
-    return Pretrained(architecture, config, tensors, known_end)
+    ends = tables.get("eos_token_id")
+    named = (ends[0] if isinstance(ends, list) and ends else ends, tables.get("bos_token_id"))
+    end, bos = (one if type(one) is int and 0 <= one < config.vocab_size else None for one in named)
+    return Pretrained(architecture, config, tensors, end, bos)
 
 
 def _find_folder(source: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ function windowStart(position, blockSize) {
 function encodePrompt(tokenizer, prompt) {
   const { ids, unknown } = tokenizer.encode(prompt);
   if (ids.length) return { ids, unknown };
+  if (tokenizer.bos !== null) return { ids: [tokenizer.bos], unknown };
   const newline = tokenizer.encode("\n").ids;
   return { ids: newline.length ? newline : [0], unknown };
 }

@@ -1,12 +1,13 @@
 // Text to token ids and back: the three tokenizers of nanogpt/text/tokenizer.py, with the same ids.
 "use strict";
 
-// Make a tokenizer from tokenizer.json's {kind, vocab_size, end_of_document, …}. Each has
+// Make a tokenizer from tokenizer.json's {kind, vocab_size, end_of_document, bos, …}. Each has
+//   bos: the token that an empty prompt begins with, or null;
 //   encode(text) -> {ids, unknown}: `unknown` are the characters without a token, which are dropped;
 //   bytes(id) -> the token's UTF-8, empty for the end-of-document token.
 function makeTokenizer(tables) {
   const kinds = { char: CharTokenizer, byte: ByteTokenizer, bpe: BpeTokenizer };
-  return new kinds[tables.kind](tables);
+  return Object.assign(new kinds[tables.kind](tables), { bos: tables.bos });
 }
 
 const toBytes = new TextEncoder();

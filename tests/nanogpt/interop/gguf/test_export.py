@@ -48,7 +48,9 @@ def test_the_tokens_and_what_ends_a_text():
     found = {name.removeprefix("tokenizer.ggml."): value for name, value in fields(export_gguf(run, "x.gguf")).items()}
     assert found["tokens"] == ["Ġ" if one == " " else one for one in run.tokenizer.characters] + ["<|endoftext|>"]
     assert found["token_type"] == [1] * end + [3]
-    assert (found["bos_token_id"], found["eos_token_id"], found["eot_token_id"]) == (end, end, end)
+    assert (found["bos_token_id"], found["eos_token_id"], found["eot_token_id"]) == (0, end, end)  # no newline
+    run.tokenizer.bos = end
+    assert fields(export_gguf(run, "y.gguf"))["tokenizer.ggml.bos_token_id"] == end
     assert (found["add_bos_token"], found["add_eos_token"]) == (False, False)
     assert (found["model"], found["pre"], len(found["merges"])) == ("gpt2", "gpt-2", 1)
 
@@ -57,9 +59,10 @@ def test_a_chat_model_keeps_template_stops_and_special_tokens():
     tokenizer = ForeignTokenizer(chat_tables(), STOP + 3, STOP)
     templates = [{"name": "default", "template": TEMPLATE}, {"name": "tools", "template": "x"}]
     tokenizer.imported = {
-        **{"chat_template": templates, "pad_token_id": SPEAK, "bos_token_id": END},
+        **{"chat_template": templates, "pad_token_id": SPEAK},
         "eos_token_id": [STOP, END, SPEAK],
     }
+    tokenizer.bos = END
     path = export_gguf(make_run("run", tokenizer=tokenizer), "x.gguf")
     found = {name.removeprefix("tokenizer."): value for name, value in fields(path).items()}
     assert (found["chat_template"], found["chat_template.tools"]) == (TEMPLATE, "x")

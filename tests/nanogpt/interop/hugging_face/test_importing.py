@@ -220,7 +220,9 @@ def test_a_chat_model_keeps_template_special_tokens_and_stops(tables, template):
     again = nanogpt.load(import_model("out", "again").path).tokenizer
     assert (again.to_dict(), again.imported) == (run.tokenizer.to_dict(), run.tokenizer.imported)
     tuned = nanogpt.train(write_text(), start_from="run", steps=1, out="tuned", batch_size=2, progress=False)
-    assert Path("tuned/tokenizer.json").read_bytes() == Path("run/tokenizer.json").read_bytes()
+    own, tuned_to = (json.loads(Path(name, "tokenizer.json").read_text()) for name in ("run", "tuned"))
+    own.pop("bos")  # a text of one document begins after a newline
+    assert own == tuned_to
     assert tuned.tokenizer.encode("<|im_end|>").tolist() == run.tokenizer.encode("<|im_end|>").tolist()
     assert len(run.tokenizer.encode("<|im_end|>")) == 10  # input never becomes a special token
 
