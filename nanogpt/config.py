@@ -204,6 +204,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.documents not in ("auto", "files") and not self.end_of_document:
+            raise UserError(
+                f"--documents {self.documents} needs the end-of-document token between documents: add "
+                f"--end-of-document True, or leave it out"
+            )
         if self.tokenizer_from is not None and self.tokenizer != "bpe":
             raise UserError(
                 f"--tokenizer-from {self.tokenizer_from!r} needs byte-level BPE, but --tokenizer is "

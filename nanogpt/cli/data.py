@@ -60,7 +60,7 @@ def check(options: Data) -> dict[str, Any]:
     raw = None if blocks is None else detect_encoding(blocks, options.encoding)
     faults = []
     try:
-        found = inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
+        found = inspect_chunks(*corpus.split())
     except UserError:
         if raw is None or raw.fits or not raw.probably:
             raise
@@ -72,7 +72,7 @@ def check(options: Data) -> dict[str, Any]:
         )
         options = replace(options, encoding=first)
         corpus = options.corpus(options.text or None)
-        found = inspect_chunks(corpus.chunks(), corpus.scan().train_characters)
+        found = inspect_chunks(*corpus.split())
     texts = (chunk.text for chunk in cut_chunks(corpus.split()[0]))
     sample = sample_texts(texts, DEFAULT_VOCABULARY * SAMPLE_BYTES_PER_TOKEN, config.train.seed)
     tokenizer, reason = recommend_tokenizer(found.bytes, found.distinct, found.rare)
@@ -82,12 +82,13 @@ def check(options: Data) -> dict[str, Any]:
         "encoding": options.encoding,
         "line_ends": None if raw is None else {"crlf": raw.crlf, "lf": raw.lf, "cr": raw.cr},
         **asdict(found),
+        "validation": corpus.scan().validation,
         "meaning_of_overlap": interpret_overlap(found),
         "preset": options.preset,
         "fits": [asdict(fit) for fit in fits],
         "advice": {"tokenizer": tokenizer, "reason": reason},
         "notes": list(corpus.notes),
-        "faults": faults + find_faults(found, tokenizer),
+        "faults": faults + find_faults(found, tokenizer, corpus.scan().holds_out),
     }
 
 
@@ -99,7 +100,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         "encoding": report["encoding"] + _line_ends(report["line_ends"]),
         "size": f"{counted(report['characters'], 'character')}, {counted(report['bytes'], 'byte')} of UTF-8, "
         f"{counted(report['documents'], 'document')}",
-        "parts": f"{train:,} characters to train on, {val:,} to validate on",
+        "parts": f"{train:,} characters to train on, {val:,} to validate on: {report['validation']}",
         "characters": _characters(report),
         "repeated": _repeated(report["repeated_documents"], report["repeated_lines"]),
         "overlap": f"{report['overlap']['share']:.1%} of the validation part's windows of 50 characters are in the "

@@ -50,8 +50,7 @@ def describe_corpus(corpus: "Corpus") -> dict[str, str]:
         "documents": f"{scan.documents:,}",
         "characters": f"{scan.characters:,}, {len(scan.alphabet):,} distinct",
         "bytes": f"{scan.bytes:,} of UTF-8",
-        "training part": f"{scan.train_characters:,} characters",
-        "validation part": f"{scan.characters - scan.train_characters:,} characters, the last tenth or 10 MB",
+        "validation part": scan.validation,
         "alphabet": repr(scan.alphabet[:120])[1:-1] + (" …" if scan.alphabet[120:] else ""),
     }
     return lines | {f"note {number}": note for number, note in enumerate(corpus.notes, 1)}

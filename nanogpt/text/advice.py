@@ -15,6 +15,7 @@ BPE_BYTES = 1_000_000
 """Length of text from which merged tokens are worth their vocabulary. Bits per byte after 800 steps of the default
 model on Tiny Shakespeare, 1.1 MB: characters 2.63, 4,096 tokens 2.32."""
 MUCH_REPEATED = 0.1
+MUCH_SORTED = 0.95
 MUCH_SHARED = 0.02
 MUCH_RARE = 0.2
 MUCH_MOJIBAKE = 1e-4
@@ -85,8 +86,11 @@ def interpret_overlap(found: Inspection) -> str:
     return "much: the validation loss partly measures memorized text"
 
 
-def find_faults(found: Inspection, tokenizer: str = "char") -> list[str]:
-    """Return what to fix before training with the recommended tokenizer, each with what to do."""
+def find_faults(found: Inspection, tokenizer: str = "char", holds_out: str = "end") -> list[str]:
+    """Return what to fix before training with the recommended tokenizer, each with what to do.
+
+    `holds_out` is what the validation part is (`Scan.holds_out`).
+    """
     documents, lines, overlap = found.repeated_documents, found.repeated_lines, found.overlap
     few = found.train_characters < FEW_TOKENS
     faults = {
@@ -102,6 +106,9 @@ def find_faults(found: Inspection, tokenizer: str = "char") -> list[str]:
         f"and page numbers; delete menus and licenses that repeat": lines.share > MUCH_REPEATED,
         f"{overlap.share:.1%} of the validation part is also in the training part: delete what repeats, or give "
         f"another text for validation by --val": overlap.share >= MUCH_SHARED,
+        "the lines are sorted, so the end of the text is unlike the rest, and the validation loss misleads: train with "
+        "--documents lines if each is a document, else shuffle them": holds_out == "end"
+        and found.sorted_lines > MUCH_SORTED,
         f"{found.train_characters:,} characters of training text are soon memorized: add text (a few hundred thousand "
         f"are a good start), or train with --patience 3": few,
     }

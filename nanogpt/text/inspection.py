@@ -88,6 +88,8 @@ class Inspection:
     """letters that are probably UTF-8 read in another encoding"""
     repeated_documents: Repetition
     repeated_lines: Repetition
+    sorted_lines: float
+    """share of lines that do not sort before the one above them"""
     overlap: Overlap
 
 
@@ -207,27 +209,29 @@ class Lines:
         self._open = ""
 
 
-def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection:
-    """Read a text once. Its first `train_characters` are the training part, the rest is the validation part."""
+def inspect_chunks(train: Iterable[Chunk], val: Iterable[Chunk] = ()) -> Inspection:
+    """Read the training part of a text, then its validation part."""
     counts = np.zeros(LAST_CODE_POINT + 1, dtype=np.int64)
     lines, repeated, repeated_documents, shared = Lines(), Repeats(), Repeats(), SharedWindows()
-    characters = size = mojibake = documents = 0
+    size = mojibake = documents = seen = rising = 0
+    characters, previous = [0, 0], ""  # of each part; the line above
     document, length, beginning = _hasher(), 0, ""  # of the document being read
 
     def count(some: Iterable[str]) -> None:
+        nonlocal seen, rising, previous
         for line in some:
+            seen, rising, previous = seen + 1, rising + (previous <= line), line
             repeated.add(_hasher(line.encode("utf-8", "surrogatepass")).digest(), len(line), line)
 
-    for batch in batch_chunks(chunks):  # joins short documents, because numpy is slow on short arrays
+    batches = ((part, batch) for part, chunks in enumerate((train, val)) for batch in batch_chunks(chunks))
+    for part, batch in batches:  # of several short documents, because numpy is slow on short arrays
         text = "".join(chunk.text for chunk in batch)
         points = np.bincount(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4"))
         counts[: len(points)] += points
         size += len(text.encode("utf-8", "surrogatepass"))
         mojibake += sum(1 for _ in _MOJIBAKE.finditer(text))
-        left = max(0, train_characters - characters)
-        shared.add(text[:left], 0)
-        shared.add(text[left:], 1)
-        characters += len(text)
+        shared.add(text, part)
+        characters[part] += len(text)
         for chunk in batch:
             if chunk.begins:
                 if length:
@@ -245,9 +249,9 @@ def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection
     rarest = rare[np.argsort(counts[rare], kind="stable")][:EXAMPLES]
     return Inspection(
         documents=documents,
-        characters=characters,
+        characters=sum(characters),
         bytes=size,
-        train_characters=min(train_characters, characters),
+        train_characters=characters[0],
         distinct=int(np.count_nonzero(counts)),
         rare=len(rare),
         rarest=tuple((chr(point), int(counts[point])) for point in rarest),
@@ -255,6 +259,7 @@ def inspect_chunks(chunks: Iterable[Chunk], train_characters: int) -> Inspection
         mojibake=mojibake,
         repeated_documents=repeated_documents.result(),
         repeated_lines=repeated.result(),
+        sorted_lines=rising / max(seen, 1),
         overlap=shared.result(),
     )
 

@@ -32,8 +32,9 @@ HEAD_CHARACTERS = 1 << 16
 HELD_CHARACTERS = 1024
 """Characters that are held back, as a separator may begin in them."""
 KINDS = {"lines": r"\n", "blank-lines": r"\n[ \t]*\n"}
-CONVENTIONAL = {"<|endoftext|>": "<|endoftext|>", "%": "\n%\n"}
+END, FORTUNE = "<|endoftext|>", "%"
 """Separators that are recognized: GPT-2's (Radford et al. 2019), and that of fortune files, a line of its own."""
+AT_LINE_END = re.compile(rf"^{re.escape(END)}|{re.escape(END)}$", re.MULTILINE)
 FEW_PIECES, FEW_LINES = 3, 30
 LONGEST_LINE = 60
 MOST_WORDS = 5
@@ -70,6 +71,15 @@ class Scan:
         if self.characters < TINY_CHARACTERS:
             return "nothing"
         return "documents" if self.is_list else "end"
+
+    @property
+    def validation(self) -> str:
+        """What the validation part is, in words."""
+        return {
+            "nothing": f"none, as the text is shorter than {TINY_CHARACTERS:,} characters",
+            "documents": f"one of every {self.document_share:,} documents",
+            "end": f"the last {self.characters - self.train_characters:,} characters",
+        }[self.holds_out]
 
     @property
     def document_share(self) -> int:
@@ -150,6 +160,9 @@ def divide(chunks: Iterable[Chunk], how: str) -> Iterator[Chunk]:
     >>> [chunk.text for chunk in divide([Chunk("one\n%\ntwo", True)], "%")]
     ['one', 'two']
     """
+    if how == "files":
+        yield from (chunk._replace(divided=True) for chunk in chunks)
+        return
     pattern = re.compile(KINDS.get(how) or re.escape(how.replace("\\n", "\n").replace("\\t", "\t")))
     held, begins = "", True
 
@@ -164,9 +177,6 @@ def divide(chunks: Iterable[Chunk], how: str) -> Iterator[Chunk]:
         if chunk.begins:
             yield from piece(held.rstrip("\n"))
             held, begins = "", True
-        if how == "files":
-            yield chunk._replace(divided=True)
-            continue
         *whole, held = pattern.split(held + chunk.text)
         for text in whole:
             yield from piece(text.rstrip("\n"))
@@ -185,10 +195,11 @@ def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterat
     if found is None:
         yield from chain(head, chunks)
         return
-    name = "each line of" if found == "lines" else f"{CONVENTIONAL.get(found, found)!r} divides"
-    meaning = "is read as a document" if found == "lines" else "into documents"
+    name, meaning = f"{found!r} divides", "into documents"
+    if found == "lines":
+        name, meaning = "each line of", "is read as a document"
     notes[f"{name} {where} {meaning}; --documents files reads it as one"] = None
-    yield from divide(chain(head, chunks), CONVENTIONAL.get(found, found))
+    yield from divide(chain(head, chunks), r"\n%\n" if found == FORTUNE else found)
 
 
 def recognize(head: str, ended: bool = True) -> str | None:
@@ -200,11 +211,11 @@ def recognize(head: str, ended: bool = True) -> str | None:
     >>> recognize("first\n%\nsecond\n%\nthird\n%\nfourth\n"), recognize("To be, or not to be\nthat is the question:\n")
     ('%', None)
     """
-    for name, separator in CONVENTIONAL.items():
-        at_line_ends = re.findall(rf"(?:^|\n){re.escape(name)}|{re.escape(name)}(?:\n|$)", head)
-        if len(at_line_ends) >= FEW_PIECES and head.count(separator) <= len(at_line_ends):  # not quoted in a sentence
-            return name
     lines = head.split("\n")
+    if FEW_PIECES <= head.count(END) == len(AT_LINE_END.findall(head)):  # not mentioned in sentences
+        return END
+    if lines.count(FORTUNE) >= FEW_PIECES:
+        return FORTUNE
     lines = lines[:-1] if not ended or not lines[-1] else lines
     count = len(lines)
     if count < FEW_LINES or sum(len(line.split()) for line in lines) > MOST_WORDS * count:

@@ -247,3 +247,45 @@ def test_a_text_shorter_than_a_block_is_refused(train, val, words):
     if train == 1:
         refuses(lambda: check_length(data, 1), "has 1 token, but needs at least 2, one to read and one to predict")
     check_length(Dataset(train=np.arange(12), val=np.arange(2), key=""), 11)
+
+
+# Lists of documents
+
+
+def pieces(ids, end):
+    """The documents of token ids, each as text of digits; all begin with the token `end`."""
+    assert ids[0] == end
+    found = np.split(ids, np.flatnonzero(ids == end))[1:]
+    return ["".join(map(str, one[1:])) for one in found]
+
+
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_a_list_is_shuffled_so_that_its_order_teaches_nothing(monkeypatch, block):
+    monkeypatch.setattr(dataset, "SHUFFLE_TOKENS", block)
+    digits, numbers = CharTokenizer("0123456789"), [str(number) for number in range(10_000, 10_400)]
+    Path("list.txt").write_text("\n".join(numbers))
+    found = tokenize(load_corpus("list.txt", documents="lines"), digits)
+    parts = [pieces(ids, 10) for ids in (found.train, found.val)]
+    assert [len(part) for part in parts] == [360, 40]
+    assert sorted([*parts[0], *parts[1]]) == numbers
+    for part in parts:
+        assert abs(np.corrcoef(np.array(part, dtype=float), np.arange(len(part)))[0, 1]) < 0.2
+    again = tokenize(load_corpus("list.txt", documents="lines"), digits)
+    assert again.train.tolist() == found.train.tolist()
+
+
+def test_a_text_that_is_no_list_keeps_its_order():
+    documents = [f"{number}" * 40 for number in range(10, 29)]  # fewer than a list has
+    Path("rows.csv").write_text("text\n" + "\n".join(documents))
+    found = tokenize(load_corpus("rows.csv"), CharTokenizer("0123456789"))
+    assert pieces(found.train, 10) == [*documents[:-2], documents[-2][:8]]
+    assert found.val[0] != 10  # it begins inside a document
+
+
+def test_without_a_validation_part_the_training_part_is_measured():
+    whole_text = corpus("ab " * 999)
+    whole_text.holds_out = False
+    for text in (corpus("ab " * 9), whole_text):
+        found = tokenize(text, LETTERS)
+        assert (found.has_validation, found.val is found.train) == (False, True)
+    assert tokenize(corpus("ab " * 999), LETTERS).has_validation

@@ -207,6 +207,16 @@ def test_rotation_of_pairs_of_halves_by_position_times_rate():
             torch.testing.assert_close(rotated[0, 0, t, [pair, pair + 2]], torch.stack(expected), rtol=0, atol=1e-5)
 
 
+def test_rotations_have_the_bits_of_transformers():
+    rates = 1.0 / (1e6 ** (torch.arange(0, 26, 2, dtype=torch.int64).float() / 26))
+    angles = torch.outer(torch.arange(40_961).float(), rates)
+    cos, sin = rotations(40_961, 26, 1e6)
+    assert torch.equal(cos, angles.cos().repeat(1, 2))
+    assert torch.equal(sin, torch.cat([-angles.sin(), angles.sin()], -1))
+    old, _ = rotations(40_961, 26, 1e6, run_format=1)
+    assert not torch.equal(old, cos)
+
+
 def test_rotated_products_depend_on_the_distance_alone():
     rotation = rotations(53, D, 10_000.0)
     q, k = (rotate(torch.randn(1, HEADS, 1, D).expand(-1, -1, 53, -1), rotation) for _ in range(2))

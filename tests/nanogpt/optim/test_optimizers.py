@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tiny import PRESETS, SMALL_RUN, finish, outcome, start, tiny_model, token_ids, write_text
+from tiny import PRESETS, SMALL_RUN, B, T, finish, outcome, start, tiny_model, token_ids, write_text
 from torch import nn
 
 import nanogpt
-from nanogpt.config import TrainConfig
+from nanogpt.config import TrainConfig, load_preset
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.optim.adamw import AdamW
 from nanogpt.optim.muon import Muon
@@ -50,6 +50,32 @@ def test_every_parameter_is_in_one_group(preset, tied, optimizer):
         assert kind is (Muon if inside else AdamW), name
         assert group["weight_decay"] == (0.3 if p.ndim == 2 else 0.0), name
         assert group["peak_momentum"] == 0.6 if inside else group["betas"] == (0.7, 0.8)
+
+
+@pytest.mark.parametrize(("on", "run_format", "decay"), [("all", 2, 0.3), ("matrices", 2, 0.0), ("all", 1, 0.0)])
+def test_what_decays(on, run_format, decay):
+    model = tiny_model("lecture", format=run_format)
+    found = groups_of(model, weight_decay=0.3, weight_decay_on=on)
+    for name, p in model.named_parameters():
+        assert found[name][1]["weight_decay"] == (0.3 if p.ndim == 2 else decay), name
+
+
+def test_the_lectures_optimizer_is_torchs_default():
+    config = load_preset("lecture").train
+    models = [tiny_model("lecture", seed=5) for _ in range(2)]
+    ours = make_optimizers(models[0], config)
+    theirs = [torch.optim.AdamW(models[1].parameters(), lr=config.learning_rate)]
+    for model, optimizers in zip(models, (ours, theirs)):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1
+        for _ in range(3):
+            model(token_ids(B, T)).square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            model.zero_grad()
+    for (name, p), q in zip(models[0].named_parameters(), models[1].parameters()):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_a_frozen_parameter_is_in_none():
@@ -186,7 +212,7 @@ def test_state_dicts_make_a_round_trip():
 
 STEP = """
 from tiny import tiny_model, token_ids
-from nanogpt.config import TrainConfig
+from nanogpt.config import TrainConfig, load_preset
 from nanogpt.optim.optimizers import make_optimizers
 model = tiny_model()
 optimizers = make_optimizers(model, TrainConfig(optimizer="muon"))

@@ -14,7 +14,12 @@ NONE = Repetition(share=0.0, copies=0, example=None, one_in=1)
 CLEAN = Inspection(
     **{"documents": 3, "characters": 100_000, "bytes": 110_000, "train_characters": 90_000, "distinct": 80},
     **{"rare": 3, "rarest": (("é", 1),), "replaced": 0, "mojibake": 3},
-    **{"repeated_documents": NONE, "repeated_lines": NONE, "overlap": Overlap(share=0.01, windows=999, one_in=1)},
+    **{
+        "repeated_documents": NONE,
+        "repeated_lines": NONE,
+        "sorted_lines": 0.5,
+        "overlap": Overlap(share=0.01, windows=999, one_in=1),
+    },
 )
 
 

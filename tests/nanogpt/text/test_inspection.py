@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanogpt.text import inspection
-from nanogpt.text.chunks import Chunk
+from nanogpt.text.chunks import Chunk, divide_chunks
 from nanogpt.text.inspection import Lines, Repeats, SharedWindows, inspect_chunks, window_hashes
 
 
@@ -19,7 +19,8 @@ def prose(count, seed=7):
 
 def inspect(*documents, train=None):
     chunks = [Chunk(text[i : i + 13], i == 0) for text in documents for i in range(0, max(1, len(text)), 13)]
-    return inspect_chunks(chunks, int(sum(map(len, documents)) * 0.9) if train is None else train)
+    train = int(sum(map(len, documents)) * 0.9) if train is None else train
+    return inspect_chunks(*divide_chunks(chunks, train))
 
 
 def test_sizes_and_characters_by_hand():
@@ -128,3 +129,10 @@ def test_shared_windows_are_estimated_in_bounded_memory():
     assert found.one_in > 8
     assert found.share == pytest.approx(0.5, abs=0.12)
     assert found.windows < 1500
+
+
+@pytest.mark.parametrize(
+    ("lines", "share"), [("abcde", 1.0), ("aabbc", 1.0), ("edcba", 0.2), ("cabde", 0.8), ("", 0.0)]
+)
+def test_the_share_of_lines_in_order(lines, share):
+    assert inspect("\n".join(lines), train=0).sorted_lines == pytest.approx(share)
