@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nanogpt.cli.arguments import RunOptions, parser_of
 from nanogpt.config import SampleConfig
 from nanogpt.errors import UserError, counted
+from nanogpt.text.corpus import NO_VALIDATION
 
 if TYPE_CHECKING:
     from nanogpt.data.batches import TokenIds
@@ -77,7 +78,8 @@ def main(argv: Sequence[str]) -> None:
         if options.text is not None or "--text" in str(error):
             raise
         raise UserError(f"{error}; to measure on another text, type: nanogpt eval --text book.txt") from None
-    of = options.text or f"the validation part of {run.plan.text}"
+    part = "training text (no part was held out)" if run.plan.val_source == NO_VALIDATION else "validation part"
+    of = options.text or f"the {part} of {run.plan.text}"
     report: dict[str, Any] = {"run": run.name, "step": run.step, "text": of, "precision": options.precision}
     if options.protocol == "nanogpt":
         report |= random_batches(run, ids, options.seed)

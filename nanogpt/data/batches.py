@@ -1,10 +1,9 @@
 """Batches of token ids: which windows a step reads is a function of (seed, step).
 
-An epoch reads windows of `block_size` tokens, ordered by a keyed permutation that needs no memory (a Feistel network,
-repeated until its result is in range). They lie next to each other on a ring, the text with its end joined to its
-beginning, from an offset that each epoch draws anew: so an epoch has every token as a target, and cuts the text at
-other positions than the last one. Finding a window costs the same whatever the length of the text, and any step can be
-requested directly: so a resumed run continues where it stopped, with any number of processes.
+The text is a ring, its end joined to its beginning. An epoch covers it with windows of `block_size` tokens, from a
+drawn offset on, so every token is a target; a keyed permutation that needs no memory (a Feistel network, repeated until
+its result is in range) orders them. Finding a window costs the same whatever the length of the text, and any step can
+be requested directly: so a resumed run continues where it stopped, with any number of processes.
 """
 
 import numpy as np

@@ -25,7 +25,7 @@ from nanogpt.files import cache_folder
 from nanogpt.random_streams import stream
 from nanogpt.text.chunks import CHUNK_CHARACTERS
 from nanogpt.text.corpus import Corpus
-from nanogpt.text.scan import FEW_DOCUMENTS, FEW_TOKENS, TINY_CHARACTERS, VALIDATION_BYTES, VALIDATION_SHARE
+from nanogpt.text.scan import FEW_TOKENS, VALIDATION_BYTES, VALIDATION_SHARE
 from nanogpt.text.tokenizer import Tokenizer, Unknown, dump_tokenizer, encode_chunks, id_type
 
 SHUFFLE_TOKENS = 1 << 20
@@ -71,11 +71,11 @@ def ids_key(corpora: Sequence[Corpus], tokenizer: Tokenizer, quiet: bool = False
 
     How unknown characters are treated is no part of it: a text that has some is tokenized only with `skip_unknown`.
     """
-    first, cut = corpora[0], [VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS]
+    first, cut = corpora[0], json.dumps([VALIDATION_SHARE, VALIDATION_BYTES, CHUNK_CHARACTERS])
     if first.format > 1:
-        cut += [first.format, TINY_CHARACTERS, FEW_DOCUMENTS, first.scan(quiet).divided, first.holds_out]
+        cut += json.dumps([first.format, first.scan(quiet).is_list, first.held_out])
     digests = [one.scan(quiet).digest for one in corpora]
-    return hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), json.dumps(cut), *digests]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([dump_tokenizer(tokenizer), cut, *digests]).encode()).hexdigest()[:32]
 
 
 def tokenize(

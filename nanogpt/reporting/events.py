@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nanogpt.config import Config
-from nanogpt.data.tokenize import Dataset
 from nanogpt.evaluation.loss import Evaluation
 from nanogpt.parallel.world import World
 from nanogpt.runs.checkpoint import State
@@ -120,9 +119,24 @@ class Training(Protocol):
     world: World
     folder: RunFolder
     config: Config
-    data: Dataset
     plan: Plan
     state: State
 
     def events(self) -> Iterator[Event]:
         """Train, and yield what happens."""
+
+
+def warn_if_worse(training: Training) -> Iterator[NoteEvent]:
+    """Yield a warning if no step brought the validation loss below what it was before the first one."""
+    state, first = (
+        training.state,
+        next((line["loss"] for line in training.folder.metrics() if line["event"] == "eval"), 0),
+    )
+    if state.best_loss is not None and state.best_loss >= first:
+        kept = "the best checkpoint is the model it started from" if state.best_step == 0 else "its samples are noise"
+        text = (
+            f"the training made the model worse: its validation loss was {first:.4f} before the first step, and never "
+            f"below {state.best_loss:.4f} after it; {kept}. Train again with a lower --learning-rate (it was "
+            f"{training.config.train.learning_rate:g}), or on more text"
+        )
+        yield NoteEvent(step=state.step, text=text)

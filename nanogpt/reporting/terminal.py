@@ -11,6 +11,7 @@ from nanogpt.errors import counted
 from nanogpt.reporting import events
 from nanogpt.reporting.events import Event, Training
 from nanogpt.runs.plan import Plan
+from nanogpt.text.corpus import NO_VALIDATION
 
 
 def show_training(trainer: Training, quiet: bool = False) -> Iterator[Event]:
@@ -108,8 +109,8 @@ class TerminalView:
         self._update(completed=event.step, val=f"{loss:.3f}")
         # The mean since the last logged step, so that both losses belong to about the same weights.
         train = f"{sum(since) / len(since):.3f}" if since else self._loss
-        held_out = "val" if self._trainer.data.has_validation else "text"
-        line = f"step {event.step:,}: train {train}  {held_out} {loss:.4f}"
+        of = "text" if self._trainer.plan.val_source == NO_VALIDATION else "val"
+        line = f"step {event.step:,}: train {train}  {of} {loss:.4f}"
         if not self._console.is_terminal:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
         self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
@@ -117,7 +118,7 @@ class TerminalView:
     def _done(self, event: events.DoneEvent) -> None:
         result = event.evaluation
         early = "stopped early, out of patience; " if event.early else ""
-        of = "validation loss" if self._trainer.data.has_validation else "loss of the training text"
+        of = "training text, loss" if self._trainer.plan.val_source == NO_VALIDATION else "validation loss"
         self._update(completed=event.step, total=event.step)
         self._print(
             f"done: {early}{of} {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte "

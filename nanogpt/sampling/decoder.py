@@ -4,8 +4,7 @@ For a small model, launching operations takes as long as computing them. `Decode
 order, without what a single position in evaluation does not need: dropout, masks, module calls. Tests compare it with
 `GPT.forward` for every part. A model with blocks of your own, or with hooks, is called as it is (`can_decode`).
 
-Shapes: B rows, C channels, H heads, K key and value heads, G = H / K, S positions in the cache, D channels of a head, V
-vocabulary.
+Shapes: B rows, V vocabulary, C channels, H heads of D channels, K key and value heads, G = H / K, S cached positions.
 """
 
 from collections.abc import Callable

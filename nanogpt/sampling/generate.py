@@ -214,7 +214,4 @@ def default_batch_size(config: ModelConfig) -> int:
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, unknown: Unknown = "error") -> Tensor:
     """Return the ids, (T,), that generation starts from: at least one, also for an empty prompt."""
-    ids = tokenizer.encode(prompt, unknown).tolist()
-    if not ids:
-        ids = [tokenizer.bos] if tokenizer.bos is not None else tokenizer.encode("\n", "skip").tolist() or [0]
-    return torch.tensor(ids)
+    return torch.tensor(tokenizer.encode(prompt, unknown).tolist() or tokenizer.start())

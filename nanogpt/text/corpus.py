@@ -106,9 +106,9 @@ class Corpus:
         first, scan = self._read_again(quiet), self.scan()
         if val_corpus is not None:
             return first, val_corpus._read_again(quiet)
-        if self.format == 1 or (self.holds_out and scan.holds_out == "end"):
+        if self.format == 1 or self.held_out == "end":
             return divide_chunks(first, scan.train_characters)
-        if self.holds_out and scan.holds_out == "documents":
+        if self.held_out == "documents":
             return hold_out_documents(first, scan.document_share, scan.characters // 5)
         return first, iter(())
 
@@ -123,6 +123,11 @@ class Corpus:
         if (characters, documents) != (scan.characters, scan.documents):
             named = " or ".join(map(repr, self.sources))
             raise UserError(f"the text {named} changed while it was read: train again when it is complete")
+
+    @property
+    def held_out(self) -> str:
+        """What of it is the validation part: `nothing`, a tenth of the `documents`, or its `end`."""
+        return self.scan().holds_out if self.holds_out else "nothing"
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -41,8 +41,8 @@ class Tokenizer(ABC):
     vocab_size: int
     end_of_document: int | None
     bos: int | None = None
-    """token that an empty prompt begins with: the end-of-document token if the text had several documents; None: it
-    begins after a newline"""
+    """token that an empty prompt begins with: the end-of-document token if the text had several documents; None: a
+    newline, or in a vocabulary without one the first token"""
     bytes_by_id: Sequence[bytes]
     """each token's text in UTF-8; empty if it has none"""
     errors = "replace"
@@ -57,6 +57,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `tokenizer.json`."""
+
+    def start(self) -> list[int]:
+        """Return the ids that an empty prompt begins with, at least one."""
+        return [self.bos] if self.bos is not None else self.encode("\n", "skip").tolist() or [0]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of token ids."""

@@ -1,14 +1,12 @@
-"""What a training does when it diverges, runs out of memory, or learned nothing."""
+"""What a training does when it diverges or runs out of memory."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
-from nanogpt.config import TrainConfig
 from nanogpt.errors import Diverged, UserError
 from nanogpt.reporting.events import Event, NoteEvent, RollbackEvent
-from nanogpt.runs.checkpoint import State
 from nanogpt.runs.plan import MicroBatch, Plan, Rollback
 from nanogpt.training.trainer import Trainer
 
@@ -78,13 +76,3 @@ def shrink_micro_batch(trainer: Trainer, in_step: bool) -> Iterator[Event]:
         getattr(torch, device).empty_cache()
     text = f"out of memory at step {step}: from here on {size // 2} sequences at a time, still {batch} in a step"
     yield NoteEvent(step=step, text=text)
-
-
-def explain_no_progress(first: float, state: State, config: TrainConfig) -> str:
-    """Return a warning for a training whose lowest validation loss is not below the `first`, before any step."""
-    kept = "the best checkpoint is the model that it started from" if state.best_step == 0 else "its samples are noise"
-    return (
-        f"the training made the model worse: its validation loss was {first:.4f} before the first step, and never "
-        f"below {state.best_loss:.4f} after it; {kept}. Train again with a lower --learning-rate (it was "
-        f"{config.learning_rate:g}), or on more text"
-    )

@@ -127,9 +127,8 @@ class TrainStep:
 
     def loss(self, forward: Callable[..., Tensor], step: int, samples: Sequence[int]) -> Tensor:
         """Return the mean loss of some samples of a step."""
-        first = step * self.config.batch_sequences + samples[0]
+        first, ids = step * self.config.batch_sequences + samples[0], self.data.train
         model, seed, count = self.model.config, self.config.seed, len(samples)
-        ids = self.data.train
         inputs, targets = get_batch(ids, model.block_size, seed, first, count, run_format=model.format)  # each (B, T)
         if model.has_dropout:
             from nanogpt.model.dropout import seed_dropout
@@ -323,10 +322,9 @@ class Trainer:
         counts = step > 0 or self.plan.start_from is not None or self.config.model.format == 1
         lower = self.state.best_loss is None or result.loss < self.state.best_loss
         best = counts and (lower or not self.data.has_validation)
+        self.state = replace(self.state, stale=self.state.stale + counts)
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)
-        else:
-            self.state = replace(self.state, stale=self.state.stale + counts)
         yield self._log(events.EvalEvent(step=step, evaluation=result, best=best))
         if self.config.train.sample_tokens:
             seed = stream(self.config.train.seed, "sample", step)
@@ -365,11 +363,7 @@ class Trainer:
             weights.load_model_tensors(self.model, best.path / "model.safetensors")
             best_step = best.state.step
         result = evaluate(self.model, self.data.val, self.tokenizer, self.config.train.final_eval_tokens, self.world)
-        first = next((line["loss"] for line in self.folder.metrics() if line["event"] == "eval"), math.inf)
-        if self.state.best_loss is not None and self.state.best_loss >= first:
-            from nanogpt.training.recovery import explain_no_progress
-
-            yield events.NoteEvent(step=self.state.step, text=explain_no_progress(first, self.state, self.config.train))
+        yield from events.warn_if_worse(self)
         early = self.state.step < self.plan.total_steps
         yield self._log(events.DoneEvent(step=self.state.step, evaluation=result, best_step=best_step, early=early))
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanogpt.errors import UserError
-from nanogpt.sampling.generate import encode_prompt
 from nanogpt.text.bpe import BYTE_OF, BpeTokenizer, ByteTokenizer, split_merge
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.tokenizer import CharTokenizer, Tokenizer
@@ -85,7 +84,7 @@ def to_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         whole=frozenset(whole),
         pre=tokenizer.rule if isinstance(tokenizer, ForeignTokenizer) else PRE,
         merges=tuple(merges) or (f"{NEVER} {NEVER}",),
-        start=int(encode_prompt(tokenizer, "")[0]),
+        start=tokenizer.start()[0],
         end=end,
         imported=tokenizer.imported,
     )

@@ -21,7 +21,7 @@ from nanogpt.interop.formats import check_library_blocks, check_target
 from nanogpt.interop.hugging_face.tokenizer import to_hugging_face, tokenizer_settings
 from nanogpt.runs.run import Run
 from nanogpt.runs.weights import model_tensors
-from nanogpt.sampling.generate import encode_prompt
+from nanogpt.text.corpus import NO_VALIDATION
 from nanogpt.text.foreign import ForeignTokenizer
 from nanogpt.text.imported import NUMBERS
 from nanogpt.text.tokenizer import Tokenizer
@@ -53,7 +53,7 @@ def export_hugging_face(run: Run, folder: str | os.PathLike[str], licence: str =
     architecture = architecture_of(run.config.model)
     check_tokenizer(architecture, run.tokenizer)
     end = run.tokenizer.end_of_document
-    tokens = {"bos_token_id": encode_prompt(run.tokenizer, "")[0].item(), "eos_token_id": end}
+    tokens = {"bos_token_id": run.tokenizer.start()[0], "eos_token_id": end}
     numbers = {key: value for key, value in run.tokenizer.imported.items() if key in NUMBERS}
     kind = {"architectures": [architecture.model_class], "model_type": architecture.model_type, "dtype": "float32"}
     sampling = {"do_sample": True, "temperature": SampleConfig().temperature, "top_k": 0, "top_p": 1.0}
@@ -114,7 +114,7 @@ def model_card(run: Run, licence: str = LICENCE) -> str:
             f"{train.optimizer}, learning rate {train.learning_rate:g}{adapters}, dropout {model.dropout:g}"
         )
     if measured is not None:
-        rows["validation loss"] = measured
+        rows["validation loss" if run.plan.val_source != NO_VALIDATION else "loss of the training text"] = measured
     table = "\n".join(f"| {name} | {_plain(value)} |" for name, value in rows.items())
     return f"""---
 license: {licence}

@@ -109,7 +109,7 @@ def test_a_validation_text_leaves_the_other_whole():
 
 
 def test_every_difference_has_its_key():
-    old, whole_text = corpus("abababababab"), corpus("abababababab")
+    old, whole_text = corpus("abababababab"), corpus("ab" * 500)
     old.format, whole_text.holds_out = 1, False
     letters, text = CharTokenizer("ab"), corpus("abababababab")
     found = [
@@ -123,6 +123,7 @@ def test_every_difference_has_its_key():
         tokenize(corpus("ababababababab"), letters, corpus("")),
         tokenize(old, letters),
         tokenize(whole_text, letters),
+        tokenize(corpus("ab" * 500), letters),
     ]
     assert len({data.key for data in found}) == len(found)
 
