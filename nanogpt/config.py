@@ -186,7 +186,7 @@ class DataConfig:
     tokenizer_from: str | None = None
     """with bpe: a folder with GPT-2's vocab.json and merges.txt, or with a tokenizer.json, to use instead"""
     end_of_document: bool = True
-    """put an end-of-document token between documents; samples end with it"""
+    """put an end-of-document token before each document; samples end with it"""
     encoding: str = "utf-8"
     """encoding of the text files"""
     pattern: str | None = None

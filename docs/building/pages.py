@@ -26,7 +26,10 @@ CONTENTS = {
         "from-gpt-to-chatgpt",
         "glossary",
     ],
-    "Make": ["texts", "minutes", "resume", "several-processes", "fine-tuning", "elsewhere", "studio", "serving"],
+    "Make": [
+        *("texts", "minutes", "resume", "formats", "several-processes"),
+        *("fine-tuning", "elsewhere", "studio", "serving"),
+    ],
     "Research": ["architecture", "add-a-block", "looking-inside", "losses", "speed", "what-was-tried"],
     "Reference": [f"reference/{page}" for page in REFERENCE],
     "The project": ["contributing", "changelog", "*"],

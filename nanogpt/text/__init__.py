@@ -1,12 +1,15 @@
 """Read, chunk and tokenize text.
 
-- `corpus`: find a text by name, file, folder, data set or standard input (the entry point)
+- `corpus`: find a text by its name or file, and read it (the entry point)
+- `sources`: texts that are not one file: folders, standard input, web addresses, data sets
+- `downloads`: texts from the web, fetched once
 - `named_corpora`: Tiny Shakespeare and the Python standard library
 - `records`: `.csv`, `.jsonl`, `.json`, `.parquet`, Hugging Face data sets, and input that can be read only once
 - `formats`: `.html`, `.epub`, `.docx`, `.odt`, `.rtf`, `.pdf`, subtitles and mail
 - `readers`: the reader for each ending of a file; folders and archives
+- `cleaning`: leave out what is not a text's own, such as a publisher's licence
 - `chunks`: from bytes to a stream of chunks of text
-- `scan`: hash, figures, alphabet, and where the validation part begins
+- `scan`: documents, hash, figures, alphabet, and what is held out
 - `tokenizer`: the base class of tokenizers, and the one of characters
 - `bpe`: bytes, and byte-level BPE
 - `foreign`: tokenizers of other projects, applied by Hugging Face's library
