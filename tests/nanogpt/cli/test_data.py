@@ -7,8 +7,8 @@ from tiny import write_text
 
 
 def test_as_json(nanogpt):
-    write_text("tales/a.txt", 300)
-    write_text("tales/b.txt", 300)
+    write_text("tales/a.txt", 600)
+    write_text("tales/b.txt", 600)
     report = json.loads(nanogpt("data", "check", "tales", "--json").out)
     assert report["documents"] == 2
     assert report["repeated_documents"]["copies"] == 1
