@@ -204,6 +204,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if not self.documents:
+            raise UserError(
+                "--documents is empty: give lines, blank-lines, files, or the text that separates documents"
+            )
         if self.documents not in ("auto", "files") and not self.end_of_document:
             raise UserError(
                 f"--documents {self.documents} needs the end-of-document token between documents: add "

@@ -119,7 +119,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     for fit in report["fits"]:
         yield (
             f"{fit['tokenizer']:<6}{fit['bytes_per_token']:>12.2f}{fit['tokens']:>15,}{fit['vocab_size']:>12,}"
-            f"{fit['parameters']:>12,}{fit['vocabulary_share']:>18.0%}{fit['steps_per_epoch']:>10,} steps"
+            f"{fit['parameters']:>12,}{fit['vocabulary_share']:>18.0%}{counted(fit['steps_per_epoch'], 'step'):>16}"
         )
 
 

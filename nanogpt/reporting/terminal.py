@@ -113,7 +113,7 @@ class TerminalView:
         line = f"step {event.step:,}: train {train}  {of} {loss:.4f}"
         if not self._console.is_terminal:
             line += f"  ({time.monotonic() - self._began:.0f} s)"
-        self._print(line + ("" if event.best else "  (not the best so far)"), "cyan")
+        self._print(line + ("" if event.best or not event.step else "  (not the best so far)"), "cyan")
 
     def _done(self, event: events.DoneEvent) -> None:
         result = event.evaluation

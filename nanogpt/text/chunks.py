@@ -62,6 +62,18 @@ def chunks_of(texts: Iterable[str], divided: bool = False) -> Iterator[Chunk]:
         yield Chunk(held, begins, divided)
 
 
+def by_document(chunks: Iterable[Chunk]) -> Iterator[Iterator[Chunk]]:
+    """Yield the chunks of each document, to be read in this order."""
+    number = 0
+
+    def document(chunk: Chunk) -> int:
+        nonlocal number
+        number += chunk.begins
+        return number
+
+    return (parts for _, parts in itertools.groupby(chunks, document))
+
+
 def cut_chunks(chunks: Iterable[Chunk], size: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
     """Yield the same text in chunks of at most `size` characters that end where a word does, if they have a space.
 
@@ -255,8 +267,8 @@ def decode_blocks(blocks: Iterable[bytes], where: str, encoding: str, notes: Not
             line += seen.count(b"\n", 0, at) - held.count(b"\n") + 1
             raise UserError(
                 f"{where} is not {encoding}: byte 0x{seen[at]:02x} at offset {offset - len(held) + at:,} "
-                f"(line {line:,}) does not fit; name its encoding, for example --encoding latin-1 or "
-                f"--encoding cp1252, or save the file as UTF-8"
+                f"(line {line:,}) does not fit; name its encoding (nanogpt data check guesses it), for "
+                f"example --encoding latin-1, or save the file as UTF-8"
             ) from None
         except UnicodeError as error:  # UTF-16 and UTF-32 need a mark at the beginning
             raise UserError(f"{where} is not {encoding}: {error}; give another --encoding, such as utf-16-le") from None

@@ -212,13 +212,15 @@ def _read_documents(
     read: Callable[[Notes], Iterator[Chunk]], corpus: Corpus, data: DataConfig, notes: Notes
 ) -> Iterator[Chunk]:
     """Read a text without what `data.clean` leaves out, divided into documents as `data.documents` says."""
-    from nanogpt.text.scan import divide, divide_if_clear
+    from nanogpt.text.scan import divide, divide_files, divide_if_clear
 
     where = corpus.name if corpus.source == "-" else Path(str(corpus.source)).name
     chunks = read(notes) if data.clean == "none" else _cleaned(read(notes), data.clean, where, notes)
-    if data.documents == "auto":  # without the end-of-document token, lines would run together
-        return divide_if_clear(chunks, where, notes) if corpus.plain and data.end_of_document else chunks
-    return divide(chunks, data.documents)
+    if data.documents != "auto":
+        return divide(chunks, data.documents, where, notes)
+    if not data.end_of_document:  # lines would run together
+        return chunks
+    return (divide_if_clear if corpus.plain else divide_files)(chunks, where, notes)
 
 
 def _cleaned(chunks: Iterator[Chunk], clean: str, where: str, notes: Notes) -> Iterator[Chunk]:

@@ -38,6 +38,7 @@ WESTERN_SHARE = 0.3
 """Share of accented letters: Western European languages have fewer, other scripts nearly all."""
 OTHER_SCRIPTS = ("shift_jis", "gb18030", "euc_kr", "cp1251")
 # UTF-8's bytes read as Western European: `Ã©` for é, `â€™` for a quotation mark.
+_DECLARED = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"']([\w.-]{1,40})")
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€")
 
 
@@ -305,6 +306,8 @@ def detect_encoding(blocks: Iterable[bytes], encoding: str = "utf-8") -> FileEnc
     marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
     if marked not in (None, "utf-8"):
         fits = fits and encoding.lower().replace("_", "-").startswith(marked)
+    if not fits and marked is None and (declared := _DECLARED.match(head)) is not None:
+        marked = declared[1].decode()
     guesses = (encoding,) if fits else (marked,) if marked else guess_encodings(suspect)
     certain = fits or marked is not None
     return FileEncoding(fits=fits, probably=guesses, certain=certain, crlf=crlf, lf=lf - crlf, cr=cr - crlf)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogpt.text.chunks import Chunk, Notes, batch_chunks, chunks_of, map_in_threads
+from nanogpt.text.chunks import CHUNK_CHARACTERS, Chunk, Notes, batch_chunks, by_document, map_in_threads
 
 VALIDATION_SHARE = 0.1
 VALIDATION_BYTES = 10_000_000
@@ -27,19 +27,23 @@ FEW_DOCUMENTS = 20
 FEW_TOKENS = 20_000
 """A training part below this is soon memorized: with 18,000 characters, a minute was too long by two thirds."""
 
-HEAD_CHARACTERS = 1 << 16
-"""Beginning of a text that decides whether it consists of documents."""
+HEAD_CHARACTERS, HEAD_OF_LIST = 1 << 20, 1 << 16
+"""Beginning of a text that decides whether it consists of documents: of pieces between separators, of lines."""
 HELD_CHARACTERS = 1024
 """Characters that are held back, as a separator may begin in them."""
-KINDS = {"lines": r"\n", "blank-lines": r"\n[ \t]*\n"}
+KINDS = {"lines": r"\n", "blank-lines": r"\n[ \t]*\n", "%": r"\n%\n"}
 END, FORTUNE = "<|endoftext|>", "%"
 """Separators that are recognized: GPT-2's (Radford et al. 2019), and that of fortune files, a line of its own."""
-AT_LINE_END = re.compile(rf"^{re.escape(END)}|{re.escape(END)}$", re.MULTILINE)
+MENTION = re.compile(rf"""['"`]{re.escape(END)}['"`]| {re.escape(END)}[ .,]""")
 FEW_PIECES, FEW_LINES = 3, 30
 LONGEST_LINE = 60
 MOST_WORDS = 5
 """Most words of a line in a list, on average"""
-ENDS_SENTENCE = re.compile(r"[.,;:!?…。，、！？；：)}\]>\"'”’|\\-]\s*$")
+UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{1,4}")
+"""A word, roughly, of a script that writes none apart: Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese."""
+ENDS_SENTENCE = re.compile(r"[.,;:!?…。，、！？；：।॥؟،؛۔።։།။)}\]>\"'”’|\\-]\s*$")
+MARKUP = ("<", "{", '.\\"', ".TH ", "\\documentclass", "msgid ", "#: ")
+"""Beginnings of web pages, XML, JSON, manual pages, TeX and translations."""
 INSIDE_SENTENCE = re.compile(r"^[\s#<>{}\[\]*+-]|\d:\d|: |\t|[={}<>|]")
 
 
@@ -101,22 +105,22 @@ def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
     tail: deque[bytes] = deque()  # the last 10 MB, which contain the cut
     tail_bytes = 0
 
-    def encode(batch: list[Chunk]) -> list[tuple[Chunk, bytes]]:
-        return [(chunk, _utf8(chunk.text, seen)) for chunk in batch]
+    def encode(batch: list[Chunk]) -> tuple[list[Chunk], bytes]:
+        return batch, _utf8("".join(chunk.text for chunk in batch), seen)
 
-    for batch in map_in_threads(encode, batch_chunks(chunks)):
+    for batch, data in map_in_threads(encode, batch_chunks(chunks)):
         starts = []
-        for chunk, data in batch:
+        for chunk in batch:
             divided = divided or chunk.divided
             if chunk.begins:
                 starts.append(characters)
             characters += len(chunk.text)
-            size += len(data)
-            content.update(data)
-            tail.append(data)
         documents += len(starts)
+        content.update(data)
         beginnings.update(np.array(starts, dtype="<u8").tobytes())
-        tail_bytes += sum(len(data) for _, data in batch)
+        size += len(data)
+        tail.append(data)
+        tail_bytes += len(data)
         while tail_bytes - len(tail[0]) >= VALIDATION_BYTES:
             tail_bytes -= len(tail.popleft())
     points = np.flatnonzero(seen).astype("<u4")
@@ -149,13 +153,15 @@ def _train_characters(characters: int, tail: bytes) -> int:
     return max(int(characters * (1 - VALIDATION_SHARE)), characters - whole)
 
 
-def divide(chunks: Iterable[Chunk], how: str) -> Iterator[Chunk]:
+def divide(chunks: Iterable[Chunk], how: str, where: str = "", notes: Notes | None = None) -> Iterator[Chunk]:
     r"""Yield each document's pieces as documents of their own, without line ends around them and without empty ones.
 
     Args:
         chunks: Documents, in parts of any size.
         how: `lines`, `blank-lines`, `files` (as they are), or a separator, in which `\n` and `\t` stand for a line end
             and a tab.
+        where: Name of the text, for a note if it has no such separator.
+        notes: Where the note is added.
 
     >>> [chunk.text for chunk in divide([Chunk("one\n%\ntwo", True)], "%")]
     ['one', 'two']
@@ -164,25 +170,31 @@ def divide(chunks: Iterable[Chunk], how: str) -> Iterator[Chunk]:
         yield from (chunk._replace(divided=True) for chunk in chunks)
         return
     pattern = re.compile(KINDS.get(how) or re.escape(how.replace("\\n", "\n").replace("\\t", "\t")))
-    held, begins = "", True
+    held, begins, found = "", True, False
 
-    def piece(text: str) -> Iterator[Chunk]:
+    def piece(text: str, ends: bool = True) -> Iterator[Chunk]:
+        """Yield a piece, or the next part of one."""
         nonlocal begins
         text = text.lstrip("\n") if begins else text
-        for chunk in chunks_of([text]):
-            yield Chunk(chunk.text, begins, divided=True)
-            begins = False
+        text = text.rstrip("\n") if ends else text
+        if not begins or not text.isspace():
+            for start in range(0, len(text), CHUNK_CHARACTERS):
+                yield Chunk(text[start : start + CHUNK_CHARACTERS], begins, divided=True)
+                begins = False
+        begins = begins or ends
 
     for chunk in chain(chunks, [Chunk("", True)]):
         if chunk.begins:
-            yield from piece(held.rstrip("\n"))
-            held, begins = "", True
+            yield from piece(held)
+            held = ""
         *whole, held = pattern.split(held + chunk.text)
+        found = found or bool(whole)
         for text in whole:
-            yield from piece(text.rstrip("\n"))
-            begins = True
-        yield from piece(held[:-HELD_CHARACTERS])
+            yield from piece(text)
+        yield from piece(held[:-HELD_CHARACTERS], ends=False)
         held = held[-HELD_CHARACTERS:]
+    if notes is not None and not found:
+        notes[f"{how!r} divides nothing in {where}; --documents also takes lines, blank-lines and files"] = None
 
 
 def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterator[Chunk]:
@@ -191,15 +203,27 @@ def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterat
     while read < HEAD_CHARACTERS and (chunk := next(chunks, None)) is not None:
         head.append(chunk)
         read += len(chunk.text)
-    found = recognize("".join(chunk.text for chunk in head)[:HEAD_CHARACTERS], ended=read < HEAD_CHARACTERS)
+    text = "".join(chunk.text for chunk in head)
+    found = recognize(text, ended=read < HEAD_CHARACTERS)
+    if text.lstrip().startswith(MARKUP):
+        notes[f"{where} begins with {text.split(maxsplit=1)[0][:20]!r}: markup is learned like text"] = None
     if found is None:
         yield from chain(head, chunks)
         return
-    name, meaning = f"{found!r} divides", "into documents"
-    if found == "lines":
-        name, meaning = "each line of", "is read as a document"
-    notes[f"{name} {where} {meaning}; --documents files reads it as one"] = None
-    yield from divide(chain(head, chunks), r"\n%\n" if found == FORTUNE else found)
+    what = "each line" if found == "lines" else f"what stands between {found!r}"
+    notes[f"{what} of {where} is read as a document; --documents files reads it as one"] = None
+    yield from divide(chain(head, chunks), found)
+
+
+def divide_files(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterator[Chunk]:
+    """Divide each file of several at GPT-2's separators, if it has some; a list among other files stays whole."""
+    for document in by_document(chunks):
+        head = next(document)
+        if END not in head.text or MENTION.search(head.text) or head.divided:
+            yield from chain([head], document)
+        else:
+            notes[f"what stands between {END!r} in {where} is read as a document"] = None
+            yield from divide(chain([head], document), END)
 
 
 def recognize(head: str, ended: bool = True) -> str | None:
@@ -211,19 +235,21 @@ def recognize(head: str, ended: bool = True) -> str | None:
     >>> recognize("first\n%\nsecond\n%\nthird\n%\nfourth\n"), recognize("To be, or not to be\nthat is the question:\n")
     ('%', None)
     """
-    lines = head.split("\n")
-    if FEW_PIECES <= head.count(END) == len(AT_LINE_END.findall(head)):  # not mentioned in sentences
+    if head.count(END) >= FEW_PIECES and not MENTION.search(head):
         return END
-    if lines.count(FORTUNE) >= FEW_PIECES:
-        return FORTUNE
-    lines = lines[:-1] if not ended or not lines[-1] else lines
+    lines = head.split("\n")
+    if lines.count(FORTUNE) >= FEW_PIECES and not any(line.startswith(FORTUNE) and line != FORTUNE for line in lines):
+        return FORTUNE  # and no comments of TeX
+    whole = ended and len(head) <= HEAD_OF_LIST
+    lines = head.rstrip("\n").split("\n") if whole else head[:HEAD_OF_LIST].split("\n")[:-1]
     count = len(lines)
-    if count < FEW_LINES or sum(len(line.split()) for line in lines) > MOST_WORDS * count:
+    words = sum(len(line.split()) + len(UNSPACED.findall(line)) for line in lines)
+    if count < FEW_LINES or words > MOST_WORDS * count:
         return None
     unlike = sum(
         not line.strip() or len(line) > LONGEST_LINE or bool(ENDS_SENTENCE.search(line) or INSIDE_SENTENCE.search(line))
         for line in lines
     )
-    if unlike > count / 20 or len(set(lines)) < 0.8 * count or not any(map(str.isalpha, head)):
+    if unlike > count / 20 or len(set(lines)) < 0.8 * count or not any(map(str.isalpha, head[:HEAD_OF_LIST])):
         return None
     return "lines"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import refuses
 
 from nanogpt.config import load_preset
 from nanogpt.text.chunks import Chunk, chunks_of, hold_out_documents
@@ -35,6 +36,12 @@ def of(*texts):
         ("\n".join(NAMES[:20]), None),  # too few
         ("\n".join(NAMES * 3), None),  # each occurs three times
         ("\n\n".join(NAMES), None),  # with blank lines between them
+        ("\n".join(NAMES) + "\n\n\n", "lines"),
+        ("Growth of 40%\nto 45%\nand 48%\n", None),
+        ("% A style\n%\n% for TeX\n%\n\\def\\x{y}\n%\n%\n", None),
+        ("<|endoftext|>".join(["It ends.", "So it begins", "and ends", "at last."]), "<|endoftext|>"),
+        ("\n".join("สวัสดีชาวโลกทั้งหลายที่มาในวันนี้และวันพรุ่งนี้" + chr(0x0E01 + n) for n in range(40)), None),
+        ("\n".join(f"यह वाक्य {n} है।" for n in "abcdefghijklmnopqrstuvwxyzABCDEFGH"), None),
         ("the end token '<|endoftext|>' is special\n" * 9, None),  # mentioned, not used
         ("100 %\n" * 50, None),
         *((text, None) for text in (VERSE, CODE, CHAT, WRAPPED, "", "\n" * 90)),
@@ -61,7 +68,7 @@ def test_pieces_are_those_of_the_whole_text_however_it_is_read(parts, size):
             assert chunk.divided
             found[len(found) :] = [chunk.text] if chunk.begins else [found.pop() + chunk.text]
         if how != "blank-lines" or "\n \n" not in text:
-            assert found == [one.strip("\n") for one in pieces if one.strip("\n")], how
+            assert found == [one.strip("\n") for one in pieces if one.strip()], how
 
 
 def test_a_piece_ends_with_its_file():
@@ -77,6 +84,33 @@ def test_one_document_of_each_ten_is_held_out(lengths, every):
     trained, numbers = [chunk.text for chunk in train], [documents.index(chunk.text) for chunk in held]
     assert sorted([*trained, *(documents[number] for number in numbers)]) == sorted(documents)
     assert [number // every for number in numbers][: len(documents) // every] == list(range(len(documents) // every))
+
+
+def test_files_of_a_folder_are_divided_at_the_conventional_mark_alone():
+    Path("box").mkdir()
+    Path("box/a.txt").write_text("one tale<|endoftext|>\nanother\n<|endoftext|>\n")
+    Path("box/b.txt").write_text("\n".join(NAMES))
+    Path("box/c.txt").write_text("the token '<|endoftext|>' ends a text")
+    corpus = load_corpus("box")
+    assert corpus.documents == ("one tale", "another", "\n".join(NAMES), "the token '<|endoftext|>' ends a text")
+    assert len(corpus.notes) == 1
+    assert load_corpus("box", documents="files").notes == ()
+
+
+def test_a_separator_that_does_not_occur_is_reported():
+    Path("tale.txt").write_text("One day. Another day.")
+    for how in ("Lines", "###"):
+        corpus = load_corpus("tale.txt", documents=how)
+        assert corpus.scan().documents == 1
+        assert any(repr(how) in note and "blank-lines" in note for note in corpus.notes)
+    refuses(lambda: load_corpus("tale.txt", documents=""), "--documents", "blank-lines")
+
+
+def test_markup_that_is_learned_is_reported():
+    Path("feed.xml").write_text("<?xml version='1.0'?><feed>one</feed>")
+    corpus = load_corpus("feed.xml")
+    assert corpus.text.startswith("<?xml")
+    assert any("'<?xml'" in note for note in corpus.notes)
 
 
 def test_what_is_held_out_has_a_limit():

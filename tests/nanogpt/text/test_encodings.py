@@ -59,3 +59,9 @@ def test_line_ends_and_errors_do_not_depend_on_the_blocks(size):
 
 def test_an_unknown_encoding():
     refuses(lambda: detect("a", "utf-8", "utf-9"), "'utf-9'")
+
+
+def test_the_encoding_that_xml_declares():
+    data = "<?xml version='1.0' encoding='windows-1255'?><a>שלום</a>".encode("cp1255")
+    found = detect_encoding([data])
+    assert (found.fits, found.probably, found.certain) == (False, ("windows-1255",), True)
