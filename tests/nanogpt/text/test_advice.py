@@ -46,7 +46,7 @@ def test_the_tokenizer_and_why(text, kind, reason):
         ({"replaced": 2}, ["2 replacement characters"]),
         ({"mojibake": 300}, ["300 letters", "--encoding"]),
         ({"rare": 30}, ["30 of 80 characters", "replace or delete"]),
-        ({"repeated_documents": replace(NONE, copies=12)}, ["12 documents"]),
+        ({"repeated_documents": replace(NONE, copies=12)}, ["about 12;"]),
         ({"repeated_lines": replace(NONE, share=0.3, example="Page 1")}, ["30% of the text", "'Page 1'"]),
         ({"overlap": replace(CLEAN.overlap, share=0.061)}, ["6.1% of the validation part", "--val"]),
         ({"train_characters": 5000}, ["5,000 characters", "--patience 3"]),
