@@ -117,7 +117,7 @@ def check_supported(tables: Mapping[str, Any]) -> str:
     model, normalizer = tables["model"], tables.get("normalizer") or {}
     splits = tables.get("pre_tokenizer") or {}
     parts = list(splits["pretokenizers"]) if splits.get("type") == "Sequence" else [splits]
-    kinds = [part.get("type") for part in parts]
+    kinds = ", ".join(str(part.get("type")) for part in parts)
     plain = [{key: value for key, value in part.items() if key != "trim_offsets"} for part in parts]
     rule = next((name for name, known in RULES.items() if plain == known), None)
     reasons = {
@@ -128,15 +128,13 @@ def check_supported(tables: Mapping[str, Any]) -> str:
         "its vocabulary lacks bytes of plain English": bool(PRINTABLE - model["vocab"].keys()),
         "it has added tokens that include white space around them": any(map(_takes_more, tables["added_tokens"])),
         "it puts a space before every text": any(part.get("add_prefix_space") for part in parts),
-        f"it splits text by {', '.join(map(str, kinds)) or 'nothing'}": kinds[1:] != ["ByteLevel"],
-        "it splits text by an unknown pattern": rule is None,
+        f"it splits text by {kinds or 'nothing'}, which is not a known pattern": rule is None,
     }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UserError(
-                f"{reason}: only a byte-level BPE that splits text as GPT-2, Llama 3, Qwen or SmolLM do is supported"
-            )
-    assert rule is not None
+    found = [reason for reason, holds in reasons.items() if holds]
+    if rule is None or found:
+        raise UserError(
+            f"{found[0]}: only a byte-level BPE that splits text as GPT-2, Llama 3, Qwen or SmolLM do is supported"
+        )
     return rule
 
 

@@ -57,10 +57,8 @@ def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
     try:
         kept: dict[str, Any] = {name: _text(found[name]) for name in TOKENS if found.get(name) is not None}
         kept |= {name: list(map(_text, found[name])) for name in [MORE_TOKENS] if isinstance(found[name], list)}
-        if found.get("chat_template"):
-            kept = (
-                {"bos_token": None} | kept | {"chat_template": found["chat_template"]}
-            )  # it may write an absent token
+        if found.get("chat_template"):  # which may write a token that is absent
+            kept = {"bos_token": None} | kept | {"chat_template": found["chat_template"]}
         for name in NUMBERS:
             ids = numbers[name] if isinstance(numbers.get(name), list) else [numbers.get(name)]
             ids = [one for one in ids if one is not None and 0 <= one < vocab_size]  # a default may lie outside

@@ -25,8 +25,7 @@ READERS = {
     ".parquet": "records.read_parquet",
     **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
     ".epub": "formats.read_epub",
-    ".docx": "formats.read_docx",
-    ".odt": "formats.read_odt",
+    **dict.fromkeys((".docx", ".odt"), "formats.read_letter"),
     ".rtf": "formats.read_rtf",
     ".pdf": "formats.read_pdf",
     **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),
@@ -46,18 +45,13 @@ MOST_EXPANSION = 200
 
 def read_any(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
     """Yield the documents of a decompressed file, or archive, with the ending `kind`."""
-    read = partial(_read_stream, data=data, notes=notes)
     if kind in ARCHIVES:
-        return read_archive(stream, path, data.pattern, read, notes)
-    return read(stream, str(path), kind)
-
-
-def _read_stream(stream: BinaryIO, where: str, kind: str, *, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
+        return read_archive(stream, path, data, notes)
     if kind not in READERS:
-        return read_text(stream, where, data.encoding, notes)
+        return read_text(stream, str(path), data.encoding, notes)
     module, name = READERS[kind].split(".")
     reader = getattr(import_module(f"nanogpt.text.{module}"), name)
-    found: Iterator[Chunk] = reader(stream, where, data.encoding, data.column, notes)
+    found: Iterator[Chunk] = reader(stream, str(path), data.encoding, data.column, notes)
     return found
 
 
@@ -92,14 +86,8 @@ def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where
     notes.update(dict.fromkeys(found))
 
 
-def read_archive(
-    stream: BinaryIO,
-    path: Path,
-    pattern: str | None,
-    read: Callable[[BinaryIO, str, str], Iterator[Chunk]],
-    notes: Notes,
-) -> Iterator[Chunk]:
-    """Read the files in an archive with `read`. Raises UserError for one that is encrypted or damaged."""
+def read_archive(stream: BinaryIO, path: Path, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
+    """Read the files in an archive that fit `data.pattern`. Raises UserError for one that is encrypted or damaged."""
     with ExitStack() as stack:
         try:
             file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
@@ -109,10 +97,10 @@ def read_archive(
                 if (kind := PurePosixPath(name).suffix.lower()) in NESTED:
                     raise Unreadable(f"{path} contains the archive {name}: unpack it first", "archive(s) in an archive")
                 with members[name]() as member:
-                    yield from read(member, f"{path}/{name}", kind)
+                    yield from read_any(member, Path(f"{path}/{name}"), kind, data, notes)
 
             names = sorted(map(PurePosixPath, members), key=lambda name: name.parts)
-            chosen = (str(name) for name in names if is_chosen(name, pattern))
+            chosen = (str(name) for name in names if is_chosen(name, data.pattern))
             yield from read_files(((name, partial(read_member, name)) for name in chosen), str(path), notes)
         except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
             raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
