@@ -96,8 +96,7 @@ def find_faults(found: Inspection, tokenizer: str = "char") -> list[str]:
         f"leave out --encoding": found.mojibake > MUCH_MOJIBAKE * found.characters,
         f"{found.rare:,} of {found.distinct:,} characters occur fewer than {RARE} times, too rarely to be learned: "
         f"replace or delete them": tokenizer == "char" and found.rare > MUCH_RARE * found.distinct and not few,
-        f"about {documents.copies:,} documents are copies of others: --clean all keeps one of each": documents.copies
-        > 0,
+        f"about {documents.copies:,} documents are copies: --clean all keeps one of each": documents.copies > 0,
         f"{lines.share:.0%} of the text are repeated lines, such as {lines.example!r}: --clean all leaves out headers "
         f"and page numbers; delete menus and licenses that repeat": lines.share > MUCH_REPEATED,
         f"{overlap.share:.1%} of the validation part is also in the training part: delete what repeats, or give "

@@ -194,15 +194,12 @@ def _json_texts(stream: BinaryIO, where: str, column: str) -> Iterator[str]:
 
 def _text_of(record: dict[str, Any], column: str, where: str) -> str:
     """Return the text of a record, empty where it is null."""
-    if column not in record:
+    text = record.get(column)
+    if column not in record or (isinstance(text, list) and {column} in CONVERSATIONS):
         raise UserError(_no_column(where, column, record))
-    text = "" if record[column] is None else record[column]
-    if not isinstance(text, str):
-        if any({column} == names for names in CONVERSATIONS):
-            raise UserError(_no_column(where, column, record))
-        kind = type(text).__name__
-        raise UserError(f"{where}: {column!r} is {kind}, not a string; name the column with the text by --column")
-    return text
+    if not isinstance(text, str | None):
+        raise UserError(f"{where}: {column!r} is {type(text).__name__}, not a string; name another column by --column")
+    return text or ""
 
 
 def replace_surrogates(text: str) -> str:
@@ -236,9 +233,7 @@ def read_parquet(stream: BinaryIO, where: str, encoding: str, column: str, notes
                 raise UserError(_no_column(where, column, schema.names))
             kind, types = schema.field(column).type, arrow.types
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
-                raise UserError(
-                    f"{where}: column {column!r} is {kind}, not a string; name the one with the text by --column"
-                )
+                raise UserError(f"{where}: column {column!r} is {kind}, not a string; name another by --column")
             yield from read_texts(_cells(file, column, where), where, notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
