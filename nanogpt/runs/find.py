@@ -9,7 +9,7 @@ from nanogpt.config import Config
 from nanogpt.data.tokenize import Dataset, ids_key
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
-from nanogpt.runs.folder import RUN_FILES, RUNS, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, load_corpus
 
@@ -41,15 +41,6 @@ def find_folder(name: str | os.PathLike[str], *, required: bool = False) -> Path
     close = get_close_matches(path.as_posix().removeprefix("runs/"), known)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list your runs with: nanogpt runs"
     raise (UserError if close else RunNotFound)(f"no run folder {os.fspath(name)!r}{problem}; {hint}")
-
-
-def find_run(name: str | os.PathLike[str]) -> RunFolder:
-    """Return the run that a user means (`find_folder`); raise UserError where the folder is not that of a run."""
-    folder = find_folder(name, required=True)
-    missing = ", ".join(file for file in RUN_FILES if not (folder / file).is_file())
-    if missing:
-        raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
-    return RunFolder(folder)
 
 
 def is_starter(folder: RunFolder) -> bool:

@@ -21,7 +21,6 @@ STARTER = "starter"
 STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
-RUN_FILES = ("config.toml", "plan.toml", "tokenizer.json")
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
@@ -38,13 +37,18 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open an existing run, by its folder or its name (`find_run`); raise UserError where there is none."""
-        with contextlib.suppress(OSError):  # too long for a path
-            if all(Path(path, file).is_file() for file in RUN_FILES):
-                return cls(path)
-        from nanogpt.runs.find import find_run
+        """Open an existing run, by its folder or its name (`find_folder`); raise UserError where there is none."""
+        from nanogpt.runs.find import find_folder
 
-        return find_run(path)
+        folder = find_folder(path, required=True)
+        missing = ", ".join(
+            one for one in ("config.toml", "plan.toml", "tokenizer.json") if not (folder / one).is_file()
+        )
+        if missing:
+            raise UserError(
+                f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs"
+            )
+        return cls(folder)
 
     def checked_start(self, plan: Plan) -> Path | None:
         """Return the file of the weights that the training began with, checked; None for a new model."""

@@ -26,6 +26,7 @@ from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
+from nanogpt.text.imported import read_json
 from nanogpt.text.tokenizer import Tokenizer
 from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
 from nanogpt.training.new_run import create_folder
@@ -85,13 +86,8 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
     path = folder / "config.json"
     if not path.exists():
         _refuse_adapters_and_pickles(folder)
-    text = read_text(path)
-    try:
-        tables = json.loads(text)
-    except (ValueError, RecursionError):
-        tables = None
-    if not isinstance(tables, dict):
-        raise UserError(f"{path} is not a JSON object: download the file again")
+        raise UserError(f"no config.json in {str(folder)!r}: download it too")
+    tables = read_json(path)
     try:
         architecture = architecture_named(tables.get("model_type"))
         config = architecture.from_settings(tables)

@@ -8,7 +8,7 @@ from tiny import refuses
 from vocabularies import END, TOKENS, TOOL, added, llama_tables, qwen_tables, smollm_tables
 
 from nanogpt.text.foreign import ForeignTokenizer
-from nanogpt.text.tokenizer import dump_tokenizer, parse_tokenizer, UnknownCharacters
+from nanogpt.text.tokenizer import UnknownCharacters, dump_tokenizer, parse_tokenizer
 
 
 def model(**changes):
