@@ -144,11 +144,11 @@ def text_changes(folder: RunFolder) -> list[str]:
             return []
         known = all(Path(name).is_absolute() or name in NAMES for name in names)
         if known and sum(file.st_size for file in files) <= READ_AGAIN:
-            changed = ids_key(_corpora(plan, config), folder.read_tokenizer(), quiet=True) != plan.data_key
-            return [f"{text} has changed since this run began; {goes_on}"] if changed else []
-        began = (folder.path / "config.toml").stat().st_mtime
-        newer = any(max(file.st_mtime, file.st_ctime) > began for file in files)
-        return [f"{text} may have changed since this run began; {goes_on}"] if newer else []
+            has, changed = "has", ids_key(_corpora(plan, config), folder.read_tokenizer(), quiet=True) != plan.data_key
+        else:
+            began = (folder.path / "config.toml").stat().st_mtime
+            has, changed = "may have", any(max(file.st_mtime, file.st_ctime) > began for file in files)
+        return [f"{text} {has} changed since this run began; {goes_on}"] if changed else []
     except UserError as error:
         return [f"{text} cannot be read as it was: {str(error).partition(';')[0]}; {goes_on}"]
     except OSError:  # of no consequence: the tokens are in the cache

@@ -21,6 +21,7 @@ STARTER = "starter"
 STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
+RUN_FILES = ("config.toml", "plan.toml", "tokenizer.json")
 TOKENIZER_LIMIT = 256_000_000
 """Bytes of the largest tokenizer.json that is read."""
 LINE_LIMIT = 1_000_000
@@ -41,13 +42,8 @@ class RunFolder:
         from nanogpt.runs.find import find_folder
 
         folder = find_folder(path, required=True)
-        missing = ", ".join(
-            one for one in ("config.toml", "plan.toml", "tokenizer.json") if not (folder / one).is_file()
-        )
-        if missing:
-            raise UserError(
-                f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs"
-            )
+        if missing := ", ".join(one for one in RUN_FILES if not (folder / one).is_file()):
+            raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list runs with: nanogpt runs")
         return cls(folder)
 
     def checked_start(self, plan: Plan) -> Path | None:
