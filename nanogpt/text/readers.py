@@ -6,7 +6,6 @@ Nothing of an archive is written under its own name. A `.tar` that is compressed
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
@@ -46,7 +45,7 @@ MOST_EXPANSION = 200
 def read_any(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
     """Yield the documents of a decompressed file, or archive, with the ending `kind`."""
     if kind in ARCHIVES:
-        return read_archive(stream, path, data, notes)
+        return read_archive(stream, path, kind, data, notes)
     if kind not in READERS:
         return read_text(stream, str(path), data.encoding, notes)
     module, name = READERS[kind].split(".")
@@ -57,9 +56,10 @@ def read_any(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: N
 
 def is_chosen(inside: PurePath, pattern: str | None) -> bool:
     """Return whether a file with this path in a folder is read: not hidden, and its name or path fits the pattern."""
-    if any(part.startswith(".") for part in inside.parts):
-        return False
-    return pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern)
+    hidden = any(part.startswith(".") for part in inside.parts)
+    return not hidden and (
+        pattern is None or any(fnmatchcase(one, pattern) for one in (inside.name, inside.as_posix()))
+    )
 
 
 def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where: str, notes: Notes) -> Iterator[Chunk]:
@@ -86,30 +86,29 @@ def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where
     notes.update(dict.fromkeys(found))
 
 
-def read_archive(stream: BinaryIO, path: Path, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
+def read_archive(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
     """Read the files in an archive that fit `data.pattern`. Raises UserError for one that is encrypted or damaged."""
-    with ExitStack() as stack:
-        try:
-            file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
-            members = dict(_members(file, path, stack))
+    is_zip = kind == ".zip"
+    try:
+        file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
+        opened: Any = zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file)
+        with opened as archive:
+            members = dict(_members(archive, path, is_zip))
 
-            def read_member(name: str) -> Iterator[Chunk]:
-                if (kind := PurePosixPath(name).suffix.lower()) in NESTED:
+            def read_member(name: PurePosixPath) -> Iterator[Chunk]:
+                if (kind := name.suffix.lower()) in NESTED:
                     raise Unreadable(f"{path} contains the archive {name}: unpack it first", "archive(s) in an archive")
                 with members[name]() as member:
                     yield from read_any(member, Path(f"{path}/{name}"), kind, data, notes)
 
-            names = sorted(map(PurePosixPath, members), key=lambda name: name.parts)
-            chosen = (str(name) for name in names if is_chosen(name, data.pattern))
-            yield from read_files(((name, partial(read_member, name)) for name in chosen), str(path), notes)
-        except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
-            raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
+            chosen = (name for name in sorted(members) if is_chosen(name, data.pattern))
+            yield from read_files(((str(name), partial(read_member, name)) for name in chosen), str(path), notes)
+    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
+        raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
 
 
-def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _members(archive: Any, path: Path, is_zip: bool) -> Iterator[tuple[PurePosixPath, Callable[[], Any]]]:
     """Yield the files of an archive, folders and links excluded, by name and a function that opens them."""
-    is_zip = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".zip")
-    archive: Any = stack.enter_context(zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file))
     for number, one in enumerate(archive.infolist() if is_zip else archive):
         if number > MOST_FILES:
             raise UserError(f"{path} has more than {MOST_FILES:,} entries: unpack it, and name the folder")
@@ -119,9 +118,9 @@ def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str
         if is_zip and one.compress_type == zipfile.ZIP_LZMA:  # the file sets how much memory it takes
             raise NotImplementedError("compressed by LZMA")
         if is_zip and not one.is_dir():
-            yield str(PurePosixPath(one.filename)), partial(archive.open, one)
+            yield PurePosixPath(one.filename), partial(archive.open, one)
         elif not is_zip and one.isreg():
-            yield str(PurePosixPath(one.name)), partial(archive.extractfile, one)
+            yield PurePosixPath(one.name), partial(archive.extractfile, one)
 
 
 def _unpack(stream: BinaryIO, path: Path) -> Iterator[bytes]:
