@@ -48,12 +48,12 @@ def clean_chunks(chunks: Iterable[Chunk], clean: str, where: str, notes: Notes) 
     """Yield a text's chunks without what `clean` leaves out (`DataConfig.clean`); add notes of what that was."""
     removed, seen, document = Counter[str](), set[bytes](), 0
 
-    def number(chunk: Chunk) -> int:
+    def document_of(chunk: Chunk) -> int:
         nonlocal document
         document += chunk.begins
         return document
 
-    for _, parts in groupby(chunks, number):
+    for _, parts in groupby(chunks, document_of):
         first = next(parts)
         texts = without_licence((chunk.text for chunk in chain([first], parts)), removed)
         if clean == "all":

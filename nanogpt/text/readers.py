@@ -113,8 +113,7 @@ def _members(archive: Any, path: Path, is_zip: bool) -> Iterator[tuple[PurePosix
         if number > MOST_FILES:
             raise UserError(f"{path} has more than {MOST_FILES:,} entries: unpack it, and name the folder")
         if is_zip and one.flag_bits & 1:
-            advice = "unpack it with its password, and name the folder"
-            raise Unreadable(f"{path} is encrypted: {advice}", "encrypted archive(s)")
+            raise Unreadable(f"{path} is encrypted: unpack it by its password, name the folder", "encrypted archive(s)")
         if is_zip and one.compress_type == zipfile.ZIP_LZMA:  # the file sets how much memory it takes
             raise NotImplementedError("compressed by LZMA")
         if is_zip and not one.is_dir():
