@@ -50,8 +50,8 @@ def check(options: Data) -> dict[str, Any]:
     from nanogpt.text.advice import find_faults, fit_tokenizers, interpret_overlap, recommend_tokenizer
     from nanogpt.text.bpe import DEFAULT_VOCABULARY, SAMPLE_BYTES_PER_TOKEN, sample_texts
     from nanogpt.text.chunks import cut_chunks
-    from nanogpt.text.corpus import plain_blocks
     from nanogpt.text.inspection import detect_encoding, inspect_chunks
+    from nanogpt.text.readers import plain_blocks
 
     config = load_preset(options.preset)
     corpus = options.corpus(options.text or None)  # before the file is read: it raises UserError for a missing one

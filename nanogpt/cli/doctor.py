@@ -76,7 +76,10 @@ parser = partial(parser_of, Doctor, "doctor", __doc__)
 def main(argv: Sequence[str]) -> None:
     """Run all checks and print the findings; exit with 1 if something required is missing."""
     options = Doctor(**parser().read(argv))
-    findings = [one for check in CHECKS for one in check()]
+    findings: list[Finding] = []
+    for check in CHECKS:
+        if check not in NEED_TORCH or sys.modules.get("torch"):
+            findings += check()
     if options.json:
         report = [{name: getattr(one, name) for name in ("name", "state", "found", "remedy")} for one in findings]
         print(json.dumps({"version": __version__, "findings": report}, indent=1))
@@ -258,23 +261,6 @@ def check_extras() -> Iterator[Finding]:
             yield Finding(extra, found, f"pip install 'nanogpt[{extra}]'" if problems else None)
 
 
-def with_torch(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
-    """Return the check, skipped where torch cannot be imported: `check_packages` reports that."""
-
-    def checked() -> Iterator[Finding]:
-        try:
-            import torch  # noqa: F401
-        except (ImportError, OSError):
-            return
-        yield from check()
-
-    return checked
-
-
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    check_packages,
-    *map(with_torch, (check_threads, check_device, check_compiler, check_memory)),
-    check_disk,
-    with_torch(check_starter),
-    check_extras,
-)
+NEED_TORCH = (check_threads, check_device, check_compiler, check_memory, check_starter)
+"""Skipped where torch cannot be imported, which `check_packages` reports."""
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (check_packages, *NEED_TORCH, check_disk, check_extras)

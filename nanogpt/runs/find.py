@@ -9,7 +9,7 @@ from nanogpt.config import Config
 from nanogpt.data.tokenize import Dataset, ids_key
 from nanogpt.errors import UserError, shell_quote
 from nanogpt.files import check_plain
-from nanogpt.runs.folder import RUN_FILES, RUNS, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.text.corpus import NAMES, NO_VALIDATION, Corpus, load_corpus
 
@@ -41,15 +41,6 @@ def find_folder(name: str | os.PathLike[str], *, required: bool = False) -> Path
     close = get_close_matches(path.as_posix().removeprefix("runs/"), known)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list your runs with: nanogpt runs"
     raise (UserError if close else RunNotFound)(f"no run folder {os.fspath(name)!r}{problem}; {hint}")
-
-
-def find_run(name: str | os.PathLike[str]) -> RunFolder:
-    """Return the run that a user means (`find_folder`); raise UserError where the folder is not that of a run."""
-    folder = find_folder(name, required=True)
-    missing = ", ".join(file for file in RUN_FILES if not (folder / file).is_file())
-    if missing:
-        raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list your runs with: nanogpt runs")
-    return RunFolder(folder)
 
 
 def is_starter(folder: RunFolder) -> bool:
@@ -153,11 +144,11 @@ def text_changes(folder: RunFolder) -> list[str]:
             return []
         known = all(Path(name).is_absolute() or name in NAMES for name in names)
         if known and sum(file.st_size for file in files) <= READ_AGAIN:
-            changed = ids_key(_corpora(plan, config), folder.read_tokenizer(), quiet=True) != plan.data_key
-            return [f"{text} has changed since this run began; {goes_on}"] if changed else []
-        began = (folder.path / "config.toml").stat().st_mtime
-        newer = any(max(file.st_mtime, file.st_ctime) > began for file in files)
-        return [f"{text} may have changed since this run began; {goes_on}"] if newer else []
+            has, changed = "has", ids_key(_corpora(plan, config), folder.read_tokenizer(), quiet=True) != plan.data_key
+        else:
+            began = (folder.path / "config.toml").stat().st_mtime
+            has, changed = "may have", any(max(file.st_mtime, file.st_ctime) > began for file in files)
+        return [f"{text} {has} changed since this run began; {goes_on}"] if changed else []
     except UserError as error:
         return [f"{text} cannot be read as it was: {str(error).partition(';')[0]}; {goes_on}"]
     except OSError:  # of no consequence: the tokens are in the cache

@@ -38,13 +38,13 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open an existing run, by its folder or its name (`find_run`); raise UserError where there is none."""
-        with contextlib.suppress(OSError):  # too long for a path
-            if all(Path(path, file).is_file() for file in RUN_FILES):
-                return cls(path)
-        from nanogpt.runs.find import find_run
+        """Open an existing run, by its folder or its name (`find_folder`); raise UserError where there is none."""
+        from nanogpt.runs.find import find_folder
 
-        return find_run(path)
+        folder = find_folder(path, required=True)
+        if missing := ", ".join(one for one in RUN_FILES if not (folder / one).is_file()):
+            raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list runs with: nanogpt runs")
+        return cls(folder)
 
     def checked_start(self, plan: Plan) -> Path | None:
         """Return the file of the weights that the training began with, checked; None for a new model."""

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -84,23 +85,25 @@ def save_text(folder: Path, data: bytes, file_name: str = "") -> Path:
         )
     ending = ending_of(file_name)
     if ending in IN_UTF_8:
-        data = check_text(data).encode()
+        data = decode_utf_8(data).encode()
     if (folder / FOLDER).is_symlink():
         raise UserError(f"{folder / FOLDER} is a link, which is not followed: put a folder there")
     file = folder / FOLDER / f"{title(file_name)}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
     if not file.is_file():
         write_atomically(file, data)
         try:
-            if ending in READERS:
-                check_length(sum(len(chunk.text.strip()) for chunk in load_corpus(file).chunks()))
+            characters = sum(len(chunk.text.strip()) for chunk in replace(load_corpus(file), empty=None).chunks())
+            if characters < MIN_CHARACTERS:
+                found = counted(characters, "character")
+                raise UserError(f"this text has {found}: give at least {MIN_CHARACTERS:,}, better 100,000")
         except UserError:
             file.unlink()
             raise
     return file
 
 
-def check_text(data: bytes) -> str:
-    """Return a text that is in UTF-8; raise UserError if it is not, or too short."""
+def decode_utf_8(data: bytes) -> str:
+    """Return a text that is in UTF-8; raise UserError if it is not."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,15 +112,7 @@ def check_text(data: bytes) -> str:
         ) from None
     if "\0" in text:
         raise UserError("this file contains zero bytes, so it is not a text: choose a plain text")
-    check_length(len(text.strip()))
     return text
-
-
-def check_length(characters: int) -> None:
-    """Raise UserError for a text too short to train on."""
-    if characters < MIN_CHARACTERS:
-        found = counted(characters, "character")
-        raise UserError(f"this text has {found}: give at least {MIN_CHARACTERS:,}, better 100,000")
 
 
 def ending_of(file_name: str) -> str:

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 
-from nanogpt.text.chunks import Chunk, Notes, chunks_of
+from nanogpt.text.chunks import Chunk, Notes, by_document, chunks_of
 
 FRAME = 1 << 16
 """Longest header and licence around a book, in characters; Project Gutenberg's have 1,000 to 12,000, and 19,000."""
@@ -46,14 +46,8 @@ _PAGE = re.compile(r"(?i)\s*(?:page\s+\d+(?:\s+of\s+\d+)?|[-–—]\s*\d+\s*[-�
 
 def clean_chunks(chunks: Iterable[Chunk], clean: str, where: str, notes: Notes) -> Iterator[Chunk]:
     """Yield a text's chunks without what `clean` leaves out (`DataConfig.clean`); add notes of what that was."""
-    removed, seen, document = Counter[str](), set[bytes](), 0
-
-    def number(chunk: Chunk) -> int:
-        nonlocal document
-        document += chunk.begins
-        return document
-
-    for _, parts in groupby(chunks, number):
+    removed, seen = Counter[str](), set[bytes]()
+    for parts in by_document(chunks):
         first = next(parts)
         texts = without_licence((chunk.text for chunk in chain([first], parts)), removed)
         if clean == "all":

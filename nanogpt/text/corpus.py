@@ -274,8 +274,8 @@ def empty(where: str) -> str:
 
 def read_file(path: Path, config: Config, notes: Notes) -> Iterator[Chunk]:
     """Yield a file's documents: one per record or message, each file of an archive that fits the pattern, else one."""
-    kind, compression = _endings(path)
-    with _open_file(path, compression) as stream:
+    kind, compression = endings_of(path)
+    with open_bytes(path, compression) as stream:
         if is_plain(path, config.model.format):
             yield from read_text(stream, str(path), config.data.encoding, notes)
         else:
@@ -286,7 +286,7 @@ def read_file(path: Path, config: Config, notes: Notes) -> Iterator[Chunk]:
 
 def is_plain(path: Path, run_format: int = RUN_FORMAT) -> bool:
     """Return whether a file is plain text by its ending; in format 1 all but records were."""
-    kind, _ = _endings(path)
+    kind, _ = endings_of(path)
     if run_format == 1:
         return kind not in FIRST_KINDS
     if kind in PLAIN:
@@ -296,22 +296,7 @@ def is_plain(path: Path, run_format: int = RUN_FORMAT) -> bool:
     return kind not in (*READERS, *ARCHIVES)
 
 
-def plain_blocks(path: Path) -> Iterator[bytes] | None:
-    """Return the bytes of a file of text in some encoding, decompressed, in blocks; None for another kind of file."""
-    from nanogpt.text.readers import DECODED
-
-    kind, compression = _endings(path)
-    if not path.is_file() or not (kind in DECODED or is_plain(path)):
-        return None
-
-    def blocks() -> Iterator[bytes]:
-        with _open_file(path, compression) as stream:
-            yield from iter(lambda: stream.read(READ_BYTES), b"")
-
-    return blocks()
-
-
-def _endings(path: Path) -> tuple[str, str]:
+def endings_of(path: Path) -> tuple[str, str]:
     """Return the ending that says what a file holds, and that of its compression; each may be empty."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
     if endings[-1:] == [".tgz"]:
@@ -321,7 +306,7 @@ def _endings(path: Path) -> tuple[str, str]:
 
 
 @contextmanager
-def _open_file(path: Path, compression: str) -> Iterator[BinaryIO]:
+def open_bytes(path: Path, compression: str) -> Iterator[BinaryIO]:
     """Open a file for reading, decompressed; turn what goes wrong while it is read into UserError."""
     try:
         with path.open("rb") as file:

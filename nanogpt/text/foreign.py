@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nanogpt.errors import UserError
 from nanogpt.text.bpe import BYTE_OF, LARGEST_VOCABULARY
-from nanogpt.text.tokenizer import Tokenizer, Unknown
+from nanogpt.text.tokenizer import Tokenizer, Unknown, UnknownCharacters
 
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -35,6 +35,7 @@ RULES = {
 """The known rules by llama.cpp's names, as `tokenizer.json` has them; smollm is GPT-2's with one digit per token."""
 MUST_BE_OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
 """Settings of the library's BPE that would make tokens differ from the bytes of the text."""
+MUST_BE_OFF_IN_TOKENS = ("lstrip", "rstrip", "single_word", "normalized")
 PRINTABLE = {letter for letter, byte in BYTE_OF.items() if ord(" ") <= byte <= ord("~")}
 """Tokens that each vocabulary must have; SmolLM's lacks bytes that are rare or never occur in UTF-8."""
 
@@ -81,14 +82,10 @@ class ForeignTokenizer(Tokenizer):
         return bytes(BYTE_OF[one] for one in token) if BYTE_OF.keys() >= set(token) else b""
 
     def encode(self, text: str, unknown: Unknown = "error") -> NDArray[np.int32]:
-        """Return token ids, shape (T,). Raises UserError for bytes that the vocabulary lacks, or skips them."""
+        """Return token ids, shape (T,). Raises UserError naming characters whose bytes it lacks, or skips these."""
         clean = text.encode("utf-8", "replace").decode("utf-8")
         if unknown == "error" and not self._lacking.isdisjoint(clean.encode()):
-            one = next(one for one in clean if not self._lacking.isdisjoint(one.encode()))
-            raise UserError(
-                f"the vocabulary lacks bytes of {one!r}: leave it out, or pass --unknown skip (in Python: "
-                f"unknown='skip') to drop them"
-            )
+            raise UnknownCharacters(sorted(one for one in set(clean) if not self._lacking.isdisjoint(one.encode())))
         return np.array(self._library.encode(clean, add_special_tokens=False).ids, dtype=np.int32)
 
     def special_token_names(self) -> dict[int, str]:
@@ -117,28 +114,23 @@ def check_supported(tables: Mapping[str, Any]) -> str:
     model, normalizer = tables["model"], tables.get("normalizer") or {}
     splits = tables.get("pre_tokenizer") or {}
     parts = list(splits["pretokenizers"]) if splits.get("type") == "Sequence" else [splits]
-    kinds = [part.get("type") for part in parts]
+    kinds = ", ".join(str(part.get("type")) for part in parts)
     plain = [{key: value for key, value in part.items() if key != "trim_offsets"} for part in parts]
     rule = next((name for name, known in RULES.items() if plain == known), None)
+    added = [name for one in tables["added_tokens"] for name in MUST_BE_OFF_IN_TOKENS if one.get(name)]
     reasons = {
         f"its model is {model.get('type')}, not BPE": model.get("type") != "BPE",
         **{f"it has {name} {model.get(name)!r}": bool(model.get(name)) for name in MUST_BE_OFF},
         "it normalizes text by more than NFC": normalizer.get("type") not in (None, "NFC"),
         "its tokens are not bytes": (tables.get("decoder") or {}).get("type") != "ByteLevel",
         "its vocabulary lacks bytes of plain English": bool(PRINTABLE - model["vocab"].keys()),
-        "it has added tokens that include white space around them": any(map(_takes_more, tables["added_tokens"])),
+        "it has added tokens that include white space around them": bool(added),
         "it puts a space before every text": any(part.get("add_prefix_space") for part in parts),
-        f"it splits text by {', '.join(map(str, kinds)) or 'nothing'}": kinds[1:] != ["ByteLevel"],
-        "it splits text by an unknown pattern": rule is None,
+        f"it splits text by {kinds or 'nothing'}, which is not a known pattern": rule is None,
     }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UserError(
-                f"{reason}: only a byte-level BPE that splits text as GPT-2, Llama 3, Qwen or SmolLM do is supported"
-            )
-    assert rule is not None
+    found = [reason for reason, holds in reasons.items() if holds]
+    if rule is None or found:
+        raise UserError(
+            f"{found[0]}: only a byte-level BPE that splits text as GPT-2, Llama 3, Qwen or SmolLM do is supported"
+        )
     return rule
-
-
-def _takes_more(token: Mapping[str, Any]) -> bool:
-    return any(token.get(name) for name in ("lstrip", "rstrip", "single_word", "normalized"))

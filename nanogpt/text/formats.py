@@ -184,10 +184,8 @@ def read_epub(stream: BinaryIO, where: str, encoding: str) -> str:
         package = _parse_xml(book, root, where)
         items = {one.get("id"): one for one in package.iter("{*}item") if "html" in one.get("media-type", "")}
         order = [one.get("idref") for one in package.iter("{*}itemref") if one.get("linear") != "no"]
-        paths = [
-            posixpath.join(posixpath.dirname(root), unquote(items[one].get("href"))) for one in order if one in items
-        ]
-        paths = [posixpath.normpath(path) for path in paths]
+        links = [unquote(items[one].get("href")) for one in order if one in items]
+        paths = [posixpath.normpath(posixpath.join(posixpath.dirname(root), link)) for link in links]
         if (encryption := "META-INF/encryption.xml") in book.namelist():  # it also lists fonts
             listed = _parse_xml(book, encryption, where).iter("{*}CipherReference")
             if {unquote(one.get("URI")) for one in listed}.intersection(paths):
@@ -197,18 +195,11 @@ def read_epub(stream: BinaryIO, where: str, encoding: str) -> str:
 
 
 @document
-def read_docx(stream: BinaryIO, where: str, encoding: str) -> str:
-    """Return the paragraphs of a letter, also those in tables and boxes; without notes, headers and deleted text."""
+def read_letter(stream: BinaryIO, where: str, encoding: str) -> str:
+    """Return the paragraphs of a `.docx` or `.odt` file, also those in tables; without notes and deleted text."""
     with zipfile.ZipFile(records.seekable(stream, where)) as letter:
-        main = next((name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name)), "")
-        return str(_parse_xml(letter, main, where, WORD))
-
-
-@document
-def read_odt(stream: BinaryIO, where: str, encoding: str) -> str:
-    """Return the paragraphs of a letter, without notes and deleted text."""
-    with zipfile.ZipFile(records.seekable(stream, where)) as letter:
-        return str(_parse_xml(letter, "content.xml", where, OPEN_DOCUMENT))
+        word = next((name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name)), None)
+        return str(_parse_xml(letter, word or "content.xml", where, WORD if word else OPEN_DOCUMENT))
 
 
 @document
@@ -231,10 +222,8 @@ def read_pdf(stream: BinaryIO, where: str, encoding: str) -> str:
         raise Unreadable(f"{where} needs a password: save it without one", "file(s) with a password")
     pages = list(_limited(page.extract_text() for page in file.pages))
     if not any(map(str.strip, pages)):
-        message = (
-            f"{where} has {counted(len(pages), 'page')} without text, as scanned ones are: let a program for OCR add it"
-        )
-        raise Unreadable(message, "file(s) without text (scanned?)")
+        found = f"{where} has {counted(len(pages), 'page')} without text, as scanned ones are"
+        raise Unreadable(f"{found}: let a program for OCR add it", "file(s) without text (scanned?)")
     return "\n".join(pages)
 
 
@@ -269,7 +258,7 @@ def _mail_text(data: bytes, where: str) -> str:
             pages = [_decode_mail(one) for one in parts if one.get_content_type() == "text/html"]
             texts = [_html_text(page, where) for page in pages]
         lines = [" ".join(str(subject).split()), *map(str.strip, texts)]
-        return unify_line_ends(records.replace_surrogates("".join(line + "\n" for line in lines if line)), {})
+        return "".join(line + "\n" for line in lines if line)
     return ""
 
 

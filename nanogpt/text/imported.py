@@ -53,14 +53,12 @@ def read_imported(folder: Path, vocab_size: int) -> dict[str, Any]:
     numbers, template = read_json(folder / "generation_config.json"), folder / "chat_template.jinja"
     if template.exists():
         found["chat_template"] = read_text(template, LARGEST_BYTES)
-    found[MORE_TOKENS] = found.get(MORE_TOKENS) or found.get("extra_special_tokens")
+    more = found.get(MORE_TOKENS) or found.get("extra_special_tokens")
     try:
         kept: dict[str, Any] = {name: _text(found[name]) for name in TOKENS if found.get(name) is not None}
-        kept |= {name: list(map(_text, found[name])) for name in [MORE_TOKENS] if isinstance(found[name], list)}
-        if found.get("chat_template"):
-            kept = (
-                {"bos_token": None} | kept | {"chat_template": found["chat_template"]}
-            )  # it may write an absent token
+        kept |= {MORE_TOKENS: list(map(_text, more))} if isinstance(more, list) else {}
+        if found.get("chat_template"):  # which may write a token that is absent
+            kept = {"bos_token": None} | kept | {"chat_template": found["chat_template"]}
         for name in NUMBERS:
             ids = numbers[name] if isinstance(numbers.get(name), list) else [numbers.get(name)]
             ids = [one for one in ids if one is not None and 0 <= one < vocab_size]  # a default may lie outside

@@ -6,7 +6,6 @@ Nothing of an archive is written under its own name. A `.tar` that is compressed
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 from nanogpt.config import DataConfig
 from nanogpt.errors import UserError
 from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable, read_text
+from nanogpt.text.corpus import endings_of, is_plain, open_bytes
 from nanogpt.text.records import LARGEST_FILE_BYTES, Spool, is_file_on_disk
 
 READERS = {
@@ -25,8 +25,7 @@ READERS = {
     ".parquet": "records.read_parquet",
     **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
     ".epub": "formats.read_epub",
-    ".docx": "formats.read_docx",
-    ".odt": "formats.read_odt",
+    **dict.fromkeys((".docx", ".odt"), "formats.read_letter"),
     ".rtf": "formats.read_rtf",
     ".pdf": "formats.read_pdf",
     **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),
@@ -46,26 +45,22 @@ MOST_EXPANSION = 200
 
 def read_any(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
     """Yield the documents of a decompressed file, or archive, with the ending `kind`."""
-    read = partial(_read_stream, data=data, notes=notes)
     if kind in ARCHIVES:
-        return read_archive(stream, path, data.pattern, read, notes)
-    return read(stream, str(path), kind)
-
-
-def _read_stream(stream: BinaryIO, where: str, kind: str, *, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
+        return read_archive(stream, path, kind, data, notes)
     if kind not in READERS:
-        return read_text(stream, where, data.encoding, notes)
+        return read_text(stream, str(path), data.encoding, notes)
     module, name = READERS[kind].split(".")
     reader = getattr(import_module(f"nanogpt.text.{module}"), name)
-    found: Iterator[Chunk] = reader(stream, where, data.encoding, data.column, notes)
+    found: Iterator[Chunk] = reader(stream, str(path), data.encoding, data.column, notes)
     return found
 
 
 def is_chosen(inside: PurePath, pattern: str | None) -> bool:
     """Return whether a file with this path in a folder is read: not hidden, and its name or path fits the pattern."""
-    if any(part.startswith(".") for part in inside.parts):
-        return False
-    return pattern is None or fnmatchcase(inside.name, pattern) or fnmatchcase(inside.as_posix(), pattern)
+    hidden = any(part.startswith(".") for part in inside.parts)
+    return not hidden and (
+        pattern is None or any(fnmatchcase(one, pattern) for one in (inside.name, inside.as_posix()))
+    )
 
 
 def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where: str, notes: Notes) -> Iterator[Chunk]:
@@ -92,48 +87,40 @@ def read_files(files: Iterable[tuple[str, Callable[[], Iterator[Chunk]]]], where
     notes.update(dict.fromkeys(found))
 
 
-def read_archive(
-    stream: BinaryIO,
-    path: Path,
-    pattern: str | None,
-    read: Callable[[BinaryIO, str, str], Iterator[Chunk]],
-    notes: Notes,
-) -> Iterator[Chunk]:
-    """Read the files in an archive with `read`. Raises UserError for one that is encrypted or damaged."""
-    with ExitStack() as stack:
-        try:
-            file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
-            members = dict(_members(file, path, stack))
+def read_archive(stream: BinaryIO, path: Path, kind: str, data: DataConfig, notes: Notes) -> Iterator[Chunk]:
+    """Read the files in an archive that fit `data.pattern`. Raises UserError for one that is encrypted or damaged."""
+    is_zip = kind == ".zip"
+    try:
+        file = stream if is_file_on_disk(stream) else Spool(lambda: _unpack(stream, path)).open()
+        opened: Any = zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file)
+        with opened as archive:
+            members = dict(_members(archive, path, is_zip))
 
-            def read_member(name: str) -> Iterator[Chunk]:
-                if (kind := PurePosixPath(name).suffix.lower()) in NESTED:
+            def read_member(name: PurePosixPath) -> Iterator[Chunk]:
+                if (kind := name.suffix.lower()) in NESTED:
                     raise Unreadable(f"{path} contains the archive {name}: unpack it first", "archive(s) in an archive")
                 with members[name]() as member:
-                    yield from read(member, f"{path}/{name}", kind)
+                    yield from read_any(member, Path(f"{path}/{name}"), kind, data, notes)
 
-            names = sorted(map(PurePosixPath, members), key=lambda name: name.parts)
-            chosen = (str(name) for name in names if is_chosen(name, pattern))
-            yield from read_files(((name, partial(read_member, name)) for name in chosen), str(path), notes)
-        except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
-            raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
+            chosen = (name for name in sorted(members) if is_chosen(name, data.pattern))
+            yield from read_files(((str(name), partial(read_member, name)) for name in chosen), str(path), notes)
+    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
+        raise UserError(f"{path} is damaged or of an unknown kind: {error}; unpack it, name the folder") from None
 
 
-def _members(file: BinaryIO, path: Path, stack: ExitStack) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _members(archive: Any, path: Path, is_zip: bool) -> Iterator[tuple[PurePosixPath, Callable[[], Any]]]:
     """Yield the files of an archive, folders and links excluded, by name and a function that opens them."""
-    is_zip = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".zip")
-    archive: Any = stack.enter_context(zipfile.ZipFile(file) if is_zip else tarfile.TarFile(fileobj=file))
     for number, one in enumerate(archive.infolist() if is_zip else archive):
         if number > MOST_FILES:
             raise UserError(f"{path} has more than {MOST_FILES:,} entries: unpack it, and name the folder")
         if is_zip and one.flag_bits & 1:
-            advice = "unpack it with its password, and name the folder"
-            raise Unreadable(f"{path} is encrypted: {advice}", "encrypted archive(s)")
+            raise Unreadable(f"{path} is encrypted: unpack it by its password, name the folder", "encrypted archive(s)")
         if is_zip and one.compress_type == zipfile.ZIP_LZMA:  # the file sets how much memory it takes
             raise NotImplementedError("compressed by LZMA")
         if is_zip and not one.is_dir():
-            yield str(PurePosixPath(one.filename)), partial(archive.open, one)
+            yield PurePosixPath(one.filename), partial(archive.open, one)
         elif not is_zip and one.isreg():
-            yield str(PurePosixPath(one.name)), partial(archive.extractfile, one)
+            yield PurePosixPath(one.name), partial(archive.extractfile, one)
 
 
 def _unpack(stream: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -143,3 +130,16 @@ def _unpack(stream: BinaryIO, path: Path) -> Iterator[bytes]:
         if left < 0:
             raise UserError(f"{path} expands to more than {MOST_EXPANSION} times its size: unpack it, name the folder")
         yield block
+
+
+def plain_blocks(path: Path) -> Iterator[bytes] | None:
+    """Return the bytes of a file of text in some encoding, decompressed, in blocks; None for another kind of file."""
+    kind, compression = endings_of(path)
+    if not path.is_file() or not (kind in DECODED or is_plain(path)):
+        return None
+
+    def blocks() -> Iterator[bytes]:
+        with open_bytes(path, compression) as stream:
+            yield from iter(lambda: stream.read(READ_BYTES), b"")
+
+    return blocks()

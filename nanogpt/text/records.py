@@ -9,7 +9,6 @@ import csv
 import io
 import itertools
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -70,41 +69,20 @@ class Spool:
         self._file: Any = None
 
     def open(self) -> BinaryIO:
-        """Return a reader from the beginning, independent of others, copying the stream the first time."""
+        """Return the copy, to be read from the beginning; make it the first time."""
         if self._file is None:
             folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (as long as this object)
-                for block in self._blocks():
-                    file.write(block)
+                file: Any = tempfile.TemporaryFile(dir=folder, buffering=READ_BYTES)  # noqa: SIM115  (as long as this)
+                file.writelines(self._blocks())
                 file.flush()
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(folder)) from None
             self._file = file
-        return io.BufferedReader(_SpoolReader(self._file), READ_BYTES)
-
-
-class _SpoolReader(io.RawIOBase):
-    def __init__(self, file: Any) -> None:
-        self._file, self._at = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._at)
-        count: int = self._file.readinto(buffer)
-        self._at += count
-        return count
+        self._file.seek(0)
+        copy: BinaryIO = self._file
+        return copy
 
 
 def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
@@ -116,9 +94,8 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
     delimiter = max("\t" if is_tsv else ",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     csv.field_size_limit(LONGEST_RECORD_BYTES // 4)  # a character takes four bytes while it is read
     rules: Any = {"delimiter": delimiter, "skipinitialspace": delimiter + " " in first, "strict": True}
-    table = csv.reader(
-        itertools.chain([first], lines), quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL, **rules
-    )
+    rules["quoting"] = csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL
+    table = csv.reader(itertools.chain([first], lines), **rules)
 
     def texts(column: str) -> Iterator[str]:
         names = [name.strip().strip('"') for name in next(table)]
@@ -186,15 +163,18 @@ def read_texts(texts: Iterable[str], where: str, notes: Notes) -> Iterator[Chunk
     empty = 0
     for text in texts:
         empty += not text
-        yield from chunks_of([unify_line_ends(text, notes)], divided=True)
-    _note_empty(empty, where, notes)
+        yield from chunks_of([unify_line_ends(replace_surrogates(text), notes)], divided=True)
+    if empty:
+        notes[f"left out {counted(empty, 'record')} without text in {where}"] = None
 
 
 def read_json_lines(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per line: the string `column` of a JSON object, in UTF-8 as JSON always is."""
-    number = empty = 0
-    while line := stream.readline(LONGEST_RECORD_BYTES + 1):
-        number += 1
+    return read_texts(_json_texts(stream, where, column), where, notes)
+
+
+def _json_texts(stream: BinaryIO, where: str, column: str) -> Iterator[str]:
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_RECORD_BYTES + 1), b""), 1):
         here = f"{where}, line {number:,}"
         if len(line) > LONGEST_RECORD_BYTES:
             raise UserError(
@@ -209,27 +189,21 @@ def read_json_lines(stream: BinaryIO, where: str, encoding: str, column: str, no
                 raise UserError(f"{here} is not JSON: {reason}; correct or delete the line") from None
             if not isinstance(record, dict):
                 raise UserError(f'{here} is not a JSON object: write {{"{column}": "..."}}')
-            text = _text_of(record, column, here)
-            empty += not text
-            yield from chunks_of([unify_line_ends(text, notes)], divided=True)
-    _note_empty(empty, where, notes)
+            yield _text_of(record, column, here)
 
 
 def _text_of(record: dict[str, Any], column: str, where: str) -> str:
-    """Return the text of a record, empty where it is null; replace lone surrogates, which JSON can write."""
-    if column not in record:
+    """Return the text of a record, empty where it is null."""
+    text = record.get(column)
+    if column not in record or (isinstance(text, list) and {column} in CONVERSATIONS):
         raise UserError(_no_column(where, column, record))
-    text = "" if record[column] is None else record[column]
-    if not isinstance(text, str):
-        if any({column} == names for names in CONVERSATIONS):
-            raise UserError(_no_column(where, column, record))
-        kind = type(text).__name__
-        raise UserError(f"{where}: {column!r} is {kind}, not a string; name the column with the text by --column")
-    return replace_surrogates(text)
+    if not isinstance(text, str | None):
+        raise UserError(f"{where}: {column!r} is {type(text).__name__}, not a string; name another column by --column")
+    return text or ""
 
 
 def replace_surrogates(text: str) -> str:
-    """Return a text with pairs of surrogates joined and lone ones replaced: they cannot be written as UTF-8."""
+    """Return a text with pairs of surrogates, which JSON can write, joined; replace lone ones, which UTF-8 lacks."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -247,16 +221,10 @@ def _no_column(where: str, column: str, names: Iterable[str]) -> str:
     return f"{where} has no column {column!r}: name the one with the text by --column; there are {there}"
 
 
-def _note_empty(count: int, where: str, notes: Notes) -> None:
-    if count:
-        notes[f"left out {counted(count, 'record')} without text in {where}"] = None
-
-
 def read_parquet(stream: BinaryIO, where: str, encoding: str, column: str, notes: Notes) -> Iterator[Chunk]:
     """Yield one document per row: the strings in a column of a `.parquet` file, without empty cells."""
     parquet = import_optional("pyarrow.parquet", f"{where} is a .parquet file")
     arrow = import_module("pyarrow")
-    row = empty = 0
     try:
         # A page at a time: the default reads ahead whole columns, which can be the whole file.
         with parquet.ParquetFile(seekable(stream, where), buffer_size=READ_BYTES, pre_buffer=False) as file:
@@ -265,30 +233,28 @@ def read_parquet(stream: BinaryIO, where: str, encoding: str, column: str, notes
                 raise UserError(_no_column(where, column, schema.names))
             kind, types = schema.field(column).type, arrow.types
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
-                raise UserError(
-                    f"{where}: column {column!r} is {kind}, not a string; name the one with the text by --column"
-                )
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(_rows(file, group, column), row_groups=[group], columns=[column]):
-                    for cell in batch.column(0):
-                        row += 1
-                        text = cell.as_py() or ""
-                        empty += not text
-                        if len(text) > LONGEST_RECORD_BYTES:
-                            raise UserError(f"{where}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
-                        yield from chunks_of([unify_line_ends(text, notes)], divided=True)
-        _note_empty(empty, where, notes)
+                raise UserError(f"{where}: column {column!r} is {kind}, not a string; name another by --column")
+            yield from read_texts(_cells(file, column, where), where, notes)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read {where!r} as a .parquet file: {reason}; restore it") from None
 
 
-def _rows(file: Any, group: int, column: str) -> int:
-    """Return how many rows make about `READ_BYTES`, from the mean length of the group's cells."""
-    about = file.metadata.row_group(group)
-    columns = [about.column(i) for i in range(about.num_columns)]
-    size = sum(one.total_uncompressed_size for one in columns if one.path_in_schema == column)
-    return max(1, min(1024, int(READ_BYTES / max(size / max(about.num_rows, 1), 1))))
+def _cells(file: Any, column: str, where: str) -> Iterator[str]:
+    """Yield the strings in a column; read as many rows at a time as make about `READ_BYTES` in the mean."""
+    row = 0
+    for group in range(file.num_row_groups):
+        about = file.metadata.row_group(group)
+        columns = [about.column(i) for i in range(about.num_columns)]
+        size = sum(one.total_uncompressed_size for one in columns if one.path_in_schema == column)
+        rows = max(1, min(1024, int(READ_BYTES / max(size / max(about.num_rows, 1), 1))))
+        for batch in file.iter_batches(rows, row_groups=[group], columns=[column]):
+            for cell in batch.column(0):
+                row += 1
+                text = cell.as_py() or ""
+                if len(text) > LONGEST_RECORD_BYTES:
+                    raise UserError(f"{where}, row {row:,}: longer than {LONGEST_RECORD_BYTES:,} characters")
+                yield text
 
 
 def parse_source(source: str) -> tuple[str, str]:

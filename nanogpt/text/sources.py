@@ -50,29 +50,27 @@ def _named_corpus(name: str) -> Corpus:
 
 def from_stream(open_stream: Callable[[], Any], where: str, source: str, name: str, config: Config) -> Corpus:
     """Return a text that can be read only once; it is copied to the cache when first read."""
-
-    def blocks() -> Iterator[bytes]:
-        stream = open_stream()
-        # Not `read`, which waits for a whole block and does not notice Ctrl-C while more arrives.
-        return iter(lambda: stream.read1(READ_BYTES), b"")
-
-    spool = records.Spool(blocks)
-
-    def read(notes: Notes) -> Iterator[Chunk]:
-        return read_text(spool.open(), where, config.data.encoding, notes)
-
-    return Corpus(name=name, source=source, read=read, empty=empty(where), plain=True)
+    # Not `read`, which waits for a whole block and does not notice Ctrl-C while more arrives.
+    spool = records.Spool(lambda: iter(partial(open_stream().read1, READ_BYTES), b""))
+    return Corpus(
+        name=name,
+        source=source,
+        read=lambda notes: read_text(spool.open(), where, config.data.encoding, notes),
+        empty=empty(where),
+        plain=True,
+    )
 
 
 def _from_data_set(source: str, column: str) -> Corpus:
     """Return a data set of the Hugging Face hub, copied to the cache when first read."""
     name, split = records.parse_source(source)
     spool = records.Spool(lambda: records.read_data_set(name, split, column))
-
-    def read(notes: Notes) -> Iterator[Chunk]:
-        return records.read_json_lines(spool.open(), source, "utf-8", "text", notes)
-
-    return Corpus(name=Path(name).name, source=f"hf:{name}:{split}", read=read, empty=empty(source))
+    return Corpus(
+        name=Path(name).name,
+        source=f"hf:{name}:{split}",
+        read=lambda notes: records.read_json_lines(spool.open(), source, "utf-8", "text", notes),
+        empty=empty(source),
+    )
 
 
 def from_folder(folder: Path, config: Config) -> Corpus:

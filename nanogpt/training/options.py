@@ -210,7 +210,7 @@ def start_training(
     path, notes, restores = world.on_main(open_or_create, assist)
     if path is None:
         return None
-    folder = RunFolder.open(path)
+    folder = RunFolder(path)
     run_plan, config = folder.read_plan(), folder.read_config()
     if restores and options.resume is not None:
         config = config.override(**moved)

@@ -26,6 +26,7 @@ from nanogpt.runs.checkpoint import State
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan
 from nanogpt.runs.weights import BUFFER_LIMIT, read_layout
+from nanogpt.text.imported import read_json
 from nanogpt.text.tokenizer import Tokenizer
 from nanogpt.training.fine_tuning import ADAMW, ADAMW_LR, crop_context
 from nanogpt.training.new_run import create_folder
@@ -84,14 +85,9 @@ def read_pretrained(folder: Path, block_size: int | None = None) -> Pretrained:
         raise UserError(f"no folder {str(folder)!r}: give one with config.json and model.safetensors")
     path = folder / "config.json"
     if not path.exists():
-        _explain_missing_config(folder)
-    text = read_text(path)
-    try:
-        tables = json.loads(text)
-    except (ValueError, RecursionError):
-        tables = None
-    if not isinstance(tables, dict):
-        raise UserError(f"{path} is not a JSON object: download the file again")
+        _refuse_adapters_and_pickles(folder)
+        raise UserError(f"no config.json in {str(folder)!r}: download it too")
+    tables = read_json(path)
     try:
         architecture = architecture_named(tables.get("model_type"))
         config = architecture.from_settings(tables)
@@ -123,7 +119,7 @@ def _find_folder(source: str | os.PathLike[str]) -> Path:
     if os.fspath(source) and Path(source).is_dir():
         return Path(source)
     if Path(source).is_file():
-        _explain_missing_config(Path(source))
+        _refuse_adapters_and_pickles(Path(source))
     if not HUB_NAME.fullmatch(os.fspath(source)) or Path(source).exists():
         raise UserError(
             f"{os.fspath(source)!r} is neither a folder with config.json and model.safetensors nor a model's name on "
@@ -132,8 +128,8 @@ def _find_folder(source: str | os.PathLike[str]) -> Path:
     return download(os.fspath(source))
 
 
-def _explain_missing_config(folder: Path) -> None:
-    """Raise UserError with the way that works for a folder of adapters, or for a pickled checkpoint or its folder."""
+def _refuse_adapters_and_pickles(folder: Path) -> None:
+    """Raise UserError with the way that works for a folder of adapters, or for pickled weights or their folder."""
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"{str(folder)!r} has adapters (LoRA) without their model: merge them with peft's merge_and_unload(), "
@@ -142,9 +138,9 @@ def _explain_missing_config(folder: Path) -> None:
     files = [folder] if folder.is_file() else sorted(folder.iterdir())
     if pickled := [str(file) for file in files if any(map(file.match, PICKLED))]:
         raise UserError(
-            f"{pickled[0]!r} is pickled, which could run code and is never read: load it where it is safe, with "
-            f"torch.load(..., weights_only=True), write it as a GPT-2 of Transformers, and import that folder "
-            f"(docs/elsewhere.md shows how)"
+            f"{pickled[0]!r} is pickled, which could run code and is never read: get the model as safetensors, or load "
+            f"it where it is safe, with torch.load(..., weights_only=True), and write it as a model of Transformers, "
+            f"such as GPT-2 (docs/elsewhere.md shows how)"
         )
 
 
@@ -176,11 +172,8 @@ def _read_tensors(folder: Path, tensor_map: TensorMap) -> dict[str, Tensor]:
     """Read the tensors by the names in `tensor_map`."""
     files = _weight_files(folder)
     if not files:
-        pickled = next((found.name for pattern in PICKLED for found in sorted(folder.glob(pattern))), None)
-        reason = f", and {pickled} is pickled, which could run code and is never read" if pickled else ""
-        raise UserError(
-            f"{str(folder)!r} has no .safetensors{reason}: get the model as safetensors, or convert it where it is safe"
-        )
+        _refuse_adapters_and_pickles(folder)
+        raise UserError(f"{str(folder)!r} has no .safetensors: download the weights too")
     where = _locate(files, {one.name: one for theirs in tensor_map.values() for one in theirs})
     found: dict[str, Tensor] = {}
     for file in files:

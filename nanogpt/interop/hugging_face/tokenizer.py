@@ -25,16 +25,11 @@ def to_hugging_face(tokenizer: Tokenizer) -> dict[str, Any]:
     """
     tables = _tables(tokenizer)
     matched = [one for one in tables["added_tokens"] if not one["special"]]
-    if has_template(tokenizer) or len(matched) == len(tables["added_tokens"]):
+    if "chat_template" in tokenizer.imported or len(matched) == len(tables["added_tokens"]):
         return tables
     # All are in the vocabulary, as the library numbers an added token that is not by the vocabulary's length.
     vocabulary = tables["model"]["vocab"] | {one["content"]: one["id"] for one in tables["added_tokens"]}
     return tables | {"added_tokens": matched, "model": tables["model"] | {"vocab": vocabulary}}
-
-
-def has_template(tokenizer: Tokenizer) -> bool:
-    """Return whether a tokenizer came with a chat template."""
-    return "chat_template" in tokenizer.imported
 
 
 def _tables(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -65,7 +60,7 @@ def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
-        "split_special_tokens": not has_template(tokenizer),
+        "split_special_tokens": "chat_template" not in tokenizer.imported,
         "clean_up_tokenization_spaces": False,
         "padding_side": "left",  # a decoder continues the right end
         "added_tokens_decoder": {str(one["id"]): {k: v for k, v in one.items() if k != "id"} for one in special},
@@ -100,8 +95,9 @@ def read_tokenizer(folder: Path, vocab_size: int, end_of_document: int | None) -
     known = {None, *tables["model"]["vocab"], *(one["content"] for one in tables["added_tokens"])}
     if MORE_TOKENS in found:
         found[MORE_TOKENS] = [one for one in found[MORE_TOKENS] if one in known]
-    own = {name for name in found if found[name] != written.get(name) and (name not in TOKENS or found[name] in known)}
-    tokenizer.imported = {**tokenizer.imported, **{name: found[name] for name in found if name in own}}
+    new = {name: one for name, one in found.items() if one != written.get(name)}
+    own = {name: one for name, one in new.items() if name not in TOKENS or one in known}
+    tokenizer.imported = {**tokenizer.imported, **own}
     return tokenizer
 
 

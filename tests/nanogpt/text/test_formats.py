@@ -11,7 +11,8 @@ from tiny import refuses
 pytest.importorskip("lxml", reason="needs lxml, pypdf and striprtf: pip install 'nanogpt[documents]'")
 
 from nanogpt.text import records
-from nanogpt.text.corpus import load_corpus, plain_blocks
+from nanogpt.text.corpus import load_corpus
+from nanogpt.text.readers import plain_blocks
 
 PAGE = """<!DOCTYPE html><html><head><title>T</title><style>p {}</style></head><body><nav>Home</nav>
 <!-- not seen --><h1>A <b>great</b>  day</h1><p>Caf&eacute; &amp;\n&#8364;5<br>be&shy;low&nbsp;it<script>1 < 2</script></p>
