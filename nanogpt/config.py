@@ -178,15 +178,9 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """How text is read and tokenized."""
+class TextConfig:
+    """How text is read."""
 
-    tokenizer: Literal["char", "byte", "bpe"] = "char"
-    """tokens are characters, bytes, or sequences of bytes learned from the text (BPE)"""
-    tokenizer_from: str | None = None
-    """with bpe: a folder with GPT-2's vocab.json and merges.txt, or with a tokenizer.json, to use instead"""
-    end_of_document: bool = True
-    """put an end-of-document token before each document; samples end with it"""
     encoding: str = "utf-8"
     """encoding of the text files"""
     pattern: str | None = None
@@ -199,6 +193,18 @@ class DataConfig:
     clean: Literal["none", "auto", "all"] = "auto"
     """leave out Project Gutenberg's licence (auto), or also what is probably no text: front matter, mail headers, page
     numbers, tags, escape codes, copies of documents (all), or nothing (none)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(TextConfig):
+    """How text is read and tokenized."""
+
+    tokenizer: Literal["char", "byte", "bpe"] = "char"
+    """tokens are characters, bytes, or sequences of bytes learned from the text (BPE)"""
+    tokenizer_from: str | None = None
+    """with bpe: a folder with GPT-2's vocab.json and merges.txt, or with a tokenizer.json, to use instead"""
+    end_of_document: bool = True
+    """put an end-of-document token before each document; samples end with it"""
     unknown: Literal["error", "extend", "skip"] = "error"
     """with --from, if the text has characters that the run's vocabulary lacks: stop, add them, or leave them out"""
 

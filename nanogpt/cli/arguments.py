@@ -22,7 +22,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union, get_args, get_origin
 
-from nanogpt.config import DEFAULT_PRESET, PARTS, flag, load_preset
+from nanogpt.config import DEFAULT_PRESET, PARTS, TextConfig, flag, load_preset
 from nanogpt.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -279,19 +279,9 @@ class ServerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextOptions:
+class TextOptions(TextConfig):
     """How the text of a command is read."""
 
-    encoding: str = "utf-8"
-    """encoding of the text"""
-    pattern: str | None = None
-    """files to read in a folder or archive, for example *.md (default: all)"""
-    column: str = "text"
-    """text column of .csv, .json(l) and .parquet files and of data sets"""
-    documents: str = "auto"
-    """what a document is: lines, blank-lines, files, or the text that separates documents"""
-    clean: Literal["none", "auto", "all"] = "auto"
-    """leave out nothing, a book's licence (auto), or also headers, page numbers, tags and copies (all)"""
     yes: bool = False
     """fetch a text whose http(s) address is given, without asking"""
 
