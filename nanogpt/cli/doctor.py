@@ -32,7 +32,7 @@ NO_EXTRAS = ("test", "docs", "mutants")
 FOR = {
     "plot": "curves as pictures, `nanogpt plot --out`",
     "data": "texts in .zst and .parquet",
-    "documents": "texts in .html, .epub, .docx, .odt, .rtf and .pdf, and mail in HTML",
+    "documents": "texts in .html, .epub, .docx, .rtf and .pdf, and mail in HTML",
     "track": "`nanogpt train --track`",
     "hf": "texts and models of the Hugging Face Hub; `nanogpt verify` in Transformers",
     "lora": "`nanogpt train --lora`",

@@ -5,7 +5,7 @@
 - `downloads`: texts from the web, fetched once
 - `named_corpora`: Tiny Shakespeare and the Python standard library
 - `records`: `.csv`, `.jsonl`, `.json`, `.parquet`, Hugging Face data sets, and input that can be read only once
-- `formats`: `.html`, `.epub`, `.docx`, `.odt`, `.rtf`, `.pdf`, subtitles and mail
+- `formats`: `.html`, `.epub`, `.docx`, `.rtf`, `.pdf`, subtitles and mail
 - `readers`: the reader for each ending of a file; folders and archives
 - `cleaning`: leave out what is not a text's own, such as a publisher's licence
 - `chunks`: from bytes to a stream of chunks of text

@@ -40,7 +40,6 @@ _CODES = {
 _YAML = re.compile(r"""[\w"'][^:\n]*:\s|[ \t#\n]|-\s""")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z-]*):\s")
 _MAIL = {"from", "to", "subject", "date", "message-id", "received", "return-path"}
-_CREDITS = re.compile(r"(?i)(?:Produced|E-?text prepared|Transcribed|This e-?(?:text|book) was produced) by\b")
 _PAGE = re.compile(r"(?i)\s*(?:page\s+\d+(?:\s+of\s+\d+)?|[-–—]\s*\d+\s*[-–—])\s*")
 
 
@@ -110,17 +109,11 @@ def _without_codes(lines: Iterable[str], removed: Counter[str]) -> Iterator[str]
 
 
 def _without_headers(lines: Iterator[str], removed: Counter[str]) -> Iterator[str]:
-    """Leave out YAML front matter or the header of a mail, and a paragraph such as "Produced by …"."""
+    """Leave out YAML front matter or the header of a mail."""
     head = list(islice(lines, HEAD_LINES))
     count = _header_length(head)
     removed["lines of front matter and mail headers"] += count
-    credits = False
-    for line in head[count:]:
-        credits = bool(line.strip()) and (credits or _CREDITS.match(line) is not None)
-        removed["lines of credits"] += credits
-        if not credits:
-            yield line
-    yield from lines
+    yield from chain(head[count:], lines)
 
 
 def _header_length(lines: list[str]) -> int:

@@ -212,7 +212,7 @@ def _read_documents(
     read: Callable[[Notes], Iterator[Chunk]], corpus: Corpus, data: DataConfig, notes: Notes
 ) -> Iterator[Chunk]:
     """Read a text without what `data.clean` leaves out, divided into documents as `data.documents` says."""
-    from nanogpt.text.scan import divide, divide_files, divide_if_clear
+    from nanogpt.text.scan import divide, divide_if_clear
 
     where = corpus.name if corpus.source == "-" else Path(str(corpus.source)).name
     chunks = read(notes) if data.clean == "none" else _cleaned(read(notes), data.clean, where, notes)
@@ -220,7 +220,7 @@ def _read_documents(
         return divide(chunks, data.documents, where, notes)
     if not data.end_of_document:  # lines would run together
         return chunks
-    return (divide_if_clear if corpus.plain else divide_files)(chunks, where, notes)
+    return divide_if_clear(chunks, where, notes, lists=corpus.plain)
 
 
 def _cleaned(chunks: Iterator[Chunk], clean: str, where: str, notes: Notes) -> Iterator[Chunk]:

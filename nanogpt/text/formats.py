@@ -44,12 +44,6 @@ HTML = Markup(
 WORD = Markup(  # skips tab stops, text that was moved away, and second copies of text boxes
     "p", "pPr moveFrom Fallback", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t", True
 )
-OPEN_DOCUMENT = Markup(
-    "h p",
-    "annotation automatic-styles desc forms note title tracked-changes",
-    {"s": " ", "tab": "\t", "line-break": "\n"},
-    "",
-)
 _SPACES = re.compile(r"[ \t\n\r\f\xa0]+")
 _CHARSET = re.compile(rb"<(?:meta|\?xml)\b[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _TIMES = re.compile(r"\s*(?:\d+:)?\d+:\d+[.,]\d+\s*-->")
@@ -195,11 +189,11 @@ def read_epub(stream: BinaryIO, where: str, encoding: str) -> str:
 
 
 @document
-def read_letter(stream: BinaryIO, where: str, encoding: str) -> str:
-    """Return the paragraphs of a `.docx` or `.odt` file, also those in tables; without notes and deleted text."""
+def read_docx(stream: BinaryIO, where: str, encoding: str) -> str:
+    """Return the paragraphs of a `.docx` file, also those in tables; without notes and deleted text."""
     with zipfile.ZipFile(records.seekable(stream, where)) as letter:
-        word = next((name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name)), None)
-        return str(_parse_xml(letter, word or "content.xml", where, WORD if word else OPEN_DOCUMENT))
+        name = next(name for name in letter.namelist() if re.fullmatch(r"word/document\d*\.xml", name))
+        return str(_parse_xml(letter, name, where, WORD))
 
 
 @document

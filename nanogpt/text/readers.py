@@ -25,7 +25,7 @@ READERS = {
     ".parquet": "records.read_parquet",
     **dict.fromkeys((".html", ".htm", ".xhtml"), "formats.read_html"),
     ".epub": "formats.read_epub",
-    **dict.fromkeys((".docx", ".odt"), "formats.read_letter"),
+    ".docx": "formats.read_docx",
     ".rtf": "formats.read_rtf",
     ".pdf": "formats.read_pdf",
     **dict.fromkeys((".srt", ".vtt"), "formats.read_subtitles"),

@@ -104,14 +104,11 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
             column = names[0]
         if column not in names:
             raise UserError(_no_column(where, column, names))
-        at, quote = names.index(column), False
+        at = names.index(column)
         for row in filter(None, table):
             fields = [delimiter.join(row)] if len(names) == 1 else row  # a list of lines needs no quotes
             if any(fields[len(names) :]):
                 raise csv.Error(f"{len(row)} fields in a table of {len(names)} columns, divided by {delimiter!r}")
-            before, quote = quote, is_tsv and any(one.startswith('"') and one.count('"') % 2 for one in row)
-            if len(row) < len(names) and (before or quote):
-                raise csv.Error("a quote that does not end in its line; name the file .csv")
             text = fields[at] if at < len(fields) else ""
             if is_tsv and re.fullmatch(r'"[^"]*(?:""[^"]*)*"', text):  # some programs write quotes, most do not
                 text = text[1:-1].replace('""', '"')

@@ -197,33 +197,23 @@ def divide(chunks: Iterable[Chunk], how: str, where: str = "", notes: Notes | No
         notes[f"{how!r} divides nothing in {where}; --documents also takes lines, blank-lines and files"] = None
 
 
-def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterator[Chunk]:
-    """Divide a file that clearly consists of documents, and say so in a note; pass others on."""
-    chunks, head, read = iter(chunks), list[Chunk](), 0
-    while read < HEAD_CHARACTERS and (chunk := next(chunks, None)) is not None:
-        head.append(chunk)
-        read += len(chunk.text)
-    text = "".join(chunk.text for chunk in head)
-    found = recognize(text, ended=read < HEAD_CHARACTERS)
-    if text.lstrip().startswith(MARKUP):
-        notes[f"{where} begins with {text.split(maxsplit=1)[0][:20]!r}: markup is learned like text"] = None
-    if found is None:
-        yield from chain(head, chunks)
-        return
-    what = "each line" if found == "lines" else f"what stands between {found!r}"
-    notes[f"{what} of {where} is read as a document; --documents files reads it as one"] = None
-    yield from divide(chain(head, chunks), found)
-
-
-def divide_files(chunks: Iterable[Chunk], where: str, notes: Notes) -> Iterator[Chunk]:
-    """Divide each file of several at GPT-2's separators, if it has some; a list among other files stays whole."""
+def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes, lists: bool = True) -> Iterator[Chunk]:
+    """Divide each file that clearly consists of documents, and say so in a note; with `lists` also by lines."""
     for document in by_document(chunks):
-        head = next(document)
-        if END not in head.text or MENTION.search(head.text) or head.divided:
-            yield from chain([head], document)
+        head, read = [next(document)], 0
+        while read < HEAD_CHARACTERS and (chunk := next(document, None)) is not None:
+            head.append(chunk)
+            read += len(chunk.text)
+        text = "".join(chunk.text for chunk in head)
+        found = None if head[0].divided else recognize(text, ended=read < HEAD_CHARACTERS)
+        if text.lstrip().startswith(MARKUP) and lists:
+            notes[f"{where} begins with {text.split(maxsplit=1)[0][:20]!r}: markup is learned like text"] = None
+        if found is None or (found == "lines" and not lists):
+            yield from chain(head, document)
         else:
-            notes[f"what stands between {END!r} in {where} is read as a document"] = None
-            yield from divide(chain([head], document), END)
+            what = "each line" if found == "lines" else f"what stands between {found!r}"
+            notes[f"{what} of {where} is read as a document; --documents files reads it as one"] = None
+            yield from divide(chain(head, document), found)
 
 
 def recognize(head: str, ended: bool = True) -> str | None:

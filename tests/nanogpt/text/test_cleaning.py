@@ -74,7 +74,6 @@ def test_the_lines_count_only_near_the_beginning_and_the_end(lines, is_frame, st
         ("---\nNot a: header, but\na rule.\n---\nOnce.\n", None, ""),
         ("From: a@b.org\nSubject: Tea\n  and cake\nDate: 1 May\n\nHello.\n", "\nHello.\n", "4 lines of front matter"),
         ("Note: one\nRule: two\n\nHello.\n", None, ""),
-        ("Title\n\nProduced by A. Reader and\nothers\n\nOnce.\n", "Title\n\n\nOnce.\n", "2 lines of credits"),
         ("<p class='x'>Once <b>upon</b>\n<br/>\na < b > c\n", "Once upon\na < b > c\n", "4 HTML tags"),
         ("\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\n", "red text\n", "3 escape codes"),
         ("One.\n- 12 -\nTwo.\n  Page 3 of 9\n1984\n", "One.\nTwo.\n1984\n", "2 lines of page numbers"),

@@ -88,7 +88,7 @@ def test_one_document_of_each_ten_is_held_out(lengths, every):
 
 def test_files_of_a_folder_are_divided_at_the_conventional_mark_alone():
     Path("box").mkdir()
-    Path("box/a.txt").write_text("one tale<|endoftext|>\nanother\n<|endoftext|>\n")
+    Path("box/a.txt").write_text("one tale<|endoftext|>\nanother\n<|endoftext|>\n<|endoftext|>")
     Path("box/b.txt").write_text("\n".join(NAMES))
     Path("box/c.txt").write_text("the token '<|endoftext|>' ends a text")
     corpus = load_corpus("box")

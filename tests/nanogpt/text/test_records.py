@@ -213,7 +213,6 @@ CHAT = '{"messages": [{"role": "user", "content": "hi"}]}'
     [
         ("t.csv", "id,body\n1,a\n", ["t.csv has no column 'text'", "there are 'id', 'body'"], {}),
         ("t.csv", "joke\na\n", ["t.csv has no column 'body'", "there are 'joke'"], {"column": "body"}),
-        ("t.tsv", 'a\ttext\n1\t"x\ny"\n', ["t.tsv, line 3", "name the file .csv"], {}),
         ("t.csv", "id,text\n1,a, b\n", ["t.csv, line 2: 3 fields in a table of 2 columns", "quotes"], {}),
         ("t.csv", 'id,text\n1,"a\n2,b\n', ["t.csv, line 3", "quotes"], {}),
         ("t.csv", 'id,text\n1,"a" b\n', ["t.csv, line 2", "quotes"], {}),
