@@ -210,14 +210,10 @@ class DataConfig(TextConfig):
 
     def __post_init__(self) -> None:
         check_types(self)
-        if not self.documents:
+        if self.documents not in ("auto", "files") and not (self.documents and self.end_of_document):
             raise UserError(
-                "--documents is empty: give lines, blank-lines, files, or the text that separates documents"
-            )
-        if self.documents not in ("auto", "files") and not self.end_of_document:
-            raise UserError(
-                f"--documents {self.documents} needs the end-of-document token between documents: add "
-                f"--end-of-document True, or leave it out"
+                f"--documents {self.documents or repr('')} needs lines, blank-lines, files or a separator, and the token "
+                f"between documents: add --end-of-document True, or leave it out"
             )
         if self.tokenizer_from is not None and self.tokenizer != "bpe":
             raise UserError(

@@ -1,5 +1,6 @@
 """What a training reports: one class for each thing that happens."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -128,15 +129,12 @@ class Training(Protocol):
 
 def warn_if_worse(training: Training) -> Iterator[NoteEvent]:
     """Yield a warning if no step brought the validation loss below what it was before the first one."""
-    state, first = (
-        training.state,
-        next((line["loss"] for line in training.folder.metrics() if line["event"] == "eval"), 0),
-    )
+    state, lines = training.state, training.folder.metrics()
+    first = next((line["loss"] for line in lines if line["event"] == "eval"), math.inf)
     if state.best_loss is not None and state.best_loss >= first:
-        kept = "the best checkpoint is the model it started from" if state.best_step == 0 else "its samples are noise"
         text = (
             f"the training made the model worse: its validation loss was {first:.4f} before the first step, and never "
-            f"below {state.best_loss:.4f} after it; {kept}. Train again with a lower --learning-rate (it was "
+            f"below {state.best_loss:.4f} after it. Train again with a lower --learning-rate (it was "
             f"{training.config.train.learning_rate:g}), or on more text"
         )
         yield NoteEvent(step=state.step, text=text)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nanogpt.config import Config, DataConfig, ModelConfig, TrainConfig, flag
-from nanogpt.errors import UserError, reported_write
+from nanogpt.errors import UserError, counted, reported_write
 from nanogpt.files import atomic_path
 from nanogpt.runs.checkpoint import sha256
 from nanogpt.runs.folder import RunFolder
@@ -106,7 +106,7 @@ def fit_vocabulary(run: Run, config: Config, corpora: Sequence[Corpus], quiet: b
     if how == "skip":
         only = CharTokenizer("".join(missing))
         count = sum(len(only.encode(chunk.text, "skip")) for corpus in corpora for chunk in corpus.chunks())
-        return tokenizer, [f"left out {count:,} character{'s' * (count > 1)} that the vocabulary lacks: {names}"]
+        return tokenizer, [f"left out {counted(count, 'character')} that the vocabulary lacks: {names}"]
     if how == "error":
         raise UserError(
             f"the model of {str(run.path)!r} never saw {names}: add them to its vocabulary with --unknown extend, "
@@ -119,8 +119,8 @@ def fit_vocabulary(run: Run, config: Config, corpora: Sequence[Corpus], quiet: b
             f"leave --lora out, or choose --unknown skip"
         )
     tokenizer = tokenizer.extend("".join(missing))
-    added = f"{len(missing):,} character{'s' * (len(missing) > 1)}"
-    return tokenizer, [f"added {added} to the vocabulary: {names}; {tokenizer.vocab_size:,} tokens in all"]
+    added = f"added {counted(len(missing), 'character')} to the vocabulary: {names}"
+    return tokenizer, [f"{added}; {tokenizer.vocab_size:,} tokens in all"]
 
 
 def add_tokens(tensors: dict[str, Tensor], vocab_size: int) -> dict[str, Tensor]:

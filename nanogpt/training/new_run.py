@@ -54,13 +54,6 @@ class Prepared:
     world: World
 
     @property
-    def val_source(self) -> str | tuple[str, ...] | None:
-        """What finds the validation text, if one was given; `none` without a validation part."""
-        if self.corpora[1:]:
-            return self.corpora[1].source
-        return None if self.data.has_validation else NO_VALIDATION
-
-    @property
     def named(self) -> set[str]:
         """Settings that the planner keeps: those that the user named, and those fixed by the weights it starts from."""
         given = () if self.start is None else (one.name for one in fields(ModelConfig) if one.name != "block_size")
@@ -188,10 +181,11 @@ def create_run(
 
         check_divisible(config.train, world.size)
     memory_bytes = ready.check_memory(config)
+    val_source = ready.corpora[1].source if ready.corpora[1:] else None
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,
-        val_source=ready.val_source,
+        val_source=val_source if ready.data.has_validation else NO_VALIDATION,
         data_key=ready.data.key,
         steps=steps,
         minutes=ready.minutes,

@@ -91,7 +91,7 @@ def test_a_start_that_training_made_worse_stays_the_best_and_is_named():
     finish(start("first"))
     trainer = start_run("tale.txt", start_from="first", out="run", steps=6, lora=2, learning_rate=1e4, batch_size=3)
     (warning,) = [event.text for event in of_kind(finish(trainer), NoteEvent) if "worse" in event.text]
-    assert "the model it started from" in warning
+    assert "--learning-rate (it was 10000)" in warning
     assert load("run").step == 0
 
 
