@@ -212,8 +212,8 @@ class DataConfig(TextConfig):
         check_types(self)
         if self.documents not in ("auto", "files") and not (self.documents and self.end_of_document):
             raise UserError(
-                f"--documents {self.documents or repr('')}: give lines, blank-lines, files or a separator; all but files "
-                f"need the token between documents, so add --end-of-document True"
+                f"--documents {self.documents or repr('')}: give lines, blank-lines, files or a separator; all but "
+                f"files need the token between documents, so add --end-of-document True"
             )
         if self.tokenizer_from is not None and self.tokenizer != "bpe":
             raise UserError(
