@@ -154,8 +154,8 @@ def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, .
         notes.append(f"the text is short: --block-size is {block}, not {wanted}, so that an epoch has several windows")
     if not data.has_validation:
         notes.append(
-            "no validation part: losses are those of the training text itself, and the last checkpoint counts as the "
-            "best; the model will recite its text"
+            "no validation part: losses are those of the training text itself, so the best checkpoint is the one that "
+            "recites it best"
         )
     elif tokens < FEW_TOKENS:
         notes.append(

@@ -128,13 +128,13 @@ class Training(Protocol):
 
 
 def warn_if_worse(training: Training) -> Iterator[NoteEvent]:
-    """Yield a warning if no step brought the validation loss below what it was before the first one."""
+    """Yield a warning if no step brought the loss below what it was before the first one."""
     state, lines = training.state, training.folder.metrics()
     first = next((line["loss"] for line in lines if line["event"] == "eval"), math.inf)
     if state.best_loss is not None and state.best_loss >= first:
         text = (
-            f"the training made the model worse: its validation loss was {first:.4f} before the first step, and never "
-            f"below {state.best_loss:.4f} after it. Train again with a lower --learning-rate (it was "
+            f"the training made the model worse: its loss was {first:.4f} before the first step, and never below "
+            f"{state.best_loss:.4f} after it. Train again with a lower --learning-rate (it was "
             f"{training.config.train.learning_rate:g}), or on more text"
         )
         yield NoteEvent(step=state.step, text=text)

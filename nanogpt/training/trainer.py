@@ -318,10 +318,8 @@ class Trainer:
         self.evaluation_seconds.append(time.perf_counter() - start)
         if not math.isfinite(result.loss):
             raise Diverged(step, f"after step {step} the validation loss became {result.loss}")
-        # An untrained model is never the best; without a validation part the newest always is.
-        counts = step > 0 or self.plan.start_from is not None or self.config.model.format == 1
-        lower = self.state.best_loss is None or result.loss < self.state.best_loss
-        best = counts and (lower or not self.data.has_validation)
+        counts = step > 0 or self.plan.start_from is not None or self.config.model.format == 1  # not an untrained model
+        best = counts and (self.state.best_loss is None or result.loss < self.state.best_loss)
         self.state = replace(self.state, stale=self.state.stale + counts)
         if best:
             self.state = replace(self.state, best_step=step, best_loss=result.loss, stale=0)

@@ -86,17 +86,19 @@ def test_an_untrained_model_is_never_the_best():
     assert "worse" in warning
 
 
-def test_a_start_that_training_made_worse_stays_the_best_and_is_named():
+@pytest.mark.parametrize("text", ["tale.txt", "tiny.txt"])
+def test_a_start_that_training_made_worse_stays_the_best_and_is_named(text):
     write_text()
-    finish(start("first"))
-    trainer = start_run("tale.txt", start_from="first", out="run", steps=6, lora=2, learning_rate=1e4, batch_size=3)
+    Path("tiny.txt").write_text("7 cats ran to 3 trees. " * 9)
+    finish(start("first", text=text))
+    trainer = start_run(text, start_from="first", out="run", steps=6, lora=2, learning_rate=1e4, batch_size=3)
     (warning,) = [event.text for event in of_kind(finish(trainer), NoteEvent) if "worse" in event.text]
     assert "--learning-rate (it was 10000)" in warning
     assert load("run").step == 0
 
 
 @pytest.mark.parametrize("settings", [{"text": "tiny.txt"}, {"text": "tale.txt", "val": "none"}], ids=str)
-def test_without_a_validation_part_the_last_checkpoint_is_the_best(settings, monkeypatch, tmp_path):
+def test_without_a_validation_part_the_best_checkpoint_recites_best(settings, monkeypatch, tmp_path):
     write_text()
     Path("tiny.txt").write_text("the bees sleep in the mill. " * 7)
     trainer = small(**settings, block_size=7, eval_every=2)
@@ -106,9 +108,10 @@ def test_without_a_validation_part_the_last_checkpoint_is_the_best(settings, mon
     monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))  # its text is read again
     finish(resume_run("run"))
     evaluations = [line for line in metrics(Path("run")) if line["event"] == "eval"]
-    assert [line["best"] for line in evaluations] == [False, True, True, True, True]
+    best = min(evaluations[1:], key=lambda line: line["loss"])
     run = load("run")
-    assert (run.step, run.data().has_validation) == (8, False)
+    assert (run.step, run.data().has_validation) == (best["step"], False)
+    assert [line["best"] for line in evaluations][:2] == [False, True]
     assert run.evaluate().tokens == len(run.data().train) - 1
 
 

@@ -258,7 +258,7 @@ def test_a_hundred_characters_train_with_a_shorter_context(tokenizer):
     assert "no validation part" in tiny
     finish(trainer)
     run = load("run")
-    assert run.step == 2  # without a validation part the last checkpoint is the best
+    assert run.step == 2  # the one that recites best
     assert run.data().has_validation is False
     assert load(trainer.folder.path).generate("7 ", "skip", tokens=40)
     write_text("long.txt", 23_000)
