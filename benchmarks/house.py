@@ -25,7 +25,7 @@ LIMITS = {
     "lines loaded by it": 6_500,
     "lines of the core's reading list": 2_800,
     "hand-written lists of the training options": 1,
-    "lines of nanogpt/": 23_600,
+    "lines of nanogpt/": 23_625,
     "lines of tests/": 26_000,
     "lines of benchmarks/": 6_000,
     "lines of README.md": 170,

@@ -33,8 +33,7 @@ from benchmarks.record import ROOT, new_parser
 CLOCKS = ("seconds", "tokens_per_second")
 """Fields of metrics, checkpoint states and evaluations that are times."""
 PLAN_MAY_DIFFER = ("job", "memory_bytes", "request")
-"""Keys of plan.toml and seeds.toml that may differ: `job` contains torchrun's process id, small runs no longer estimate
-memory, and the request names the format."""
+"""Keys of .toml files that may differ: a process id, estimates that small runs no longer have, the words typed"""
 SECONDS = 600
 """Time limit of one command."""
 STARTER = "starter"
@@ -182,6 +181,10 @@ class Tree:
         if not Path(done.stdout.strip() or "/").is_relative_to(self.source):
             sys.exit(f"Python does not import nanogpt from {self.source}: {done.stdout or done.stderr}")
 
+    def has_formats(self) -> bool:
+        """Return whether the version knows run formats; one from before trains in format 1."""
+        return "--format" in self._python("-m", "nanogpt", "train", "--help-all").stdout
+
     def run(self, case: Case, old: "Tree") -> tuple[int, str]:
         """Run a case; return its exit status and the last line of its errors."""
         out = self.work / "out" / case.name
@@ -221,7 +224,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--old", required=True, help="the older version: a commit of this repository, or a folder")
     parser.add_argument("--new", type=Path, default=ROOT, help="the newer version's folder (default: this one)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these cases, and those that they need")
-    parser.add_argument("--format", default="1", help="run format that the newer version trains in (default: 1)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep all files in this new folder")
     options = parser.parse_args(arguments)
     unknown = set(options.only or ()) - {case.name for case in CASES}
@@ -232,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         keep = Path(folder) if options.keep is None else options.keep
         old = Tree(check_out(options.old, keep / "checkout"), keep / "old")
-        new = Tree(options.new, keep / "new", ("--format", options.format))
-        bad = compare(old, new, chosen(options.only))
+        words = () if old.has_formats() else ("--format", "1")
+        bad = compare(old, Tree(options.new, keep / "new", words), chosen(options.only))
     sys.exit(1 if bad else 0)
 
 

@@ -21,7 +21,8 @@ from benchmarks.processes import Workspace
 from benchmarks.record import circumstances, new_parser, parse
 from nanogpt.errors import UserError
 from nanogpt.runs.eight_bits import narrow
-from nanogpt.runs.folder import STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.find import STARTER, STARTER_FOLDER
+from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.weights import model_tensors
 from nanogpt.training.new_run import create_folder
 

@@ -29,6 +29,7 @@ ELSEWHERE = {
     r"^make |^python3 -m venv|pip install|^source ": "installs something; `make demo`'s job is tested in test_packaging",
     r"import openai-community/gpt2": "downloads a model",
     r"--track": "wandb needs an account",
+    r"https://": "needs a network",
 }
 SOONER = (
     (r"(nanogpt train\b.*)--minutes \d+", r"\1--minutes 0.1"),
@@ -86,6 +87,13 @@ def write_texts(folder: Path) -> None:
     known = "".join(one for one in source if one in letters)
     for number, name in enumerate(("book.txt", "other.txt", "letters.txt", "my_book.txt")):
         (folder / name).write_text(known[20_000 * number :][:60_000], encoding="utf-8")
+    (folder / "notes").mkdir()
+    for name, text in {
+        "notes/one.md": known[:9000],
+        "names.txt": "Anna\nBela\n" * 400,
+        "poem.txt": known[:900],
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def fill_in(command: str, folder: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union, get_args, get_origin
 
-from nanogpt.config import DEFAULT_PRESET, PARTS, TextConfig, flag, load_preset
+from nanogpt.config import DEFAULT_PRESET, PARTS, Config, TextConfig, flag, load_preset
 from nanogpt.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -285,11 +285,11 @@ class TextOptions(TextConfig):
     yes: bool = False
     """fetch a text whose http(s) address is given, without asking"""
 
-    def corpus(self, text: str | Sequence[str] | None) -> "Corpus":
+    def corpus(self, text: str | Sequence[str] | None, config: Config | None = None) -> "Corpus":
         """Return the text of a path or name, as for training. Raises UserError."""
         from nanogpt.text.corpus import load_corpus
 
-        return load_corpus(text, **{one.name: getattr(self, one.name) for one in fields(TextOptions)})
+        return load_corpus(text, config, **{one.name: getattr(self, one.name) for one in fields(TextOptions)})
 
 
 def chosen(named: str | None) -> Path | str:

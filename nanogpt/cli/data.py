@@ -54,7 +54,9 @@ def check(options: Data) -> dict[str, Any]:
     from nanogpt.text.readers import plain_blocks
 
     config = load_preset(options.preset)
-    corpus = options.corpus(options.text or None)  # before the file is read: it raises UserError for a missing one
+    corpus = options.corpus(
+        options.text or None, config
+    )  # before the file is read: it raises UserError for a missing one
     path = Path(options.text[0]).expanduser() if len(options.text) == 1 else Path()
     blocks = plain_blocks(path)
     raw = None if blocks is None else detect_encoding(blocks, options.encoding)
@@ -71,7 +73,7 @@ def check(options: Data) -> dict[str, Any]:
             f"here; train with --encoding {first}"
         )
         options = replace(options, encoding=first)
-        corpus = options.corpus(options.text or None)
+        corpus = options.corpus(options.text or None, config)
         found = inspect_chunks(*corpus.split())
     texts = (chunk.text for chunk in cut_chunks(corpus.split()[0]))
     sample = sample_texts(texts, DEFAULT_VOCABULARY * SAMPLE_BYTES_PER_TOKEN, config.train.seed)
@@ -88,7 +90,7 @@ def check(options: Data) -> dict[str, Any]:
         "fits": [asdict(fit) for fit in fits],
         "advice": {"tokenizer": tokenizer, "reason": reason},
         "notes": list(corpus.notes),
-        "faults": faults + find_faults(found, tokenizer, corpus.scan().holds_out),
+        "faults": faults + find_faults(found, tokenizer, corpus.scan().held_out),
     }
 
 

@@ -234,7 +234,8 @@ def check_disk() -> Iterator[Finding]:
 def check_starter() -> Iterator[Finding]:
     """Check the hashes of the model that comes with the package."""
     from nanogpt.errors import UserError
-    from nanogpt.runs.folder import STARTER, RunFolder
+    from nanogpt.runs.find import STARTER
+    from nanogpt.runs.folder import RunFolder
 
     problem: str | None = None
     try:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     """Export the run."""
     options = Export(**parser().read(argv))
     if options.run is None and is_run(options.place):
-        raise UserError(f"{options.place!r} is a run, and PLACE is missing; type the new file or folder behind it")
+        raise UserError(f"{options.place!r} is a run, and PLACE is missing; type the new file or folder after it")
     if options.to is None:
         formats: dict[str, Literal["gguf", "html"]] = {".gguf": "gguf", ".html": "html"}
         options = replace(options, to=formats.get(Path(options.place).suffix, "hf"))

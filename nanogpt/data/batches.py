@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nanogpt.config import ModelConfig, TrainConfig
+from nanogpt.config import RUN_FORMAT, ModelConfig, TrainConfig
 from nanogpt.random_streams import stream
 
 TokenIds = NDArray[np.unsignedinteger]
@@ -37,7 +37,7 @@ def micro_batch_size(model: ModelConfig, train: TrainConfig, device: str, proces
 
 
 def get_batch(
-    ids: TokenIds, block_size: int, seed: int, first: int, count: int, *, run_format: int = 2
+    ids: TokenIds, block_size: int, seed: int, first: int, count: int, *, run_format: int = RUN_FORMAT
 ) -> tuple[Tensor, Tensor]:
     """Return inputs and targets, each (B, T), of `count` windows, the first at number `first` of the whole training."""
     starts = window_starts(len(ids), block_size, seed, first, count, run_format=run_format)  # (B,)
@@ -47,7 +47,7 @@ def get_batch(
 
 
 def window_starts(
-    tokens: int, block_size: int, seed: int, first: int, count: int, *, run_format: int = 2
+    tokens: int, block_size: int, seed: int, first: int, count: int, *, run_format: int = RUN_FORMAT
 ) -> NDArray[np.int64]:
     """Return where `count` windows begin, shape (count,), the first at number `first` of the whole training."""
     per_epoch, offsets = -(-tokens // block_size), tokens

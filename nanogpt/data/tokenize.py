@@ -25,7 +25,7 @@ from nanogpt.files import cache_folder
 from nanogpt.random_streams import stream
 from nanogpt.text.chunks import CHUNK_CHARACTERS
 from nanogpt.text.corpus import Corpus
-from nanogpt.text.scan import FEW_TOKENS, VALIDATION_BYTES, VALIDATION_SHARE
+from nanogpt.text.scan import FEW_TOKENS, TINY_CHARACTERS, VALIDATION_BYTES, VALIDATION_SHARE
 from nanogpt.text.tokenizer import Tokenizer, Unknown, dump_tokenizer, encode_chunks, id_type
 
 SHUFFLE_TOKENS = 1 << 20
@@ -140,7 +140,7 @@ def check_length(data: Dataset, block_size: int) -> None:
 
 def fit_block(config: Config, data: Dataset, named: Collection[str]) -> Config:
     """Reduce the block size so that an epoch has `FEWEST_WINDOWS`, unless `block_size` is in `named`."""
-    longest = max(1, (len(data.train) - 1) // (FEWEST_WINDOWS + 1))  # one more, for the offset
+    longest = max(1, (len(data.train) - 1) // (FEWEST_WINDOWS + 1))  # one more: format 1 left one out
     if "block_size" in named or config.model.block_size <= longest:
         return config
     return config.override(block_size=longest)
@@ -154,8 +154,8 @@ def short_text_notes(config: Config, data: Dataset, wanted: int) -> tuple[str, .
         notes.append(f"the text is short: --block-size is {block}, not {wanted}, so that an epoch has several windows")
     if not data.has_validation:
         notes.append(
-            "no validation part: losses are those of the training text itself, so the best checkpoint is the one that "
-            "recites it best"
+            f"no validation part (--val none, or a text below {TINY_CHARACTERS:,} characters): losses are those of the "
+            f"training text itself, so the best checkpoint is the one that recites it best"
         )
     elif tokens < FEW_TOKENS:
         notes.append(
@@ -202,6 +202,7 @@ def _shuffle(path: Path, end: int, kind: type[np.unsignedinteger]) -> None:
     documents = (ids[bounds[one] : bounds[one + 1]] for one in order)
     shuffled = path.with_suffix(".shuffled")
     _write_ids(shuffled, documents, kind)
+    del ids, documents  # no system replaces a file that is mapped, as Windows says
     shuffled.replace(path)
 
 

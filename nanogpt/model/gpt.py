@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanogpt.config import ModelConfig
+from nanogpt.config import RUN_FORMAT, ModelConfig
 from nanogpt.errors import UserError
 from nanogpt.model.kv_cache import KVCache, LayerCache
 from nanogpt.model.norm import RMSNorm
@@ -47,7 +47,7 @@ def sinusoids(length: int, n_embd: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :n_embd]  # (length, C)
 
 
-def rotations(length: int, head_size: int, theta: float, run_format: int = 2) -> Rotation:
+def rotations(length: int, head_size: int, theta: float, run_format: int = RUN_FORMAT) -> Rotation:
     """Return the rotations of `length` positions, at one rate for each pair of channels, each table (length, D)."""
     exponents = torch.arange(0, head_size, 2) / head_size  # (D/2,)
     rates = theta**-exponents if run_format == 1 else 1 / theta**exponents  # the latter has Transformers' bits

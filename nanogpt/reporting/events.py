@@ -133,7 +133,7 @@ def warn_if_worse(training: Training) -> Iterator[NoteEvent]:
     first = next((line["loss"] for line in lines if line["event"] == "eval"), math.inf)
     if state.best_loss is not None and state.best_loss >= first:
         text = (
-            f"the training made the model worse: its loss was {first:.4f} before the first step, and never below "
+            f"the training did not improve the model: its loss was {first:.4f} before the first step, and never below "
             f"{state.best_loss:.4f} after it. Train again with a lower --learning-rate (it was "
             f"{training.config.train.learning_rate:g}), or on more text"
         )

@@ -5,7 +5,8 @@
 - `checkpoint`: checkpoints that are whole at every moment
 - `weights`: weights and optimizer state to and from safetensors
 - `run`: `Run` and `load`: generate, stream, evaluate
-- `find`: finding runs, the weights of a step, and the text of a run
+- `find`: finding runs, and the weights of a step
+- `texts`: the text of a run, found again
 - `custom_blocks`: checks for models with blocks of your own
 - `adapters`: opening a run that was trained by adapters
 - `eight_bits`: weights stored in 8 bits

@@ -16,9 +16,6 @@ from nanogpt.runs.checkpoint import Checkpoints, checked_hash
 from nanogpt.runs.plan import Plan
 from nanogpt.text.tokenizer import Tokenizer, dump_tokenizer, parse_tokenizer
 
-STARTER = "starter"
-"""Name of the run that comes with the package: a small model trained on Tiny Shakespeare, its matrices in 8 bits."""
-STARTER_FOLDER = Path(__file__).parents[1] / STARTER
 RUNS = Path("runs")
 """Where runs are kept, below the working folder."""
 RUN_FILES = ("config.toml", "plan.toml", "tokenizer.json")
@@ -39,9 +36,11 @@ class RunFolder:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """Open an existing run, by its folder or its name (`find_folder`); raise UserError where there is none."""
-        from nanogpt.runs.find import find_folder
+        folder = Path(path)
+        if not os.path.isfile(folder / RUN_FILES[0]):  # noqa: PTH113  (False for a name that is too long)
+            from nanogpt.runs.find import find_folder
 
-        folder = find_folder(path, required=True)
+            folder = find_folder(path, required=True)
         if missing := ", ".join(one for one in RUN_FILES if not (folder / one).is_file()):
             raise UserError(f"{str(folder)!r} is not a run folder: {missing} missing; list runs with: nanogpt runs")
         return cls(folder)

@@ -13,9 +13,10 @@ from nanogpt.errors import UserError, shell_quote
 from nanogpt.evaluation.loss import Evaluation, evaluate
 from nanogpt.model.gpt import GPT, Block
 from nanogpt.parallel.devices import pick_device
-from nanogpt.runs.find import display_name, find_weights, newest_run, open_data
+from nanogpt.runs.find import display_name, find_weights, newest_run
 from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.plan import Plan
+from nanogpt.runs.texts import open_data
 from nanogpt.runs.weights import load_model
 from nanogpt.sampling.generate import generate_text, stream_text
 from nanogpt.text.corpus import Sources, load_corpus

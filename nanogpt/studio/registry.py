@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nanogpt.errors import UserError, nearest
 from nanogpt.runs.checkpoint import sha256
-from nanogpt.runs.find import is_starter, list_runs, starter_note
-from nanogpt.runs.folder import RUNS, STARTER, STARTER_FOLDER, RunFolder
+from nanogpt.runs.find import STARTER, STARTER_FOLDER, is_starter, list_runs, starter_note
+from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.run import Run, load
 
 CACHE_BYTES = 2_000_000_000

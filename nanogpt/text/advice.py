@@ -86,10 +86,10 @@ def interpret_overlap(found: Inspection) -> str:
     return "much: the validation loss partly measures memorized text"
 
 
-def find_faults(found: Inspection, tokenizer: str = "char", holds_out: str = "end") -> list[str]:
+def find_faults(found: Inspection, tokenizer: str = "char", held_out: str = "end") -> list[str]:
     """Return what to fix before training with the recommended tokenizer, each with what to do.
 
-    `holds_out` is what the validation part is (`Scan.holds_out`).
+    `held_out` is what the validation part is (`Scan.held_out`).
     """
     documents, lines, overlap = found.repeated_documents, found.repeated_lines, found.overlap
     few = found.train_characters < FEW_TOKENS
@@ -106,7 +106,7 @@ def find_faults(found: Inspection, tokenizer: str = "char", holds_out: str = "en
         f"{overlap.share:.1%} of the validation part is also in the training part: delete what repeats, or give "
         f"another text for validation by --val": overlap.share >= MUCH_SHARED,
         "the lines are sorted, so the end of the text is unlike the rest, and the validation loss misleads: train with "
-        "--documents lines if each is a document, else shuffle them": holds_out == "end"
+        "--documents lines if each is a document, else shuffle them": held_out == "end"
         and found.sorted_lines > MUCH_SORTED,
         f"{found.train_characters:,} characters of training text are soon memorized: add text (a few hundred thousand "
         f"are a good start), or train with --patience 3": few,

@@ -140,22 +140,24 @@ def hold_out_documents(
     """Return the documents to train on and those held out, to be read in this order.
 
     One document of each `every` is held out, drawn by a fixed seed. Those held out are kept in memory: at most
-    `most_characters`; what is longer is trained on.
+    `most_characters`, or one chunk; the rest of a longer document is trained on, as a document of its own.
     """
     held: list[Chunk] = []
 
     def first() -> Iterator[Chunk]:
-        number, drawn, left = -1, 0, most_characters
+        number, drawn, left, holds = -1, 0, most_characters, False
         for chunk in chunks:
             if chunk.begins:
                 number += 1
                 if number % every == 0:
                     drawn = stream(0, "held-out", number // every) % every
-            if number % every == drawn and left >= len(chunk.text):
+                holds = number % every == drawn
+            if holds and (left >= len(chunk.text) or not held):
                 held.append(chunk)
                 left -= len(chunk.text)
             else:
-                yield chunk
+                yield chunk._replace(begins=True) if holds else chunk
+                holds = False
 
     return first(), iter(held)
 

@@ -11,7 +11,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 COMPRESSED = (".gz", ".zst")
 FIRST_KINDS = (".jsonl", ".ndjson", ".parquet")
 """Endings of records, the only ones of their own in format 1."""
+ARCHIVES = (".zip", ".tar")
 PLAIN = ("", ".txt", ".md")
 """Endings of plain text. `readers.py` knows how others are read, and also reads unknown ones as plain text."""
 NAMES = ("shakespeare", "python")
@@ -60,7 +61,7 @@ class Corpus:
     """the error if it is blank; None if that is allowed"""
     format: int = RUN_FORMAT
     """format of the run that reads it"""
-    holds_out: bool = True
+    has_validation: bool = True
     """whether a validation part is held out"""
     plain: bool = False
     """whether it is one plain text, which may consist of documents"""
@@ -103,7 +104,7 @@ class Corpus:
         >>> ["".join(chunk.text for chunk in part)[-3:] for part in corpus.split()]
         ['hij', 'hij']
         """
-        first, scan = self._read_again(quiet), self.scan()
+        first, scan = self._read_again(quiet), self.scan(quiet)
         if val_corpus is not None:
             return first, val_corpus._read_again(quiet)
         if self.format == 1 or self.held_out == "end":
@@ -114,7 +115,7 @@ class Corpus:
 
     def _read_again(self, quiet: bool) -> Iterator[Chunk]:
         """Yield its chunks; at the end, raise UserError if they are not those that were scanned."""
-        scan = self.scan()
+        scan = self.scan(quiet)
         characters = documents = 0
         for chunk in show_progress(self.chunks(), f"tokenizing {self.name}", scan.characters, quiet):
             characters += len(chunk.text)
@@ -127,7 +128,7 @@ class Corpus:
     @property
     def held_out(self) -> str:
         """What of it is the validation part: `nothing`, a tenth of the `documents`, or its `end`."""
-        return self.scan().holds_out if self.holds_out else "nothing"
+        return self.scan().held_out if self.has_validation else "nothing"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -173,15 +174,20 @@ def load_corpus(source: Sources = None, config: Config | None = None, *, yes: bo
     1
     """
     config = (config or Config()).override(**settings)
+    data, run_format = config.data, config.model.format
+    asked = data.documents not in ("auto", "files") or data.clean == "all"
+    if run_format == 1 and asked:
+        raise UserError("--format 1 knows neither --documents nor --clean: leave one of them out")
     if isinstance(source, Corpus):
-        corpus = source
+        corpus = replace(source, _scan=None) if asked else source
     elif source is None or isinstance(source, str | os.PathLike):
         corpus = _open(source if source is None else os.fspath(source), config, yes)
-        if config.model.format > 1 and corpus.source not in NAMES:
-            corpus.read = partial(_read_documents, corpus.read, corpus, config.data)
+        asked = asked or corpus.source not in NAMES
     else:
-        corpus = _joined([load_corpus(one, config, yes=yes) for one in source])
-    corpus.format = config.model.format
+        corpus, asked = _joined([load_corpus(one, config, yes=yes) for one in source]), False
+    if run_format > 1 and asked:
+        corpus.read = partial(_read_documents, corpus.read, corpus, data)
+    corpus.format = run_format
     return corpus
 
 
@@ -291,7 +297,7 @@ def is_plain(path: Path, run_format: int = RUN_FORMAT) -> bool:
         return kind not in FIRST_KINDS
     if kind in PLAIN:
         return True
-    from nanogpt.text.readers import ARCHIVES, READERS
+    from nanogpt.text.readers import READERS
 
     return kind not in (*READERS, *ARCHIVES)
 
@@ -321,5 +327,6 @@ def open_bytes(path: Path, compression: str) -> Iterator[BinaryIO]:
                 yield file
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions") from None
+            advice = "; check its permissions" if isinstance(error, PermissionError) else ""
+            raise UserError(f"cannot read {str(path)!r}: {error.strerror}{advice}") from None
         raise UserError(f"{path} is damaged or incomplete: {error}; restore it") from None

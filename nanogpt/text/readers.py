@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from nanogpt.config import DataConfig
 from nanogpt.errors import UserError
 from nanogpt.text.chunks import READ_BYTES, Chunk, Notes, Unreadable, read_text
-from nanogpt.text.corpus import endings_of, is_plain, open_bytes
+from nanogpt.text.corpus import ARCHIVES, endings_of, is_plain, open_bytes
 from nanogpt.text.records import LARGEST_FILE_BYTES, Spool, is_file_on_disk
 
 READERS = {
@@ -35,7 +35,6 @@ READERS = {
 """The function that reads a kind of file, by its ending; all others are read as plain text."""
 DECODED = (".csv", ".tsv", ".srt", ".vtt")
 """Those of them whose text is in `--encoding`, as that of plain ones is."""
-ARCHIVES = (".zip", ".tar")
 NESTED = (".zip", ".tar", ".tgz", ".gz", ".zst", ".bz2", ".xz", ".7z", ".rar")
 MOST_FILES = 200_000
 """Files of an archive: each takes about a kilobyte of memory."""

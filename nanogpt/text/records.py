@@ -103,7 +103,7 @@ def read_csv(stream: BinaryIO, where: str, encoding: str, column: str, notes: No
             notes[f"{where}: read its only column, {names[0]!r}"] = None
             column = names[0]
         if column not in names:
-            raise UserError(_no_column(where, column, names))
+            raise Unreadable(_no_column(where, column, names), f"table(s) without a column {column!r}")
         at = names.index(column)
         for row in filter(None, table):
             fields = [delimiter.join(row)] if len(names) == 1 else row  # a list of lines needs no quotes
@@ -193,7 +193,7 @@ def _text_of(record: dict[str, Any], column: str, where: str) -> str:
     """Return the text of a record, empty where it is null."""
     text = record.get(column)
     if column not in record or (isinstance(text, list) and {column} in CONVERSATIONS):
-        raise UserError(_no_column(where, column, record))
+        raise Unreadable(_no_column(where, column, record), f"file(s) without a column {column!r}")
     if not isinstance(text, str | None):
         raise UserError(f"{where}: {column!r} is {type(text).__name__}, not a string; name another column by --column")
     return text or ""

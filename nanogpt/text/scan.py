@@ -55,7 +55,7 @@ class Scan:
     """SHA-256 of the text and of where its documents begin"""
     documents: int
     divided: bool
-    """whether documents are rows, lines or pieces of files"""
+    """whether most of it are documents that are rows, lines or pieces of files"""
     characters: int
     bytes: int
     """length in UTF-8"""
@@ -70,7 +70,7 @@ class Scan:
         return self.divided and self.documents >= FEW_DOCUMENTS
 
     @property
-    def holds_out(self) -> Literal["nothing", "documents", "end"]:
+    def held_out(self) -> Literal["nothing", "documents", "end"]:
         """What the validation part is: a tenth of the documents of a list, the end of another text."""
         if self.characters < TINY_CHARACTERS:
             return "nothing"
@@ -83,12 +83,12 @@ class Scan:
             "nothing": f"none, as the text is shorter than {TINY_CHARACTERS:,} characters",
             "documents": f"one of every {self.document_share:,} documents",
             "end": f"the last {self.characters - self.train_characters:,} characters",
-        }[self.holds_out]
+        }[self.held_out]
 
     @property
     def document_share(self) -> int:
         """N, where one document of N is held out: 10, or more in a text so long that a tenth exceeds 10 MB."""
-        return max(round(1 / VALIDATION_SHARE), -(-self.bytes // VALIDATION_BYTES))
+        return max(round(1 / VALIDATION_SHARE), min(-(-self.bytes // VALIDATION_BYTES), self.documents // 2))
 
 
 def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
@@ -99,8 +99,7 @@ def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
     (1, 11, 12, ' dehlorwö', 9)
     """
     content, beginnings = hashlib.sha256(), hashlib.sha256()
-    documents = characters = size = 0
-    divided = False
+    documents = characters = size = in_pieces = 0
     seen = np.zeros(LAST_CODE_POINT + 1, dtype=np.bool_)
     tail: deque[bytes] = deque()  # the last 10 MB, which contain the cut
     tail_bytes = 0
@@ -111,7 +110,7 @@ def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
     for batch, data in map_in_threads(encode, batch_chunks(chunks)):
         starts = []
         for chunk in batch:
-            divided = divided or chunk.divided
+            in_pieces += len(chunk.text) * chunk.divided
             if chunk.begins:
                 starts.append(characters)
             characters += len(chunk.text)
@@ -127,7 +126,7 @@ def scan_chunks(chunks: Iterable[Chunk]) -> Scan:
     return Scan(
         digest=hashlib.sha256(content.digest() + beginnings.digest()).hexdigest(),
         documents=documents,
-        divided=divided,
+        divided=in_pieces > characters / 2,
         characters=characters,
         bytes=size,
         alphabet=points.tobytes().decode("utf-32-le", "surrogatepass"),
@@ -194,7 +193,7 @@ def divide(chunks: Iterable[Chunk], how: str, where: str = "", notes: Notes | No
         yield from piece(held[:-HELD_CHARACTERS], ends=False)
         held = held[-HELD_CHARACTERS:]
     if notes is not None and not found:
-        notes[f"{how!r} divides nothing in {where}; --documents also takes lines, blank-lines and files"] = None
+        notes[f"found no {how!r} in {where}; --documents also takes lines, blank-lines and files"] = None
 
 
 def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes, lists: bool = True) -> Iterator[Chunk]:
@@ -206,7 +205,7 @@ def divide_if_clear(chunks: Iterable[Chunk], where: str, notes: Notes, lists: bo
             read += len(chunk.text)
         text = "".join(chunk.text for chunk in head)
         found = None if head[0].divided else recognize(text, ended=read < HEAD_CHARACTERS)
-        if text.lstrip().startswith(MARKUP) and lists:
+        if found is None and lists and text.lstrip().startswith(MARKUP):
             notes[f"{where} begins with {text.split(maxsplit=1)[0][:20]!r}: markup is learned like text"] = None
         if found is None or (found == "lines" and not lists):
             yield from chain(head, document)
@@ -232,7 +231,9 @@ def recognize(head: str, ended: bool = True) -> str | None:
         return FORTUNE  # and no comments of TeX
     whole = ended and len(head) <= HEAD_OF_LIST
     lines = head.rstrip("\n").split("\n") if whole else head[:HEAD_OF_LIST].split("\n")[:-1]
-    count = len(lines)
+    count, longest = len(lines), max(map(len, lines), default=0)
+    if longest > LONGEST_LINE / 2 and sum(len(line) == longest for line in lines) > count / 2:
+        return None  # wrapped, as a genome is
     words = sum(len(line.split()) + len(UNSPACED.findall(line)) for line in lines)
     if count < FEW_LINES or words > MOST_WORDS * count:
         return None

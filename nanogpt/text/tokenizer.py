@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogpt.config import RUN_FORMAT
 from nanogpt.errors import UserError
 from nanogpt.files import FORMAT, check_format
 from nanogpt.text.chunks import CHUNK_CHARACTERS, Chunk, batch_chunks, cut_chunks, map_in_threads
@@ -149,7 +150,9 @@ class CharTokenizer(Tokenizer):
         [0, 3, 1]
         """
         end = self.end_of_document
-        return CharTokenizer(self.characters + characters, False if end is None else end)
+        extended = CharTokenizer(self.characters + characters, False if end is None else end)
+        extended.imported = self.imported
+        return extended
 
     def encode(self, text: str, unknown: Unknown = "error") -> Ids:
         """Return the token ids of a text, shape (T,)."""
@@ -203,7 +206,7 @@ class TextStream:
 
 
 def encode_chunks(
-    chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error", *, run_format: int = 2
+    chunks: Iterable[Chunk], tokenizer: Tokenizer, unknown: Unknown = "error", *, run_format: int = RUN_FORMAT
 ) -> Iterator[NDArray[np.unsignedinteger]]:
     """Yield the ids of a text part by part, the end-of-document token before each document.
 

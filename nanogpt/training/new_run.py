@@ -19,7 +19,7 @@ from nanogpt.parallel.devices import pick_precision
 from nanogpt.parallel.world import ALONE, World
 from nanogpt.runs.folder import RUNS, RunFolder
 from nanogpt.runs.plan import Plan
-from nanogpt.text.corpus import NO_VALIDATION, Corpus, load_corpus
+from nanogpt.text.corpus import ARCHIVES, NO_VALIDATION, Corpus, endings_of, load_corpus
 from nanogpt.text.tokenizer import Tokenizer, train_tokenizer
 from nanogpt.training.options import TrainOptions
 
@@ -115,13 +115,15 @@ def prepare(
         check_trackers(config.train.track)
     if options.out is not None and Path(options.out).exists():
         create_folder(options.out)  # raises
+    if config.model.format == 1 and options.val == NO_VALIDATION:
+        raise UserError("--val none is not possible with --format 1: leave one of the two out")
     held_out = [options.val] if options.val not in (None, NO_VALIDATION) else []
     texts = (options.text if options.text != () else None, *held_out)
     corpora = [load_corpus(text, config, yes=options.yes) for text in texts]
-    corpora[0].holds_out = options.val != NO_VALIDATION
+    corpora[0].has_validation = options.val != NO_VALIDATION
     pattern, sources = config.data.pattern, [source for corpus in corpora for source in corpus.sources]
-    if pattern is not None and not any(Path(source).is_dir() for source in sources):
-        raise UserError(f"--pattern {pattern} selects files of a folder, and no text here is one: leave it out")
+    if pattern is not None and not any(Path(one).is_dir() or endings_of(Path(one))[0] in ARCHIVES for one in sources):
+        raise UserError(f"--pattern {pattern} selects files of folders and archives, and no text is one: leave it out")
     notes = list[str]()
     if start is None:
         tokenizer = _make_tokenizer(config, corpora, quiet)
@@ -181,11 +183,12 @@ def create_run(
 
         check_divisible(config.train, world.size)
     memory_bytes = ready.check_memory(config)
-    val_source = ready.corpora[1].source if ready.corpora[1:] else None
+    nothing = config.model.format > 1 and ready.corpora[0].held_out == "nothing"
+    val_source = ready.corpora[1].source if ready.corpora[1:] else NO_VALIDATION if nothing else None
     plan = Plan(
         text=ready.corpora[0].name,
         source=ready.corpora[0].source,
-        val_source=val_source if ready.data.has_validation else NO_VALIDATION,
+        val_source=val_source,
         data_key=ready.data.key,
         steps=steps,
         minutes=ready.minutes,

@@ -264,7 +264,7 @@ def _open_to_resume(path: Path, block: "type[nn.Module]", yes: bool) -> tuple[st
         from nanogpt.reporting.trackers import check_trackers
 
         check_trackers(folder.read_config().train.track)
-    from nanogpt.runs.find import open_data, text_changes
+    from nanogpt.runs.texts import open_data, text_changes
 
     if plan.data_key is not None and Dataset.load(plan.data_key) is not None:
         return str(folder.path), text_changes(folder)

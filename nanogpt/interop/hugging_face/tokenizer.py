@@ -56,14 +56,14 @@ def _tables(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def tokenizer_settings(tokenizer: Tokenizer, block_size: int) -> dict[str, Any]:
     """Return the tables of `tokenizer_config.json`, with what an imported tokenizer came with."""
-    special = [one for one in _tables(tokenizer)["added_tokens"] if one["special"]]
+    added = _tables(tokenizer)["added_tokens"]
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "split_special_tokens": "chat_template" not in tokenizer.imported,
         "clean_up_tokenization_spaces": False,
         "padding_side": "left",  # a decoder continues the right end
-        "added_tokens_decoder": {str(one["id"]): {k: v for k, v in one.items() if k != "id"} for one in special},
+        "added_tokens_decoder": {str(one["id"]): {k: v for k, v in one.items() if k != "id"} for one in added},
     }
     end = tokenizer.end_of_document
     if end is not None and (name := tokenizer.special_token_names().get(end)):

@@ -110,7 +110,7 @@ def test_a_validation_text_leaves_the_other_whole():
 
 def test_every_difference_has_its_key():
     old, whole_text = corpus("abababababab"), corpus("ab" * 500)
-    old.format, whole_text.holds_out = 1, False
+    old.format, whole_text.has_validation = 1, False
     letters, text = CharTokenizer("ab"), corpus("abababababab")
     found = [
         tokenize(text, letters),
@@ -285,7 +285,7 @@ def test_a_text_that_is_no_list_keeps_its_order():
 
 def test_without_a_validation_part_the_training_part_is_measured():
     whole_text = corpus("ab " * 999)
-    whole_text.holds_out = False
+    whole_text.has_validation = False
     for text in (corpus("ab " * 9), whole_text):
         found = tokenize(text, LETTERS)
         assert (found.has_validation, found.val is found.train) == (False, True)

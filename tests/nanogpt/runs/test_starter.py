@@ -10,8 +10,8 @@ from tiny import make_run, refuses
 
 import nanogpt
 from nanogpt.runs.checkpoint import damage
-from nanogpt.runs.find import is_starter, newest_or_starter
-from nanogpt.runs.folder import STARTER_FOLDER, RunFolder
+from nanogpt.runs.find import STARTER_FOLDER, is_starter, newest_or_starter
+from nanogpt.runs.folder import RunFolder
 from nanogpt.runs.run import load
 
 DATA = os.environ.get("NANOGPT_DATA")  # a test's own environment has none

@@ -6,6 +6,7 @@ import pytest
 from studio_process import wait_for
 from tiny import trained, write_text
 
+from nanogpt.errors import counted
 from nanogpt.runs.folder import RunFolder
 from nanogpt.studio.training_jobs import Jobs, Stage
 
@@ -126,7 +127,7 @@ def test_sliding_through_the_history_changes_text_attention_and_lens(open_view):
     found, seen = page.locator(".found"), {}
     for step, key in ((0, "Home"), (1, "ArrowRight"), (64, "End")):
         page.keyboard.press(key)
-        window.says(f"{BROWSER} .status", f"After {step:,} steps.")
+        window.says(f"{BROWSER} .status", f"After {counted(step, 'step')}.")
         attention = found.locator("figcaption").inner_text()
         seen[step] = [found.locator(".sample").inner_text(), attention, found.locator(".lens").inner_text()]
     assert all(a != b for a, b in zip(seen[0], seen[64]))

@@ -138,7 +138,7 @@ def test_nothing_of_a_tiny_text_is_held_out():
         train, val = ("".join(chunk.text for chunk in part) for part in Corpus.of_texts("x" * characters).split())
         assert (len(train), len(val)) == (characters - held, held)
     told = Corpus.of_texts("x" * 5000)
-    told.holds_out = False
+    told.has_validation = False
     assert [sum(len(chunk.text) for chunk in part) for part in told.split()] == [5000, 0]
 
 
@@ -148,6 +148,41 @@ def test_rows_are_documents_and_files_are_if_asked():
     Path("files").mkdir()
     for number, row in enumerate(rows):
         Path("files", f"{number:02}.txt").write_text(row)
-    assert load_corpus("rows.csv").scan().holds_out == "documents"
-    assert load_corpus("files").scan().holds_out == "end"
-    assert load_corpus("files", documents="files").scan().holds_out == "documents"
+    assert load_corpus("rows.csv").scan().held_out == "documents"
+    assert load_corpus("files").scan().held_out == "end"
+    assert load_corpus("files", documents="files").scan().held_out == "documents"
+
+
+def test_a_table_beside_books_makes_no_list_of_them():
+    Path("mixed").mkdir()
+    Path("mixed/book.txt").write_text("A long tale. " * 900)
+    Path("mixed/table.csv").write_text("text\n" + "".join(f"row {number}\n" for number in range(30)))
+    scan = load_corpus("mixed").scan()
+    assert (scan.documents, scan.held_out) == (31, "end")
+
+
+@pytest.mark.parametrize(
+    "sizes", [[20_000] * 5 + [200_000] + [20_000] * 14, [30_000 if n in (3, 14) else 200 for n in range(20)]]
+)
+def test_a_long_document_that_is_drawn_is_held_out_in_part(sizes):
+    """Wherever it is cut, its rest is a document; at least one chunk is held out."""
+    rows = [f"{number:02}" + chr(97 + number) * (size - 2) for number, size in enumerate(sizes)]
+    train, held = (
+        [*part] for part in hold_out_documents([c for row in rows for c in chunks_of([row])], 10, sum(sizes) // 5)
+    )
+    whole: list[list[str]] = [[], []]
+    for side, part in enumerate((train, held)):
+        for chunk in part:
+            whole[side][len(whole[side]) :] = [chunk.text] if chunk.begins else [whole[side].pop() + chunk.text]
+    assert whole[1]
+    for text in (*whole[0], *whole[1]):
+        assert any(text in row for row in rows)  # nothing is joined to another document
+    assert sum(map(len, (*whole[0], *whole[1]))) == sum(sizes)
+
+
+def test_a_genome_and_what_the_user_asked_of_texts_in_memory():
+    assert recognize("\n".join("".join(random.Random(n).choices("ACGT", k=60)) for n in range(90))) is None
+    names = Corpus.of_texts("\n".join(NAMES))
+    assert load_corpus(names, documents="lines").scan().documents == len(NAMES)
+    assert load_corpus(names).scan().documents == 1
+    refuses(lambda: load_corpus("python", documents="lines", format=1), "--format 1", "--documents")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_an_untrained_model_is_never_the_best():
     assert load("run").step > 0
     (warning,) = [event.text for event in of_kind(events, NoteEvent) if event.step]
     assert "--learning-rate" in warning
-    assert "worse" in warning
+    assert "did not improve" in warning
 
 
 @pytest.mark.parametrize("text", ["tale.txt", "tiny.txt"])
@@ -92,7 +93,7 @@ def test_a_start_that_training_made_worse_stays_the_best_and_is_named(text):
     Path("tiny.txt").write_text("7 cats ran to 3 trees. " * 9)
     finish(start("first", text=text))
     trainer = start_run(text, start_from="first", out="run", steps=6, lora=2, learning_rate=1e4, batch_size=3)
-    (warning,) = [event.text for event in of_kind(finish(trainer), NoteEvent) if "worse" in event.text]
+    (warning,) = [event.text for event in of_kind(finish(trainer), NoteEvent) if "did not improve" in event.text]
     assert "--learning-rate (it was 10000)" in warning
     assert load("run").step == 0
 
@@ -124,6 +125,17 @@ def test_a_list_resumes_with_the_same_documents_when_the_cache_is_gone(monkeypat
     monkeypatch.setenv("NANOGPT_CACHE", str(tmp_path / "another"))
     finish(resume_run("run"))
     assert load("run").data().train.tolist() == ids
+
+
+def test_a_pattern_selects_files_of_an_archive():
+    write_text()
+    with zipfile.ZipFile("tales.zip", "w") as archive:
+        archive.write("tale.txt", "one.md")
+        archive.writestr("two.txt", "ß")
+    trainer = small("tales.zip", pattern="*.md")
+    assert "ß" not in trainer.tokenizer.characters
+    refuses(lambda: small(pattern="*.md", text="tale.txt"), "--pattern *.md")
+    refuses(lambda: small("tale.txt", val="none", format=1), "--val none", "--format 1")
 
 
 def test_documents_need_the_token_that_divides_them():

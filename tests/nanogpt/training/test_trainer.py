@@ -286,7 +286,7 @@ def test_a_run_does_not_resume_on_another_text(change, monkeypatch, tmp_path):
     ],
 )
 def test_a_text_that_changed_is_reported_and_the_training_goes_on(change, word, largest, monkeypatch):
-    monkeypatch.setattr("nanogpt.runs.find.READ_AGAIN", largest)
+    monkeypatch.setattr("nanogpt.runs.texts.READ_AGAIN", largest)
     uninterrupted = whole(**EVERYTHING)  # on the text as it was
     finish(start("stopped", stop_at=3, **EVERYTHING))
     change(Path("tale.txt"))
