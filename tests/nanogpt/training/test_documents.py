@@ -134,8 +134,8 @@ def test_a_pattern_selects_files_of_an_archive():
         archive.writestr("two.txt", "ß")
     trainer = small("tales.zip", pattern="*.md")
     assert "ß" not in trainer.tokenizer.characters
-    refuses(lambda: small(pattern="*.md", text="tale.txt"), "--pattern *.md")
-    refuses(lambda: small("tale.txt", val="none", format=1), "--val none", "--format 1")
+    refuses(lambda: small(out="other", pattern="*.md", text="tale.txt"), "--pattern *.md")
+    refuses(lambda: small("tale.txt", out="other", val="none", format=1), "--val none", "--format 1")
 
 
 def test_documents_need_the_token_that_divides_them():
