@@ -3,11 +3,10 @@
     python -m benchmarks.same_bytes --old v0.1.0
     python -m benchmarks.same_bytes --old ../nano-gpt-before --only modern resumed --keep compared
 
-A case is one command, run by both versions at the same time, on this machine, with one thread per process. Old runs
-are also resumed, sampled, evaluated and fine-tuned by the new version. Both sides use only the command line and the
-files of a run folder, so the modules behind them may move. A case is `same` if both sides wrote the same files: the
-weights, optimizer state and tokenizer byte by byte, the metrics without times, the plan key by key, the settings that
-both have, and the standard output of `sample` and `eval`. It exits with status 1 if any case differs or fails.
+A case is one command, run by both versions at the same time, with one thread per process. Old runs are also resumed,
+sampled, evaluated and fine-tuned by the new version. A case is `same` if both sides wrote the same files: the weights,
+optimizer state and tokenizer byte by byte, the metrics without times, the plan key by key, the settings that both have,
+and what `sample` and `eval` print, without lines between samples. The exit status is 1 if any case differs or fails.
 """
 
 import io
@@ -319,8 +318,8 @@ def comparable(path: Path, roots: Iterable[Path]) -> Any:
             return [without_times(line) if line else "" for line in lines]
     except ValueError:  # damaged: compare it as it is
         return content
-    if path.name == "SHA256SUMS":  # the state contains a time
-        return [line for line in text.splitlines() if not line.endswith("state.json")]
+    if path.name in ("SHA256SUMS", "output.txt"):  # the state contains a time
+        return [line for line in text.splitlines() if not line.endswith("state.json") and line[:4] != "--- "]
     return content
 
 
