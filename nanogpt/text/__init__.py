@@ -7,7 +7,7 @@
 - `records`: `.csv`, `.jsonl`, `.json`, `.parquet`, Hugging Face data sets, and input that can be read only once
 - `formats`: `.html`, `.epub`, `.docx`, `.rtf`, `.pdf`, subtitles and mail
 - `readers`: the reader for each ending of a file; folders and archives
-- `cleaning`: leave out what is not a text's own, such as a publisher's licence
+- `cleaning`: remove a publisher's licence, headers, page numbers and copies
 - `chunks`: from bytes to a stream of chunks of text
 - `scan`: documents, hash, figures, alphabet, and what is held out
 - `tokenizer`: the base class of tokenizers, and the one of characters

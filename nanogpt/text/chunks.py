@@ -140,7 +140,7 @@ def hold_out_documents(
     """Return the documents to train on and those held out, to be read in this order.
 
     One document of each `every` is held out, drawn by a fixed seed. Those held out are kept in memory: at most
-    `most_characters`, or one chunk; the rest of a longer document is trained on, as a document of its own.
+    `most_characters`, or one chunk; the rest of a longer document becomes a training document.
     """
     held: list[Chunk] = []
 

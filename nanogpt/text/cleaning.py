@@ -1,7 +1,7 @@
-"""Leave out of a text what is not its own: a publisher's licence, headers, page numbers, tags, copies of documents.
+"""Clean a text: remove a publisher's licence, headers, page numbers, tags and copies of documents.
 
-What is left out is counted and reported. It depends on the text alone, not on the chunks in which it arrives, and
-memory is bounded.
+Each removal is counted and reported. The result depends on the text alone, not on how it is divided into chunks.
+Memory is bounded.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from itertools import chain, groupby, islice
 from nanogpt.text.chunks import Chunk, Notes, by_document, chunks_of
 
 FRAME = 1 << 16
-"""Longest header and licence around a book, in characters; Project Gutenberg's have 1,000 to 12,000, and 19,000."""
+"""Characters at the beginning and at the end of a book in which its header and its licence are searched"""
 HEAD_LINES = 200
 LONGEST_PAGE = 1000
-"""Lines; what follows is a page of its own."""
+"""Lines after which a new page begins, if no form feed does it"""
 COMPARED = 1_000_000
 """Characters of the longest document that is compared with others, and number of documents that are remembered."""
 LICENCE = "lines of Project Gutenberg's licence"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 COMPRESSED = (".gz", ".zst")
 FIRST_KINDS = (".jsonl", ".ndjson", ".parquet")
-"""Endings of records, the only ones of their own in format 1."""
+"""Endings with a reader in format 1, which read all other files as plain text."""
 ARCHIVES = (".zip", ".tar")
 PLAIN = ("", ".txt", ".md")
 """Endings of plain text. `readers.py` knows how others are read, and also reads unknown ones as plain text."""
@@ -175,17 +175,17 @@ def load_corpus(source: Sources = None, config: Config | None = None, *, yes: bo
     """
     config = (config or Config()).override(**settings)
     data, run_format = config.data, config.model.format
-    asked = data.documents not in ("auto", "files") or data.clean == "all"
-    if run_format == 1 and asked:
+    transforms = data.documents not in ("auto", "files") or data.clean == "all"
+    if run_format == 1 and transforms:
         raise UserError("--format 1 knows neither --documents nor --clean: leave one of them out")
     if isinstance(source, Corpus):
-        corpus = replace(source, _scan=None) if asked else source
+        corpus = replace(source, _scan=None) if transforms else source
     elif source is None or isinstance(source, str | os.PathLike):
         corpus = _open(source if source is None else os.fspath(source), config, yes)
-        asked = asked or corpus.source not in NAMES
+        transforms = transforms or corpus.source not in NAMES
     else:
-        corpus, asked = _joined([load_corpus(one, config, yes=yes) for one in source]), False
-    if run_format > 1 and asked:
+        corpus, transforms = _joined([load_corpus(one, config, yes=yes) for one in source]), False
+    if run_format > 1 and transforms:
         corpus.read = partial(_read_documents, corpus.read, corpus, data)
     corpus.format = run_format
     return corpus

@@ -33,7 +33,7 @@ HELD_CHARACTERS = 1024
 """Characters that are held back, as a separator may begin in them."""
 KINDS = {"lines": r"\n", "blank-lines": r"\n[ \t]*\n", "%": r"\n%\n"}
 END, FORTUNE = "<|endoftext|>", "%"
-"""Separators that are recognized: GPT-2's (Radford et al. 2019), and that of fortune files, a line of its own."""
+"""Separators that are recognized: GPT-2's (Radford et al. 2019), and a line with `%` alone, as in fortune files."""
 MENTION = re.compile(rf"""['"`]{re.escape(END)}['"`]| {re.escape(END)}[ .,]""")
 FEW_PIECES, FEW_LINES = 3, 30
 LONGEST_LINE = 60
@@ -153,7 +153,7 @@ def _train_characters(characters: int, tail: bytes) -> int:
 
 
 def divide(chunks: Iterable[Chunk], how: str, where: str = "", notes: Notes | None = None) -> Iterator[Chunk]:
-    r"""Yield each document's pieces as documents of their own, without line ends around them and without empty ones.
+    r"""Yield each piece of a document as a document, without line ends around it; skip empty pieces.
 
     Args:
         chunks: Documents, in parts of any size.

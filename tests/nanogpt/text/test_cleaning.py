@@ -19,7 +19,7 @@ LONG = "A line of a long book.\n" * 7001  # longer than two frames
 
 
 def clean(text, how="all", step=FRAME):
-    """Return what is left of a document that arrives in steps of so many characters, and the notes."""
+    """Return a document, cleaned in chunks of `step` characters, and the notes."""
     notes = {}
     parts = [Chunk(text[at : at + step], at == 0) for at in range(0, len(text), step)]
     return "".join(chunk.text for chunk in clean_chunks(parts, how, "book.txt", notes)), [*notes]

@@ -137,9 +137,9 @@ def test_nothing_of_a_tiny_text_is_held_out():
     for characters, held in ((999, 0), (1000, 100)):
         train, val = ("".join(chunk.text for chunk in part) for part in Corpus.of_texts("x" * characters).split())
         assert (len(train), len(val)) == (characters - held, held)
-    told = Corpus.of_texts("x" * 5000)
-    told.has_validation = False
-    assert [sum(len(chunk.text) for chunk in part) for part in told.split()] == [5000, 0]
+    all_of_it = Corpus.of_texts("x" * 5000)
+    all_of_it.has_validation = False
+    assert [sum(len(chunk.text) for chunk in part) for part in all_of_it.split()] == [5000, 0]
 
 
 def test_rows_are_documents_and_files_are_if_asked():

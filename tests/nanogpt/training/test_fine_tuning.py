@@ -166,7 +166,7 @@ def test_unknown_characters_are_left_out_and_counted():
     ids = [*trainer.data.train, *trainer.data.val]
     assert ids[1:] == first.tokenizer.encode(NEW, "skip").tolist()
     finish(trainer)
-    refuses(lambda: fine_tune("third", "second", text="new.txt"), "never saw 'é' 'ñ' '☃'")  # each run is asked anew
+    refuses(lambda: fine_tune("third", "second", text="new.txt"), "never saw 'é' 'ñ' '☃'")  # no run inherits the option
 
 
 def test_a_chain_of_texts_with_adapters_at_its_end():
