@@ -7,7 +7,7 @@ export default {
         <textarea v-model="typed" rows="6" dir="auto" spellcheck="false" autocapitalize="off"
           :disabled="file !== null" :aria-describedby="uid" @input="changed"></textarea>
       </label>
-      <p class="hint" :id="uid">Paste a text here, or drop a file on it, in UTF-8 and up to {{ most }} MB: {{ kinds }}.</p>
+      <p class="hint" :id="uid">Paste a text here, or drop a file on it: {{ kinds }}; up to {{ most }} MB, plain text in UTF-8.</p>
       <div class="buttons">
         <button type="button" @click="$refs.chooser.click()">Choose a file</button>
         <button v-if="file" type="button" @click="forget">Leave {{ file.name }} out</button>
